@@ -1,0 +1,243 @@
+"""From a layer's definition to the kernels and host programs of its module.
+
+``Definition`` -> ``adjoint`` -> normal form -> ``inline_maps`` -> ``stabilize`` -> ``partition`` -> ``lower``; then the
+order of launches, with what each allocates.
+
+Input: a ``Definition``. Output: a ``KernelModule``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from svertka.codegen.classify import Family, constant_extents, family
+from svertka.codegen.inline import inline_maps
+from svertka.codegen.ir import Kernel
+from svertka.codegen.lower import lower
+from svertka.codegen.partition import partition
+from svertka.codegen.stabilize import stabilize
+from svertka.spec import adjoint, gradient_name, normal_form
+from svertka.spec.definition import Definition, Real, Seed, TensorArgument
+from svertka.spec.layer import Equation, Layer, reads
+from svertka.spec.notation import Reduction, Tensor
+
+__all__ = ["Allocation", "KernelModule", "Launch", "Program", "build", "keywords_of", "residuals_of"]
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """A tensor that a program makes.
+
+    Attributes:
+        tensor: its name and axes.
+        like: tensor whose device and dtype it takes.
+        role: ``"gradient"`` (strides of ``like`` too), ``"result"``, ``"temporary"`` (in the accumulator's precision),
+            ``"integer"`` (int64) or ``"position"`` (small integers).
+        optional: whether a caller may leave it out.
+    """
+
+    tensor: Tensor
+    like: str
+    role: str
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One launch: a kernel, what is allocated for it, and the gradients it serves (empty: it always runs)."""
+
+    kernel: Kernel
+    allocations: tuple[Allocation, ...]
+    serves: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Program:
+    """A host function that runs kernels in order.
+
+    Attributes:
+        name: function name.
+        layer: the layer it computes.
+        arguments: tensors it takes, in order.
+        keywords: extents and parameters it takes.
+        launches: what it runs.
+        results: names of tensors it returns; None stands for a gradient that does not exist.
+        wanted: whether it takes ``wanted``.
+        leading: the tensor whose dtype, device and memory format the results follow.
+    """
+
+    name: str
+    layer: Layer
+    arguments: tuple[Tensor, ...]
+    keywords: tuple[str, ...]
+    launches: tuple[Launch, ...]
+    results: tuple[str | None, ...]
+    wanted: bool
+    leading: str
+
+
+@dataclass(frozen=True)
+class KernelModule:
+    """All kernels and programs of a definition; ``residuals`` by layer name."""
+
+    definition: Definition
+    kernels: tuple[Kernel, ...]
+    programs: tuple[tuple[Program, Program, Program], ...]
+    residuals: dict[str, tuple[str, ...]]
+
+
+def build(definition: Definition) -> KernelModule:
+    """Derive everything for a definition."""
+    maker = _Maker(definition)
+    programs = tuple(maker.programs(variant.layer) for variant in definition.variants)
+    return KernelModule(definition, tuple(maker.kernels), programs, maker.residuals)
+
+
+def keywords_of(layer: Layer) -> tuple[str, ...]:
+    """Parameters, and extents that no dimension of a required input shows by itself, sorted."""
+    normal = normal_form(layer)
+    indices = [i for tensor in normal.tensors.values() for i in tensor.axes]
+    indices += [i for e in normal.equations if isinstance(e.value, Reduction) for i in e.value.indices]
+    extents = {s.name for i in indices for s in i.extent.free_symbols}
+    shown = {str(dim[0].extent) for t in layer.inputs if t.default is None for dim in t.dims if len(dim) == 1}
+    return tuple(sorted((extents - shown) | {symbol.name for symbol in layer.parameters}))
+
+
+def residuals_of(primal: Layer, backward: Layer, gradients: Iterable[str]) -> tuple[Equation, ...]:
+    """Reductions that the backward needs and the forward can keep.
+
+    A reduction over a bounded row costs nothing where the row is read anyway; it is computed again. Any other that
+    depends on no gradient is kept.
+    """
+    tainted = set(gradients)
+    kept = []
+    for equation in backward.equations:
+        if any(read.tensor in tainted for read in reads(equation.value)):
+            tainted.add(equation.target.name)
+        elif isinstance(equation.value, Reduction):
+            bounded = family(equation) == Family.ROW and not any(i.batch for i in equation.value.indices)
+            if not bounded:
+                kept.append(equation)
+    return tuple(kept)
+
+
+class _Maker:
+    def __init__(self, definition: Definition) -> None:
+        self.definition = definition
+        self.kernels: list[Kernel] = []
+        self.residuals: dict[str, tuple[str, ...]] = {}
+        self.tensor_arguments = [a for a in definition.arguments if isinstance(a, TensorArgument)]
+        self.scalars = [a.symbol for a in definition.arguments if isinstance(a, Real) and a.varies]
+        self.scalars += [a.symbol for a in definition.arguments if isinstance(a, Seed)]
+        self.optional = tuple(definition.optional_results.values())
+
+    def programs(self, layer: Layer) -> tuple[Program, Program, Program]:
+        """Forward, forward that keeps residuals, backward."""
+        real = {t.name for t in layer.inputs if t.kind == "real"}
+        wrt = [a.bound if a.differentiable and a.bound in real else None for a in self.tensor_arguments]
+        differentiable = [name for a, name in zip(self.tensor_arguments, wrt, strict=True) if a.differentiable]
+        results = [name for name in self.definition.result if layer.tensors[name].kind == "real"]
+        primal = normal_form(layer)
+        derived = normal_form(adjoint(layer, wrt=[name for name in wrt if name], outputs=results))
+        gradients = [gradient_name(name) for name in results]
+        kept = residuals_of(primal, inline_maps(derived), gradients)
+        names = tuple(e.target.name for e in kept)
+        self.residuals[layer.name] = names
+        forward = self._program(f"{layer.name}_forward", layer, primal, layer.outputs)
+        saving = self._program(
+            f"{layer.name}_forward", layer, _saving(primal, kept), (*layer.outputs, *names), saving=True
+        )
+        backward = derived.given(names)
+        seeds = [t for t in derived.inputs if t.name in gradients] or [
+            Tensor(gradient_name(n), *layer.tensors[n].dims) for n in results
+        ]
+        ordered = (*seeds, *layer.inputs, *(e.target for e in kept))
+        outputs = tuple(gradient_name(name) if name else None for name in differentiable)
+        return forward, saving, self._backward(layer, backward, ordered, outputs)
+
+    def _program(
+        self, name: str, layer: Layer, whole: Layer, results: tuple[str, ...], saving: bool = False
+    ) -> Program:
+        launches = self._launches(layer, whole, layer.name, "_saving" if saving else "", ())
+        return Program(
+            name, layer, layer.inputs, keywords_of(layer), launches, results, False, _leading(layer.inputs)
+        )
+
+    def _backward(
+        self, layer: Layer, whole: Layer, arguments: tuple[Tensor, ...], results: tuple[str | None, ...]
+    ) -> Program:
+        launches = self._launches(layer, whole, layer.name, "", results)
+        name = f"{layer.name}_backward"
+        return Program(
+            name, layer, arguments, keywords_of(layer), launches, results, True, _leading(layer.inputs)
+        )
+
+    def _launches(
+        self, primal: Layer, whole: Layer, stem: str, suffix: str, results: tuple[str | None, ...]
+    ) -> tuple[Launch, ...]:
+        lowered = stabilize(inline_maps(whole))
+        constants = constant_extents(normal_form(primal))
+        kernels = []
+        for plan in partition(lowered):
+            name = f"{stem}_{plan.results[0].name}"
+            kernel = lower(plan, lowered, name, constants, self.scalars, self.optional)
+            kernels.append(self._unique(kernel, suffix))
+        serves = _serving(kernels, results)
+        return tuple(
+            Launch(kernel, tuple(self._allocations(kernel, primal, lowered)), served)
+            for kernel, served in zip(kernels, serves, strict=True)
+        )
+
+    def _unique(self, kernel: Kernel, suffix: str) -> Kernel:
+        """The kernel, or an equal one that another program of this module runs already."""
+        for other in self.kernels:
+            if replace(other, name=kernel.name) == kernel:
+                return other
+        names = {other.name for other in self.kernels}
+        while kernel.name in names:
+            kernel = replace(kernel, name=f"{kernel.name}{suffix or '_again'}")
+        self.kernels.append(kernel)
+        return kernel
+
+    def _allocations(self, kernel: Kernel, primal: Layer, lowered: Layer) -> Iterable[Allocation]:
+        leading = _leading(primal.inputs)
+        state = {a.updated_by: a.bound for a in self.tensor_arguments if a.updated_by}
+        by_gradient = {gradient_name(t.name): t.name for t in primal.inputs}
+        for store in kernel.stored:
+            tensor = lowered.tensors[store]
+            if store in by_gradient:
+                yield Allocation(primal.tensors[by_gradient[store]], by_gradient[store], "gradient")
+            elif tensor.kind == "integer":
+                role = "integer" if store in primal.outputs else "position"
+                yield Allocation(tensor, leading, role, store in self.optional)
+            else:
+                role = "result" if store in primal.outputs else "temporary"
+                yield Allocation(tensor, state.get(store, leading), role, store in self.optional)
+
+
+def _saving(primal: Layer, kept: tuple[Equation, ...]) -> Layer:
+    """The forward with residuals among its outputs."""
+    known = {e.target.name for e in primal.equations}
+    extra = tuple(e for e in kept if e.target.name not in known)
+    outputs = (*primal.outputs, *(e.target.name for e in kept))
+    return Layer(primal.name, primal.inputs, (*primal.equations, *extra), outputs)
+
+
+def _leading(inputs: tuple[Tensor, ...]) -> str:
+    """The first real input."""
+    return next(t.name for t in inputs if t.kind == "real")
+
+
+def _serving(kernels: list[Kernel], results: tuple[str | None, ...]) -> list[tuple[int, ...]]:
+    """For each kernel, the results that need it, directly or through later kernels."""
+    needs: dict[str, set[int]] = {name: {n} for n, name in enumerate(results) if name}
+    served: list[tuple[int, ...]] = []
+    for kernel in reversed(kernels):
+        wanted = set().union(*(needs.get(name, set()) for name in kernel.stored))
+        served.append(tuple(sorted(wanted)))
+        for tensor in kernel.tensors:
+            if not tensor.output:
+                needs.setdefault(tensor.name, set()).update(wanted)
+    everything = tuple(sorted({n for n, name in enumerate(results) if name}))
+    return [() if one == everything else one for one in reversed(served)]

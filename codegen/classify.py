@@ -1,0 +1,126 @@
+"""Which family of loops an equation belongs to. Its indices decide, nothing else does.
+
+Input: an equation after ``inline_maps``. Output: a ``Family``, and for contractions how its indices divide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import product
+
+from svertka.spec.layer import Equation, Layer, walk
+from svertka.spec.notation import Divides, Index, InRange, Read, Reduction
+from svertka.spec.rewrite import conditions, index_set
+from sympy import Expr, Mul
+
+__all__ = ["Contraction", "Family", "as_contraction", "constant_extents", "family"]
+
+
+class Family(StrEnum):
+    """The four families of loops, one template each."""
+
+    POINTWISE = "pointwise"
+    ROW = "row"
+    WINDOW = "window"
+    CONTRACTION = "contraction"
+
+
+@dataclass(frozen=True)
+class Contraction:
+    """How the indices of a sum of products divide.
+
+    Attributes:
+        left: factor over batch, m and k indices; ``right``: factor over batch, k and n indices.
+        batch: indices of the result that both factors have; ``m``: the left one alone; ``n``: the right one alone.
+    """
+
+    left: Expr
+    right: Expr
+    batch: tuple[Index, ...]
+    m: tuple[Index, ...]
+    n: tuple[Index, ...]
+
+
+def family(equation: Equation) -> Family:
+    """The family of one equation."""
+    value = equation.value
+    if not isinstance(value, Reduction):
+        return Family.POINTWISE
+    if as_contraction(equation) is not None:
+        return Family.CONTRACTION
+    return Family.WINDOW if windowed_indices(value) else Family.ROW
+
+
+def windowed_indices(value: Reduction) -> tuple[Index, ...]:
+    """Bound indices that meet another index in an affine index or condition, so that they walk a window."""
+    found: set[Index] = set()
+    for node in walk(value.body):
+        if isinstance(node, Read):
+            for place in node.indices:
+                found |= _mixed(place)
+    for condition in conditions(value.guard):
+        if isinstance(condition, InRange | Divides):
+            found |= _mixed(condition)
+    return tuple(index for index in value.indices if index in found)
+
+
+def _mixed(expression: Expr) -> frozenset[Index]:
+    indices = index_set(expression)
+    return indices if len(indices) > 1 else frozenset()
+
+
+def constant_extents(layer: Layer) -> tuple[str, ...]:
+    """Extents of the windows of a layer: small, and compile-time constants of its kernels."""
+    names = set()
+    for equation in layer.equations:
+        if isinstance(equation.value, Reduction):
+            names |= {str(s) for i in windowed_indices(equation.value) for s in i.extent.free_symbols}
+    return tuple(sorted(names))
+
+
+def as_contraction(equation: Equation) -> Contraction | None:
+    """Read a sum as a (batched) matrix product, or return None.
+
+    Its factors must fall into two groups, each with an index of the result that the other lacks, which share an index
+    that is summed; and no condition may tie an index of one side to an index of the other.
+    """
+    value, target = equation.value, equation.target
+    if not isinstance(value, Reduction) or value.operation != "sum":
+        return None
+    factors = Mul.make_args(value.body)
+    if not 2 <= len(factors) <= 5:
+        return None
+    free, bound = set(target.axes), set(value.indices)
+    best: tuple[int, Contraction] | None = None
+    for sides in product((True, False), repeat=len(factors)):
+        left = Mul(*(f for f, side in zip(factors, sides, strict=True) if side))
+        right = Mul(*(f for f, side in zip(factors, sides, strict=True) if not side))
+        split = _split(left, right, free, bound, target.axes)
+        if split is not None and _separable(value, split) and (best is None or len(split.batch) < best[0]):
+            best = len(split.batch), split
+    return best[1] if best else None
+
+
+def _split(
+    left: Expr, right: Expr, free: set[Index], bound: set[Index], order: Iterable[Index]
+) -> Contraction | None:
+    of_left, of_right = index_set(left), index_set(right)
+    batch = of_left & of_right & free
+    only_left, only_right = (of_left & free) - batch, (of_right & free) - batch
+    axes = tuple(order)
+    if not only_left or not only_right or batch | only_left | only_right != free:
+        return None
+    if not of_left & of_right & bound or axes[[i in batch for i in axes].index(False)] not in only_left:
+        return None
+    chosen = (tuple(i for i in axes if i in group) for group in (batch, only_left, only_right))
+    return Contraction(left, right, *chosen)
+
+
+def _separable(value: Reduction, split: Contraction) -> bool:
+    for condition in conditions(value.guard):
+        indices = index_set(condition)
+        if indices & set(split.m) and indices & set(split.n):
+            return False
+    return True

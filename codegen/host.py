@@ -1,0 +1,205 @@
+"""Host programs as source: read extents, allocate, launch.
+
+Input: a ``Program``. Output: the lines its template prints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from svertka.codegen.build import Allocation, KernelModule, Launch, Program
+from svertka.codegen.classify import Family
+from svertka.codegen.host_printer import host_expression
+from svertka.codegen.ir import Axes, Kernel, TensorArgument
+from svertka.codegen.render import environment, kernel_source
+from svertka.spec.notation import Tensor
+
+__all__ = ["module_source"]
+
+
+def module_source(module: KernelModule) -> str:
+    """The kernels and programs of one definition, unformatted."""
+    programs = []
+    for (forward, saving, backward), variant in zip(module.programs, module.definition.variants, strict=True):
+        programs.append(
+            {
+                "name": variant.layer.name,
+                "forward": _Host(forward),
+                "saving": _Host(saving),
+                "same": forward.launches == saving.launches,
+                "backward": _Host(backward),
+                "residuals": module.residuals[variant.layer.name],
+            }
+        )
+    return environment().get_template("kernels.py.jinja").render(
+        definition=module.definition,
+        kernels=[kernel_source(kernel) for kernel in module.kernels],
+        programs=programs,
+    )
+
+
+@dataclass(frozen=True)
+class _Host:
+    """What the template asks about a program."""
+
+    program: Program
+
+    @property
+    def parameters(self) -> str:
+        """The parameter list, but for ``save`` and ``wanted``."""
+        optional = {t.name for t in self.program.arguments if t.default is not None}
+        typed = [
+            f"{t.name}: torch.Tensor{' | None' if t.name in optional else ''}" for t in self.program.arguments
+        ]
+        keywords = [f"{name}: {self._type(name)}" for name in self.program.keywords]
+        return ", ".join([*typed, "*", *keywords])
+
+    @property
+    def optional(self) -> list[str]:
+        """Results that a caller may leave out."""
+        return [_allocated(a) for launch in self.program.launches for a in launch.allocations if a.optional]
+
+    @property
+    def passed(self) -> str:
+        """The arguments, handed on under their own names."""
+        names = [f"{name}={name}" for name in self.program.keywords]
+        return ", ".join([*(t.name for t in self.program.arguments), *names])
+
+    def _type(self, name: str) -> str:
+        symbol = next((s for s in self.program.layer.parameters if s.name == name), None)
+        return "int" if symbol is None or symbol.is_integer else "float"
+
+    @property
+    def extents(self) -> list[str]:
+        """Assignments of the extents that shapes show and that something uses."""
+        shown: dict[str, str] = {}
+        for tensor in self.program.layer.inputs:
+            for place, dim in enumerate(tensor.dims):
+                if tensor.default is None and len(dim) == 1:
+                    shown.setdefault(str(dim[0].extent), f"{tensor.name}.shape[{place}]")
+        used = self._used()
+        return [f"{name} = {shape}" for name, shape in shown.items() if name in used]
+
+    def _used(self) -> set[str]:
+        names: set[str] = set()
+        for launch in self.program.launches:
+            kernel = launch.kernel
+            names |= {*kernel.extents, *kernel.constants}
+            names |= {extent.extent for axes in _loops(kernel) for extent in axes.order}
+            for allocation in launch.allocations:
+                names |= {s.name for axis in allocation.tensor.axes for s in axis.extent.free_symbols}
+            tensors = self._tensors(launch)
+            for argument in kernel.tensors:
+                for dim in tensors[argument.name].dims:
+                    names |= {s.name for axis in dim[1:] for s in axis.extent.free_symbols}
+        return names
+
+    def _tensors(self, launch: Launch) -> Mapping[str, Tensor]:
+        known = {t.name: t for t in self.program.arguments}
+        for other in self.program.launches:
+            for allocation in other.allocations:
+                name = f"grad_{allocation.tensor.name}" if allocation.role == "gradient" else allocation.tensor.name
+                known[name] = Tensor(name, *allocation.tensor.dims, kind=allocation.tensor.kind)
+        return known
+
+    @property
+    def launches(self) -> list[dict[str, object]]:
+        """Allocations and calls in order."""
+        return [
+            {
+                "allocations": [self._allocation(a) for a in launch.allocations],
+                "test": " or ".join(f"wanted[{n}]" for n in launch.serves) if self.program.wanted else "",
+                "first": _allocated(launch.allocations[0]),
+                "call": self._call(launch),
+            }
+            for launch in self.program.launches
+        ]
+
+    @property
+    def absent(self) -> list[str]:
+        """Results that a launch may not make."""
+        made = {_allocated(a) for launch in self.program.launches if launch.serves for a in launch.allocations}
+        return [name for name in self.program.results if name in made]
+
+    @property
+    def results(self) -> str:
+        """The returned tuple."""
+        names = ", ".join(str(name) for name in self.program.results)
+        return f"({names},)"
+
+    def _allocation(self, allocation: Allocation) -> str:
+        name = _allocated(allocation)
+        if allocation.role == "gradient":
+            return f"{name} = launching.gradient_like({allocation.like})"
+        shape = ", ".join(" * ".join(host_expression(a.extent) for a in dim) for dim in allocation.tensor.dims)
+        shape = f"({shape},)" if allocation.tensor.dims else "()"
+        dtype = {
+            "result": f"{allocation.like}.dtype",
+            "temporary": "how.accumulator",
+            "integer": "torch.int64",
+            "position": "torch.int32",
+        }[allocation.role]
+        made = f"launching.empty({shape}, {dtype}, how)"
+        return f"{name} = None if {name!r} in skipped else {made}" if allocation.optional else f"{name} = {made}"
+
+    def _call(self, launch: Launch) -> str:
+        kernel = launch.kernel
+        tensors = self._tensors(launch)
+        arguments = [t.name for t in kernel.tensors]
+        for argument in kernel.tensors:
+            arguments += _strides(argument, tensors[argument.name])
+        arguments += [*kernel.extents, *kernel.scalars]
+        schedule = self._schedule(kernel)
+        keywords = [f"{name}={name}" for name in kernel.constants]
+        return f"launching.run({kernel.name}, how, {schedule}, ({', '.join(arguments)},), dict({', '.join(keywords)}))"
+
+    def _schedule(self, kernel: Kernel) -> str:
+        if kernel.family == Family.CONTRACTION:
+            batch, left, right = (_product(axes) for axes in kernel.groups)
+            depth = _product(kernel.columns)
+            stored = [argument.name for argument in kernel.tensors if not argument.output]
+            plain = all(operand.stored for operand in kernel.operands)
+            operands = ", ".join(stored[:2]) if plain else ""
+            return f"schedule.contraction({batch}, {left}, {right}, {depth}, launching.operand_type(how, {operands}))"
+        if kernel.family == Family.ROW:
+            inner = kernel.rows.order[-1].index if kernel.rows.order else ""
+            probe = next((t.name for t in kernel.tensors if not t.output and inner in t.axes and len(t.axes) > 1), "")
+            tensors = {t.name: t for t in self.program.arguments}
+            contiguous = f"{_stride_of(tensors[probe], inner)} == 1" if probe in tensors and inner else "False"
+            return f"schedule.rows({_product(kernel.rows)}, {_product(kernel.columns)}, {contiguous})"
+        windows = {loop.extent for section in kernel.sections for loop in section.loops}
+        return f"schedule.lanes({_product(kernel.rows)}, {' * '.join(sorted(windows)) or '1'})"
+
+
+def _allocated(allocation: Allocation) -> str:
+    return f"grad_{allocation.tensor.name}" if allocation.role == "gradient" else allocation.tensor.name
+
+
+def _loops(kernel: Kernel) -> list[Axes]:
+    loops = [Axes(section.loops, section.loops) for section in kernel.sections]
+    return [kernel.rows, kernel.columns, *kernel.groups, *loops]
+
+
+def _product(axes: Axes) -> str:
+    return " * ".join(extent.extent for extent in axes.order) or "1"
+
+
+def _strides(argument: TensorArgument, tensor: Tensor) -> list[str]:
+    """Strides of the formula's axes, from those of the tensor's dimensions; 0 for an absent tensor."""
+    absent = argument.default is not None or argument.optional
+    if not absent and all(len(dim) == 1 for dim in tensor.dims):
+        return [f"*{tensor.name}.stride()"] if tensor.dims else []
+    strides = (_stride_of(tensor, axis.name) for axis in tensor.axes)
+    return [f"0 if {argument.name} is None else {stride}" if absent else stride for stride in strides]
+
+
+def _stride_of(tensor: Tensor, axis: str) -> str:
+    for place, dim in enumerate(tensor.dims):
+        names = [index.name for index in dim]
+        if axis in names:
+            inner = [host_expression(index.extent) for index in dim[names.index(axis) + 1 :]]
+            return " * ".join([*inner, f"{tensor.name}.stride({place})"])
+    return "0"
+
+

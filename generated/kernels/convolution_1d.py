@@ -1,0 +1,611 @@
+"""Convolution over 1 spatial axis.
+
+Source: slides 3 to 10
+
+    output[n, g, k, q] = bias[g, k] + sum(c, s: input[n, g, c, q*stride_w + s*dilation_w - padding_w]*weight[g, k, c, s])
+
+"""
+
+import torch
+import triton
+import triton.language as tl
+
+from svertka.generated import launching, schedule
+
+
+@triton.jit
+def convolution_1d_output(
+    input_ptr,
+    weight_ptr,
+    bias_ptr,
+    output_ptr,
+    input_stride_n,
+    input_stride_g,
+    input_stride_c,
+    input_stride_w,
+    weight_stride_g,
+    weight_stride_k,
+    weight_stride_c,
+    weight_stride_s,
+    bias_stride_g,
+    bias_stride_k,
+    output_stride_n,
+    output_stride_g,
+    output_stride_k,
+    output_stride_q,
+    C,
+    G,
+    K,
+    N,
+    Q,
+    W,
+    S: tl.constexpr,
+    dilation_w: tl.constexpr,
+    padding_w: tl.constexpr,
+    stride_w: tl.constexpr,
+    LAST: tl.constexpr,
+    INDEX: tl.constexpr,
+    ACC: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    GROUP: tl.constexpr,
+    PRECISION: tl.constexpr,
+    DOT: tl.constexpr,
+):
+    """Compute, in one contraction kernel:
+    output_sum[n, g, k, q] = sum(c, s | 0 <= q*stride_w + s*dilation_w - padding_w < W: input[n, g, c,
+        q*stride_w + s*dilation_w - padding_w]*weight[g, k, c, s])
+    output[n, g, k, q] = bias[g, k] + output_sum[n, g, k, q]
+    """
+    total_m = tl.cast(N, INDEX) * Q
+    total_n = tl.cast(K, INDEX)
+    tiles_m = tl.cdiv(total_m, BLOCK_M)
+    tiles_n = tl.cdiv(total_n, BLOCK_N)
+    tile = tl.cast(tl.program_id(0), INDEX)
+    batch = tile // (tiles_m * tiles_n)
+    tile = tile % (tiles_m * tiles_n)
+    # Programs that run together share a band of left tiles, so that both operands stay in the L2 cache.
+    band = tile // (GROUP * tiles_n)
+    height = tl.minimum(tiles_m - band * GROUP, GROUP)
+    tile_m = band * GROUP + tile % (GROUP * tiles_n) % height
+    tile_n = tile % (GROUP * tiles_n) // height
+    g = batch
+    row = tile_m * BLOCK_M + tl.arange(0, BLOCK_M)[:, None]
+    live_m = row < total_m
+    q = row % Q
+    rest = row // Q
+    n = rest
+    column = tile_n * BLOCK_N + tl.arange(0, BLOCK_N)[None, :]
+    live_n = column < total_n
+    k = column
+    output_sum = tl.zeros([BLOCK_M, BLOCK_N], ACC)
+    for start in tl.range(0, tl.cast(C, INDEX) * S, BLOCK_K):
+        inner = start + tl.arange(0, BLOCK_K)[None, :]
+        live_inner = inner < tl.cast(C, INDEX) * S
+        if LAST:
+            c = inner % C
+            rest = inner // C
+            s = rest
+        else:
+            s = inner % S
+            rest = inner // S
+            c = rest
+        place = q * stride_w + dilation_w * s - padding_w
+        inside = (place >= 0) & (place < W)
+        input_value = tl.load(
+            input_ptr + n * input_stride_n + g * input_stride_g + c * input_stride_c + place * input_stride_w,
+            mask=live_inner & live_m & inside,
+            other=0,
+        )
+        left = tl.broadcast_to(input_value, [BLOCK_M, BLOCK_K]).to(DOT)
+        inner = start + tl.arange(0, BLOCK_K)[:, None]
+        live_inner = inner < tl.cast(C, INDEX) * S
+        if LAST:
+            c = inner % C
+            rest = inner // C
+            s = rest
+        else:
+            s = inner % S
+            rest = inner // S
+            c = rest
+        weight_value = tl.load(
+            weight_ptr
+            + g * weight_stride_g
+            + k * weight_stride_k
+            + c * weight_stride_c
+            + s * weight_stride_s,
+            mask=live_inner & live_n,
+            other=0,
+        )
+        right = tl.broadcast_to(weight_value, [BLOCK_K, BLOCK_N]).to(DOT)
+        output_sum = tl.dot(left, right, output_sum, input_precision=PRECISION, out_dtype=ACC)
+    if bias_ptr is not None:
+        bias_value = tl.load(bias_ptr + g * bias_stride_g + k * bias_stride_k, mask=live_n, other=0).to(ACC)
+    else:
+        bias_value = 0.0
+    tl.store(
+        output_ptr + n * output_stride_n + g * output_stride_g + k * output_stride_k + q * output_stride_q,
+        bias_value + output_sum,
+        mask=live_m & live_n,
+    )
+
+
+@triton.jit
+def convolution_1d_grad_input(
+    weight_ptr,
+    grad_output_ptr,
+    grad_input_ptr,
+    weight_stride_g,
+    weight_stride_k,
+    weight_stride_c,
+    weight_stride_s,
+    grad_output_stride_n,
+    grad_output_stride_g,
+    grad_output_stride_k,
+    grad_output_stride_q,
+    grad_input_stride_n,
+    grad_input_stride_g,
+    grad_input_stride_c,
+    grad_input_stride_w,
+    C,
+    G,
+    K,
+    N,
+    Q,
+    W,
+    S: tl.constexpr,
+    dilation_w: tl.constexpr,
+    padding_w: tl.constexpr,
+    stride_w: tl.constexpr,
+    LAST: tl.constexpr,
+    INDEX: tl.constexpr,
+    ACC: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    GROUP: tl.constexpr,
+    PRECISION: tl.constexpr,
+    DOT: tl.constexpr,
+):
+    """Compute, in one contraction kernel:
+    grad_input[n, g, c, w] = sum(k, s1 | stride_w divides -s1*dilation_w + w + padding_w & 0 <=
+        FloorDiv(-s1*dilation_w + w + padding_w, stride_w) < Q: grad_output[n, g, k, FloorDiv(-s1*dilation_w
+        + w + padding_w, stride_w)]*weight[g, k, c, s1])
+    """
+    total_m = tl.cast(N, INDEX) * W
+    total_n = tl.cast(C, INDEX)
+    tiles_m = tl.cdiv(total_m, BLOCK_M)
+    tiles_n = tl.cdiv(total_n, BLOCK_N)
+    tile = tl.cast(tl.program_id(0), INDEX)
+    batch = tile // (tiles_m * tiles_n)
+    tile = tile % (tiles_m * tiles_n)
+    # Programs that run together share a band of left tiles, so that both operands stay in the L2 cache.
+    band = tile // (GROUP * tiles_n)
+    height = tl.minimum(tiles_m - band * GROUP, GROUP)
+    tile_m = band * GROUP + tile % (GROUP * tiles_n) % height
+    tile_n = tile % (GROUP * tiles_n) // height
+    g = batch
+    row = tile_m * BLOCK_M + tl.arange(0, BLOCK_M)[:, None]
+    live_m = row < total_m
+    w = row % W
+    rest = row // W
+    n = rest
+    column = tile_n * BLOCK_N + tl.arange(0, BLOCK_N)[None, :]
+    live_n = column < total_n
+    c = column
+    grad_input = tl.zeros([BLOCK_M, BLOCK_N], ACC)
+    for start in tl.range(0, tl.cast(K, INDEX) * S, BLOCK_K):
+        inner = start + tl.arange(0, BLOCK_K)[None, :]
+        live_inner = inner < tl.cast(K, INDEX) * S
+        if LAST:
+            k = inner % K
+            rest = inner // K
+            s1 = rest
+        else:
+            s1 = inner % S
+            rest = inner // S
+            k = rest
+        place_2 = padding_w + w - dilation_w * s1
+        place = place_2 // stride_w
+        inside = (place >= 0) & (place < Q) & (place_2 % stride_w == 0)
+        grad_output_value = tl.load(
+            grad_output_ptr
+            + n * grad_output_stride_n
+            + g * grad_output_stride_g
+            + k * grad_output_stride_k
+            + place * grad_output_stride_q,
+            mask=live_inner & live_m & inside,
+            other=0,
+        )
+        left = tl.broadcast_to(grad_output_value, [BLOCK_M, BLOCK_K]).to(DOT)
+        inner = start + tl.arange(0, BLOCK_K)[:, None]
+        live_inner = inner < tl.cast(K, INDEX) * S
+        if LAST:
+            k = inner % K
+            rest = inner // K
+            s1 = rest
+        else:
+            s1 = inner % S
+            rest = inner // S
+            k = rest
+        weight_value = tl.load(
+            weight_ptr
+            + g * weight_stride_g
+            + k * weight_stride_k
+            + c * weight_stride_c
+            + s1 * weight_stride_s,
+            mask=live_inner & live_n,
+            other=0,
+        )
+        right = tl.broadcast_to(weight_value, [BLOCK_K, BLOCK_N]).to(DOT)
+        grad_input = tl.dot(left, right, grad_input, input_precision=PRECISION, out_dtype=ACC)
+    tl.store(
+        grad_input_ptr
+        + n * grad_input_stride_n
+        + g * grad_input_stride_g
+        + c * grad_input_stride_c
+        + w * grad_input_stride_w,
+        grad_input,
+        mask=live_m & live_n,
+    )
+
+
+@triton.jit
+def convolution_1d_grad_weight(
+    input_ptr,
+    grad_output_ptr,
+    grad_weight_ptr,
+    input_stride_n,
+    input_stride_g,
+    input_stride_c,
+    input_stride_w,
+    grad_output_stride_n,
+    grad_output_stride_g,
+    grad_output_stride_k,
+    grad_output_stride_q,
+    grad_weight_stride_g,
+    grad_weight_stride_k,
+    grad_weight_stride_c,
+    grad_weight_stride_s,
+    C,
+    G,
+    K,
+    N,
+    Q,
+    W,
+    S: tl.constexpr,
+    dilation_w: tl.constexpr,
+    padding_w: tl.constexpr,
+    stride_w: tl.constexpr,
+    LAST: tl.constexpr,
+    INDEX: tl.constexpr,
+    ACC: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    GROUP: tl.constexpr,
+    PRECISION: tl.constexpr,
+    DOT: tl.constexpr,
+):
+    """Compute, in one contraction kernel:
+    grad_weight[g, k, c, s] = sum(n, q | 0 <= q*stride_w + s*dilation_w - padding_w < W: grad_output[n,
+        g, k, q]*input[n, g, c, q*stride_w + s*dilation_w - padding_w])
+    """
+    total_m = tl.cast(K, INDEX)
+    total_n = tl.cast(C, INDEX) * S
+    tiles_m = tl.cdiv(total_m, BLOCK_M)
+    tiles_n = tl.cdiv(total_n, BLOCK_N)
+    tile = tl.cast(tl.program_id(0), INDEX)
+    batch = tile // (tiles_m * tiles_n)
+    tile = tile % (tiles_m * tiles_n)
+    # Programs that run together share a band of left tiles, so that both operands stay in the L2 cache.
+    band = tile // (GROUP * tiles_n)
+    height = tl.minimum(tiles_m - band * GROUP, GROUP)
+    tile_m = band * GROUP + tile % (GROUP * tiles_n) % height
+    tile_n = tile % (GROUP * tiles_n) // height
+    g = batch
+    row = tile_m * BLOCK_M + tl.arange(0, BLOCK_M)[:, None]
+    live_m = row < total_m
+    k = row
+    column = tile_n * BLOCK_N + tl.arange(0, BLOCK_N)[None, :]
+    live_n = column < total_n
+    if LAST:
+        c = column % C
+        rest = column // C
+        s = rest
+    else:
+        s = column % S
+        rest = column // S
+        c = rest
+    grad_weight = tl.zeros([BLOCK_M, BLOCK_N], ACC)
+    for start in tl.range(0, tl.cast(N, INDEX) * Q, BLOCK_K):
+        inner = start + tl.arange(0, BLOCK_K)[None, :]
+        live_inner = inner < tl.cast(N, INDEX) * Q
+        q = inner % Q
+        rest = inner // Q
+        n = rest
+        grad_output_value = tl.load(
+            grad_output_ptr
+            + n * grad_output_stride_n
+            + g * grad_output_stride_g
+            + k * grad_output_stride_k
+            + q * grad_output_stride_q,
+            mask=live_inner & live_m,
+            other=0,
+        )
+        left = tl.broadcast_to(grad_output_value, [BLOCK_M, BLOCK_K]).to(DOT)
+        inner = start + tl.arange(0, BLOCK_K)[:, None]
+        live_inner = inner < tl.cast(N, INDEX) * Q
+        q = inner % Q
+        rest = inner // Q
+        n = rest
+        place = q * stride_w + dilation_w * s - padding_w
+        inside = (place >= 0) & (place < W)
+        input_value = tl.load(
+            input_ptr + n * input_stride_n + g * input_stride_g + c * input_stride_c + place * input_stride_w,
+            mask=live_inner & live_n & inside,
+            other=0,
+        )
+        right = tl.broadcast_to(input_value, [BLOCK_K, BLOCK_N]).to(DOT)
+        grad_weight = tl.dot(left, right, grad_weight, input_precision=PRECISION, out_dtype=ACC)
+    tl.store(
+        grad_weight_ptr
+        + g * grad_weight_stride_g
+        + k * grad_weight_stride_k
+        + c * grad_weight_stride_c
+        + s * grad_weight_stride_s,
+        grad_weight,
+        mask=live_m & live_n,
+    )
+
+
+@triton.jit
+def convolution_1d_grad_bias(
+    grad_output_ptr,
+    grad_bias_ptr,
+    grad_output_stride_n,
+    grad_output_stride_g,
+    grad_output_stride_k,
+    grad_output_stride_q,
+    grad_bias_stride_g,
+    grad_bias_stride_k,
+    G,
+    K,
+    N,
+    Q,
+    LAST: tl.constexpr,
+    INDEX: tl.constexpr,
+    ACC: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    SINGLE: tl.constexpr,
+):
+    """Compute, in one row kernel:
+    grad_bias[g, k] = sum(n, q: grad_output[n, g, k, q])
+    """
+    row = tl.cast(tl.program_id(0), INDEX) * ROWS + tl.arange(0, ROWS)[:, None]
+    live_row = row < tl.cast(G, INDEX) * K
+    k = row % K
+    rest = row // K
+    g = rest
+    if SINGLE:
+        column = tl.arange(0, COLUMNS)[None, :]
+        live_column = column < tl.cast(N, INDEX) * Q
+        q = column % Q
+        rest = column // Q
+        n = rest
+        grad_bias = tl.zeros([ROWS, COLUMNS], ACC)
+        grad_output_value = tl.load(
+            grad_output_ptr
+            + n * grad_output_stride_n
+            + g * grad_output_stride_g
+            + k * grad_output_stride_k
+            + q * grad_output_stride_q,
+            mask=live_column & live_row,
+            other=0,
+        ).to(ACC)
+        grad_bias += tl.where(live_column, grad_output_value, 0.0)
+        grad_bias = tl.sum(grad_bias, 1, keep_dims=True)
+        tl.store(grad_bias_ptr + g * grad_bias_stride_g + k * grad_bias_stride_k, grad_bias, mask=live_row)
+    else:
+        grad_bias = tl.zeros([ROWS, COLUMNS], ACC)
+        for start in tl.range(0, tl.cast(N, INDEX) * Q, COLUMNS):
+            column = start + tl.arange(0, COLUMNS)[None, :]
+            live_column = column < tl.cast(N, INDEX) * Q
+            q = column % Q
+            rest = column // Q
+            n = rest
+            grad_output_value = tl.load(
+                grad_output_ptr
+                + n * grad_output_stride_n
+                + g * grad_output_stride_g
+                + k * grad_output_stride_k
+                + q * grad_output_stride_q,
+                mask=live_column & live_row,
+                other=0,
+            ).to(ACC)
+            grad_bias += tl.where(live_column, grad_output_value, 0.0)
+        grad_bias = tl.sum(grad_bias, 1, keep_dims=True)
+        tl.store(grad_bias_ptr + g * grad_bias_stride_g + k * grad_bias_stride_k, grad_bias, mask=live_row)
+
+
+convolution_1d_RESIDUALS = 0
+
+
+def convolution_1d_forward(
+    input: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    *,
+    G: int,
+    K: int,
+    Q: int,
+    dilation_w: int,
+    padding_w: int,
+    stride_w: int,
+    save: bool = False,
+    skipped: tuple[str, ...] = (),
+) -> tuple[torch.Tensor | None, ...]:
+    """Run the forward kernels.
+
+    Args:
+        save: return what the backward needs too.
+        skipped: names of optional results that nobody wants; they are None.
+
+    Returns:
+        output.
+    """
+    N = input.shape[0]
+    W = input.shape[2]
+    C = weight.shape[1]
+    S = weight.shape[2]
+    how = launching.prepare(input)
+    output = launching.empty((N, G * K, Q), input.dtype, how)
+    launching.run(
+        convolution_1d_output,
+        how,
+        schedule.contraction(G, N * Q, K, C * S, launching.operand_type(how, input, weight)),
+        (
+            input,
+            weight,
+            bias,
+            output,
+            input.stride(0),
+            C * input.stride(1),
+            input.stride(1),
+            input.stride(2),
+            K * weight.stride(0),
+            weight.stride(0),
+            weight.stride(1),
+            weight.stride(2),
+            0 if bias is None else K * bias.stride(0),
+            0 if bias is None else bias.stride(0),
+            output.stride(0),
+            K * output.stride(1),
+            output.stride(1),
+            output.stride(2),
+            C,
+            G,
+            K,
+            N,
+            Q,
+            W,
+        ),
+        dict(S=S, dilation_w=dilation_w, padding_w=padding_w, stride_w=stride_w),
+    )
+    return (output,)
+
+
+def convolution_1d_backward(
+    grad_output: torch.Tensor,
+    input: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    *,
+    G: int,
+    K: int,
+    Q: int,
+    dilation_w: int,
+    padding_w: int,
+    stride_w: int,
+    wanted: tuple[bool, ...],
+) -> tuple[torch.Tensor | None, ...]:
+    """Run the backward kernels that the wanted gradients need.
+
+    Returns:
+        grad_input, grad_weight, grad_bias; None where not wanted.
+    """
+    N = input.shape[0]
+    W = input.shape[2]
+    C = weight.shape[1]
+    S = weight.shape[2]
+    how = launching.prepare(input)
+    grad_input = None
+    grad_weight = None
+    grad_bias = None
+    if wanted[0]:
+        grad_input = launching.gradient_like(input)
+        launching.run(
+            convolution_1d_grad_input,
+            how,
+            schedule.contraction(G, N * W, C, K * S, launching.operand_type(how, weight, grad_output)),
+            (
+                weight,
+                grad_output,
+                grad_input,
+                K * weight.stride(0),
+                weight.stride(0),
+                weight.stride(1),
+                weight.stride(2),
+                grad_output.stride(0),
+                K * grad_output.stride(1),
+                grad_output.stride(1),
+                grad_output.stride(2),
+                grad_input.stride(0),
+                C * grad_input.stride(1),
+                grad_input.stride(1),
+                grad_input.stride(2),
+                C,
+                G,
+                K,
+                N,
+                Q,
+                W,
+            ),
+            dict(S=S, dilation_w=dilation_w, padding_w=padding_w, stride_w=stride_w),
+        )
+    if wanted[1]:
+        grad_weight = launching.gradient_like(weight)
+        launching.run(
+            convolution_1d_grad_weight,
+            how,
+            schedule.contraction(G, K, C * S, N * Q, launching.operand_type(how, input, grad_output)),
+            (
+                input,
+                grad_output,
+                grad_weight,
+                input.stride(0),
+                C * input.stride(1),
+                input.stride(1),
+                input.stride(2),
+                grad_output.stride(0),
+                K * grad_output.stride(1),
+                grad_output.stride(1),
+                grad_output.stride(2),
+                K * grad_weight.stride(0),
+                grad_weight.stride(0),
+                grad_weight.stride(1),
+                grad_weight.stride(2),
+                C,
+                G,
+                K,
+                N,
+                Q,
+                W,
+            ),
+            dict(S=S, dilation_w=dilation_w, padding_w=padding_w, stride_w=stride_w),
+        )
+    if wanted[2]:
+        grad_bias = launching.gradient_like(bias)
+        launching.run(
+            convolution_1d_grad_bias,
+            how,
+            schedule.rows(G * K, N * Q, grad_output.stride(1) == 1),
+            (
+                grad_output,
+                grad_bias,
+                grad_output.stride(0),
+                K * grad_output.stride(1),
+                grad_output.stride(1),
+                grad_output.stride(2),
+                K * grad_bias.stride(0),
+                grad_bias.stride(0),
+                G,
+                K,
+                N,
+                Q,
+            ),
+            dict(),
+        )
+    return (grad_input, grad_weight, grad_bias)

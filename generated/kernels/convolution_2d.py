@@ -1,0 +1,768 @@
+"""Convolution over 2 spatial axes.
+
+Source: slides 3 to 10
+
+    output[n, g, k, p, q] = bias[g, k] + sum(c, r, s: input[n, g, c, p*stride_h + r*dilation_h - padding_h, q*stride_w +
+        s*dilation_w - padding_w]*weight[g, k, c, r, s])
+
+"""
+
+import torch
+import triton
+import triton.language as tl
+
+from svertka.generated import launching, schedule
+
+
+@triton.jit
+def convolution_2d_output(
+    input_ptr,
+    weight_ptr,
+    bias_ptr,
+    output_ptr,
+    input_stride_n,
+    input_stride_g,
+    input_stride_c,
+    input_stride_h,
+    input_stride_w,
+    weight_stride_g,
+    weight_stride_k,
+    weight_stride_c,
+    weight_stride_r,
+    weight_stride_s,
+    bias_stride_g,
+    bias_stride_k,
+    output_stride_n,
+    output_stride_g,
+    output_stride_k,
+    output_stride_p,
+    output_stride_q,
+    C,
+    G,
+    H,
+    K,
+    N,
+    P,
+    Q,
+    W,
+    R: tl.constexpr,
+    S: tl.constexpr,
+    dilation_h: tl.constexpr,
+    dilation_w: tl.constexpr,
+    padding_h: tl.constexpr,
+    padding_w: tl.constexpr,
+    stride_h: tl.constexpr,
+    stride_w: tl.constexpr,
+    LAST: tl.constexpr,
+    INDEX: tl.constexpr,
+    ACC: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    GROUP: tl.constexpr,
+    PRECISION: tl.constexpr,
+    DOT: tl.constexpr,
+):
+    """Compute, in one contraction kernel:
+    output_sum[n, g, k, p, q] = sum(c, r, s | 0 <= p*stride_h + r*dilation_h - padding_h < H & 0 <=
+        q*stride_w + s*dilation_w - padding_w < W: input[n, g, c, p*stride_h + r*dilation_h - padding_h,
+        q*stride_w + s*dilation_w - padding_w]*weight[g, k, c, r, s])
+    output[n, g, k, p, q] = bias[g, k] + output_sum[n, g, k, p, q]
+    """
+    total_m = tl.cast(N, INDEX) * P * Q
+    total_n = tl.cast(K, INDEX)
+    tiles_m = tl.cdiv(total_m, BLOCK_M)
+    tiles_n = tl.cdiv(total_n, BLOCK_N)
+    tile = tl.cast(tl.program_id(0), INDEX)
+    batch = tile // (tiles_m * tiles_n)
+    tile = tile % (tiles_m * tiles_n)
+    # Programs that run together share a band of left tiles, so that both operands stay in the L2 cache.
+    band = tile // (GROUP * tiles_n)
+    height = tl.minimum(tiles_m - band * GROUP, GROUP)
+    tile_m = band * GROUP + tile % (GROUP * tiles_n) % height
+    tile_n = tile % (GROUP * tiles_n) // height
+    g = batch
+    row = tile_m * BLOCK_M + tl.arange(0, BLOCK_M)[:, None]
+    live_m = row < total_m
+    q = row % Q
+    rest = row // Q
+    p = rest % P
+    rest = rest // P
+    n = rest
+    column = tile_n * BLOCK_N + tl.arange(0, BLOCK_N)[None, :]
+    live_n = column < total_n
+    k = column
+    output_sum = tl.zeros([BLOCK_M, BLOCK_N], ACC)
+    for start in tl.range(0, tl.cast(C, INDEX) * R * S, BLOCK_K):
+        inner = start + tl.arange(0, BLOCK_K)[None, :]
+        live_inner = inner < tl.cast(C, INDEX) * R * S
+        if LAST:
+            c = inner % C
+            rest = inner // C
+            s = rest % S
+            rest = rest // S
+            r = rest
+        else:
+            s = inner % S
+            rest = inner // S
+            r = rest % R
+            rest = rest // R
+            c = rest
+        place = p * stride_h + dilation_h * r - padding_h
+        place_2 = q * stride_w + dilation_w * s - padding_w
+        inside = (place >= 0) & (place < H) & ((place_2 >= 0) & (place_2 < W))
+        input_value = tl.load(
+            input_ptr
+            + n * input_stride_n
+            + g * input_stride_g
+            + c * input_stride_c
+            + place * input_stride_h
+            + place_2 * input_stride_w,
+            mask=live_inner & live_m & inside,
+            other=0,
+        )
+        left = tl.broadcast_to(input_value, [BLOCK_M, BLOCK_K]).to(DOT)
+        inner = start + tl.arange(0, BLOCK_K)[:, None]
+        live_inner = inner < tl.cast(C, INDEX) * R * S
+        if LAST:
+            c = inner % C
+            rest = inner // C
+            s = rest % S
+            rest = rest // S
+            r = rest
+        else:
+            s = inner % S
+            rest = inner // S
+            r = rest % R
+            rest = rest // R
+            c = rest
+        weight_value = tl.load(
+            weight_ptr
+            + g * weight_stride_g
+            + k * weight_stride_k
+            + c * weight_stride_c
+            + r * weight_stride_r
+            + s * weight_stride_s,
+            mask=live_inner & live_n,
+            other=0,
+        )
+        right = tl.broadcast_to(weight_value, [BLOCK_K, BLOCK_N]).to(DOT)
+        output_sum = tl.dot(left, right, output_sum, input_precision=PRECISION, out_dtype=ACC)
+    if bias_ptr is not None:
+        bias_value = tl.load(bias_ptr + g * bias_stride_g + k * bias_stride_k, mask=live_n, other=0).to(ACC)
+    else:
+        bias_value = 0.0
+    tl.store(
+        output_ptr
+        + n * output_stride_n
+        + g * output_stride_g
+        + k * output_stride_k
+        + p * output_stride_p
+        + q * output_stride_q,
+        bias_value + output_sum,
+        mask=live_m & live_n,
+    )
+
+
+@triton.jit
+def convolution_2d_grad_input(
+    weight_ptr,
+    grad_output_ptr,
+    grad_input_ptr,
+    weight_stride_g,
+    weight_stride_k,
+    weight_stride_c,
+    weight_stride_r,
+    weight_stride_s,
+    grad_output_stride_n,
+    grad_output_stride_g,
+    grad_output_stride_k,
+    grad_output_stride_p,
+    grad_output_stride_q,
+    grad_input_stride_n,
+    grad_input_stride_g,
+    grad_input_stride_c,
+    grad_input_stride_h,
+    grad_input_stride_w,
+    C,
+    G,
+    H,
+    K,
+    N,
+    P,
+    Q,
+    W,
+    R: tl.constexpr,
+    S: tl.constexpr,
+    dilation_h: tl.constexpr,
+    dilation_w: tl.constexpr,
+    padding_h: tl.constexpr,
+    padding_w: tl.constexpr,
+    stride_h: tl.constexpr,
+    stride_w: tl.constexpr,
+    LAST: tl.constexpr,
+    INDEX: tl.constexpr,
+    ACC: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    GROUP: tl.constexpr,
+    PRECISION: tl.constexpr,
+    DOT: tl.constexpr,
+):
+    """Compute, in one contraction kernel:
+    grad_input[n, g, c, h, w] = sum(k, r1, s1 | stride_h divides h - r1*dilation_h + padding_h &
+        stride_w divides -s1*dilation_w + w + padding_w & 0 <= FloorDiv(h - r1*dilation_h + padding_h,
+        stride_h) < P & 0 <= FloorDiv(-s1*dilation_w + w + padding_w, stride_w) < Q: grad_output[n, g, k,
+        FloorDiv(h - r1*dilation_h + padding_h, stride_h), FloorDiv(-s1*dilation_w + w + padding_w,
+        stride_w)]*weight[g, k, c, r1, s1])
+    """
+    total_m = tl.cast(N, INDEX) * H * W
+    total_n = tl.cast(C, INDEX)
+    tiles_m = tl.cdiv(total_m, BLOCK_M)
+    tiles_n = tl.cdiv(total_n, BLOCK_N)
+    tile = tl.cast(tl.program_id(0), INDEX)
+    batch = tile // (tiles_m * tiles_n)
+    tile = tile % (tiles_m * tiles_n)
+    # Programs that run together share a band of left tiles, so that both operands stay in the L2 cache.
+    band = tile // (GROUP * tiles_n)
+    height = tl.minimum(tiles_m - band * GROUP, GROUP)
+    tile_m = band * GROUP + tile % (GROUP * tiles_n) % height
+    tile_n = tile % (GROUP * tiles_n) // height
+    g = batch
+    row = tile_m * BLOCK_M + tl.arange(0, BLOCK_M)[:, None]
+    live_m = row < total_m
+    w = row % W
+    rest = row // W
+    h = rest % H
+    rest = rest // H
+    n = rest
+    column = tile_n * BLOCK_N + tl.arange(0, BLOCK_N)[None, :]
+    live_n = column < total_n
+    c = column
+    grad_input = tl.zeros([BLOCK_M, BLOCK_N], ACC)
+    for start in tl.range(0, tl.cast(K, INDEX) * R * S, BLOCK_K):
+        inner = start + tl.arange(0, BLOCK_K)[None, :]
+        live_inner = inner < tl.cast(K, INDEX) * R * S
+        if LAST:
+            k = inner % K
+            rest = inner // K
+            s1 = rest % S
+            rest = rest // S
+            r1 = rest
+        else:
+            s1 = inner % S
+            rest = inner // S
+            r1 = rest % R
+            rest = rest // R
+            k = rest
+        place_3 = padding_w + w - dilation_w * s1
+        place = place_3 // stride_w
+        place_4 = h + padding_h - dilation_h * r1
+        place_2 = place_4 // stride_h
+        inside = (
+            (place >= 0)
+            & (place < Q)
+            & ((place_2 >= 0) & (place_2 < P))
+            & (place_4 % stride_h == 0)
+            & (place_3 % stride_w == 0)
+        )
+        grad_output_value = tl.load(
+            grad_output_ptr
+            + n * grad_output_stride_n
+            + g * grad_output_stride_g
+            + k * grad_output_stride_k
+            + place_2 * grad_output_stride_p
+            + place * grad_output_stride_q,
+            mask=live_inner & live_m & inside,
+            other=0,
+        )
+        left = tl.broadcast_to(grad_output_value, [BLOCK_M, BLOCK_K]).to(DOT)
+        inner = start + tl.arange(0, BLOCK_K)[:, None]
+        live_inner = inner < tl.cast(K, INDEX) * R * S
+        if LAST:
+            k = inner % K
+            rest = inner // K
+            s1 = rest % S
+            rest = rest // S
+            r1 = rest
+        else:
+            s1 = inner % S
+            rest = inner // S
+            r1 = rest % R
+            rest = rest // R
+            k = rest
+        weight_value = tl.load(
+            weight_ptr
+            + g * weight_stride_g
+            + k * weight_stride_k
+            + c * weight_stride_c
+            + r1 * weight_stride_r
+            + s1 * weight_stride_s,
+            mask=live_inner & live_n,
+            other=0,
+        )
+        right = tl.broadcast_to(weight_value, [BLOCK_K, BLOCK_N]).to(DOT)
+        grad_input = tl.dot(left, right, grad_input, input_precision=PRECISION, out_dtype=ACC)
+    tl.store(
+        grad_input_ptr
+        + n * grad_input_stride_n
+        + g * grad_input_stride_g
+        + c * grad_input_stride_c
+        + h * grad_input_stride_h
+        + w * grad_input_stride_w,
+        grad_input,
+        mask=live_m & live_n,
+    )
+
+
+@triton.jit
+def convolution_2d_grad_weight(
+    input_ptr,
+    grad_output_ptr,
+    grad_weight_ptr,
+    input_stride_n,
+    input_stride_g,
+    input_stride_c,
+    input_stride_h,
+    input_stride_w,
+    grad_output_stride_n,
+    grad_output_stride_g,
+    grad_output_stride_k,
+    grad_output_stride_p,
+    grad_output_stride_q,
+    grad_weight_stride_g,
+    grad_weight_stride_k,
+    grad_weight_stride_c,
+    grad_weight_stride_r,
+    grad_weight_stride_s,
+    C,
+    G,
+    H,
+    K,
+    N,
+    P,
+    Q,
+    W,
+    R: tl.constexpr,
+    S: tl.constexpr,
+    dilation_h: tl.constexpr,
+    dilation_w: tl.constexpr,
+    padding_h: tl.constexpr,
+    padding_w: tl.constexpr,
+    stride_h: tl.constexpr,
+    stride_w: tl.constexpr,
+    LAST: tl.constexpr,
+    INDEX: tl.constexpr,
+    ACC: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    GROUP: tl.constexpr,
+    PRECISION: tl.constexpr,
+    DOT: tl.constexpr,
+):
+    """Compute, in one contraction kernel:
+    grad_weight[g, k, c, r, s] = sum(n, p, q | 0 <= p*stride_h + r*dilation_h - padding_h < H & 0 <=
+        q*stride_w + s*dilation_w - padding_w < W: grad_output[n, g, k, p, q]*input[n, g, c, p*stride_h +
+        r*dilation_h - padding_h, q*stride_w + s*dilation_w - padding_w])
+    """
+    total_m = tl.cast(K, INDEX)
+    total_n = tl.cast(C, INDEX) * R * S
+    tiles_m = tl.cdiv(total_m, BLOCK_M)
+    tiles_n = tl.cdiv(total_n, BLOCK_N)
+    tile = tl.cast(tl.program_id(0), INDEX)
+    batch = tile // (tiles_m * tiles_n)
+    tile = tile % (tiles_m * tiles_n)
+    # Programs that run together share a band of left tiles, so that both operands stay in the L2 cache.
+    band = tile // (GROUP * tiles_n)
+    height = tl.minimum(tiles_m - band * GROUP, GROUP)
+    tile_m = band * GROUP + tile % (GROUP * tiles_n) % height
+    tile_n = tile % (GROUP * tiles_n) // height
+    g = batch
+    row = tile_m * BLOCK_M + tl.arange(0, BLOCK_M)[:, None]
+    live_m = row < total_m
+    k = row
+    column = tile_n * BLOCK_N + tl.arange(0, BLOCK_N)[None, :]
+    live_n = column < total_n
+    if LAST:
+        c = column % C
+        rest = column // C
+        s = rest % S
+        rest = rest // S
+        r = rest
+    else:
+        s = column % S
+        rest = column // S
+        r = rest % R
+        rest = rest // R
+        c = rest
+    grad_weight = tl.zeros([BLOCK_M, BLOCK_N], ACC)
+    for start in tl.range(0, tl.cast(N, INDEX) * P * Q, BLOCK_K):
+        inner = start + tl.arange(0, BLOCK_K)[None, :]
+        live_inner = inner < tl.cast(N, INDEX) * P * Q
+        q = inner % Q
+        rest = inner // Q
+        p = rest % P
+        rest = rest // P
+        n = rest
+        grad_output_value = tl.load(
+            grad_output_ptr
+            + n * grad_output_stride_n
+            + g * grad_output_stride_g
+            + k * grad_output_stride_k
+            + p * grad_output_stride_p
+            + q * grad_output_stride_q,
+            mask=live_inner & live_m,
+            other=0,
+        )
+        left = tl.broadcast_to(grad_output_value, [BLOCK_M, BLOCK_K]).to(DOT)
+        inner = start + tl.arange(0, BLOCK_K)[:, None]
+        live_inner = inner < tl.cast(N, INDEX) * P * Q
+        q = inner % Q
+        rest = inner // Q
+        p = rest % P
+        rest = rest // P
+        n = rest
+        place = p * stride_h + dilation_h * r - padding_h
+        place_2 = q * stride_w + dilation_w * s - padding_w
+        inside = (place >= 0) & (place < H) & ((place_2 >= 0) & (place_2 < W))
+        input_value = tl.load(
+            input_ptr
+            + n * input_stride_n
+            + g * input_stride_g
+            + c * input_stride_c
+            + place * input_stride_h
+            + place_2 * input_stride_w,
+            mask=live_inner & live_n & inside,
+            other=0,
+        )
+        right = tl.broadcast_to(input_value, [BLOCK_K, BLOCK_N]).to(DOT)
+        grad_weight = tl.dot(left, right, grad_weight, input_precision=PRECISION, out_dtype=ACC)
+    tl.store(
+        grad_weight_ptr
+        + g * grad_weight_stride_g
+        + k * grad_weight_stride_k
+        + c * grad_weight_stride_c
+        + r * grad_weight_stride_r
+        + s * grad_weight_stride_s,
+        grad_weight,
+        mask=live_m & live_n,
+    )
+
+
+@triton.jit
+def convolution_2d_grad_bias(
+    grad_output_ptr,
+    grad_bias_ptr,
+    grad_output_stride_n,
+    grad_output_stride_g,
+    grad_output_stride_k,
+    grad_output_stride_p,
+    grad_output_stride_q,
+    grad_bias_stride_g,
+    grad_bias_stride_k,
+    G,
+    K,
+    N,
+    P,
+    Q,
+    LAST: tl.constexpr,
+    INDEX: tl.constexpr,
+    ACC: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    SINGLE: tl.constexpr,
+):
+    """Compute, in one row kernel:
+    grad_bias[g, k] = sum(n, p, q: grad_output[n, g, k, p, q])
+    """
+    row = tl.cast(tl.program_id(0), INDEX) * ROWS + tl.arange(0, ROWS)[:, None]
+    live_row = row < tl.cast(G, INDEX) * K
+    k = row % K
+    rest = row // K
+    g = rest
+    if SINGLE:
+        column = tl.arange(0, COLUMNS)[None, :]
+        live_column = column < tl.cast(N, INDEX) * P * Q
+        q = column % Q
+        rest = column // Q
+        p = rest % P
+        rest = rest // P
+        n = rest
+        grad_bias = tl.zeros([ROWS, COLUMNS], ACC)
+        grad_output_value = tl.load(
+            grad_output_ptr
+            + n * grad_output_stride_n
+            + g * grad_output_stride_g
+            + k * grad_output_stride_k
+            + p * grad_output_stride_p
+            + q * grad_output_stride_q,
+            mask=live_column & live_row,
+            other=0,
+        ).to(ACC)
+        grad_bias += tl.where(live_column, grad_output_value, 0.0)
+        grad_bias = tl.sum(grad_bias, 1, keep_dims=True)
+        tl.store(grad_bias_ptr + g * grad_bias_stride_g + k * grad_bias_stride_k, grad_bias, mask=live_row)
+    else:
+        grad_bias = tl.zeros([ROWS, COLUMNS], ACC)
+        for start in tl.range(0, tl.cast(N, INDEX) * P * Q, COLUMNS):
+            column = start + tl.arange(0, COLUMNS)[None, :]
+            live_column = column < tl.cast(N, INDEX) * P * Q
+            q = column % Q
+            rest = column // Q
+            p = rest % P
+            rest = rest // P
+            n = rest
+            grad_output_value = tl.load(
+                grad_output_ptr
+                + n * grad_output_stride_n
+                + g * grad_output_stride_g
+                + k * grad_output_stride_k
+                + p * grad_output_stride_p
+                + q * grad_output_stride_q,
+                mask=live_column & live_row,
+                other=0,
+            ).to(ACC)
+            grad_bias += tl.where(live_column, grad_output_value, 0.0)
+        grad_bias = tl.sum(grad_bias, 1, keep_dims=True)
+        tl.store(grad_bias_ptr + g * grad_bias_stride_g + k * grad_bias_stride_k, grad_bias, mask=live_row)
+
+
+convolution_2d_RESIDUALS = 0
+
+
+def convolution_2d_forward(
+    input: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    *,
+    G: int,
+    K: int,
+    P: int,
+    Q: int,
+    dilation_h: int,
+    dilation_w: int,
+    padding_h: int,
+    padding_w: int,
+    stride_h: int,
+    stride_w: int,
+    save: bool = False,
+    skipped: tuple[str, ...] = (),
+) -> tuple[torch.Tensor | None, ...]:
+    """Run the forward kernels.
+
+    Args:
+        save: return what the backward needs too.
+        skipped: names of optional results that nobody wants; they are None.
+
+    Returns:
+        output.
+    """
+    N = input.shape[0]
+    H = input.shape[2]
+    W = input.shape[3]
+    C = weight.shape[1]
+    R = weight.shape[2]
+    S = weight.shape[3]
+    how = launching.prepare(input)
+    output = launching.empty((N, G * K, P, Q), input.dtype, how)
+    launching.run(
+        convolution_2d_output,
+        how,
+        schedule.contraction(G, N * P * Q, K, C * R * S, launching.operand_type(how, input, weight)),
+        (
+            input,
+            weight,
+            bias,
+            output,
+            input.stride(0),
+            C * input.stride(1),
+            input.stride(1),
+            input.stride(2),
+            input.stride(3),
+            K * weight.stride(0),
+            weight.stride(0),
+            weight.stride(1),
+            weight.stride(2),
+            weight.stride(3),
+            0 if bias is None else K * bias.stride(0),
+            0 if bias is None else bias.stride(0),
+            output.stride(0),
+            K * output.stride(1),
+            output.stride(1),
+            output.stride(2),
+            output.stride(3),
+            C,
+            G,
+            H,
+            K,
+            N,
+            P,
+            Q,
+            W,
+        ),
+        dict(
+            R=R,
+            S=S,
+            dilation_h=dilation_h,
+            dilation_w=dilation_w,
+            padding_h=padding_h,
+            padding_w=padding_w,
+            stride_h=stride_h,
+            stride_w=stride_w,
+        ),
+    )
+    return (output,)
+
+
+def convolution_2d_backward(
+    grad_output: torch.Tensor,
+    input: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    *,
+    G: int,
+    K: int,
+    P: int,
+    Q: int,
+    dilation_h: int,
+    dilation_w: int,
+    padding_h: int,
+    padding_w: int,
+    stride_h: int,
+    stride_w: int,
+    wanted: tuple[bool, ...],
+) -> tuple[torch.Tensor | None, ...]:
+    """Run the backward kernels that the wanted gradients need.
+
+    Returns:
+        grad_input, grad_weight, grad_bias; None where not wanted.
+    """
+    N = input.shape[0]
+    H = input.shape[2]
+    W = input.shape[3]
+    C = weight.shape[1]
+    R = weight.shape[2]
+    S = weight.shape[3]
+    how = launching.prepare(input)
+    grad_input = None
+    grad_weight = None
+    grad_bias = None
+    if wanted[0]:
+        grad_input = launching.gradient_like(input)
+        launching.run(
+            convolution_2d_grad_input,
+            how,
+            schedule.contraction(
+                G, N * H * W, C, K * R * S, launching.operand_type(how, weight, grad_output)
+            ),
+            (
+                weight,
+                grad_output,
+                grad_input,
+                K * weight.stride(0),
+                weight.stride(0),
+                weight.stride(1),
+                weight.stride(2),
+                weight.stride(3),
+                grad_output.stride(0),
+                K * grad_output.stride(1),
+                grad_output.stride(1),
+                grad_output.stride(2),
+                grad_output.stride(3),
+                grad_input.stride(0),
+                C * grad_input.stride(1),
+                grad_input.stride(1),
+                grad_input.stride(2),
+                grad_input.stride(3),
+                C,
+                G,
+                H,
+                K,
+                N,
+                P,
+                Q,
+                W,
+            ),
+            dict(
+                R=R,
+                S=S,
+                dilation_h=dilation_h,
+                dilation_w=dilation_w,
+                padding_h=padding_h,
+                padding_w=padding_w,
+                stride_h=stride_h,
+                stride_w=stride_w,
+            ),
+        )
+    if wanted[1]:
+        grad_weight = launching.gradient_like(weight)
+        launching.run(
+            convolution_2d_grad_weight,
+            how,
+            schedule.contraction(G, K, C * R * S, N * P * Q, launching.operand_type(how, input, grad_output)),
+            (
+                input,
+                grad_output,
+                grad_weight,
+                input.stride(0),
+                C * input.stride(1),
+                input.stride(1),
+                input.stride(2),
+                input.stride(3),
+                grad_output.stride(0),
+                K * grad_output.stride(1),
+                grad_output.stride(1),
+                grad_output.stride(2),
+                grad_output.stride(3),
+                K * grad_weight.stride(0),
+                grad_weight.stride(0),
+                grad_weight.stride(1),
+                grad_weight.stride(2),
+                grad_weight.stride(3),
+                C,
+                G,
+                H,
+                K,
+                N,
+                P,
+                Q,
+                W,
+            ),
+            dict(
+                R=R,
+                S=S,
+                dilation_h=dilation_h,
+                dilation_w=dilation_w,
+                padding_h=padding_h,
+                padding_w=padding_w,
+                stride_h=stride_h,
+                stride_w=stride_w,
+            ),
+        )
+    if wanted[2]:
+        grad_bias = launching.gradient_like(bias)
+        launching.run(
+            convolution_2d_grad_bias,
+            how,
+            schedule.rows(G * K, N * P * Q, grad_output.stride(1) == 1),
+            (
+                grad_output,
+                grad_bias,
+                grad_output.stride(0),
+                K * grad_output.stride(1),
+                grad_output.stride(1),
+                grad_output.stride(2),
+                grad_output.stride(3),
+                K * grad_bias.stride(0),
+                grad_bias.stride(0),
+                G,
+                K,
+                N,
+                P,
+                Q,
+            ),
+            dict(),
+        )
+    return (grad_input, grad_weight, grad_bias)

@@ -1,0 +1,708 @@
+"""Max pooling: the largest element of each window.
+
+Source: slides 12 to 16
+
+    output[n, c, z, p, q] = max(t, r, s: input[n, c, t*dilation_d + z*stride_d - padding_d, p*stride_h + r*dilation_h -
+        padding_h, q*stride_w + s*dilation_w - padding_w])
+    position[n, c, z, p, q] = argmax(t, r, s: input[n, c, t*dilation_d + z*stride_d - padding_d, p*stride_h + r*dilation_h -
+        padding_h, q*stride_w + s*dilation_w - padding_w])
+    indices[n, c, z, p, q] = q*stride_w + W*(p*stride_h + H*(z*stride_d + dilation_d*FloorDiv(FloorDiv(position[n, c, z, p, q],
+        S), R) - padding_d) + dilation_h*(-R*FloorDiv(FloorDiv(position[n, c, z, p, q], S), R) +
+        FloorDiv(position[n, c, z, p, q], S)) - padding_h) + dilation_w*(-S*FloorDiv(position[n, c, z, p,
+        q], S) + position[n, c, z, p, q]) - padding_w
+
+"""
+
+import torch
+import triton
+import triton.language as tl
+
+from svertka.generated import launching, schedule
+
+
+@triton.jit
+def max_pooling_3d_output(
+    input_ptr,
+    output_ptr,
+    indices_ptr,
+    input_stride_n,
+    input_stride_c,
+    input_stride_d,
+    input_stride_h,
+    input_stride_w,
+    output_stride_n,
+    output_stride_c,
+    output_stride_z,
+    output_stride_p,
+    output_stride_q,
+    indices_stride_n,
+    indices_stride_c,
+    indices_stride_z,
+    indices_stride_p,
+    indices_stride_q,
+    C,
+    D,
+    H,
+    N,
+    P,
+    Q,
+    W,
+    Z,
+    R: tl.constexpr,
+    S: tl.constexpr,
+    T: tl.constexpr,
+    dilation_d: tl.constexpr,
+    dilation_h: tl.constexpr,
+    dilation_w: tl.constexpr,
+    padding_d: tl.constexpr,
+    padding_h: tl.constexpr,
+    padding_w: tl.constexpr,
+    stride_d: tl.constexpr,
+    stride_h: tl.constexpr,
+    stride_w: tl.constexpr,
+    LAST: tl.constexpr,
+    INDEX: tl.constexpr,
+    ACC: tl.constexpr,
+    BLOCK: tl.constexpr,
+    UNROLL: tl.constexpr,
+):
+    """Compute, in one window kernel:
+    output[n, c, z, p, q] = max(t, r, s | 0 <= p*stride_h + r*dilation_h - padding_h < H & 0 <=
+        q*stride_w + s*dilation_w - padding_w < W & 0 <= t*dilation_d + z*stride_d - padding_d < D: input[n,
+        c, t*dilation_d + z*stride_d - padding_d, p*stride_h + r*dilation_h - padding_h, q*stride_w +
+        s*dilation_w - padding_w])
+    position[n, c, z, p, q] = argmax(t, r, s | 0 <= p*stride_h + r*dilation_h - padding_h < H & 0 <=
+        q*stride_w + s*dilation_w - padding_w < W & 0 <= t*dilation_d + z*stride_d - padding_d < D: input[n,
+        c, t*dilation_d + z*stride_d - padding_d, p*stride_h + r*dilation_h - padding_h, q*stride_w +
+        s*dilation_w - padding_w])
+    indices[n, c, z, p, q] = q*stride_w + W*(p*stride_h + H*(z*stride_d +
+        dilation_d*FloorDiv(FloorDiv(position[n, c, z, p, q], S), R) - padding_d) +
+        dilation_h*(-R*FloorDiv(FloorDiv(position[n, c, z, p, q], S), R) + FloorDiv(position[n, c, z, p, q],
+        S)) - padding_h) + dilation_w*(-S*FloorDiv(position[n, c, z, p, q], S) + position[n, c, z, p, q]) -
+        padding_w
+    """
+    lane = tl.cast(tl.program_id(0), INDEX) * BLOCK + tl.arange(0, BLOCK)
+    live = lane < tl.cast(N, INDEX) * C * Z * P * Q
+    if LAST:
+        c = lane % C
+        rest = lane // C
+        q = rest % Q
+        rest = rest // Q
+        p = rest % P
+        rest = rest // P
+        z = rest % Z
+        rest = rest // Z
+        n = rest
+    else:
+        q = lane % Q
+        rest = lane // Q
+        p = rest % P
+        rest = rest // P
+        z = rest % Z
+        rest = rest // Z
+        c = rest % C
+        rest = rest // C
+        n = rest
+    position = tl.full([BLOCK], -1, tl.int32)
+    output = tl.full([BLOCK], float("-inf"), ACC)
+    for t in tl.range(0, T, loop_unroll_factor=UNROLL):
+        for r in tl.range(0, R, loop_unroll_factor=UNROLL):
+            for s in tl.range(0, S, loop_unroll_factor=UNROLL):
+                place = p * stride_h + dilation_h * r - padding_h
+                place_2 = q * stride_w + dilation_w * s - padding_w
+                place_3 = dilation_d * t + stride_d * z - padding_d
+                inside = (
+                    (place >= 0)
+                    & (place < H)
+                    & ((place_2 >= 0) & (place_2 < W))
+                    & ((place_3 >= 0) & (place_3 < D))
+                )
+                input_value = tl.load(
+                    input_ptr
+                    + n * input_stride_n
+                    + c * input_stride_c
+                    + place_3 * input_stride_d
+                    + place * input_stride_h
+                    + place_2 * input_stride_w,
+                    mask=live & inside,
+                    other=0,
+                ).to(ACC)
+                element = input_value
+                take = (element > output) | ((element != element) & (output == output)) | (position < 0)
+                take = take & (inside)
+                output = tl.where(take, element, output)
+                position = tl.where(take, S * r + s + R * S * t, position)
+    position = tl.maximum(position, 0)
+    place_4 = position // S // R
+    tl.store(
+        output_ptr
+        + n * output_stride_n
+        + c * output_stride_c
+        + z * output_stride_z
+        + p * output_stride_p
+        + q * output_stride_q,
+        output,
+        mask=live,
+    )
+    if indices_ptr is not None:
+        tl.store(
+            indices_ptr
+            + n * indices_stride_n
+            + c * indices_stride_c
+            + z * indices_stride_z
+            + p * indices_stride_p
+            + q * indices_stride_q,
+            W
+            * (
+                H * (place_4 * dilation_d + stride_d * z - padding_d)
+                + (position // S - place_4 * R) * dilation_h
+                + p * stride_h
+                - padding_h
+            )
+            + (position - position // S * S) * dilation_w
+            + q * stride_w
+            - padding_w,
+            mask=live,
+        )
+
+
+@triton.jit
+def max_pooling_3d_position(
+    input_ptr,
+    output_ptr,
+    position_ptr,
+    indices_ptr,
+    input_stride_n,
+    input_stride_c,
+    input_stride_d,
+    input_stride_h,
+    input_stride_w,
+    output_stride_n,
+    output_stride_c,
+    output_stride_z,
+    output_stride_p,
+    output_stride_q,
+    position_stride_n,
+    position_stride_c,
+    position_stride_z,
+    position_stride_p,
+    position_stride_q,
+    indices_stride_n,
+    indices_stride_c,
+    indices_stride_z,
+    indices_stride_p,
+    indices_stride_q,
+    C,
+    D,
+    H,
+    N,
+    P,
+    Q,
+    W,
+    Z,
+    R: tl.constexpr,
+    S: tl.constexpr,
+    T: tl.constexpr,
+    dilation_d: tl.constexpr,
+    dilation_h: tl.constexpr,
+    dilation_w: tl.constexpr,
+    padding_d: tl.constexpr,
+    padding_h: tl.constexpr,
+    padding_w: tl.constexpr,
+    stride_d: tl.constexpr,
+    stride_h: tl.constexpr,
+    stride_w: tl.constexpr,
+    LAST: tl.constexpr,
+    INDEX: tl.constexpr,
+    ACC: tl.constexpr,
+    BLOCK: tl.constexpr,
+    UNROLL: tl.constexpr,
+):
+    """Compute, in one window kernel:
+    output[n, c, z, p, q] = max(t, r, s | 0 <= p*stride_h + r*dilation_h - padding_h < H & 0 <=
+        q*stride_w + s*dilation_w - padding_w < W & 0 <= t*dilation_d + z*stride_d - padding_d < D: input[n,
+        c, t*dilation_d + z*stride_d - padding_d, p*stride_h + r*dilation_h - padding_h, q*stride_w +
+        s*dilation_w - padding_w])
+    position[n, c, z, p, q] = argmax(t, r, s | 0 <= p*stride_h + r*dilation_h - padding_h < H & 0 <=
+        q*stride_w + s*dilation_w - padding_w < W & 0 <= t*dilation_d + z*stride_d - padding_d < D: input[n,
+        c, t*dilation_d + z*stride_d - padding_d, p*stride_h + r*dilation_h - padding_h, q*stride_w +
+        s*dilation_w - padding_w])
+    indices[n, c, z, p, q] = q*stride_w + W*(p*stride_h + H*(z*stride_d +
+        dilation_d*FloorDiv(FloorDiv(position[n, c, z, p, q], S), R) - padding_d) +
+        dilation_h*(-R*FloorDiv(FloorDiv(position[n, c, z, p, q], S), R) + FloorDiv(position[n, c, z, p, q],
+        S)) - padding_h) + dilation_w*(-S*FloorDiv(position[n, c, z, p, q], S) + position[n, c, z, p, q]) -
+        padding_w
+    """
+    lane = tl.cast(tl.program_id(0), INDEX) * BLOCK + tl.arange(0, BLOCK)
+    live = lane < tl.cast(N, INDEX) * C * Z * P * Q
+    if LAST:
+        c = lane % C
+        rest = lane // C
+        q = rest % Q
+        rest = rest // Q
+        p = rest % P
+        rest = rest // P
+        z = rest % Z
+        rest = rest // Z
+        n = rest
+    else:
+        q = lane % Q
+        rest = lane // Q
+        p = rest % P
+        rest = rest // P
+        z = rest % Z
+        rest = rest // Z
+        c = rest % C
+        rest = rest // C
+        n = rest
+    position = tl.full([BLOCK], -1, tl.int32)
+    output = tl.full([BLOCK], float("-inf"), ACC)
+    for t in tl.range(0, T, loop_unroll_factor=UNROLL):
+        for r in tl.range(0, R, loop_unroll_factor=UNROLL):
+            for s in tl.range(0, S, loop_unroll_factor=UNROLL):
+                place = p * stride_h + dilation_h * r - padding_h
+                place_2 = q * stride_w + dilation_w * s - padding_w
+                place_3 = dilation_d * t + stride_d * z - padding_d
+                inside = (
+                    (place >= 0)
+                    & (place < H)
+                    & ((place_2 >= 0) & (place_2 < W))
+                    & ((place_3 >= 0) & (place_3 < D))
+                )
+                input_value = tl.load(
+                    input_ptr
+                    + n * input_stride_n
+                    + c * input_stride_c
+                    + place_3 * input_stride_d
+                    + place * input_stride_h
+                    + place_2 * input_stride_w,
+                    mask=live & inside,
+                    other=0,
+                ).to(ACC)
+                element = input_value
+                take = (element > output) | ((element != element) & (output == output)) | (position < 0)
+                take = take & (inside)
+                output = tl.where(take, element, output)
+                position = tl.where(take, S * r + s + R * S * t, position)
+    position = tl.maximum(position, 0)
+    place_4 = position // S // R
+    tl.store(
+        position_ptr
+        + n * position_stride_n
+        + c * position_stride_c
+        + z * position_stride_z
+        + p * position_stride_p
+        + q * position_stride_q,
+        position,
+        mask=live,
+    )
+    tl.store(
+        output_ptr
+        + n * output_stride_n
+        + c * output_stride_c
+        + z * output_stride_z
+        + p * output_stride_p
+        + q * output_stride_q,
+        output,
+        mask=live,
+    )
+    if indices_ptr is not None:
+        tl.store(
+            indices_ptr
+            + n * indices_stride_n
+            + c * indices_stride_c
+            + z * indices_stride_z
+            + p * indices_stride_p
+            + q * indices_stride_q,
+            W
+            * (
+                H * (place_4 * dilation_d + stride_d * z - padding_d)
+                + (position // S - place_4 * R) * dilation_h
+                + p * stride_h
+                - padding_h
+            )
+            + (position - position // S * S) * dilation_w
+            + q * stride_w
+            - padding_w,
+            mask=live,
+        )
+
+
+@triton.jit
+def max_pooling_3d_grad_input(
+    grad_output_ptr,
+    position_ptr,
+    grad_input_ptr,
+    grad_output_stride_n,
+    grad_output_stride_c,
+    grad_output_stride_z,
+    grad_output_stride_p,
+    grad_output_stride_q,
+    position_stride_n,
+    position_stride_c,
+    position_stride_z,
+    position_stride_p,
+    position_stride_q,
+    grad_input_stride_n,
+    grad_input_stride_c,
+    grad_input_stride_d,
+    grad_input_stride_h,
+    grad_input_stride_w,
+    C,
+    D,
+    H,
+    N,
+    P,
+    Q,
+    W,
+    Z,
+    R: tl.constexpr,
+    S: tl.constexpr,
+    T: tl.constexpr,
+    dilation_d: tl.constexpr,
+    dilation_h: tl.constexpr,
+    dilation_w: tl.constexpr,
+    padding_d: tl.constexpr,
+    padding_h: tl.constexpr,
+    padding_w: tl.constexpr,
+    stride_d: tl.constexpr,
+    stride_h: tl.constexpr,
+    stride_w: tl.constexpr,
+    LAST: tl.constexpr,
+    INDEX: tl.constexpr,
+    ACC: tl.constexpr,
+    BLOCK: tl.constexpr,
+    UNROLL: tl.constexpr,
+):
+    """Compute, in one window kernel:
+    grad_input[n, c, d, h, w] = sum(t, r, s | stride_d divides d - t*dilation_d + padding_d & stride_h
+        divides h - r*dilation_h + padding_h & stride_w divides -s*dilation_w + w + padding_w & 0 <=
+        FloorDiv(d - t*dilation_d + padding_d, stride_d) < Z & 0 <= FloorDiv(h - r*dilation_h + padding_h,
+        stride_h) < P & 0 <= FloorDiv(-s*dilation_w + w + padding_w, stride_w) < Q: grad_output[n, c,
+        FloorDiv(d - t*dilation_d + padding_d, stride_d), FloorDiv(h - r*dilation_h + padding_h, stride_h),
+        FloorDiv(-s*dilation_w + w + padding_w, stride_w)]*Select(Eq(position[n, c, FloorDiv(d -
+        t*dilation_d + padding_d, stride_d), FloorDiv(h - r*dilation_h + padding_h, stride_h),
+        FloorDiv(-s*dilation_w + w + padding_w, stride_w)], r*S + s + t*R*S), 1, 0))
+    """
+    lane = tl.cast(tl.program_id(0), INDEX) * BLOCK + tl.arange(0, BLOCK)
+    live = lane < tl.cast(N, INDEX) * C * D * H * W
+    if LAST:
+        c = lane % C
+        rest = lane // C
+        w = rest % W
+        rest = rest // W
+        h = rest % H
+        rest = rest // H
+        d = rest % D
+        rest = rest // D
+        n = rest
+    else:
+        w = lane % W
+        rest = lane // W
+        h = rest % H
+        rest = rest // H
+        d = rest % D
+        rest = rest // D
+        c = rest % C
+        rest = rest // C
+        n = rest
+    grad_input = tl.zeros([BLOCK], ACC)
+    for t in tl.range(0, T, loop_unroll_factor=UNROLL):
+        for r in tl.range(0, R, loop_unroll_factor=UNROLL):
+            for s in tl.range(0, S, loop_unroll_factor=UNROLL):
+                place_4 = padding_w + w - dilation_w * s
+                place = place_4 // stride_w
+                place_5 = d + padding_d - dilation_d * t
+                place_2 = place_5 // stride_d
+                place_6 = h + padding_h - dilation_h * r
+                place_3 = place_6 // stride_h
+                inside = (
+                    (place >= 0)
+                    & (place < Q)
+                    & ((place_2 >= 0) & (place_2 < Z))
+                    & ((place_3 >= 0) & (place_3 < P))
+                    & (place_5 % stride_d == 0)
+                    & (place_6 % stride_h == 0)
+                    & (place_4 % stride_w == 0)
+                )
+                position_value = tl.load(
+                    position_ptr
+                    + n * position_stride_n
+                    + c * position_stride_c
+                    + place_2 * position_stride_z
+                    + place_3 * position_stride_p
+                    + place * position_stride_q,
+                    mask=live & inside,
+                    other=0,
+                )
+                grad_output_value = tl.load(
+                    grad_output_ptr
+                    + n * grad_output_stride_n
+                    + c * grad_output_stride_c
+                    + place_2 * grad_output_stride_z
+                    + place_3 * grad_output_stride_p
+                    + place * grad_output_stride_q,
+                    mask=live & inside,
+                    other=0,
+                ).to(ACC)
+                grad_input += tl.where(
+                    inside, tl.where(position_value == S * r + s + R * S * t, grad_output_value, 0.0), 0.0
+                )
+    tl.store(
+        grad_input_ptr
+        + n * grad_input_stride_n
+        + c * grad_input_stride_c
+        + d * grad_input_stride_d
+        + h * grad_input_stride_h
+        + w * grad_input_stride_w,
+        grad_input,
+        mask=live,
+    )
+
+
+max_pooling_3d_RESIDUALS = 1
+
+
+def max_pooling_3d_forward(
+    input: torch.Tensor,
+    *,
+    P: int,
+    Q: int,
+    R: int,
+    S: int,
+    T: int,
+    Z: int,
+    dilation_d: int,
+    dilation_h: int,
+    dilation_w: int,
+    padding_d: int,
+    padding_h: int,
+    padding_w: int,
+    stride_d: int,
+    stride_h: int,
+    stride_w: int,
+    save: bool = False,
+    skipped: tuple[str, ...] = (),
+) -> tuple[torch.Tensor | None, ...]:
+    """Run the forward kernels.
+
+    Args:
+        save: return what the backward needs too.
+        skipped: names of optional results that nobody wants (indices); they are None.
+
+    Returns:
+        output, indices; with ``save`` also position.
+    """
+    if save:
+        return _max_pooling_3d_saving(
+            input,
+            P=P,
+            Q=Q,
+            R=R,
+            S=S,
+            T=T,
+            Z=Z,
+            dilation_d=dilation_d,
+            dilation_h=dilation_h,
+            dilation_w=dilation_w,
+            padding_d=padding_d,
+            padding_h=padding_h,
+            padding_w=padding_w,
+            stride_d=stride_d,
+            stride_h=stride_h,
+            stride_w=stride_w,
+            skipped=skipped,
+        )
+    N = input.shape[0]
+    C = input.shape[1]
+    D = input.shape[2]
+    H = input.shape[3]
+    W = input.shape[4]
+    how = launching.prepare(input)
+    output = launching.empty((N, C, Z, P, Q), input.dtype, how)
+    indices = None if "indices" in skipped else launching.empty((N, C, Z, P, Q), torch.int64, how)
+    launching.run(
+        max_pooling_3d_output,
+        how,
+        schedule.lanes(N * C * Z * P * Q, R * S * T),
+        (
+            input,
+            output,
+            indices,
+            *input.stride(),
+            *output.stride(),
+            0 if indices is None else indices.stride(0),
+            0 if indices is None else indices.stride(1),
+            0 if indices is None else indices.stride(2),
+            0 if indices is None else indices.stride(3),
+            0 if indices is None else indices.stride(4),
+            C,
+            D,
+            H,
+            N,
+            P,
+            Q,
+            W,
+            Z,
+        ),
+        dict(
+            R=R,
+            S=S,
+            T=T,
+            dilation_d=dilation_d,
+            dilation_h=dilation_h,
+            dilation_w=dilation_w,
+            padding_d=padding_d,
+            padding_h=padding_h,
+            padding_w=padding_w,
+            stride_d=stride_d,
+            stride_h=stride_h,
+            stride_w=stride_w,
+        ),
+    )
+    return (output, indices)
+
+
+def _max_pooling_3d_saving(
+    input: torch.Tensor,
+    *,
+    P: int,
+    Q: int,
+    R: int,
+    S: int,
+    T: int,
+    Z: int,
+    dilation_d: int,
+    dilation_h: int,
+    dilation_w: int,
+    padding_d: int,
+    padding_h: int,
+    padding_w: int,
+    stride_d: int,
+    stride_h: int,
+    stride_w: int,
+    skipped: tuple[str, ...],
+) -> tuple[torch.Tensor | None, ...]:
+    N = input.shape[0]
+    C = input.shape[1]
+    D = input.shape[2]
+    H = input.shape[3]
+    W = input.shape[4]
+    how = launching.prepare(input)
+    position = launching.empty((N, C, Z, P, Q), torch.int32, how)
+    output = launching.empty((N, C, Z, P, Q), input.dtype, how)
+    indices = None if "indices" in skipped else launching.empty((N, C, Z, P, Q), torch.int64, how)
+    launching.run(
+        max_pooling_3d_position,
+        how,
+        schedule.lanes(N * C * Z * P * Q, R * S * T),
+        (
+            input,
+            output,
+            position,
+            indices,
+            *input.stride(),
+            *output.stride(),
+            *position.stride(),
+            0 if indices is None else indices.stride(0),
+            0 if indices is None else indices.stride(1),
+            0 if indices is None else indices.stride(2),
+            0 if indices is None else indices.stride(3),
+            0 if indices is None else indices.stride(4),
+            C,
+            D,
+            H,
+            N,
+            P,
+            Q,
+            W,
+            Z,
+        ),
+        dict(
+            R=R,
+            S=S,
+            T=T,
+            dilation_d=dilation_d,
+            dilation_h=dilation_h,
+            dilation_w=dilation_w,
+            padding_d=padding_d,
+            padding_h=padding_h,
+            padding_w=padding_w,
+            stride_d=stride_d,
+            stride_h=stride_h,
+            stride_w=stride_w,
+        ),
+    )
+    return (output, indices, position)
+
+
+def max_pooling_3d_backward(
+    grad_output: torch.Tensor,
+    input: torch.Tensor,
+    position: torch.Tensor,
+    *,
+    P: int,
+    Q: int,
+    R: int,
+    S: int,
+    T: int,
+    Z: int,
+    dilation_d: int,
+    dilation_h: int,
+    dilation_w: int,
+    padding_d: int,
+    padding_h: int,
+    padding_w: int,
+    stride_d: int,
+    stride_h: int,
+    stride_w: int,
+    wanted: tuple[bool, ...],
+) -> tuple[torch.Tensor | None, ...]:
+    """Run the backward kernels that the wanted gradients need.
+
+    Returns:
+        grad_input; None where not wanted.
+    """
+    N = input.shape[0]
+    C = input.shape[1]
+    D = input.shape[2]
+    H = input.shape[3]
+    W = input.shape[4]
+    how = launching.prepare(input)
+    grad_input = launching.gradient_like(input)
+    launching.run(
+        max_pooling_3d_grad_input,
+        how,
+        schedule.lanes(N * C * D * H * W, R * S * T),
+        (
+            grad_output,
+            position,
+            grad_input,
+            *grad_output.stride(),
+            *position.stride(),
+            *grad_input.stride(),
+            C,
+            D,
+            H,
+            N,
+            P,
+            Q,
+            W,
+            Z,
+        ),
+        dict(
+            R=R,
+            S=S,
+            T=T,
+            dilation_d=dilation_d,
+            dilation_h=dilation_h,
+            dilation_w=dilation_w,
+            padding_d=padding_d,
+            padding_h=padding_h,
+            padding_w=padding_w,
+            stride_d=stride_d,
+            stride_h=stride_h,
+            stride_w=stride_w,
+        ),
+    )
+    return (grad_input,)

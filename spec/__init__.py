@@ -1,0 +1,60 @@
+"""Formulas: notation, index calculus, evaluation, and one file a layer."""
+
+from svertka.spec.adjoint import adjoint, gradient_name
+from svertka.spec.arithmetic import FORMATS, Float, Rational, RunningError, Symbolic
+from svertka.spec.evaluate import Array, evaluate
+from svertka.spec.layer import Equation, Layer
+from svertka.spec.normal_form import normal_form
+from svertka.spec.notation import (
+    ArgMax,
+    FloorDiv,
+    Index,
+    Max,
+    Read,
+    Reduction,
+    Select,
+    Sum,
+    Tensor,
+    Uniform,
+    axes,
+    axis,
+    boolean,
+    inside,
+    integer,
+    maximum,
+    minimum,
+    number,
+)
+
+__all__ = [
+    "FORMATS",
+    "ArgMax",
+    "Array",
+    "Equation",
+    "Float",
+    "FloorDiv",
+    "Index",
+    "Layer",
+    "Max",
+    "Rational",
+    "Read",
+    "Reduction",
+    "RunningError",
+    "Select",
+    "Sum",
+    "Symbolic",
+    "Tensor",
+    "Uniform",
+    "adjoint",
+    "axes",
+    "axis",
+    "boolean",
+    "evaluate",
+    "gradient_name",
+    "inside",
+    "integer",
+    "maximum",
+    "minimum",
+    "normal_form",
+    "number",
+]

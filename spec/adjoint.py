@@ -1,0 +1,230 @@
+"""The adjoint of a layer: the exact gradient of every input, in gather form, as a ``Layer`` of its own.
+
+For ``y[i] = Σ f(..., x[M i + c], ...)`` the gradient at ``x[j]`` sums ``grad_y * df/dx`` over all index values that
+read ``x[j]``; ``svertka.spec.gather`` solves for them. Conventions, none of them SymPy's: relu'(0) = 0; the gradient of
+a maximum goes to the first maximal element in window order; NaN is maximal.
+
+Input: a ``Layer``. Output: a ``Layer`` whose inputs are the given layer's inputs and ``grad_<output>``, whose outputs
+are ``grad_<input>``, and whose equations recompute the intermediates the gradient needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import count
+
+from sympy import Add, Dummy, Eq, Expr, Integer, Tuple
+from sympy.core.symbol import Str
+
+from svertka.spec.gather import gather
+from svertka.spec.layer import Equation, Layer, reads
+from svertka.spec.normal_form import normal_form
+from svertka.spec.notation import Index, InRange, Read, Reduction, Select, Tensor
+from svertka.spec.rewrite import conditions, conjunction, fresh, linear_position, replace, substitute
+
+__all__ = ["adjoint", "gradient_name", "partial_derivative", "unused_prefix"]
+
+
+def gradient_name(tensor: str, prefix: str = "grad") -> str:
+    """Name of the gradient with respect to a tensor."""
+    return f"{prefix}_{tensor}"
+
+
+def unused_prefix(layer: Layer, word: str = "grad") -> str:
+    """The word, or the word with a number: ``adjoint(adjoint(layer))`` names its gradients ``grad2_...``."""
+    names = set(normal_form(layer).tensors)
+    prefixes = (word, *(f"{word}{number}" for number in count(2)))
+    return next(p for p in prefixes if not any(f"{p}_{name}" in names for name in names))
+
+
+def partial_derivative(value: Expr, read: Read) -> Expr:
+    """Derivative of a reduction-free expression by one of the elements it reads."""
+    element = Dummy("element", real=True)
+    return replace(replace(value, {read: element}).diff(element), {element: read})
+
+
+def adjoint(layer: Layer, wrt: Iterable[str] | None = None, outputs: Iterable[str] | None = None) -> Layer:
+    """Derive the gradient layer.
+
+    Args:
+        layer: the layer to differentiate.
+        wrt: inputs whose gradients are wanted; all real inputs by default.
+        outputs: outputs whose gradients are given; all real outputs by default.
+
+    Returns:
+        The layer ``<name>_adjoint``: inputs of ``layer`` as needed and ``grad_<output>``, outputs ``grad_<input>``
+        in the order of ``wrt`` (of a gradient layer: ``grad2_``, see ``unused_prefix``). An input on which nothing depends gets the gradient 0.
+
+    Raises:
+        ValueError: ``wrt`` or ``outputs`` names what the layer lacks, or an integer tensor.
+    """
+    primal = normal_form(layer)
+    wanted = _real(layer, [t.name for t in layer.inputs], wrt, "input")
+    given = _real(layer, list(layer.outputs), outputs, "output")
+    sweep = _Sweep(primal, set(wanted))
+    seeds = []
+    for name in given:
+        tensor = primal.tensors[name]
+        seed = Tensor(gradient_name(name, sweep.prefix), *tensor.dims)
+        seeds.append(seed)
+        sweep.contributions[name] = [seed[tensor.axes]]
+    for equation in reversed(primal.equations):
+        sweep.visit(equation)
+    for name in wanted:
+        sweep.close(primal.tensors[name])
+    equations = (*primal.equations, *sweep.positions, *sweep.equations)
+    inputs = (*layer.inputs, *seeds)
+    names = tuple(gradient_name(name, sweep.prefix) for name in wanted)
+    return Layer(f"{layer.name}_adjoint", inputs, equations, names).only(names)
+
+
+def _real(layer: Layer, every: list[str], chosen: Iterable[str] | None, what: str) -> list[str]:
+    real = [name for name in every if layer.tensors[name].kind == "real"]
+    if chosen is None:
+        return real
+    names = list(chosen)
+    for name in names:
+        if name not in real:
+            raise ValueError(
+                f"adjoint of {layer.name}: {name!r} is no real {what}; it has {', '.join(real) or 'none'}"
+            )
+    return names
+
+
+class _Sweep:
+    """One reverse pass over a layer in normal form."""
+
+    def __init__(self, layer: Layer, wanted: set[str]) -> None:
+        self.layer = layer
+        self.prefix = unused_prefix(layer)
+        self.contributions: dict[str, list[Expr]] = {}
+        self.equations: list[Equation] = []
+        self.positions: list[Equation] = []
+        self._active = self._depending_on(wanted)
+
+    def _depending_on(self, wanted: set[str]) -> set[str]:
+        active = set(wanted)
+        for equation in self.layer.equations:
+            if any(read.tensor in active for read in reads(equation.value)):
+                active.add(equation.target.name)
+        return active
+
+    def visit(self, equation: Equation) -> None:
+        """Distribute the gradient of an equation's target over the tensors its value reads."""
+        target = equation.target
+        if target.name not in self._active or target.name not in self.contributions:
+            return
+        gradient = self.close(target)[target.axes]
+        value = equation.value
+        if isinstance(value, Reduction):
+            value, bound = self._unbound(value, target)
+            weight = gradient * self._share(value, target)
+            self._spread(value.body, weight, target.axes, bound, conditions(value.guard))
+        else:
+            self._spread(value, gradient, target.axes, (), ())
+
+    def close(self, tensor: Tensor) -> Tensor:
+        """Write the equation that adds up all contributions to a tensor's gradient."""
+        parts = self.contributions.get(tensor.name, [])
+        name = gradient_name(tensor.name, self.prefix)
+        if parts and isinstance(parts[0], Read) and parts[0].tensor == name:  # an output's gradient is given
+            if len(parts) == 1:
+                return Tensor(name, *tensor.dims)
+            name = f"{name}_total"  # and the output is read by other equations too
+        gradient = Tensor(name, *tensor.dims)
+        if any(e.target == gradient for e in self.equations):
+            return gradient
+        self.equations.append(Equation(gradient, Add(*parts) if parts else Integer(0)))
+        return gradient
+
+    def _unbound(self, value: Reduction, target: Tensor) -> tuple[Reduction, tuple[Index, ...]]:
+        """The reduction with bound indices that no tensor's axis shares."""
+        taken = {*target.axes, *(i for t in self.layer.tensors.values() for i in t.axes)}
+        renamed: list[Index] = []
+        for index in value.indices:
+            renamed.append(fresh(index, (*taken, *renamed)))
+        mapping = dict(zip(value.indices, renamed, strict=True))
+        body, guard = substitute(value.body, mapping), substitute(value.guard, mapping)
+        return Reduction(value.args[0], body, guard, Tuple(*renamed)), tuple(renamed)
+
+    def _share(self, value: Reduction, target: Tensor) -> Expr:
+        """Which part of a reduction's gradient one of its elements gets."""
+        if value.operation == "sum":
+            return Integer(1)
+        if value.operation == "argmax":
+            return Integer(0)
+        position = self._position(Reduction(Str("argmax"), *value.args[1:]), target)
+        return Select(Eq(position[target.axes], linear_position(value.indices)), 1, 0)
+
+    def _position(self, argmax: Reduction, target: Tensor) -> Tensor:
+        """The tensor of the places of the maxima; the layer's own, if it has one."""
+        for equation in (*self.layer.equations, *self.positions):
+            if equation.target.axes == target.axes and equation.value == argmax:
+                return equation.target
+        position = Tensor(f"{target.name}_position", *target.axes, kind="integer")
+        self.positions.append(Equation(position, argmax))
+        return position
+
+    def _spread(
+        self,
+        body: Expr,
+        weight: Expr,
+        free: tuple[Index, ...],
+        bound: tuple[Index, ...],
+        guards: tuple[Expr, ...],
+    ) -> None:
+        for read in reads(body):
+            if read.tensor not in self._active or read.args[1].name == "integer":
+                continue
+            term = weight * partial_derivative(body, read)
+            if term != 0:
+                self._contribute(read, term, free, bound, guards)
+
+    def _contribute(
+        self,
+        read: Read,
+        term: Expr,
+        free: tuple[Index, ...],
+        bound: tuple[Index, ...],
+        guards: tuple[Expr, ...],
+    ) -> None:
+        """Add ``term``, met for all values of free and bound indices, to the gradient of the element it reads."""
+        tensor = self.layer.tensors[read.tensor]
+        taken: list[Index] = list(tensor.axes)
+        apart: dict[Index, Index] = {}
+        for index in (*free, *bound):
+            apart[index] = fresh(index, taken)
+            taken.append(apart[index])
+        own = tuple(apart[i] for i in free), tuple(apart[i] for i in bound)
+        places = substitute(read, apart)
+        solved = gather(places.indices, tensor.axes, *own)
+        here = tensor[tensor.axes]
+        moved = replace(substitute(term, apart), {places: here})
+        moved = substitute(moved, solved.solution)
+        old = (substitute(_at(guard, places, here), solved.solution) for guard in (substitute(g, apart) for g in guards))
+        guard = conjunction([*solved.guards, *old])
+        names = {apart[i]: i for i in (*free, *bound)}
+        self.contributions.setdefault(tensor.name, []).append(
+            _summed(moved, guard, solved.remaining, names, tensor.axes)
+        )
+
+
+def _at(guard: Expr, places: Read, here: Read) -> Expr:
+    """A guard that says that the read element lies inside its tensor is true at an element of the tensor."""
+    inside = {
+        InRange(e, extent): InRange(i, extent)
+        for e, i, extent in zip(places.indices, here.indices, here.extents, strict=True)
+    }
+    return replace(guard, {k: v for k, v in inside.items() if k.args})
+
+
+def _summed(
+    term: Expr, guard: Expr, remaining: tuple[Index, ...], names: dict[Index, Index], axes: tuple[Index, ...]
+) -> Expr:
+    if not remaining:
+        return Select(guard, term, 0)
+    mapping: dict[Index, Index] = {}
+    for index in remaining:
+        mapping[index] = fresh(names[index], (*axes, *mapping.values()))
+    term, guard = substitute(term, mapping), substitute(guard, mapping)
+    return Reduction(Str("sum"), term, guard, Tuple(*(mapping[i] for i in remaining)))

@@ -1,0 +1,256 @@
+"""A layer's public face, as data beside its formula: function, module, arguments, and how they bind to the formula.
+
+Nothing here computes. ``svertka.codegen`` turns a ``Definition`` into kernels, a function with torch's signature, a
+``torch.nn`` module, the checks of its arguments and their messages.
+
+Every symbol named here is a symbol of the formula: a parameter (``stride_h``), or an axis's extent (``R``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sympy import Expr
+from sympy.logic.boolalg import Boolean
+
+from svertka.spec.layer import Layer
+
+__all__ = [
+    "Argument",
+    "Choice",
+    "Definition",
+    "Dimension",
+    "Flag",
+    "ModuleFace",
+    "Padding",
+    "PerAxis",
+    "Real",
+    "Required",
+    "Rule",
+    "Seed",
+    "TensorArgument",
+    "Variant",
+    "Whole",
+]
+
+
+class Required:
+    """Marks an argument without default."""
+
+
+REQUIRED = Required()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Argument:
+    """An argument of the public function, in torch's order.
+
+    Attributes:
+        name: its name in the signature.
+        default: its default; ``REQUIRED`` if it has none. For ``PerAxis``, the name of another argument in angle
+            brackets (``"<kernel_size>"``) stands for that argument's value when None is given.
+    """
+
+    name: str
+    default: Any = REQUIRED
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorArgument(Argument):
+    """A tensor of the formula, bound by its name; optional where the formula's tensor has a default.
+
+    Attributes:
+        tensor: name of the formula's tensor if it differs from the argument's.
+        differentiable: whether a gradient is offered (if it is real).
+        updated_by: name of the output that replaces its contents, for state such as running estimates.
+        unbatched: whether the first dimension may be left out (torch's unbatched input).
+        labels_below: extent that integer values must stay below, or None.
+        ignored: name of an argument whose value is allowed as a label too, or None.
+    """
+
+    tensor: str = ""
+    differentiable: bool = True
+    updated_by: str = ""
+    unbatched: bool = False
+    labels_below: str = ""
+    ignored: str = ""
+
+    @property
+    def bound(self) -> str:
+        """Name of the formula's tensor."""
+        return self.tensor or self.name
+
+
+@dataclass(frozen=True, kw_only=True)
+class PerAxis(Argument):
+    """An integer, or one a spatial axis (``stride=(2, 1)``); ``symbols`` names the formula's symbols, one an axis."""
+
+    symbols: tuple[str, ...]
+    minimum: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Padding(Argument):
+    """Zero padding: an integer, one an axis, ``(low, high)`` pairs, and with ``named`` ``'same'`` and ``'valid'``.
+
+    Attributes:
+        low: symbols of the padding before the first element, one an axis.
+        high: symbols of the padding after the last element; they may occur in ``Definition.extents`` alone.
+        named: for ``'same'``: the arguments of kernel extents and dilation, ``(extents, dilation symbols, stride symbols)``;
+            empty if words are not allowed. ``'same'`` needs stride 1 and puts the odd element behind, as torch does.
+    """
+
+    default: Any = 0
+    low: tuple[str, ...]
+    high: tuple[str, ...]
+    named: tuple[tuple[str, ...], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Whole(Argument):
+    """An integer bound to ``symbol``, at least ``minimum``; with ``optional`` None is allowed and binds to ``missing``."""
+
+    symbol: str
+    minimum: int | None = None
+    optional: bool = False
+    missing: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Real(Argument):
+    """A real number bound to ``symbol`` within ``low <= value < high`` (None: unbounded; ``closed``: high allowed).
+
+    Attributes:
+        varies: it changes from call to call (momentum), so that no kernel may be compiled for its value.
+    """
+
+    symbol: str
+    low: float | None = None
+    high: float | None = None
+    closed: bool = False
+    varies: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flag(Argument):
+    """True or False; selects a ``Variant`` or, with ``symbol``, binds 1 or 0."""
+
+    symbol: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice(Argument):
+    """One of some words; selects a ``Variant``."""
+
+    choices: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dimension(Argument):
+    """The tensor dimension that an axis of the formula stands for.
+
+    The formula's tensors then have three axes (before, ``axis``, behind), the first and last with ``many=True``.
+    """
+
+    axis: str
+    tensors: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seed(Argument):
+    """Seed of a random field; None draws one from torch's default generator."""
+
+    default: Any = None
+    symbol: str = "seed"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A condition over the formula's symbols that arguments must satisfy.
+
+    Attributes:
+        condition: must be true.
+        argument: name of the argument to blame; its value is put into the message.
+        rule: what must hold, in words ("at most half of kernel_size").
+        remedy: what to do ("lower padding or enlarge kernel_size").
+    """
+
+    condition: Boolean
+    argument: str
+    rule: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A formula and when it applies.
+
+    Attributes:
+        layer: the formula; its name is ``<definition>`` or ``<definition>_<variant>``.
+        when: values of ``Flag`` and ``Choice`` arguments; for a ``TensorArgument`` the kind ``"integer"`` or
+            ``"real"`` of the tensor that was given, or None if it must not be given.
+        rules: conditions that hold for this variant only.
+    """
+
+    layer: Layer
+    when: Mapping[str, Any] = field(default_factory=dict)
+    rules: tuple[Rule, ...] = ()
+
+
+@dataclass(frozen=True)
+class ModuleFace:
+    """The layer as a module.
+
+    Attributes:
+        name: class name.
+        base: torch's class to subclass, or ``"torch.nn.Module"``: then the constructor takes the function's
+            arguments but the tensors, with their defaults, and keeps them as attributes.
+        call: expressions, by argument, that forward passes to the function; ``self.<argument>`` if not named here.
+        before: Python statements that forward runs first (``self`` and ``input`` in scope).
+        fixed: attributes of torch's class that must have one value because the formula has no other, with that value.
+        buffers: with base ``"torch.nn.Module"``: optional tensor arguments that the constructor takes as well (a
+            tensor, a sequence of numbers, or None) and registers as buffers.
+    """
+
+    name: str
+    base: str = "torch.nn.Module"
+    call: Mapping[str, str] = field(default_factory=dict)
+    before: tuple[str, ...] = ()
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    buffers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A layer as users meet it.
+
+    Attributes:
+        name: module of its kernels, an identifier.
+        title: one line of documentation.
+        source: slide, paper or torch function.
+        variants: formulas; the first whose ``when`` matches is used.
+        function: name of the public function.
+        arguments: its arguments in order; tensors among them.
+        result: names of the outputs that the function returns, in order (state outputs are not returned).
+        extents: extents and integer parameters that neither a tensor's shape nor an argument gives, over the
+            formula's symbols and the ``high`` paddings; in the order in which they can be computed.
+        rules: conditions for every variant.
+        identity_when: argument values with which the function returns its first tensor unchanged.
+        modules: the layer as one or several modules (``BatchNorm1d``, ``BatchNorm2d``).
+        optional_results: ``Flag`` argument by name of the output that it adds to the results (``return_indices``).
+    """
+
+    name: str
+    title: str
+    source: str
+    variants: tuple[Variant, ...]
+    function: str
+    arguments: tuple[Argument, ...]
+    result: tuple[str, ...] = ("output",)
+    extents: Mapping[str, Expr] = field(default_factory=dict)
+    rules: tuple[Rule, ...] = ()
+    identity_when: Mapping[str, Any] = field(default_factory=dict)
+    modules: tuple[ModuleFace, ...] = ()
+    optional_results: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,335 @@
+"""Evaluate a layer literally, equation by equation, in any arithmetic.
+
+Each equation becomes nested Python loops over its indices, nothing cleverer: this is the meaning of a formula, to which
+gradients, references and kernels are compared.
+
+Input: a ``Layer``, its tensors as ``Array``s, extents and parameters by name, an ``Arithmetic``. Output: ``Array``s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+from typing import Any
+
+from sympy import Basic, Expr, Integer
+from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue, Not, Or
+
+from svertka.spec.arithmetic import Arithmetic, Bounded, Float, RunningError, uniform
+from svertka.spec.layer import Equation, Layer
+from svertka.spec.normal_form import normal_form
+from svertka.spec.notation import (
+    Divides,
+    FloorDiv,
+    Index,
+    InRange,
+    Read,
+    Reduction,
+    Select,
+    Tensor,
+    Uniform,
+    maximum,
+    minimum,
+)
+
+__all__ = ["Array", "evaluate", "extents_of", "holds", "whole"]
+
+
+@dataclass(frozen=True)
+class Array:
+    """Values over axes, row by row.
+
+    Attributes:
+        shape: extents of the formula's axes.
+        values: elements, the last axis fastest.
+    """
+
+    shape: tuple[int, ...]
+    values: list[Any]
+
+    def __post_init__(self) -> None:
+        if prod(self.shape) != len(self.values):
+            raise ValueError(
+                f"array of shape {self.shape}: {len(self.values)} values given, {prod(self.shape)} needed"
+            )
+
+    def __getitem__(self, indices: Sequence[int]) -> Any:
+        return self.values[_offset(indices, self.shape)]
+
+    def map(self, function: Callable[[Any], Any]) -> Array:
+        """The array of ``function`` of each element."""
+        return Array(self.shape, [function(value) for value in self.values])
+
+    @classmethod
+    def filled(cls, shape: Iterable[int], make: Callable[[tuple[int, ...]], Any]) -> Array:
+        """The array whose element at ``indices`` is ``make(indices)``."""
+        extents = tuple(shape)
+        return cls(extents, [make(indices) for indices in product(*map(range, extents))])
+
+
+def _offset(indices: Sequence[int], shape: Sequence[int]) -> int:
+    offset = 0
+    for index, extent in zip(indices, shape, strict=True):
+        offset = offset * extent + index
+    return offset
+
+
+def extents_of(layer: Layer, arrays: Mapping[str, Array]) -> dict[str, int]:
+    """Extents that follow from the shapes of a layer's inputs.
+
+    Raises:
+        ValueError: two inputs disagree about an extent.
+    """
+    sizes: dict[str, int] = {}
+    for tensor in layer.inputs:
+        if tensor.name not in arrays:
+            continue
+        for index, extent in zip(tensor.axes, arrays[tensor.name].shape, strict=True):
+            name = str(index.extent)
+            if sizes.setdefault(name, extent) != extent:
+                raise ValueError(
+                    f"tensor {tensor.name!r}: axis {index.name} has {extent} elements, another input says "
+                    f"{sizes[name]}; make them agree"
+                )
+    return sizes
+
+
+def evaluate(
+    layer: Layer, arrays: Mapping[str, Array], sizes: Mapping[str, Any], arithmetic: Arithmetic
+) -> dict[str, Array]:
+    """Evaluate all outputs of a layer.
+
+    Args:
+        layer: the layer.
+        arrays: its input tensors by name, values of the arithmetic (integers for integer tensors); a tensor with a
+            default may be left out.
+        sizes: extents that no input shows (``P``, ``Q``, ...) and parameters, by name.
+        arithmetic: how to compute.
+
+    Raises:
+        ValueError: an extent, a parameter or a tensor without default is missing.
+    """
+    scope = _Scope(arithmetic, {**extents_of(layer, arrays), **sizes})
+    for tensor in layer.inputs:
+        if tensor.name in arrays:
+            scope.arrays[tensor.name] = arrays[tensor.name]
+        elif tensor.default is not None:
+            scope.defaults[tensor.name] = arithmetic.number(tensor.default)
+        else:
+            raise ValueError(f"layer {layer.name}: tensor {tensor.name!r} is missing; give it in arrays")
+    for equation in normal_form(layer).equations:
+        scope.arrays[equation.target.name] = scope.run(equation)
+    return {name: scope.arrays[name] for name in layer.outputs}
+
+
+def whole(expression: Expr, sizes: Mapping[str, Any]) -> int:
+    """Value of an integer expression over extents and parameters."""
+    return _Scope(Float(), sizes).index(expression)()
+
+
+def holds(condition: Basic, sizes: Mapping[str, Any]) -> bool:
+    """Whether a condition over extents and parameters is true."""
+    return _Scope(Float(), sizes).condition(condition)()
+
+
+class _Scope:
+    """Values known so far, and the compiler of expressions to closures over the loop indices."""
+
+    def __init__(self, arithmetic: Arithmetic, sizes: Mapping[str, Any]) -> None:
+        self.arithmetic = arithmetic
+        self.sizes = sizes
+        self.arrays: dict[str, Array] = {}
+        self.defaults: dict[str, Any] = {}
+        self.here: dict[str, int] = {}
+
+    def run(self, equation: Equation) -> Array:
+        target = equation.target
+        value = self._value(equation.value, target.kind)
+        names = [index.name for index in target.axes]
+
+        def element(indices: tuple[int, ...]) -> Any:
+            self.here.update(zip(names, indices, strict=True))
+            return value()
+
+        result = Array.filled((self._size(i.extent) for i in target.axes), element)
+        return result
+
+    def _value(self, value: Expr, kind: str) -> Callable[[], Any]:
+        if isinstance(value, Reduction):
+            return self._reduction(value)
+        return self.index(value) if kind == "integer" else self.real(value)
+
+    def _size(self, expression: Expr) -> int:
+        return int(self.index(expression)())
+
+    def _reduction(self, node: Reduction) -> Callable[[], Any]:
+        names = [index.name for index in node.indices]
+        extents = [self._size(index.extent) for index in node.indices]
+        guard, body, arithmetic = self.condition(node.guard), self.real(node.body), self.arithmetic
+
+        def members() -> list[tuple[int, Any]]:
+            found = []
+            for position, indices in enumerate(product(*map(range, extents))):
+                self.here.update(zip(names, indices, strict=True))
+                if guard():
+                    found.append((position, body()))
+            return found
+
+        if node.operation == "sum":
+            return lambda: arithmetic.total([value for _, value in members()])
+        if node.operation == "max":
+            return lambda: _first_largest(members(), arithmetic)[1]
+        return lambda: _first_largest(members(), arithmetic)[0]
+
+    def index(self, node: Expr) -> Callable[[], int]:
+        """Compile an integer expression."""
+        if isinstance(node, Index):
+            here, name = self.here, node.name
+            return lambda: here[name]
+        if node.is_Integer:
+            number = int(node)
+            return lambda: number
+        if node.is_Symbol:
+            constant = int(self._parameter(node.name))
+            return lambda: constant
+        if isinstance(node, Read):
+            return self._read(node)
+        parts = [self.index(part) for part in node.args]
+        if node.is_Add:
+            return lambda: sum(part() for part in parts)
+        if node.is_Mul:
+            return lambda: prod(part() for part in parts)
+        if isinstance(node, FloorDiv):
+            return lambda: parts[0]() // parts[1]()
+        if isinstance(node, maximum | minimum):
+            choose = max if isinstance(node, maximum) else min
+            return lambda: choose(parts[0](), parts[1]())
+        if node.is_Pow:
+            return lambda: int(parts[0]() ** parts[1]())
+        raise TypeError(f"index expression {node}: {type(node).__name__} is not supported; use +, *, FloorDiv and reads")
+
+    def _parameter(self, name: str) -> Any:
+        if name not in self.sizes:
+            raise ValueError(f"parameter or extent {name!r} is missing; give it in sizes (given: {sorted(self.sizes)})")
+        return self.sizes[name]
+
+    def _read(self, node: Read) -> Callable[[], Any]:
+        if node.tensor in self.defaults:
+            default = self.defaults[node.tensor]
+            return lambda: default
+        array = self.arrays[node.tensor]
+        parts = [self.index(part) for part in node.indices]
+        return lambda: array.values[_offset([part() for part in parts], array.shape)]
+
+    def real(self, node: Expr) -> Callable[[], Any]:
+        """Compile a real expression."""
+        arithmetic = self.arithmetic
+        if isinstance(node, Read) and node.args[1].name == "real":
+            return self._read(node)
+        if isinstance(node, Uniform):
+            seed, index = self.index(node.args[0]), self.index(node.args[1])
+            return lambda: _exact(arithmetic, uniform(seed(), index()))
+        if node.is_Number or (node.is_Symbol and not isinstance(node, Index)):
+            constant = arithmetic.number(node if node.is_Number else self._parameter(node.name))
+            return lambda: constant
+        if node.is_integer and (isinstance(node, Index | Read | FloorDiv)):
+            whole = self.index(node)
+            return lambda: arithmetic.number(Integer(whole()))
+        if isinstance(node, Select):
+            condition, if_true, if_false = self.condition(node.args[0]), self.real(node.args[1]), self.real(node.args[2])
+            return lambda: if_true() if condition() else if_false()
+        parts = [self.real(part) for part in node.args]
+        return self._operation(node, parts)
+
+    def _operation(self, node: Expr, parts: list[Callable[[], Any]]) -> Callable[[], Any]:
+        arithmetic, name = self.arithmetic, type(node).__name__
+        if node.is_Add:
+            return lambda: arithmetic.add(*(part() for part in parts))
+        if node.is_Mul:
+            return lambda: arithmetic.multiply(*(part() for part in parts))
+        if node.is_Pow:
+            return lambda: arithmetic.power(parts[0](), parts[1]())
+        if name == "maximum":  # at a tie it is b, as the gradient's convention has it
+            return lambda: _first_largest([(0, parts[1]()), (1, parts[0]())], arithmetic)[1]
+        if name == "minimum":
+            return lambda: _smaller(parts[0](), parts[1](), arithmetic)
+        if len(parts) == 1:
+            return lambda: arithmetic.function(name, parts[0]())
+        raise TypeError(f"expression {node}: {name} is not supported in a formula")
+
+    def condition(self, node: Basic) -> Callable[[], bool]:
+        """Compile a condition."""
+        if isinstance(node, BooleanTrue | BooleanFalse):
+            constant = bool(node)
+            return lambda: constant
+        if isinstance(node, InRange):
+            place, extent = self.index(node.args[0]), self.index(node.args[1])
+            return lambda: 0 <= place() < extent()
+        if isinstance(node, Divides):
+            divisor, number = self.index(node.args[0]), self.index(node.args[1])
+            return lambda: number() % divisor() == 0
+        if isinstance(node, And | Or | Not):
+            parts = [self.condition(part) for part in sorted(node.args, key=str)]
+            if isinstance(node, Not):
+                return lambda: not parts[0]()
+            combine = all if isinstance(node, And) else any
+            return lambda: combine(part() for part in parts)
+        return self._comparison(node)
+
+    def _comparison(self, node: Basic) -> Callable[[], bool]:
+        relation = getattr(node, "rel_op", None)
+        if relation is None:
+            raise TypeError(f"condition {node}: {type(node).__name__} is not supported; compare, or use inside(...)")
+        if all(side.is_integer for side in node.args):
+            low, high = (self.index(side) for side in node.args)
+            return lambda: _compare_integers(relation, low(), high())
+        left, right = (self.real(side) for side in node.args)
+        return lambda: self.arithmetic.compare(relation, left(), right())
+
+
+def _exact(arithmetic: Arithmetic, value: float) -> Any:
+    return arithmetic.exact(value) if isinstance(arithmetic, RunningError) else arithmetic.number(value)
+
+
+def _compare_integers(relation: str, left: int, right: int) -> bool:
+    return {
+        "<": left < right,
+        "<=": left <= right,
+        ">": left > right,
+        ">=": left >= right,
+        "==": left == right,
+        "!=": left != right,
+    }[relation]
+
+
+def _is_nan(value: Any) -> bool:
+    number = value.value if isinstance(value, Bounded) else value
+    return isinstance(number, float) and number != number
+
+
+def _first_largest(members: list[tuple[int, Any]], arithmetic: Arithmetic) -> tuple[int, Any]:
+    """Position and value of the first maximal element; NaN is maximal; over nothing position 0 and -inf."""
+    if not members:
+        return 0, arithmetic.number(float("-inf"))
+    best = members[0]
+    for member in members[1:]:
+        if _is_nan(best[1]):
+            break
+        if _is_nan(member[1]) or arithmetic.compare(">", member[1], best[1]):
+            best = member
+    if isinstance(arithmetic, RunningError):
+        return best[0], Bounded(best[1].value, max(value.error for _, value in members))
+    return best
+
+
+def _smaller(left: Any, right: Any, arithmetic: Arithmetic) -> Any:
+    if _is_nan(left) or _is_nan(right):
+        return left if _is_nan(left) else right
+    return left if arithmetic.compare("<", left, right) else right
+
+
+def shape_of(tensor: Tensor, sizes: Mapping[str, int]) -> tuple[int, ...]:
+    """Extents of a tensor's axes at concrete sizes."""
+    return tuple(int(index.extent.subs({s: sizes[s.name] for s in index.extent.free_symbols})) for index in tensor.axes)

@@ -1,0 +1,149 @@
+"""A layer: equations between tensors, checked when it is made.
+
+Input: tensors and ``Equation``s. Output: a frozen ``Layer`` that every later stage takes and gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from sympy import Basic, Expr, Symbol
+
+from svertka.spec.notation import Index, Read, Reduction, Tensor
+
+__all__ = ["Equation", "Layer", "reads", "symbols_of"]
+
+
+@dataclass(frozen=True)
+class Equation:
+    """``target[axes] = value`` for every value of the target's axes."""
+
+    target: Tensor
+    value: Expr
+
+
+def walk(node: Basic) -> Iterator[Basic]:
+    """Every node of a tree, parents first, in the tree's own order (SymPy's ``atoms`` changes with the hash seed)."""
+    yield node
+    for child in node.args:
+        yield from walk(child)
+
+
+def reads(node: Basic) -> tuple[Read, ...]:
+    """The distinct tensor reads of an expression, sorted by their text."""
+    return tuple(sorted({n for n in walk(node) if isinstance(n, Read)}, key=str))
+
+
+def symbols_of(node: Basic) -> tuple[Symbol, ...]:
+    """The distinct symbols of an expression that are no indices, extents of reads excepted, sorted by name."""
+    found: set[Symbol] = set()
+
+    def visit(part: Basic) -> None:
+        if isinstance(part, Read):
+            for index in part.indices:
+                visit(index)
+        elif isinstance(part, Symbol):
+            found.add(part)
+        else:
+            for child in part.args:
+                visit(child)
+
+    visit(node)
+    return tuple(sorted((s for s in found if not isinstance(s, Index)), key=lambda s: s.name))
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A set of equations, in an order in which each can be computed from the inputs and those before it.
+
+    Attributes:
+        name: name of the layer, an identifier.
+        inputs: tensors that are given.
+        equations: one an intermediate or output tensor.
+        outputs: names of the tensors that are results.
+
+    Raises:
+        ValueError: an equation reads what is not defined before it, leaves an index free that its target lacks,
+            or two symbols of one name differ in their assumptions.
+    """
+
+    name: str
+    inputs: tuple[Tensor, ...]
+    equations: tuple[Equation, ...]
+    outputs: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        known = {tensor.name: tensor for tensor in self.inputs}
+        if len(known) != len(self.inputs):
+            raise ValueError(f"layer {self.name}: two inputs share a name; rename one")
+        for equation in self.equations:
+            self._check(equation, known)
+            known[equation.target.name] = equation.target
+        for output in self.outputs:
+            if output not in known:
+                raise ValueError(f"layer {self.name}: output {output!r} has no equation; add one or drop it")
+        self._check_symbols()
+
+    def _check(self, equation: Equation, known: dict[str, Tensor]) -> None:
+        target = equation.target
+        where = f"layer {self.name}, equation of {target.name}"
+        if target.name in known:
+            raise ValueError(f"{where}: the tensor is defined twice; rename one")
+        for read in reads(equation.value):
+            if read.tensor not in known:
+                raise ValueError(f"{where}: it reads {read.tensor!r}, which is neither an input nor defined before it")
+            if len(known[read.tensor].axes) != len(read.indices):
+                raise ValueError(f"{where}: {read} has another number of indices than the tensor has axes")
+        free = {s for s in equation.value.free_symbols if isinstance(s, Index)} - set(target.axes)
+        if free:
+            names = ", ".join(sorted(s.name for s in free))
+            raise ValueError(f"{where}: index {names} is neither an axis of {target.name} nor summed; add it or sum")
+        for node in walk(equation.value):
+            if isinstance(node, Reduction) and set(node.indices) & set(target.axes):
+                raise ValueError(f"{where}: {node} reduces over an axis of its own target; use axis.twin(...)")
+
+    def _check_symbols(self) -> None:
+        seen: dict[str, Symbol] = {}
+        for equation in self.equations:
+            for symbol in symbols_of(equation.value):
+                if seen.setdefault(symbol.name, symbol) != symbol:
+                    raise ValueError(
+                        f"layer {self.name}: two symbols named {symbol.name!r} differ in their assumptions; "
+                        "make each parameter once"
+                    )
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor by name: inputs, intermediates, outputs."""
+        return {t.name: t for t in (*self.inputs, *(e.target for e in self.equations))}
+
+    @property
+    def parameters(self) -> tuple[Symbol, ...]:
+        """Scalar parameters: symbols that are neither indices nor extents of axes, sorted by name."""
+        extents = {s for t in self.tensors.values() for i in t.axes for s in i.extent.free_symbols}
+        for equation in self.equations:
+            for node in walk(equation.value):
+                if isinstance(node, Reduction):
+                    extents |= {s for index in node.indices for s in index.extent.free_symbols}
+        found = {s for e in self.equations for s in symbols_of(e.value)}
+        return tuple(sorted(found - extents, key=lambda s: s.name))
+
+    def only(self, outputs: Iterable[str], name: str | None = None) -> Layer:
+        """The same layer with fewer results and without the equations and inputs these do not need."""
+        wanted = tuple(outputs)
+        needed = set(wanted)
+        kept: list[Equation] = []
+        for equation in reversed(self.equations):
+            if equation.target.name in needed:
+                kept.append(equation)
+                needed |= {read.tensor for read in reads(equation.value)}
+        inputs = tuple(t for t in self.inputs if t.name in needed)
+        return Layer(name or self.name, inputs, tuple(reversed(kept)), wanted)
+
+    def given(self, tensors: Iterable[str]) -> Layer:
+        """The same layer with some intermediates given as inputs instead of computed."""
+        names = set(tensors)
+        moved = tuple(e.target for e in self.equations if e.target.name in names)
+        rest = tuple(e for e in self.equations if e.target.name not in names)
+        return Layer(self.name, self.inputs + moved, rest, self.outputs).only(self.outputs)

@@ -1,0 +1,36 @@
+"""The layers of the lecture, one file each; ``DEFINITIONS`` holds them by name, in the lecture's order."""
+
+from __future__ import annotations
+
+from svertka.spec.definition import Definition
+from svertka.spec.layers import (
+    batch_normalization,
+    channel_normalization,
+    convolution,
+    cross_entropy,
+    dropout,
+    image,
+    linear,
+    pooling,
+    relu,
+    softmax,
+)
+
+__all__ = ["DEFINITIONS"]
+
+_MODULES = (
+    image,
+    convolution,
+    relu,
+    pooling,
+    linear,
+    softmax,
+    cross_entropy,
+    dropout,
+    batch_normalization,
+    channel_normalization,
+)
+
+DEFINITIONS: dict[str, Definition] = {
+    definition.name: definition for module in _MODULES for definition in module.DEFINITIONS
+}

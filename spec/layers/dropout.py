@@ -1,0 +1,39 @@
+"""Dropout, slide 19: in training each element is dropped with probability p, and what stays is divided by 1 - p."""
+
+from __future__ import annotations
+
+from sympy import Ge
+
+from svertka.spec.definition import Definition, Flag, ModuleFace, Real, Seed, TensorArgument, Variant
+from svertka.spec.layer import Equation, Layer
+from svertka.spec.notation import Select, Tensor, Uniform, axis, integer, number
+
+__all__ = ["DEFINITIONS"]
+
+i = axis("i", "elements", many=True)
+x, y = Tensor("input", i), Tensor("output", i)
+p = number("p")
+seed = integer("seed")
+
+FORMULA = Layer(
+    "dropout", (x,), (Equation(y, x[i] * Select(Ge(Uniform(seed, i), p), 1 / (1 - p), 0)),), ("output",)
+)
+
+DEFINITIONS = (
+    Definition(
+        name="dropout",
+        title="Inverted dropout; the random field is Philox4x32-10, so that the backward draws the same mask again.",
+        source="slide 19",
+        variants=(Variant(FORMULA),),
+        function="dropout",
+        arguments=(
+            TensorArgument(name="input"),
+            Real(name="p", default=0.5, symbol="p", low=0.0, high=1.0),
+            Flag(name="training", default=True),
+            Flag(name="inplace", default=False),
+            Seed(name="seed"),
+        ),
+        identity_when={"training": False},
+        modules=(ModuleFace("Dropout", base="torch.nn.Dropout", call={"seed": "None"}),),
+    ),
+)

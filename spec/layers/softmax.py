@@ -1,0 +1,46 @@
+"""Softmax, slide 18: p(C_k given x) = exp(a_k) / sum over j of exp(a_j), and its logarithm.
+
+Nothing is subtracted from the exponents here. That the result does not change when the maximum is subtracted is a
+theorem (``svertka.spec.errata.softmax_is_shift_invariant``), and to use it is codegen's affair.
+"""
+
+from __future__ import annotations
+
+from sympy import exp, log
+
+from svertka.spec.definition import Definition, Dimension, ModuleFace, TensorArgument, Variant
+from svertka.spec.layer import Equation, Layer
+from svertka.spec.notation import Sum, Tensor, axis
+
+__all__ = ["DEFINITIONS"]
+
+a = axis("a", "elements before dim", many=True)
+k = axis("k", "classes")
+b = axis("b", "elements behind dim", many=True)
+j = k.twin("j")
+x, y = Tensor("input", a, k, b), Tensor("output", a, k, b)
+
+total = Sum(exp(x[a, j, b]), j)
+SOFTMAX = Layer("softmax", (x,), (Equation(y, exp(x[a, k, b]) / total),), ("output",))
+LOG_SOFTMAX = Layer("log_softmax", (x,), (Equation(y, x[a, k, b] - log(total)),), ("output",))
+
+
+def _definition(layer: Layer, title: str, module: str) -> Definition:
+    return Definition(
+        name=layer.name,
+        title=title,
+        source="slide 18",
+        variants=(Variant(layer),),
+        function=layer.name,
+        arguments=(
+            TensorArgument(name="input"),
+            Dimension(name="dim", axis="k", tensors=("input", "output")),
+        ),
+        modules=(ModuleFace(module, base=f"torch.nn.{module}"),),
+    )
+
+
+DEFINITIONS = (
+    _definition(SOFTMAX, "Softmax: scores become probabilities.", "Softmax"),
+    _definition(LOG_SOFTMAX, "Logarithm of softmax.", "LogSoftmax"),
+)

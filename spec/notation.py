@@ -1,0 +1,401 @@
+"""Index notation: axes, tensors, reductions and the few functions SymPy lacks or gets wrong.
+
+A layer is written as equations over named axes, as it stands on a slide::
+
+    n, k, c, h, w, p, q, r, s = axes("n k c h w p q r s")
+    output[n, k, p, q] = Sum(image[n, c, p + r, q + s] * kernel[k, c, r, s], c, r, s)
+
+Three rules make the notation exact:
+
+* A reduction runs over the index values for which every tensor read in its body lies inside its tensor.
+  Padding is therefore absent: it adds nothing to a sum and never wins a maximum.
+* A read outside its tensor that stands in no reduction has the value 0.
+* Reductions, selections and comparisons are nodes of our own. SymPy never rewrites them, so that relu'(0),
+  ties and NaN follow the conventions stated here and not SymPy's defaults.
+
+Input: Python expressions in a layer's file. Output: ``Tensor``, ``Read`` and ``Reduction`` nodes in SymPy trees.
+"""
+
+from __future__ import annotations
+
+import keyword
+from dataclasses import dataclass
+from typing import Any
+
+from sympy import Expr, Function, Integer, Symbol, Tuple, sympify
+from sympy.core.symbol import Str
+from sympy.logic.boolalg import Boolean, BooleanFunction, true
+
+__all__ = [
+    "ArgMax",
+    "Divides",
+    "FloorDiv",
+    "InRange",
+    "Index",
+    "Max",
+    "Read",
+    "Reduction",
+    "Select",
+    "Sum",
+    "Tensor",
+    "Uniform",
+    "axes",
+    "axis",
+    "boolean",
+    "inside",
+    "integer",
+    "maximum",
+    "minimum",
+    "number",
+]
+
+
+class Index(Symbol):  # type: ignore[misc]
+    """A named axis used as an index; it runs over ``0 <= index < extent``.
+
+    Attributes:
+        extent: the number of index values, a non-negative integer expression.
+        many: whether the axis stands for any number of adjacent tensor dimensions, flattened.
+        batch: whether the axis counts independent examples, so that its extent has no bound worth planning for.
+        meaning: what the axis counts, for error messages.
+    """
+
+    __slots__ = ("batch", "extent", "many", "meaning")
+
+    def __new__(
+        cls, name: str, extent: Expr, many: bool = False, batch: bool = False, meaning: str = ""
+    ) -> Index:
+        index: Index = Symbol.__xnew__(cls, name, integer=True, nonnegative=True)
+        index.extent = extent
+        index.many = many
+        index.batch = batch
+        index.meaning = meaning or name
+        return index
+
+    def __getnewargs_ex__(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        return (self.name, self.extent, self.many, self.batch, self.meaning), {}
+
+    def _hashable_content(self) -> tuple[Any, ...]:
+        content: tuple[Any, ...] = Symbol._hashable_content(self)
+        return (*content, str(self.extent))
+
+    def twin(self, name: str) -> Index:
+        """Another index over the same axis, for a reduction beside a free index."""
+        return Index(_checked(name), self.extent, self.many, self.batch, self.meaning)
+
+
+def _checked(name: str) -> str:
+    if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_"):
+        raise ValueError(
+            f"name {name!r}: a name in a formula must be a Python identifier, not a keyword, and must not start "
+            "with an underscore; rename it"
+        )
+    return name
+
+
+def axis(name: str, meaning: str = "", *, many: bool = False, batch: bool = False) -> Index:
+    """An axis with an extent of its own, named by the same name in capitals.
+
+    Args:
+        name: the index's name, for example ``"h"``; its extent is then the symbol ``H``.
+        meaning: what the axis counts, for error messages.
+        many: it stands for any number of adjacent tensor dimensions, flattened.
+        batch: it counts independent examples.
+
+    Raises:
+        ValueError: the name is no identifier, or has no lower-case form distinct from its extent.
+    """
+    _checked(name)
+    if name == name.upper():
+        raise ValueError(f"name {name!r}: an axis is named in lower case, its extent in capitals; use {name.lower()!r}")
+    return Index(name, Symbol(name.upper(), integer=True, nonnegative=True), many, batch, meaning)
+
+
+def axes(names: str) -> tuple[Index, ...]:
+    """Several axes at once, named by the words of ``names``."""
+    return tuple(axis(name) for name in names.split())
+
+
+def integer(name: str, *, positive: bool = False) -> Symbol:
+    """An integer parameter, a compile-time constant of the kernels (stride, padding, ...)."""
+    return Symbol(_checked(name), integer=True, **({"positive": True} if positive else {}))
+
+
+def number(name: str, *, positive: bool = False) -> Symbol:
+    """A real parameter (epsilon, momentum, probability, ...)."""
+    return Symbol(_checked(name), real=True, **({"positive": True} if positive else {}))
+
+
+def boolean(name: str) -> Symbol:
+    """A parameter that is 0 or 1 and turns a term on."""
+    return Symbol(_checked(name), integer=True, nonnegative=True)
+
+
+class Read(Expr):  # type: ignore[misc]
+    """The element of a tensor at some indices: ``Read(name, kind, indices, extents)``."""
+
+    is_commutative = True
+
+    def __new__(cls, name: Str, kind: Str, indices: Tuple, extents: Tuple) -> Read:
+        node: Read = Expr.__new__(cls, name, kind, indices, extents)
+        return node
+
+    @property
+    def tensor(self) -> str:
+        """Name of the tensor that is read."""
+        return str(self.args[0].name)
+
+    @property
+    def indices(self) -> tuple[Expr, ...]:
+        """Index expressions, one an axis."""
+        return tuple(self.args[2])
+
+    @property
+    def extents(self) -> tuple[Expr, ...]:
+        """Extents of the tensor, one an axis."""
+        return tuple(self.args[3])
+
+    def _eval_is_real(self) -> bool:
+        return True
+
+    def _eval_is_integer(self) -> bool | None:
+        return True if self.args[1].name == "integer" else None
+
+    def _eval_derivative(self, symbol: Symbol) -> Expr:
+        return Integer(0)
+
+    def _sympystr(self, printer: Any) -> str:
+        return f"{self.tensor}[{', '.join(printer._print(index) for index in self.indices)}]"
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor over axes.
+
+    Attributes:
+        name: its name in formulas, kernels and error messages.
+        dims: one entry a tensor dimension, each the axes whose product it is: channels ``(g, c)`` in g groups of c.
+        kind: ``"real"`` or ``"integer"`` (labels and window positions).
+        default: its value when the tensor is not given (0 for a bias); None if it must be given.
+        size: largest integer value plus one, for integer tensors; None if unbounded.
+    """
+
+    name: str
+    dims: tuple[tuple[Index, ...], ...]
+    kind: str = "real"
+    default: Expr | None = None
+
+    def __init__(
+        self, name: str, *dims: Index | tuple[Index, ...], kind: str = "real", default: Any = None
+    ) -> None:
+        object.__setattr__(self, "name", _checked(name))
+        object.__setattr__(self, "dims", tuple(d if isinstance(d, tuple) else (d,) for d in dims))
+        object.__setattr__(self, "kind", kind)
+        object.__setattr__(self, "default", None if default is None else sympify(default))
+        if len(set(self.axes)) != len(self.axes):
+            raise ValueError(
+                f"tensor {name!r}: axes {self.axes} repeat; a tensor's axes must differ, use axis.twin(...)"
+            )
+
+    @property
+    def axes(self) -> tuple[Index, ...]:
+        """All axes in memory order of a contiguous tensor."""
+        return tuple(index for dim in self.dims for index in dim)
+
+    def __getitem__(self, indices: Any) -> Read:
+        indices = indices if isinstance(indices, tuple) else (indices,)
+        if len(indices) != len(self.axes):
+            raise ValueError(
+                f"tensor {self.name!r}: read with {len(indices)} indices {indices}, but it has {len(self.axes)} axes "
+                f"{self.axes}; give one index an axis"
+            )
+        extents = Tuple(*(index.extent for index in self.axes))
+        return Read(Str(self.name), Str(self.kind), Tuple(*map(sympify, indices)), extents)
+
+
+class Reduction(Expr):  # type: ignore[misc]
+    """``Reduction(operation, body, guard, indices)``: an operation over all index values that satisfy the guard."""
+
+    is_commutative = True
+    is_real = True
+
+    def __new__(cls, operation: Str, body: Expr, guard: Boolean, indices: Tuple) -> Reduction:
+        node: Reduction = Expr.__new__(cls, operation, body, guard, indices)
+        return node
+
+    @property
+    def operation(self) -> str:
+        """``"sum"``, ``"max"`` or ``"argmax"``."""
+        return str(self.args[0].name)
+
+    @property
+    def body(self) -> Expr:
+        """What is reduced."""
+        return self.args[1]
+
+    @property
+    def guard(self) -> Boolean:
+        """Condition under which an element takes part."""
+        return self.args[2]
+
+    @property
+    def indices(self) -> tuple[Index, ...]:
+        """The bound indices, slowest first."""
+        return tuple(self.args[3])
+
+    @property
+    def free_symbols(self) -> set[Symbol]:
+        """Symbols of body and guard but the bound indices."""
+        free: set[Symbol] = (self.body.free_symbols | self.guard.free_symbols) - set(self.indices)
+        return free
+
+    def _eval_derivative(self, symbol: Symbol) -> Expr:
+        raise TypeError("a reduction is differentiated by svertka.spec.adjoint, never by SymPy")
+
+    def _sympystr(self, printer: Any) -> str:
+        bound = ", ".join(index.name for index in self.indices)
+        where = "" if self.guard == true else f" | {printer._print(self.guard)}"
+        return f"{self.operation}({bound}{where}: {printer._print(self.body)})"
+
+
+def _reduction(operation: str, body: Any, indices: tuple[Any, ...], where: Any) -> Reduction:
+    if not indices:
+        raise ValueError(f"{operation} of {body}: no index to reduce over; name at least one axis")
+    for index in indices:
+        if not isinstance(index, Index):
+            raise TypeError(f"{operation}: {index!r} is not an axis; make it with axis(...)")
+    return Reduction(Str(operation), sympify(body), sympify(where), Tuple(*indices))
+
+
+def Sum(body: Any, *indices: Index, where: Any = True) -> Reduction:  # noqa: N802 - stands for the letter Σ
+    """Sum of ``body`` over ``indices``, restricted to reads inside their tensors and to ``where``."""
+    return _reduction("sum", body, indices, where)
+
+
+def Max(body: Any, *indices: Index, where: Any = True) -> Reduction:  # noqa: N802
+    """Largest value of ``body`` over ``indices``; NaN wins; over nothing it is minus infinity."""
+    return _reduction("max", body, indices, where)
+
+
+def ArgMax(body: Any, *indices: Index, where: Any = True) -> Reduction:  # noqa: N802
+    """Position of the first maximal element, counted row by row over ``indices``; a NaN counts as maximal."""
+    return _reduction("argmax", body, indices, where)
+
+
+class Select(Expr):  # type: ignore[misc]
+    """``Select(condition, a, b)``: a where the condition holds, else b. The other value is never computed with."""
+
+    is_commutative = True
+    is_real = True
+
+    def __new__(cls, condition: Any, if_true: Any, if_false: Any) -> Expr:
+        condition, if_true, if_false = sympify(condition), sympify(if_true), sympify(if_false)
+        if condition == true or if_true == if_false:
+            return if_true
+        if condition == False:  # noqa: E712 - SymPy's false
+            return if_false
+        if isinstance(if_true, Select) and if_true.args[0] == condition:
+            if_true = if_true.args[1]
+        return Expr.__new__(cls, condition, if_true, if_false)
+
+    def _eval_derivative(self, symbol: Symbol) -> Expr:
+        condition, if_true, if_false = self.args
+        return Select(condition, if_true.diff(symbol), if_false.diff(symbol))
+
+
+class maximum(Function):  # type: ignore[misc]  # noqa: N801 - lower case like SymPy's functions
+    """``maximum(a, b)``: the larger; NaN if either is NaN. At a tie the gradient goes to b: relu'(0) = 0."""
+
+    nargs = 2
+    is_real = True
+
+    def fdiff(self, argument: int = 1) -> Expr:
+        """Derivative by one argument."""
+        a, b = self.args
+        return Select(a <= b, 0, 1) if argument == 1 else Select(a <= b, 1, 0)
+
+
+class minimum(Function):  # type: ignore[misc]  # noqa: N801
+    """``minimum(a, b)``: the smaller; NaN if either is NaN. At a tie the gradient goes to b."""
+
+    nargs = 2
+    is_real = True
+
+    def fdiff(self, argument: int = 1) -> Expr:
+        """Derivative by one argument."""
+        a, b = self.args
+        return Select(a >= b, 0, 1) if argument == 1 else Select(a >= b, 1, 0)
+
+
+class FloorDiv(Function):  # type: ignore[misc]
+    """``FloorDiv(a, b)`` for integers, b positive. SymPy's own floor is rewritten behind one's back."""
+
+    nargs = 2
+    is_integer = True
+
+    @classmethod
+    def eval(cls, numerator: Expr, denominator: Expr) -> Expr | None:
+        """Evaluate numbers and division by one; leave the rest alone."""
+        if denominator == 1:
+            return numerator
+        if numerator.is_Integer and denominator.is_Integer:
+            return Integer(int(numerator) // int(denominator))
+        return None
+
+
+class Uniform(Function):  # type: ignore[misc]
+    """``Uniform(seed, i)``: the i-th element of a random field over [0, 1), Philox4x32-10 (Salmon et al., 2011).
+
+    Word ``i % 4`` of the block whose counter is ``i // 4`` and whose key is the seed, 24 to 31 bits of it.
+    """
+
+    nargs = 2
+    is_real = True
+    is_nonnegative = True
+
+    def _eval_derivative(self, symbol: Symbol) -> Expr:
+        return Integer(0)
+
+    def _sympystr(self, printer: Any) -> str:  # SymPy's printer takes the name for its uniform distribution
+        return f"Uniform({printer._print(self.args[0])}, {printer._print(self.args[1])})"
+
+
+class InRange(BooleanFunction):  # type: ignore[misc]
+    """``InRange(e, extent)``: 0 <= e < extent. True by construction where e is an index of that very extent."""
+
+    nargs = 2
+
+    @classmethod
+    def eval(cls, expression: Expr, extent: Expr) -> Boolean | None:
+        """Recognise an index within its own extent and numbers."""
+        if isinstance(expression, Index) and expression.extent == extent:
+            return true
+        if expression.is_Integer and extent.is_Integer:
+            return sympify(0 <= int(expression) < int(extent))
+        return None
+
+    def _sympystr(self, printer: Any) -> str:
+        return f"0 <= {printer._print(self.args[0])} < {printer._print(self.args[1])}"
+
+
+class Divides(BooleanFunction):  # type: ignore[misc]
+    """``Divides(d, e)``: e is a multiple of d."""
+
+    nargs = 2
+
+    @classmethod
+    def eval(cls, divisor: Expr, expression: Expr) -> Boolean | None:
+        """Recognise one and numbers."""
+        if divisor == 1:
+            return true
+        if divisor.is_Integer and expression.is_Integer:
+            return sympify(int(expression) % int(divisor) == 0)
+        return None
+
+    def _sympystr(self, printer: Any) -> str:
+        return f"{printer._print(self.args[0])} divides {printer._print(self.args[1])}"
+
+
+def inside(expression: Any, extent: Any) -> Boolean:
+    """The condition 0 <= expression < extent, for ``where=``."""
+    return InRange(sympify(expression), sympify(extent))

@@ -1,0 +1,1 @@
+"""Tests of `svertka.reference`: against PyTorch, the lecture, and published answers."""

@@ -1,0 +1,213 @@
+"""Every derived gradient equals brute-force differentiation, symbol by symbol, at small asymmetric sizes."""
+
+from __future__ import annotations
+
+import pytest
+import sympy
+from svertka.spec import adjoint
+from svertka.spec.evaluate import Array
+from svertka.spec.layers import DEFINITIONS
+from svertka.spec.layers.convolution import convolution
+from svertka.spec.proof import Disproved, Setting, prove_adjoint, prove_tangent
+
+k, alpha, beta = sympy.symbols("k alpha beta", positive=True)
+eps = sympy.Symbol("eps", positive=True)
+momentum, p, smoothing = sympy.symbols("momentum p label_smoothing", real=True)
+HALF = {p: sympy.Rational(1, 2)}
+TENTH = {smoothing: sympy.Rational(1, 10)}
+NORM = {"k": k, "alpha": alpha, "beta": beta}
+LABELS = {"target": Array((2, 2), [1, 2, -7, 0])}  # one label is ignored
+ENTROPY = {"N": 2, "K": 3, "M": 2, "ignore_index": -7, "label_smoothing": smoothing}
+PROBABLE = {"N": 2, "K": 3, "M": 1, "label_smoothing": smoothing}
+POOL = {"ceil_mode": 0, "count_include_pad": 0, "divisor_override": 0}
+
+
+def axis(name: str, extent: int, window: int, stride: int, dilation: int, low: int, high: int) -> dict[str, int]:
+    """Sizes along one spatial axis."""
+    return {
+        name.upper(): extent,
+        {"d": "T", "h": "R", "w": "S"}[name]: window,
+        f"stride_{name}": stride,
+        f"dilation_{name}": dilation,
+        f"padding_{name}": low,
+        f"padding_{name}_high": high,
+    }
+
+
+DEPTH, HEIGHT, WIDTH = axis("d", 3, 2, 2, 1, 1, 1), axis("h", 2, 2, 1, 1, 1, 0), axis("w", 3, 2, 1, 2, 1, 0)
+
+# name, sizes, and what else the setting needs
+CASES = [
+    # windows overlap and padding is uneven; stride; dilation; stride and dilation with a common divisor; groups
+    ("convolution_1d", {"N": 2, "G": 1, "K": 2, "C": 3, **axis("w", 5, 3, 1, 1, 1, 2)}, {}),
+    ("convolution_1d", {"N": 1, "G": 3, "K": 2, "C": 1, **axis("w", 7, 2, 3, 2, 2, 0)}, {}),
+    ("convolution_1d", {"N": 1, "G": 1, "K": 1, "C": 1, **axis("w", 9, 3, 4, 2, 3, 1)}, {}),
+    (
+        "convolution_2d",
+        {"N": 1, "G": 2, "K": 1, "C": 2, **axis("h", 4, 2, 2, 1, 1, 0), **axis("w", 5, 3, 1, 2, 2, 1)},
+        {},
+    ),
+    (
+        "convolution_2d",
+        {"N": 2, "G": 1, "K": 3, "C": 2, **axis("h", 3, 2, 1, 1, 0, 0), **axis("w", 4, 2, 3, 1, 0, 0)},
+        {},
+    ),
+    ("convolution_3d", {"N": 1, "G": 1, "K": 2, "C": 1, **DEPTH, **HEIGHT, **WIDTH}, {}),
+    ("convolution_3d", {"N": 1, "G": 2, "K": 1, "C": 1, **DEPTH, **HEIGHT, **WIDTH}, {}),
+    ("relu", {"I": 9}, {}),
+    ("max_pooling_1d", {"N": 2, "C": 2, **axis("w", 7, 3, 2, 1, 1, 1), **POOL}, {}),
+    ("max_pooling_1d", {"N": 1, "C": 1, **axis("w", 9, 3, 1, 2, 1, 1), **POOL}, {}),
+    ("max_pooling_1d", {"N": 1, "C": 2, **axis("w", 6, 2, 3, 1, 1, 1), **POOL, "ceil_mode": 1}, {}),
+    ("max_pooling_1d", {"N": 1, "C": 1, **axis("w", 6, 3, 1, 1, 0, 0), **POOL}, {"samples": (4,)}),  # all tie
+    (
+        "max_pooling_2d",
+        {"N": 1, "C": 2, **axis("h", 4, 3, 2, 1, 1, 1), **axis("w", 5, 2, 1, 2, 0, 0), **POOL},
+        {},
+    ),
+    (
+        "max_pooling_2d",
+        {"N": 1, "C": 1, **axis("h", 5, 2, 2, 1, 1, 1), **axis("w", 3, 3, 1, 1, 1, 1), **POOL, "ceil_mode": 1},
+        {},
+    ),
+    ("max_pooling_3d", {"N": 1, "C": 1, **DEPTH, **axis("h", 4, 2, 1, 1, 0, 0), **WIDTH, **POOL}, {}),
+    ("average_pooling_1d", {"N": 1, "C": 2, **axis("w", 7, 3, 2, 1, 1, 1), **POOL}, {}),
+    ("average_pooling_1d", {"N": 1, "C": 2, **axis("w", 6, 3, 2, 1, 1, 1), **POOL, "count_include_pad": 1}, {}),
+    ("average_pooling_1d", {"N": 1, "C": 1, **axis("w", 6, 2, 3, 1, 1, 1), **POOL, "ceil_mode": 1}, {}),
+    (
+        "average_pooling_2d",
+        {"N": 1, "C": 2, **axis("h", 4, 3, 2, 1, 1, 1), **axis("w", 5, 2, 1, 1, 1, 1), **POOL},
+        {},
+    ),
+    (
+        "average_pooling_2d",
+        {
+            **{"N": 1, "C": 1, **axis("h", 4, 3, 2, 1, 1, 1), **axis("w", 3, 2, 2, 1, 0, 0), **POOL},
+            "divisor_override": 5,
+        },
+        {},
+    ),
+    (
+        "average_pooling_3d",
+        {
+            **{"N": 1, "C": 1, **DEPTH, **axis("h", 3, 2, 1, 1, 0, 0), **axis("w", 4, 2, 2, 1, 1, 1), **POOL},
+            "count_include_pad": 1,
+        },
+        {},
+    ),
+    ("linear", {"M": 2, "I": 3, "O": 4}, {}),
+    ("softmax", {"A": 2, "K": 3, "B": 2}, {}),
+    ("log_softmax", {"A": 2, "K": 3, "B": 2}, {}),
+    *(
+        (f"cross_entropy_labels_{reduction}", sizes, {"given": LABELS, "parameters": TENTH, "positive": ("weight",)})
+        for reduction in ("none", "sum", "mean")
+        for sizes in (ENTROPY, {**ENTROPY, "label_smoothing": 0})
+    ),
+    *(
+        (f"cross_entropy_probabilities_{reduction}", PROBABLE, {"parameters": TENTH, "positive": ("weight",)})
+        for reduction in ("none", "sum", "mean")
+    ),
+    ("dropout", {"I": 8, "p": p, "seed": 5}, {"parameters": HALF}),
+    ("batch_normalization_training", {"N": 2, "C": 2, "M": 2, "eps": eps, "momentum": momentum}, {}),
+    ("batch_normalization_without_estimates", {"N": 3, "C": 1, "M": 1, "eps": eps}, {}),
+    (
+        "batch_normalization_inference",
+        {"N": 2, "C": 2, "M": 3, "eps": eps},
+        {"positive": ("running_var",)},
+    ),
+    *(
+        (f"{name}_normalization", {"N": 1, "C": 4, "M": 2, "J": window, **NORM}, {})
+        for name in ("cross_channel", "local_response")
+        for window in (1, 2, 3, 6)
+    ),
+    ("resize", {"N": 1, "C": 2, "H": 4, "W": 3, "P": 3, "Q": 5, "antialias": 1}, {}),
+    ("resize", {"N": 1, "C": 1, "H": 5, "W": 2, "P": 2, "Q": 3, "antialias": 0}, {}),
+    ("center_crop", {"N": 1, "C": 2, "H": 5, "W": 4, "P": 2, "Q": 3}, {}),
+    ("normalize", {"N": 2, "C": 2, "M": 3}, {"positive": ("std",)}),
+    (
+        "image_input",
+        {"N": 1, "C": 2, "H": 5, "W": 3, "P": 2, "Q": 2, "antialias": 1, "crop": 1},
+        {"positive": ("std",)},
+    ),
+]
+NAMES = [f"{number}-{name}" for number, (name, _, _) in enumerate(CASES)]
+
+
+def test_every_formula_has_a_case():
+    formulas = {variant.layer.name for d in DEFINITIONS.values() for variant in d.variants}
+    assert formulas == {name for name, _, _ in CASES}
+
+
+@pytest.mark.parametrize(("name", "sizes", "rest"), CASES, ids=NAMES)
+def test_adjoint_is_the_gradient(name, sizes, rest, owner, complete, differentiable):
+    definition = owner(name)
+    layer = next(v.layer for v in definition.variants if v.layer.name == name)
+    setting = Setting(complete(definition, sizes), **rest)
+    wrt = differentiable(definition, layer)
+    assert prove_adjoint(layer, setting, wrt, definition.result) > 0
+
+
+@pytest.mark.parametrize(("name", "sizes", "rest"), CASES, ids=NAMES)
+def test_tangent_is_the_derivative(name, sizes, rest, owner, complete, differentiable):
+    definition = owner(name)
+    layer = next(v.layer for v in definition.variants if v.layer.name == name)
+    setting = Setting(complete(definition, sizes), **rest)
+    assert prove_tangent(layer.only(definition.result), setting, differentiable(definition, layer)) > 0
+
+
+def test_running_estimates_have_gradients_too():
+    layer = DEFINITIONS["batch_normalization"].variants[0].layer
+    setting = Setting({"N": 2, "C": 1, "M": 2, "eps": eps, "momentum": momentum})
+    assert prove_adjoint(layer, setting) == 4 + 1 + 1 + 1 + 1  # input, both estimates, weight, bias
+
+
+SECOND = ["convolution_1d", "relu", "max_pooling_1d", "linear", "softmax", "cross_channel_normalization"]
+
+
+@pytest.mark.parametrize("name", SECOND)
+def test_gradient_of_the_gradient(name, owner, complete):
+    _, sizes, rest = next(case for case in CASES if case[0] == name)
+    definition = owner(name)
+    gradient = adjoint(definition.variants[0].layer, ["input"], definition.result)
+    assert prove_adjoint(gradient, Setting(complete(definition, sizes), **rest)) > 0
+
+
+def test_class_weights_may_be_differentiated():
+    layer = DEFINITIONS["cross_entropy"].variants[0].layer
+    setting = Setting(ENTROPY, LABELS, parameters=TENTH, positive=("weight",))
+    assert prove_adjoint(layer, setting, ["weight"]) == 3
+
+
+def test_a_wrong_gradient_is_disproved(monkeypatch, complete):
+    """The gradient of another formula, kernel turned round, must not pass."""
+    layer = convolution(1)
+    equation = layer.equations[0]
+    sizes = complete(DEFINITIONS["convolution_1d"], CASES[0][1])
+    flipped = sympy.Symbol("padding_w", integer=True)
+    wrong = type(layer)(
+        layer.name,
+        layer.inputs,
+        (type(equation)(equation.target, equation.value.xreplace({flipped: flipped + 1})),),
+        layer.outputs,
+    )
+    monkeypatch.setattr("svertka.spec.proof.adjoint", lambda _, *rest: adjoint(wrong, *rest))
+    with pytest.raises(Disproved, match="convolution_1d_adjoint: at input_0_0_0_0 the derived layer gives"):
+        prove_adjoint(layer, Setting(sizes))
+
+
+def test_a_wrong_tie_is_disproved(monkeypatch):
+    """A gradient that goes to the last maximal element must not pass."""
+    layer = DEFINITIONS["max_pooling_1d"].variants[0].layer.only(["output"])
+    sizes = {"N": 1, "C": 1, **axis("w", 2, 2, 1, 1, 0, 0), "Q": 1}
+    right = adjoint(layer)
+    monkeypatch.setattr("svertka.spec.proof.adjoint", lambda _, *rest: right)
+    assert prove_adjoint(layer, Setting(sizes, samples=(1,))) == 2
+    last = {"output_position": 1}
+    monkeypatch.setattr(
+        "svertka.spec.evaluate._first_largest",
+        lambda members, _: members[-1] if last else members[0],
+    )
+    monkeypatch.setattr("svertka.spec.proof._Ground.forward", lambda self, names: {
+        "output": Array((1, 1, 1), [self.arrays["input"].values[0]])
+    })
+    with pytest.raises(Disproved):
+        prove_adjoint(layer, Setting(sizes, samples=(1,)))
