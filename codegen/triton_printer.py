@@ -105,8 +105,10 @@ class TritonPrinter:
 
     def _argument(self, node: Node) -> str:
         """Inside a call a bare number would become float32; give it the arithmetic's type."""
-        bare = isinstance(node, Name) and node.name in self.bare
-        if bare or (isinstance(node, Constant) and node.kind == "real" and not _is_short(node)):
+        leaves = [part for part in walk_node(node) if not isinstance(part, Apply)]
+        bare = all(isinstance(leaf, Constant) or (isinstance(leaf, Name) and leaf.name in self.bare) for leaf in leaves)
+        short = isinstance(node, Constant) and _is_short(node)
+        if node.kind == "real" and bare and not short:
             return f"tl.full([], {self.text(node)}, ACC)"
         return self.text(node)
 

@@ -31,10 +31,9 @@ def gradient_name(tensor: str, prefix: str = "grad") -> str:
 
 
 def unused_prefix(layer: Layer, word: str = "grad") -> str:
-    """The word, or the word with a number: ``adjoint(adjoint(layer))`` names its gradients ``grad2_...``."""
-    names = set(normal_form(layer).tensors)
-    prefixes = (word, *(f"{word}{number}" for number in count(2)))
-    return next(p for p in prefixes if not any(f"{p}_{name}" in names for name in names))
+    """The word, or the word and a number: ``adjoint(adjoint(layer))`` names its gradients ``grad2_...``."""
+    prefixes = (word if number == 1 else f"{word}{number}" for number in count(1))
+    return next(p for p in prefixes if not any(name.startswith(f"{p}_") for name in layer.tensors))
 
 
 def partial_derivative(value: Expr, read: Read) -> Expr:

@@ -94,9 +94,10 @@ def prove_tangent(layer: Layer, setting: Setting, wrt: Iterable[str] | None = No
     """
     ground = _Ground(layer, setting)
     derived = tangent(layer, wrt)
-    moving = [t for t in layer.inputs if tangent_name(t.name) in derived.tensors]
+    prefix = unused_prefix(layer, "tangent")
+    moving = [t for t in layer.inputs if tangent_name(t.name, prefix) in derived.tensors]
     directions = {t.name: ground.symbols(t, f"direction_{t.name}") for t in moving}
-    seeds = {tangent_name(name): array for name, array in directions.items()}
+    seeds = {tangent_name(name, prefix): array for name, array in directions.items()}
     values = evaluate(derived, {**ground.arrays, **seeds}, setting.sizes, ground.arithmetic)
     names = [name for name in layer.outputs if layer.tensors[name].kind == "real"]
     forward = ground.forward(names)
@@ -105,7 +106,7 @@ def prove_tangent(layer: Layer, setting: Setting, wrt: Iterable[str] | None = No
     ]
     compared = 0
     for name in names:
-        results = values[tangent_name(name)].values
+        results = values[tangent_name(name, prefix)].values
         for place, (value, result) in enumerate(zip(forward[name].values, results, strict=True)):
             expected = Add(*(value.diff(x) * direction for x, direction in pairs if value.has(x)))
             _compare(derived.name, f"{name}_{place}", result, expected)

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from sympy import Add, Eq, Expr, Integer
 from sympy.core.symbol import Str
 
-from svertka.spec.adjoint import partial_derivative
+from svertka.spec.adjoint import partial_derivative, unused_prefix
 from svertka.spec.layer import Equation, Layer, reads
 from svertka.spec.normal_form import normal_form
 from svertka.spec.notation import Reduction, Select, Tensor
@@ -47,26 +47,27 @@ def tangent(layer: Layer, wrt: Iterable[str] | None = None) -> Layer:
         if name not in real:
             raise ValueError(f"tangent of {layer.name}: {name!r} is no real input; it has {', '.join(real) or 'none'}")
     primal = normal_form(layer)
-    tangents = {name: _tangent_of(primal.tensors[name]) for name in moving}
+    prefix = unused_prefix(layer, "tangent")
+    tangents = {name: _tangent_of(primal.tensors[name], prefix) for name in moving}
     directions = tuple(tangents.values())
     equations: list[Equation] = []
     for equation in primal.equations:
         equations.append(equation)
-        equations += _derivatives(equation, tangents)
+        equations += _derivatives(equation, tangents, prefix)
     outputs = [name for name in layer.outputs if layer.tensors[name].kind == "real"]
     for name in outputs:
         if name not in tangents:
-            tangents[name] = _tangent_of(primal.tensors[name])
+            tangents[name] = _tangent_of(primal.tensors[name], prefix)
             equations.append(Equation(tangents[name], Integer(0)))
-    names = tuple(tangent_name(name) for name in outputs)
+    names = tuple(tangent_name(name, prefix) for name in outputs)
     return Layer(f"{layer.name}_tangent", (*layer.inputs, *directions), tuple(equations), names).only(names)
 
 
-def _tangent_of(tensor: Tensor) -> Tensor:
-    return Tensor(tangent_name(tensor.name), *tensor.dims)
+def _tangent_of(tensor: Tensor, prefix: str) -> Tensor:
+    return Tensor(tangent_name(tensor.name, prefix), *tensor.dims)
 
 
-def _derivatives(equation: Equation, tangents: dict[str, Tensor]) -> list[Equation]:
+def _derivatives(equation: Equation, tangents: dict[str, Tensor], prefix: str) -> list[Equation]:
     """The equation of a target's tangent, if the target moves, after that of the position of its maximum."""
     target, value = equation.target, equation.value
     if target.kind != "real":
@@ -75,7 +76,7 @@ def _derivatives(equation: Equation, tangents: dict[str, Tensor]) -> list[Equati
     moved = _directional(value.body if reduced else value, tangents)
     if moved == 0:
         return []
-    tangents[target.name] = _tangent_of(target)
+    tangents[target.name] = _tangent_of(target, prefix)
     if not reduced:
         return [Equation(tangents[target.name], moved)]
     if value.operation == "sum":

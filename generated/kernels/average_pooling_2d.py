@@ -101,7 +101,7 @@ def average_pooling_2d_output(
         output_sum
         / tl.where(
             divisor_override > 0,
-            tl.cast(divisor_override, ACC),
+            tl.full([], tl.cast(divisor_override, ACC), ACC),
             (
                 tl.minimum(
                     tl.cast(R, ACC) + value - tl.cast(padding_h, ACC),
@@ -216,7 +216,7 @@ def average_pooling_2d_grad_input(
                 grad_output_value
                 / tl.where(
                     divisor_override > 0,
-                    tl.cast(divisor_override, ACC),
+                    tl.full([], tl.cast(divisor_override, ACC), ACC),
                     (
                         tl.minimum(
                             tl.cast(R, ACC) + value - tl.cast(padding_h, ACC),

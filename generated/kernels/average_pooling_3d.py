@@ -131,7 +131,7 @@ def average_pooling_3d_output(
         output_sum
         / tl.where(
             divisor_override > 0,
-            tl.cast(divisor_override, ACC),
+            tl.full([], tl.cast(divisor_override, ACC), ACC),
             (
                 tl.minimum(
                     tl.cast(R, ACC) + value - tl.cast(padding_h, ACC),
@@ -276,7 +276,7 @@ def average_pooling_3d_grad_input(
                     grad_output_value
                     / tl.where(
                         divisor_override > 0,
-                        tl.cast(divisor_override, ACC),
+                        tl.full([], tl.cast(divisor_override, ACC), ACC),
                         (
                             tl.minimum(
                                 tl.cast(T, ACC) + value - tl.cast(padding_d, ACC),

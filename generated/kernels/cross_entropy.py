@@ -500,7 +500,7 @@ def cross_entropy_labels_mean_grad_input(
         )
         grad_log_probability_sum_sum += tl.where(
             live_column,
-            tl.where(target_value == ignore_index, 0.0, label_smoothing - 1.0)
+            tl.where(target_value == ignore_index, 0.0, tl.full([], label_smoothing - 1.0, ACC))
             * tl.where(target_value == j, weight_value, 0.0)
             * grad_output_value
             / output_sum_value
@@ -528,7 +528,7 @@ def cross_entropy_labels_mean_grad_input(
         log_probability_sum_shifted = tl.sum(log_probability_sum_shifted, 1, keep_dims=True)
         tl.store(
             grad_input_ptr + n * grad_input_stride_n + j * grad_input_stride_k + m * grad_input_stride_m,
-            tl.where(target_value == ignore_index, 0.0, label_smoothing - 1.0)
+            tl.where(target_value == ignore_index, 0.0, tl.full([], label_smoothing - 1.0, ACC))
             * tl.where(target_value == j, weight_value, 0.0)
             * grad_output_value
             / output_sum_value
@@ -570,7 +570,7 @@ def cross_entropy_labels_mean_grad_input(
             )
             grad_log_probability_sum_sum += tl.where(
                 live_column,
-                tl.where(target_value == ignore_index, 0.0, label_smoothing - 1.0)
+                tl.where(target_value == ignore_index, 0.0, tl.full([], label_smoothing - 1.0, ACC))
                 * tl.where(target_value == j, weight_value, 0.0)
                 * grad_output_value
                 / output_sum_value
@@ -620,7 +620,7 @@ def cross_entropy_labels_mean_grad_input(
             ).to(ACC)
             tl.store(
                 grad_input_ptr + n * grad_input_stride_n + j * grad_input_stride_k + m * grad_input_stride_m,
-                tl.where(target_value == ignore_index, 0.0, label_smoothing - 1.0)
+                tl.where(target_value == ignore_index, 0.0, tl.full([], label_smoothing - 1.0, ACC))
                 * tl.where(target_value == j, weight_value, 0.0)
                 * grad_output_value
                 / output_sum_value
@@ -944,7 +944,7 @@ def cross_entropy_labels_sum_grad_input(
         )
         grad_log_probability_sum_sum += tl.where(
             live_column,
-            tl.where(target_value == ignore_index, 0.0, label_smoothing - 1.0)
+            tl.where(target_value == ignore_index, 0.0, tl.full([], label_smoothing - 1.0, ACC))
             * tl.where(target_value == j, weight_value, 0.0)
             * grad_output_value
             + tl.where(
@@ -970,7 +970,7 @@ def cross_entropy_labels_sum_grad_input(
         log_probability_sum_shifted = tl.sum(log_probability_sum_shifted, 1, keep_dims=True)
         tl.store(
             grad_input_ptr + n * grad_input_stride_n + j * grad_input_stride_k + m * grad_input_stride_m,
-            tl.where(target_value == ignore_index, 0.0, label_smoothing - 1.0)
+            tl.where(target_value == ignore_index, 0.0, tl.full([], label_smoothing - 1.0, ACC))
             * tl.where(target_value == j, weight_value, 0.0)
             * grad_output_value
             + tl.where(
@@ -1009,7 +1009,7 @@ def cross_entropy_labels_sum_grad_input(
             )
             grad_log_probability_sum_sum += tl.where(
                 live_column,
-                tl.where(target_value == ignore_index, 0.0, label_smoothing - 1.0)
+                tl.where(target_value == ignore_index, 0.0, tl.full([], label_smoothing - 1.0, ACC))
                 * tl.where(target_value == j, weight_value, 0.0)
                 * grad_output_value
                 + tl.where(
@@ -1057,7 +1057,7 @@ def cross_entropy_labels_sum_grad_input(
             ).to(ACC)
             tl.store(
                 grad_input_ptr + n * grad_input_stride_n + j * grad_input_stride_k + m * grad_input_stride_m,
-                tl.where(target_value == ignore_index, 0.0, label_smoothing - 1.0)
+                tl.where(target_value == ignore_index, 0.0, tl.full([], label_smoothing - 1.0, ACC))
                 * tl.where(target_value == j, weight_value, 0.0)
                 * grad_output_value
                 + tl.where(
@@ -1305,7 +1305,7 @@ def cross_entropy_labels_none_grad_input(
         )
         grad_log_probability_sum_sum += tl.where(
             live_column,
-            tl.where(target_value == ignore_index, 0.0, label_smoothing - 1.0)
+            tl.where(target_value == ignore_index, 0.0, tl.full([], label_smoothing - 1.0, ACC))
             * tl.where(target_value == j, weight_value, 0.0)
             * grad_output_value
             + tl.where(
@@ -1331,7 +1331,7 @@ def cross_entropy_labels_none_grad_input(
         log_probability_sum_shifted = tl.sum(log_probability_sum_shifted, 1, keep_dims=True)
         tl.store(
             grad_input_ptr + n * grad_input_stride_n + j * grad_input_stride_k + m * grad_input_stride_m,
-            tl.where(target_value == ignore_index, 0.0, label_smoothing - 1.0)
+            tl.where(target_value == ignore_index, 0.0, tl.full([], label_smoothing - 1.0, ACC))
             * tl.where(target_value == j, weight_value, 0.0)
             * grad_output_value
             + tl.where(
@@ -1372,7 +1372,7 @@ def cross_entropy_labels_none_grad_input(
             )
             grad_log_probability_sum_sum += tl.where(
                 live_column,
-                tl.where(target_value == ignore_index, 0.0, label_smoothing - 1.0)
+                tl.where(target_value == ignore_index, 0.0, tl.full([], label_smoothing - 1.0, ACC))
                 * tl.where(target_value == j, weight_value, 0.0)
                 * grad_output_value
                 + tl.where(
@@ -1420,7 +1420,7 @@ def cross_entropy_labels_none_grad_input(
             ).to(ACC)
             tl.store(
                 grad_input_ptr + n * grad_input_stride_n + j * grad_input_stride_k + m * grad_input_stride_m,
-                tl.where(target_value == ignore_index, 0.0, label_smoothing - 1.0)
+                tl.where(target_value == ignore_index, 0.0, tl.full([], label_smoothing - 1.0, ACC))
                 * tl.where(target_value == j, weight_value, 0.0)
                 * grad_output_value
                 + tl.where(

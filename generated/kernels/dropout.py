@@ -38,7 +38,7 @@ def dropout_output(
     input_value = tl.load(input_ptr + i * input_stride_i, mask=live, other=0).to(ACC)
     tl.store(
         output_ptr + i * output_stride_i,
-        tl.where(primitives.uniform(seed, i) >= p, 1.0 / (1.0 - p), 0.0) * input_value,
+        tl.where(primitives.uniform(seed, i) >= p, tl.full([], 1.0 / (1.0 - p), ACC), 0.0) * input_value,
         mask=live,
     )
 
@@ -67,7 +67,8 @@ def dropout_grad_input(
     grad_output_value = tl.load(grad_output_ptr + i * grad_output_stride_i, mask=live, other=0).to(ACC)
     tl.store(
         grad_input_ptr + i * grad_input_stride_i,
-        tl.where(primitives.uniform(seed, i) >= p, 1.0 / (1.0 - p), 0.0) * grad_output_value,
+        tl.where(primitives.uniform(seed, i) >= p, tl.full([], 1.0 / (1.0 - p), ACC), 0.0)
+        * grad_output_value,
         mask=live,
     )
 

@@ -71,7 +71,7 @@ def local_response_normalization_output(
     ).to(ACC)
     tl.store(
         output_ptr + n * output_stride_n + c * output_stride_c + m * output_stride_m,
-        primitives.power(alpha * output_sum / tl.cast(J, ACC) + k, -beta) * input_value_2,
+        primitives.power(alpha * output_sum / tl.cast(J, ACC) + k, tl.full([], -beta, ACC)) * input_value_2,
         mask=live,
     )
 
@@ -142,7 +142,7 @@ def local_response_normalization_output_sum(
     )
     tl.store(
         output_ptr + n * output_stride_n + c * output_stride_c + m * output_stride_m,
-        primitives.power(alpha * output_sum / tl.cast(J, ACC) + k, -beta) * input_value_2,
+        primitives.power(alpha * output_sum / tl.cast(J, ACC) + k, tl.full([], -beta, ACC)) * input_value_2,
         mask=live,
     )
 
@@ -225,7 +225,7 @@ def local_response_normalization_grad_input(
         grad_input_sum += tl.where(
             inside,
             -(
-                primitives.power(value, -beta)
+                primitives.power(value, tl.full([], -beta, ACC))
                 * alpha
                 * beta
                 * grad_output_value
@@ -250,7 +250,8 @@ def local_response_normalization_grad_input(
     tl.store(
         grad_input_ptr + n * grad_input_stride_n + c * grad_input_stride_c + m * grad_input_stride_m,
         2.0 * grad_input_sum * input_value_2
-        + primitives.power(alpha * output_sum_value_2 / tl.cast(J, ACC) + k, -beta) * grad_output_value_2,
+        + primitives.power(alpha * output_sum_value_2 / tl.cast(J, ACC) + k, tl.full([], -beta, ACC))
+        * grad_output_value_2,
         mask=live,
     )
 

@@ -6,9 +6,11 @@ import pytest
 import sympy
 from svertka.spec import adjoint
 from svertka.spec.evaluate import Array
+from svertka.spec.layer import Equation, Layer
 from svertka.spec.layers import DEFINITIONS
 from svertka.spec.layers.convolution import convolution
 from svertka.spec.proof import Disproved, Setting, prove_adjoint, prove_tangent
+from svertka.spec.rewrite import replace, substitute
 
 k, alpha, beta = sympy.symbols("k alpha beta", positive=True)
 eps = sympy.Symbol("eps", positive=True)
@@ -169,6 +171,14 @@ def test_gradient_of_the_gradient(name, owner, complete):
     definition = owner(name)
     gradient = adjoint(definition.variants[0].layer, ["input"], definition.result)
     assert prove_adjoint(gradient, Setting(complete(definition, sizes), **rest)) > 0
+    assert "grad2_grad_output" in adjoint(gradient).outputs
+
+
+def test_forward_over_reverse(complete):
+    """The derivative of a gradient along a direction: a Hessian times a vector."""
+    gradient = adjoint(DEFINITIONS["cross_entropy"].variants[3].layer, ["input"])
+    setting = Setting({**PROBABLE, "label_smoothing": 0}, positive=("weight",))
+    assert prove_tangent(gradient, setting, ["input"]) == 6
 
 
 def test_class_weights_may_be_differentiated():
@@ -177,37 +187,30 @@ def test_class_weights_may_be_differentiated():
     assert prove_adjoint(layer, setting, ["weight"]) == 3
 
 
+def altered(layer: Layer, old: sympy.Expr, new: sympy.Expr) -> Layer:
+    """A layer with another formula: something replaced in every equation."""
+    equations = tuple(Equation(e.target, replace(e.value, {old: new})) for e in layer.equations)
+    return Layer(layer.name, layer.inputs, equations, layer.outputs)
+
+
 def test_a_wrong_gradient_is_disproved(monkeypatch, complete):
-    """The gradient of another formula, kernel turned round, must not pass."""
+    """The gradient of another formula, with the padding off by one, must not pass."""
     layer = convolution(1)
-    equation = layer.equations[0]
-    sizes = complete(DEFINITIONS["convolution_1d"], CASES[0][1])
-    flipped = sympy.Symbol("padding_w", integer=True)
-    wrong = type(layer)(
-        layer.name,
-        layer.inputs,
-        (type(equation)(equation.target, equation.value.xreplace({flipped: flipped + 1})),),
-        layer.outputs,
-    )
-    monkeypatch.setattr("svertka.spec.proof.adjoint", lambda _, *rest: adjoint(wrong, *rest))
+    padding = sympy.Symbol("padding_w", integer=True)
+    wrong = adjoint(altered(layer, padding, padding + 1))
+    monkeypatch.setattr("svertka.spec.proof.adjoint", lambda *_: wrong)
     with pytest.raises(Disproved, match="convolution_1d_adjoint: at input_0_0_0_0 the derived layer gives"):
-        prove_adjoint(layer, Setting(sizes))
+        prove_adjoint(layer, Setting(complete(DEFINITIONS["convolution_1d"], CASES[0][1])))
 
 
 def test_a_wrong_tie_is_disproved(monkeypatch):
-    """A gradient that goes to the last maximal element must not pass."""
+    """A gradient that goes to the last maximal element must not pass; away from ties it does."""
     layer = DEFINITIONS["max_pooling_1d"].variants[0].layer.only(["output"])
+    s = layer.equations[0].value.indices[0]
     sizes = {"N": 1, "C": 1, **axis("w", 2, 2, 1, 1, 0, 0), "Q": 1}
-    right = adjoint(layer)
-    monkeypatch.setattr("svertka.spec.proof.adjoint", lambda _, *rest: right)
-    assert prove_adjoint(layer, Setting(sizes, samples=(1,))) == 2
-    last = {"output_position": 1}
-    monkeypatch.setattr(
-        "svertka.spec.evaluate._first_largest",
-        lambda members, _: members[-1] if last else members[0],
-    )
-    monkeypatch.setattr("svertka.spec.proof._Ground.forward", lambda self, names: {
-        "output": Array((1, 1, 1), [self.arrays["input"].values[0]])
-    })
+    element = layer.equations[0].value.body
+    backwards = adjoint(altered(layer, element, substitute(element, {s: s.extent - 1 - s})))
+    monkeypatch.setattr("svertka.spec.proof.adjoint", lambda *_: backwards)
+    assert prove_adjoint(layer, Setting(sizes, samples=(1, 2))) == 2
     with pytest.raises(Disproved):
         prove_adjoint(layer, Setting(sizes, samples=(1,)))

@@ -1,0 +1,154 @@
+"""Sizes and parameters at which a definition is tried: asymmetric, drawn from its own rules, the same ones every time.
+
+Input: a ``Definition`` and one of its variants. Output: ``Case``s.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sympy import Symbol
+
+from svertka.codegen.classify import constant_extents
+from svertka.spec import normal_form
+from svertka.spec.definition import (
+    REQUIRED,
+    Argument,
+    Definition,
+    Flag,
+    Padding,
+    PerAxis,
+    Real,
+    Seed,
+    TensorArgument,
+    Variant,
+    Whole,
+)
+from svertka.spec.evaluate import holds, whole
+from svertka.spec.layer import Layer
+from svertka.spec.notation import Reduction
+
+__all__ = ["Case", "cases"]
+
+ATTEMPTS = 2000
+LARGEST = 4096  # elements of a tensor, and of what one result is reduced from
+
+
+@dataclass(frozen=True)
+class Case:
+    """Values of every symbol of a formula.
+
+    Attributes:
+        name: for test reports.
+        sizes: extents and parameters by name.
+        absent: optional tensors that are left out.
+    """
+
+    name: str
+    sizes: dict[str, Any]
+    absent: frozenset[str]
+
+
+def cases(definition: Definition, variant: Variant, count: int = 3) -> Iterator[Case]:
+    """Draw cases; the first has default parameters, the last leaves optional tensors out.
+
+    Raises:
+        ValueError: no sizes satisfy the definition's rules.
+    """
+    for number in range(count):
+        draw = random.Random(f"{variant.layer.name}/{number}")
+        for _ in range(ATTEMPTS):
+            sizes = _drawn(definition, variant, draw, plain=number == 0)
+            if _valid(definition, variant, sizes):
+                break
+        else:
+            raise ValueError(f"definition {definition.name}: no sizes found that satisfy its rules; check the rules")
+        optional = {t.name for t in variant.layer.inputs if t.default is not None}
+        absent = frozenset(optional if number == count - 1 else ())
+        yield Case(f"{variant.layer.name}-{number}", sizes, absent)
+
+
+def _extents(layer: Layer) -> list[str]:
+    normal = normal_form(layer)
+    indices = [i for tensor in normal.tensors.values() for i in tensor.axes]
+    indices += [i for e in normal.equations if isinstance(e.value, Reduction) for i in e.value.indices]
+    return sorted({s.name for i in indices for s in i.extent.free_symbols})
+
+
+def _drawn(definition: Definition, variant: Variant, draw: random.Random, plain: bool) -> dict[str, Any]:
+    """One draw of every symbol; extents differ from one another as far as there are values."""
+    layer = variant.layer
+    small = constant_extents(normal_form(layer))
+    pool = draw.sample(range(2, 12), 10)
+    sizes: dict[str, Any] = {}
+    for name in _extents(layer):
+        sizes[name] = draw.choice((2, 3)) if name in small else pool.pop() if pool else draw.randint(2, 11)
+    for argument in definition.arguments:
+        sizes |= _bound(argument, draw, plain, sizes)
+    for parameter in layer.parameters:
+        sizes.setdefault(parameter.name, draw.randint(1, 3) if parameter.is_integer else 0.5)
+    derived = dict(definition.extents)
+    for _ in derived:
+        for name, rule in derived.items():
+            if {s.name for s in rule.free_symbols} <= set(sizes):
+                sizes[name] = whole(rule, sizes)
+    return sizes
+
+
+def _bound(argument: Argument, draw: random.Random, plain: bool, sizes: dict[str, Any]) -> dict[str, Any]:
+    """Values of the symbols that an argument binds."""
+    if isinstance(argument, PerAxis):
+        if all(symbol in sizes for symbol in argument.symbols):  # extents are drawn already
+            return {}
+        return {s: argument.minimum if plain else draw.randint(argument.minimum, 3) for s in argument.symbols}
+    if isinstance(argument, Padding):
+        return {s: 0 if plain else draw.randint(0, 2) for s in (*argument.low, *argument.high)}
+    if isinstance(argument, Whole):
+        if argument.symbol in sizes:
+            return {argument.symbol: draw.choice((2, 3))}
+        default = argument.missing if argument.default is None else argument.default
+        low = argument.minimum or 0
+        return {argument.symbol: default if plain and default is not REQUIRED else draw.randint(low, low + 3)}
+    if isinstance(argument, Real):
+        default = 0.5 if argument.default is REQUIRED else argument.default
+        return {argument.symbol: default if plain else _real(argument, default, draw)}
+    if isinstance(argument, Flag) and argument.symbol:
+        return {argument.symbol: int(bool(argument.default)) if plain else draw.randint(0, 1)}
+    if isinstance(argument, Seed):
+        return {argument.symbol: draw.getrandbits(40)}
+    return {}
+
+
+def _real(argument: Real, default: float, draw: random.Random) -> float:
+    """A number of sixteenths, within the bounds; a tiny default would let a dropped term go unseen."""
+    low = 0.0 if argument.low is None else argument.low
+    high = low + 2.0 if argument.high is None else argument.high
+    steps = [low + (high - low) * step / 16 for step in range(1, 16)]
+    return draw.choice(steps)
+
+
+def _valid(definition: Definition, variant: Variant, sizes: dict[str, Any]) -> bool:
+    if any(sizes[name] < 1 for name in _extents(variant.layer)):
+        return False
+    missing = {s.name for r in (*definition.rules, *variant.rules) for s in r.condition.free_symbols} - set(sizes)
+    if missing:
+        return False
+    if not all(holds(rule.condition, sizes) for rule in (*definition.rules, *variant.rules)):
+        return False
+    return all(_elements(tensor.axes, sizes) <= LARGEST for tensor in normal_form(variant.layer).tensors.values())
+
+
+def _elements(axes: Any, sizes: dict[str, Any]) -> int:
+    total = 1
+    for axis in axes:
+        extent = axis.extent
+        total *= sizes[extent.name] if isinstance(extent, Symbol) else whole(extent, sizes)
+    return total
+
+
+def tensor_arguments(definition: Definition) -> tuple[TensorArgument, ...]:
+    """The tensors among a definition's arguments."""
+    return tuple(a for a in definition.arguments if isinstance(a, TensorArgument))
