@@ -15,7 +15,8 @@ from svertka.codegen.classify import Family, constant_extents, family
 from svertka.codegen.inline import inline_maps
 from svertka.codegen.ir import Kernel
 from svertka.codegen.lower import lower
-from svertka.codegen.partition import partition
+from svertka.codegen.names import check_names
+from svertka.codegen.partition import Plan, partition
 from svertka.codegen.stabilize import stabilize
 from svertka.spec import adjoint, gradient_name, normal_form
 from svertka.spec.definition import Definition, Real, Seed, TensorArgument
@@ -177,11 +178,13 @@ class _Maker:
         self, primal: Layer, whole: Layer, stem: str, suffix: str, results: tuple[str | None, ...]
     ) -> tuple[Launch, ...]:
         lowered = stabilize(inline_maps(whole))
+        check_names(lowered)
         constants = constant_extents(normal_form(primal))
         kernels = []
         for plan in partition(lowered):
             name = f"{stem}_{plan.results[0].name}"
-            kernel = lower(plan, lowered, name, constants, self.scalars, self.optional)
+            optional = (*self.optional, *_separable(plan, primal))
+            kernel = lower(plan, lowered, name, constants, self.scalars, optional)
             kernels.append(self._unique(kernel, suffix))
         serves = _serving(kernels, results)
         return tuple(
@@ -207,7 +210,8 @@ class _Maker:
         for store in kernel.stored:
             tensor = lowered.tensors[store]
             if store in by_gradient:
-                yield Allocation(primal.tensors[by_gradient[store]], by_gradient[store], "gradient")
+                optional = any(t.name == store and t.optional for t in kernel.tensors)
+                yield Allocation(primal.tensors[by_gradient[store]], by_gradient[store], "gradient", optional)
             elif tensor.kind == "integer":
                 role = "integer" if store in primal.outputs else "position"
                 yield Allocation(tensor, leading, role, store in self.optional)
@@ -222,6 +226,13 @@ def _saving(primal: Layer, kept: tuple[Equation, ...]) -> Layer:
     extra = tuple(e for e in kept if e.target.name not in known)
     outputs = (*primal.outputs, *(e.target.name for e in kept))
     return Layer(primal.name, primal.inputs, (*primal.equations, *extra), outputs)
+
+
+def _separable(plan: Plan, primal: Layer) -> tuple[str, ...]:
+    """Gradients that a kernel makes beside others, and that a caller may not want."""
+    gradients = {gradient_name(tensor.name) for tensor in primal.inputs}
+    stored = [result.name for result in plan.results]
+    return tuple(name for name in stored if name in gradients) if len(stored) > 1 else ()
 
 
 def _leading(inputs: tuple[Tensor, ...]) -> str:

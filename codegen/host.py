@@ -131,7 +131,9 @@ class _Host:
     def _allocation(self, allocation: Allocation) -> str:
         name = _allocated(allocation)
         if allocation.role == "gradient":
-            return f"{name} = launching.gradient_like({allocation.like})"
+            made = f"launching.gradient_like({allocation.like})"
+            test = f" if wanted[{self.program.results.index(name)}] else None" if allocation.optional else ""
+            return f"{name} = {made}{test}"
         shape = ", ".join(" * ".join(host_expression(a.extent) for a in dim) for dim in allocation.tensor.dims)
         shape = f"({shape},)" if allocation.tensor.dims else "()"
         dtype = {

@@ -33,6 +33,7 @@ from svertka.codegen.ir import (
     TensorArgument,
     walk_node,
 )
+from svertka.codegen.names import RESERVED
 from svertka.codegen.partition import Plan, Result
 from svertka.codegen.share import share
 from svertka.spec.layer import Equation, Layer, symbols_of, walk
@@ -309,8 +310,7 @@ class _Lowering:
 
 def _spoken_for(plan: Plan, layer: Layer) -> set[str]:
     """Names that no statement may take: indices, extents, parameters, tensors, and what the templates use."""
-    names = {"row", "column", "lane", "live", "rest", "inner", "batch", "tile", "start", "element", "take", "left"}
-    names |= {"right", "band", "height", "live_row", "live_column", "largest", "missing", "winner", "tl", "total_m"}
+    names = set(RESERVED)
     names |= {s.name for s in layer.parameters} | set(layer.tensors)
     for equation in layer.equations:
         names |= {s.name for s in equation.value.free_symbols}

@@ -80,10 +80,10 @@ class Rational(_Ordered):
         """Integer powers, and roots that are rational."""
         if exponent.denominator == 1:
             return base**exponent.numerator
-        numerator = sympy.Rational(base.numerator, base.denominator) ** sympy.Rational(
-            exponent.numerator, exponent.denominator
-        )
-        return self.number(numerator)
+        roots = [sympy.integer_nthroot(part, exponent.denominator) for part in base.as_integer_ratio()]
+        if not all(exact for _, exact in roots):
+            raise ValueError(f"power {base} ** {exponent}: not rational; evaluate in float64 or symbolically")
+        return Fraction(*(int(root) for root, _ in roots)) ** exponent.numerator
 
     def function(self, name: str, value: Fraction) -> Fraction:
         """Only the absolute value and the sign are rational."""

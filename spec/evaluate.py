@@ -181,7 +181,7 @@ class _Scope:
             return lambda: arithmetic.total([value for _, value in members()])
         if node.operation == "max":
             return lambda: _first_largest(members(), arithmetic)[1]
-        return lambda: _first_largest(members(), arithmetic)[0]
+        return lambda: _first_largest(found, arithmetic)[0] if (found := members()) else 0
 
     def index(self, node: Expr) -> Callable[[], int]:
         """Compile an integer expression."""

@@ -102,6 +102,10 @@ class Layer:
         for node in walk(equation.value):
             if isinstance(node, Reduction) and set(node.indices) & set(target.axes):
                 raise ValueError(f"{where}: {node} reduces over an axis of its own target; use axis.twin(...)")
+        names: dict[str, Index] = {}
+        for index in (*target.axes, *(node for node in walk(equation.value) if isinstance(node, Index))):
+            if names.setdefault(index.name, index) != index:
+                raise ValueError(f"{where}: two axes named {index.name!r} differ in extent; rename one")
 
     def _check_symbols(self) -> None:
         seen: dict[str, Symbol] = {}

@@ -432,16 +432,18 @@ def batch_normalization_training_grad_bias(
         variance_sum_value = tl.load(variance_sum_ptr + c * variance_sum_stride_c, mask=live_row, other=0).to(
             ACC
         )
-        tl.store(grad_bias_ptr + c * grad_bias_stride_c, grad_bias, mask=live_row)
+        if grad_bias_ptr is not None:
+            tl.store(grad_bias_ptr + c * grad_bias_stride_c, grad_bias, mask=live_row)
         tl.store(grad_mean_sum_3_ptr + c * grad_mean_sum_3_stride_c, grad_mean_sum_3, mask=live_row)
         tl.store(
             grad_variance_sum_2_ptr + c * grad_variance_sum_2_stride_c, grad_variance_sum_2, mask=live_row
         )
-        tl.store(
-            grad_weight_ptr + c * grad_weight_stride_c,
-            tl.rsqrt(eps + variance_sum_value / (tl.cast(M, ACC) * tl.cast(N, ACC))) * grad_weight_sum,
-            mask=live_row,
-        )
+        if grad_weight_ptr is not None:
+            tl.store(
+                grad_weight_ptr + c * grad_weight_stride_c,
+                tl.rsqrt(eps + variance_sum_value / (tl.cast(M, ACC) * tl.cast(N, ACC))) * grad_weight_sum,
+                mask=live_row,
+            )
     else:
         mean_sum_value = tl.load(mean_sum_ptr + c * mean_sum_stride_c, mask=live_row, other=0).to(ACC)
         grad_variance_sum_2 = tl.zeros([ROWS, COLUMNS], ACC)
@@ -479,16 +481,18 @@ def batch_normalization_training_grad_bias(
         variance_sum_value = tl.load(variance_sum_ptr + c * variance_sum_stride_c, mask=live_row, other=0).to(
             ACC
         )
-        tl.store(grad_bias_ptr + c * grad_bias_stride_c, grad_bias, mask=live_row)
+        if grad_bias_ptr is not None:
+            tl.store(grad_bias_ptr + c * grad_bias_stride_c, grad_bias, mask=live_row)
         tl.store(grad_mean_sum_3_ptr + c * grad_mean_sum_3_stride_c, grad_mean_sum_3, mask=live_row)
         tl.store(
             grad_variance_sum_2_ptr + c * grad_variance_sum_2_stride_c, grad_variance_sum_2, mask=live_row
         )
-        tl.store(
-            grad_weight_ptr + c * grad_weight_stride_c,
-            tl.rsqrt(eps + variance_sum_value / (tl.cast(M, ACC) * tl.cast(N, ACC))) * grad_weight_sum,
-            mask=live_row,
-        )
+        if grad_weight_ptr is not None:
+            tl.store(
+                grad_weight_ptr + c * grad_weight_stride_c,
+                tl.rsqrt(eps + variance_sum_value / (tl.cast(M, ACC) * tl.cast(N, ACC))) * grad_weight_sum,
+                mask=live_row,
+            )
 
 
 @triton.jit
@@ -954,12 +958,14 @@ def batch_normalization_inference_grad_bias(
         running_var_value = tl.load(running_var_ptr + c * running_var_stride_c, mask=live_row, other=0).to(
             ACC
         )
-        tl.store(grad_bias_ptr + c * grad_bias_stride_c, grad_bias, mask=live_row)
-        tl.store(
-            grad_weight_ptr + c * grad_weight_stride_c,
-            tl.rsqrt(eps + running_var_value) * grad_weight_sum,
-            mask=live_row,
-        )
+        if grad_bias_ptr is not None:
+            tl.store(grad_bias_ptr + c * grad_bias_stride_c, grad_bias, mask=live_row)
+        if grad_weight_ptr is not None:
+            tl.store(
+                grad_weight_ptr + c * grad_weight_stride_c,
+                tl.rsqrt(eps + running_var_value) * grad_weight_sum,
+                mask=live_row,
+            )
     else:
         running_mean_value = tl.load(running_mean_ptr + c * running_mean_stride_c, mask=live_row, other=0).to(
             ACC
@@ -994,12 +1000,14 @@ def batch_normalization_inference_grad_bias(
         running_var_value = tl.load(running_var_ptr + c * running_var_stride_c, mask=live_row, other=0).to(
             ACC
         )
-        tl.store(grad_bias_ptr + c * grad_bias_stride_c, grad_bias, mask=live_row)
-        tl.store(
-            grad_weight_ptr + c * grad_weight_stride_c,
-            tl.rsqrt(eps + running_var_value) * grad_weight_sum,
-            mask=live_row,
-        )
+        if grad_bias_ptr is not None:
+            tl.store(grad_bias_ptr + c * grad_bias_stride_c, grad_bias, mask=live_row)
+        if grad_weight_ptr is not None:
+            tl.store(
+                grad_weight_ptr + c * grad_weight_stride_c,
+                tl.rsqrt(eps + running_var_value) * grad_weight_sum,
+                mask=live_row,
+            )
 
 
 batch_normalization_training_RESIDUALS = 3
@@ -1191,10 +1199,10 @@ def batch_normalization_training_backward(
     M = input.shape[2]
     how = launching.prepare(input)
     grad_input = None
-    grad_bias = launching.gradient_like(bias)
+    grad_bias = launching.gradient_like(bias) if wanted[2] else None
     grad_mean_sum_3 = launching.empty((C,), how.accumulator, how)
     grad_variance_sum_2 = launching.empty((C,), how.accumulator, how)
-    grad_weight = launching.gradient_like(weight)
+    grad_weight = launching.gradient_like(weight) if wanted[1] else None
     launching.run(
         batch_normalization_training_grad_bias,
         how,
@@ -1214,8 +1222,8 @@ def batch_normalization_training_backward(
             *variance_sum.stride(),
             *grad_variance_sum_2.stride(),
             *grad_mean_sum_3.stride(),
-            *grad_weight.stride(),
-            *grad_bias.stride(),
+            0 if grad_weight is None else grad_weight.stride(0),
+            0 if grad_bias is None else grad_bias.stride(0),
             C,
             M,
             N,
@@ -1402,10 +1410,10 @@ def batch_normalization_without_estimates_backward(
     M = input.shape[2]
     how = launching.prepare(input)
     grad_input = None
-    grad_bias = launching.gradient_like(bias)
+    grad_bias = launching.gradient_like(bias) if wanted[2] else None
     grad_mean_sum_3 = launching.empty((C,), how.accumulator, how)
     grad_variance_sum_2 = launching.empty((C,), how.accumulator, how)
-    grad_weight = launching.gradient_like(weight)
+    grad_weight = launching.gradient_like(weight) if wanted[1] else None
     launching.run(
         batch_normalization_training_grad_bias,
         how,
@@ -1425,8 +1433,8 @@ def batch_normalization_without_estimates_backward(
             *variance_sum.stride(),
             *grad_variance_sum_2.stride(),
             *grad_mean_sum_3.stride(),
-            *grad_weight.stride(),
-            *grad_bias.stride(),
+            0 if grad_weight is None else grad_weight.stride(0),
+            0 if grad_bias is None else grad_bias.stride(0),
             C,
             M,
             N,
@@ -1566,8 +1574,8 @@ def batch_normalization_inference_backward(
             dict(eps=eps),
         )
     if wanted[1] or wanted[2]:
-        grad_bias = launching.gradient_like(bias)
-        grad_weight = launching.gradient_like(weight)
+        grad_bias = launching.gradient_like(bias) if wanted[2] else None
+        grad_weight = launching.gradient_like(weight) if wanted[1] else None
         launching.run(
             batch_normalization_inference_grad_bias,
             how,
@@ -1583,8 +1591,8 @@ def batch_normalization_inference_backward(
                 *running_mean.stride(),
                 *running_var.stride(),
                 *grad_output.stride(),
-                *grad_weight.stride(),
-                *grad_bias.stride(),
+                0 if grad_weight is None else grad_weight.stride(0),
+                0 if grad_bias is None else grad_bias.stride(0),
                 C,
                 M,
                 N,

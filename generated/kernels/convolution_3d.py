@@ -88,9 +88,9 @@ def convolution_3d_output(
     tile = tile % (tiles_m * tiles_n)
     # Programs that run together share a band of left tiles, so that both operands stay in the L2 cache.
     band = tile // (GROUP * tiles_n)
-    height = tl.minimum(tiles_m - band * GROUP, GROUP)
-    tile_m = band * GROUP + tile % (GROUP * tiles_n) % height
-    tile_n = tile % (GROUP * tiles_n) // height
+    band_height = tl.minimum(tiles_m - band * GROUP, GROUP)
+    tile_m = band * GROUP + tile % (GROUP * tiles_n) % band_height
+    tile_n = tile % (GROUP * tiles_n) // band_height
     g = batch
     row = tile_m * BLOCK_M + tl.arange(0, BLOCK_M)[:, None]
     live_m = row < total_m
@@ -141,7 +141,7 @@ def convolution_3d_output(
             mask=live_inner & live_m & inside,
             other=0,
         )
-        left = tl.broadcast_to(input_value, [BLOCK_M, BLOCK_K]).to(DOT)
+        left_operand = tl.broadcast_to(input_value, [BLOCK_M, BLOCK_K]).to(DOT)
         inner = start + tl.arange(0, BLOCK_K)[:, None]
         live_inner = inner < tl.cast(C, INDEX) * T * R * S
         if LAST:
@@ -171,8 +171,8 @@ def convolution_3d_output(
             mask=live_inner & live_n,
             other=0,
         )
-        right = tl.broadcast_to(weight_value, [BLOCK_K, BLOCK_N]).to(DOT)
-        output_sum = tl.dot(left, right, output_sum, input_precision=PRECISION, out_dtype=ACC)
+        right_operand = tl.broadcast_to(weight_value, [BLOCK_K, BLOCK_N]).to(DOT)
+        output_sum = tl.dot(left_operand, right_operand, output_sum, input_precision=PRECISION, out_dtype=ACC)
     if bias_ptr is not None:
         bias_value = tl.load(bias_ptr + g * bias_stride_g + k * bias_stride_k, mask=live_n, other=0).to(ACC)
     else:
@@ -263,9 +263,9 @@ def convolution_3d_grad_input(
     tile = tile % (tiles_m * tiles_n)
     # Programs that run together share a band of left tiles, so that both operands stay in the L2 cache.
     band = tile // (GROUP * tiles_n)
-    height = tl.minimum(tiles_m - band * GROUP, GROUP)
-    tile_m = band * GROUP + tile % (GROUP * tiles_n) % height
-    tile_n = tile % (GROUP * tiles_n) // height
+    band_height = tl.minimum(tiles_m - band * GROUP, GROUP)
+    tile_m = band * GROUP + tile % (GROUP * tiles_n) % band_height
+    tile_n = tile % (GROUP * tiles_n) // band_height
     g = batch
     row = tile_m * BLOCK_M + tl.arange(0, BLOCK_M)[:, None]
     live_m = row < total_m
@@ -325,7 +325,7 @@ def convolution_3d_grad_input(
             mask=live_inner & live_m & inside,
             other=0,
         )
-        left = tl.broadcast_to(grad_output_value, [BLOCK_M, BLOCK_K]).to(DOT)
+        left_operand = tl.broadcast_to(grad_output_value, [BLOCK_M, BLOCK_K]).to(DOT)
         inner = start + tl.arange(0, BLOCK_K)[:, None]
         live_inner = inner < tl.cast(K, INDEX) * T * R * S
         if LAST:
@@ -355,8 +355,8 @@ def convolution_3d_grad_input(
             mask=live_inner & live_n,
             other=0,
         )
-        right = tl.broadcast_to(weight_value, [BLOCK_K, BLOCK_N]).to(DOT)
-        grad_input = tl.dot(left, right, grad_input, input_precision=PRECISION, out_dtype=ACC)
+        right_operand = tl.broadcast_to(weight_value, [BLOCK_K, BLOCK_N]).to(DOT)
+        grad_input = tl.dot(left_operand, right_operand, grad_input, input_precision=PRECISION, out_dtype=ACC)
     tl.store(
         grad_input_ptr
         + n * grad_input_stride_n
@@ -440,9 +440,9 @@ def convolution_3d_grad_weight(
     tile = tile % (tiles_m * tiles_n)
     # Programs that run together share a band of left tiles, so that both operands stay in the L2 cache.
     band = tile // (GROUP * tiles_n)
-    height = tl.minimum(tiles_m - band * GROUP, GROUP)
-    tile_m = band * GROUP + tile % (GROUP * tiles_n) % height
-    tile_n = tile % (GROUP * tiles_n) // height
+    band_height = tl.minimum(tiles_m - band * GROUP, GROUP)
+    tile_m = band * GROUP + tile % (GROUP * tiles_n) % band_height
+    tile_n = tile % (GROUP * tiles_n) // band_height
     g = batch
     row = tile_m * BLOCK_M + tl.arange(0, BLOCK_M)[:, None]
     live_m = row < total_m
@@ -487,7 +487,7 @@ def convolution_3d_grad_weight(
             mask=live_inner & live_m,
             other=0,
         )
-        left = tl.broadcast_to(grad_output_value, [BLOCK_M, BLOCK_K]).to(DOT)
+        left_operand = tl.broadcast_to(grad_output_value, [BLOCK_M, BLOCK_K]).to(DOT)
         inner = start + tl.arange(0, BLOCK_K)[:, None]
         live_inner = inner < tl.cast(N, INDEX) * Z * P * Q
         q = inner % Q
@@ -514,8 +514,10 @@ def convolution_3d_grad_weight(
             mask=live_inner & live_n & inside,
             other=0,
         )
-        right = tl.broadcast_to(input_value, [BLOCK_K, BLOCK_N]).to(DOT)
-        grad_weight = tl.dot(left, right, grad_weight, input_precision=PRECISION, out_dtype=ACC)
+        right_operand = tl.broadcast_to(input_value, [BLOCK_K, BLOCK_N]).to(DOT)
+        grad_weight = tl.dot(
+            left_operand, right_operand, grad_weight, input_precision=PRECISION, out_dtype=ACC
+        )
     tl.store(
         grad_weight_ptr
         + g * grad_weight_stride_g

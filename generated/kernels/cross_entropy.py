@@ -1730,30 +1730,35 @@ def cross_entropy_probabilities_mean_grad_input(
         )
         log_probability_sum_shifted = tl.sum(log_probability_sum_shifted, 1, keep_dims=True)
         value = tl.cast(M, ACC) * tl.cast(N, ACC)
-        tl.store(
-            grad_input_ptr + n * grad_input_stride_n + j * grad_input_stride_k + m * grad_input_stride_m,
-            -(
-                ((1.0 - label_smoothing) * target_value + label_smoothing / tl.cast(K, ACC))
-                * grad_output_value
-                * weight_value
-                / value
+        if grad_input_ptr is not None:
+            tl.store(
+                grad_input_ptr + n * grad_input_stride_n + j * grad_input_stride_k + m * grad_input_stride_m,
+                -(
+                    ((1.0 - label_smoothing) * target_value + label_smoothing / tl.cast(K, ACC))
+                    * grad_output_value
+                    * weight_value
+                    / value
+                )
+                - tl.exp(input_value - log_probability_sum_shift)
+                * grad_log_probability_sum_sum
+                / log_probability_sum_shifted,
+                mask=live_row & live_column,
             )
-            - tl.exp(input_value - log_probability_sum_shift)
-            * grad_log_probability_sum_sum
-            / log_probability_sum_shifted,
-            mask=live_row & live_column,
-        )
-        tl.store(
-            grad_target_ptr + n * grad_target_stride_n + j * grad_target_stride_k + m * grad_target_stride_m,
-            -(
-                (input_value - tl.log(log_probability_sum_shifted) - log_probability_sum_shift)
-                * (1.0 - label_smoothing)
-                * grad_output_value
-                * weight_value
-                / value
-            ),
-            mask=live_row & live_column,
-        )
+        if grad_target_ptr is not None:
+            tl.store(
+                grad_target_ptr
+                + n * grad_target_stride_n
+                + j * grad_target_stride_k
+                + m * grad_target_stride_m,
+                -(
+                    (input_value - tl.log(log_probability_sum_shifted) - log_probability_sum_shift)
+                    * (1.0 - label_smoothing)
+                    * grad_output_value
+                    * weight_value
+                    / value
+                ),
+                mask=live_row & live_column,
+            )
     else:
         grad_output_value = tl.load(grad_output_ptr).to(ACC)
         log_probability_sum_shift = tl.full([ROWS, COLUMNS], float("-inf"), ACC)
@@ -1830,33 +1835,38 @@ def cross_entropy_probabilities_mean_grad_input(
                 other=0,
             ).to(ACC)
             value = tl.cast(M, ACC) * tl.cast(N, ACC)
-            tl.store(
-                grad_input_ptr + n * grad_input_stride_n + j * grad_input_stride_k + m * grad_input_stride_m,
-                -(
-                    ((1.0 - label_smoothing) * target_value + label_smoothing / tl.cast(K, ACC))
-                    * grad_output_value
-                    * weight_value
-                    / value
+            if grad_input_ptr is not None:
+                tl.store(
+                    grad_input_ptr
+                    + n * grad_input_stride_n
+                    + j * grad_input_stride_k
+                    + m * grad_input_stride_m,
+                    -(
+                        ((1.0 - label_smoothing) * target_value + label_smoothing / tl.cast(K, ACC))
+                        * grad_output_value
+                        * weight_value
+                        / value
+                    )
+                    - tl.exp(input_value - log_probability_sum_shift)
+                    * grad_log_probability_sum_sum
+                    / log_probability_sum_shifted,
+                    mask=live_row & live_column,
                 )
-                - tl.exp(input_value - log_probability_sum_shift)
-                * grad_log_probability_sum_sum
-                / log_probability_sum_shifted,
-                mask=live_row & live_column,
-            )
-            tl.store(
-                grad_target_ptr
-                + n * grad_target_stride_n
-                + j * grad_target_stride_k
-                + m * grad_target_stride_m,
-                -(
-                    (input_value - tl.log(log_probability_sum_shifted) - log_probability_sum_shift)
-                    * (1.0 - label_smoothing)
-                    * grad_output_value
-                    * weight_value
-                    / value
-                ),
-                mask=live_row & live_column,
-            )
+            if grad_target_ptr is not None:
+                tl.store(
+                    grad_target_ptr
+                    + n * grad_target_stride_n
+                    + j * grad_target_stride_k
+                    + m * grad_target_stride_m,
+                    -(
+                        (input_value - tl.log(log_probability_sum_shifted) - log_probability_sum_shift)
+                        * (1.0 - label_smoothing)
+                        * grad_output_value
+                        * weight_value
+                        / value
+                    ),
+                    mask=live_row & live_column,
+                )
 
 
 @triton.jit
@@ -2002,28 +2012,33 @@ def cross_entropy_probabilities_sum_grad_input(
             live_column, tl.exp(input_value - log_probability_sum_shift), 0.0
         )
         log_probability_sum_shifted = tl.sum(log_probability_sum_shifted, 1, keep_dims=True)
-        tl.store(
-            grad_input_ptr + n * grad_input_stride_n + j * grad_input_stride_k + m * grad_input_stride_m,
-            -(
-                ((1.0 - label_smoothing) * target_value + label_smoothing / tl.cast(K, ACC))
-                * grad_output_value
-                * weight_value
+        if grad_input_ptr is not None:
+            tl.store(
+                grad_input_ptr + n * grad_input_stride_n + j * grad_input_stride_k + m * grad_input_stride_m,
+                -(
+                    ((1.0 - label_smoothing) * target_value + label_smoothing / tl.cast(K, ACC))
+                    * grad_output_value
+                    * weight_value
+                )
+                - tl.exp(input_value - log_probability_sum_shift)
+                * grad_log_probability_sum_sum
+                / log_probability_sum_shifted,
+                mask=live_row & live_column,
             )
-            - tl.exp(input_value - log_probability_sum_shift)
-            * grad_log_probability_sum_sum
-            / log_probability_sum_shifted,
-            mask=live_row & live_column,
-        )
-        tl.store(
-            grad_target_ptr + n * grad_target_stride_n + j * grad_target_stride_k + m * grad_target_stride_m,
-            -(
-                (input_value - tl.log(log_probability_sum_shifted) - log_probability_sum_shift)
-                * (1.0 - label_smoothing)
-                * grad_output_value
-                * weight_value
-            ),
-            mask=live_row & live_column,
-        )
+        if grad_target_ptr is not None:
+            tl.store(
+                grad_target_ptr
+                + n * grad_target_stride_n
+                + j * grad_target_stride_k
+                + m * grad_target_stride_m,
+                -(
+                    (input_value - tl.log(log_probability_sum_shifted) - log_probability_sum_shift)
+                    * (1.0 - label_smoothing)
+                    * grad_output_value
+                    * weight_value
+                ),
+                mask=live_row & live_column,
+            )
     else:
         grad_output_value = tl.load(grad_output_ptr).to(ACC)
         log_probability_sum_shift = tl.full([ROWS, COLUMNS], float("-inf"), ACC)
@@ -2098,31 +2113,36 @@ def cross_entropy_probabilities_sum_grad_input(
                 mask=live_column & live_row,
                 other=0,
             ).to(ACC)
-            tl.store(
-                grad_input_ptr + n * grad_input_stride_n + j * grad_input_stride_k + m * grad_input_stride_m,
-                -(
-                    ((1.0 - label_smoothing) * target_value + label_smoothing / tl.cast(K, ACC))
-                    * grad_output_value
-                    * weight_value
+            if grad_input_ptr is not None:
+                tl.store(
+                    grad_input_ptr
+                    + n * grad_input_stride_n
+                    + j * grad_input_stride_k
+                    + m * grad_input_stride_m,
+                    -(
+                        ((1.0 - label_smoothing) * target_value + label_smoothing / tl.cast(K, ACC))
+                        * grad_output_value
+                        * weight_value
+                    )
+                    - tl.exp(input_value - log_probability_sum_shift)
+                    * grad_log_probability_sum_sum
+                    / log_probability_sum_shifted,
+                    mask=live_row & live_column,
                 )
-                - tl.exp(input_value - log_probability_sum_shift)
-                * grad_log_probability_sum_sum
-                / log_probability_sum_shifted,
-                mask=live_row & live_column,
-            )
-            tl.store(
-                grad_target_ptr
-                + n * grad_target_stride_n
-                + j * grad_target_stride_k
-                + m * grad_target_stride_m,
-                -(
-                    (input_value - tl.log(log_probability_sum_shifted) - log_probability_sum_shift)
-                    * (1.0 - label_smoothing)
-                    * grad_output_value
-                    * weight_value
-                ),
-                mask=live_row & live_column,
-            )
+            if grad_target_ptr is not None:
+                tl.store(
+                    grad_target_ptr
+                    + n * grad_target_stride_n
+                    + j * grad_target_stride_k
+                    + m * grad_target_stride_m,
+                    -(
+                        (input_value - tl.log(log_probability_sum_shifted) - log_probability_sum_shift)
+                        * (1.0 - label_smoothing)
+                        * grad_output_value
+                        * weight_value
+                    ),
+                    mask=live_row & live_column,
+                )
 
 
 @triton.jit
@@ -2371,28 +2391,33 @@ def cross_entropy_probabilities_none_grad_input(
             live_column, tl.exp(input_value - log_probability_sum_shift), 0.0
         )
         log_probability_sum_shifted = tl.sum(log_probability_sum_shifted, 1, keep_dims=True)
-        tl.store(
-            grad_input_ptr + n * grad_input_stride_n + j * grad_input_stride_k + m * grad_input_stride_m,
-            -(
-                ((1.0 - label_smoothing) * target_value + label_smoothing / tl.cast(K, ACC))
-                * grad_output_value
-                * weight_value
+        if grad_input_ptr is not None:
+            tl.store(
+                grad_input_ptr + n * grad_input_stride_n + j * grad_input_stride_k + m * grad_input_stride_m,
+                -(
+                    ((1.0 - label_smoothing) * target_value + label_smoothing / tl.cast(K, ACC))
+                    * grad_output_value
+                    * weight_value
+                )
+                - tl.exp(input_value - log_probability_sum_shift)
+                * grad_log_probability_sum_sum
+                / log_probability_sum_shifted,
+                mask=live_row & live_column,
             )
-            - tl.exp(input_value - log_probability_sum_shift)
-            * grad_log_probability_sum_sum
-            / log_probability_sum_shifted,
-            mask=live_row & live_column,
-        )
-        tl.store(
-            grad_target_ptr + n * grad_target_stride_n + j * grad_target_stride_k + m * grad_target_stride_m,
-            -(
-                (input_value - tl.log(log_probability_sum_shifted) - log_probability_sum_shift)
-                * (1.0 - label_smoothing)
-                * grad_output_value
-                * weight_value
-            ),
-            mask=live_row & live_column,
-        )
+        if grad_target_ptr is not None:
+            tl.store(
+                grad_target_ptr
+                + n * grad_target_stride_n
+                + j * grad_target_stride_k
+                + m * grad_target_stride_m,
+                -(
+                    (input_value - tl.log(log_probability_sum_shifted) - log_probability_sum_shift)
+                    * (1.0 - label_smoothing)
+                    * grad_output_value
+                    * weight_value
+                ),
+                mask=live_row & live_column,
+            )
     else:
         grad_output_value = tl.load(
             grad_output_ptr + n * grad_output_stride_n + m * grad_output_stride_m, mask=live_row, other=0
@@ -2469,31 +2494,36 @@ def cross_entropy_probabilities_none_grad_input(
                 mask=live_column & live_row,
                 other=0,
             ).to(ACC)
-            tl.store(
-                grad_input_ptr + n * grad_input_stride_n + j * grad_input_stride_k + m * grad_input_stride_m,
-                -(
-                    ((1.0 - label_smoothing) * target_value + label_smoothing / tl.cast(K, ACC))
-                    * grad_output_value
-                    * weight_value
+            if grad_input_ptr is not None:
+                tl.store(
+                    grad_input_ptr
+                    + n * grad_input_stride_n
+                    + j * grad_input_stride_k
+                    + m * grad_input_stride_m,
+                    -(
+                        ((1.0 - label_smoothing) * target_value + label_smoothing / tl.cast(K, ACC))
+                        * grad_output_value
+                        * weight_value
+                    )
+                    - tl.exp(input_value - log_probability_sum_shift)
+                    * grad_log_probability_sum_sum
+                    / log_probability_sum_shifted,
+                    mask=live_row & live_column,
                 )
-                - tl.exp(input_value - log_probability_sum_shift)
-                * grad_log_probability_sum_sum
-                / log_probability_sum_shifted,
-                mask=live_row & live_column,
-            )
-            tl.store(
-                grad_target_ptr
-                + n * grad_target_stride_n
-                + j * grad_target_stride_k
-                + m * grad_target_stride_m,
-                -(
-                    (input_value - tl.log(log_probability_sum_shifted) - log_probability_sum_shift)
-                    * (1.0 - label_smoothing)
-                    * grad_output_value
-                    * weight_value
-                ),
-                mask=live_row & live_column,
-            )
+            if grad_target_ptr is not None:
+                tl.store(
+                    grad_target_ptr
+                    + n * grad_target_stride_n
+                    + j * grad_target_stride_k
+                    + m * grad_target_stride_m,
+                    -(
+                        (input_value - tl.log(log_probability_sum_shifted) - log_probability_sum_shift)
+                        * (1.0 - label_smoothing)
+                        * grad_output_value
+                        * weight_value
+                    ),
+                    mask=live_row & live_column,
+                )
 
 
 cross_entropy_labels_mean_RESIDUALS = 1
@@ -2967,8 +2997,8 @@ def cross_entropy_probabilities_mean_backward(
     K = input.shape[1]
     M = input.shape[2]
     how = launching.prepare(input)
-    grad_input = launching.gradient_like(input)
-    grad_target = launching.gradient_like(target)
+    grad_input = launching.gradient_like(input) if wanted[0] else None
+    grad_target = launching.gradient_like(target) if wanted[1] else None
     launching.run(
         cross_entropy_probabilities_mean_grad_input,
         how,
@@ -2983,8 +3013,12 @@ def cross_entropy_probabilities_mean_backward(
             *input.stride(),
             *target.stride(),
             0 if weight is None else weight.stride(0),
-            *grad_input.stride(),
-            *grad_target.stride(),
+            0 if grad_input is None else grad_input.stride(0),
+            0 if grad_input is None else grad_input.stride(1),
+            0 if grad_input is None else grad_input.stride(2),
+            0 if grad_target is None else grad_target.stride(0),
+            0 if grad_target is None else grad_target.stride(1),
+            0 if grad_target is None else grad_target.stride(2),
             K,
             M,
             N,
@@ -3068,8 +3102,8 @@ def cross_entropy_probabilities_sum_backward(
     K = input.shape[1]
     M = input.shape[2]
     how = launching.prepare(input)
-    grad_input = launching.gradient_like(input)
-    grad_target = launching.gradient_like(target)
+    grad_input = launching.gradient_like(input) if wanted[0] else None
+    grad_target = launching.gradient_like(target) if wanted[1] else None
     launching.run(
         cross_entropy_probabilities_sum_grad_input,
         how,
@@ -3084,8 +3118,12 @@ def cross_entropy_probabilities_sum_backward(
             *input.stride(),
             *target.stride(),
             0 if weight is None else weight.stride(0),
-            *grad_input.stride(),
-            *grad_target.stride(),
+            0 if grad_input is None else grad_input.stride(0),
+            0 if grad_input is None else grad_input.stride(1),
+            0 if grad_input is None else grad_input.stride(2),
+            0 if grad_target is None else grad_target.stride(0),
+            0 if grad_target is None else grad_target.stride(1),
+            0 if grad_target is None else grad_target.stride(2),
             K,
             M,
             N,
@@ -3161,8 +3199,8 @@ def cross_entropy_probabilities_none_backward(
     K = input.shape[1]
     M = input.shape[2]
     how = launching.prepare(input)
-    grad_input = launching.gradient_like(input)
-    grad_target = launching.gradient_like(target)
+    grad_input = launching.gradient_like(input) if wanted[0] else None
+    grad_target = launching.gradient_like(target) if wanted[1] else None
     launching.run(
         cross_entropy_probabilities_none_grad_input,
         how,
@@ -3178,8 +3216,12 @@ def cross_entropy_probabilities_none_backward(
             *target.stride(),
             0 if weight is None else weight.stride(0),
             *grad_output.stride(),
-            *grad_input.stride(),
-            *grad_target.stride(),
+            0 if grad_input is None else grad_input.stride(0),
+            0 if grad_input is None else grad_input.stride(1),
+            0 if grad_input is None else grad_input.stride(2),
+            0 if grad_target is None else grad_target.stride(0),
+            0 if grad_target is None else grad_target.stride(1),
+            0 if grad_target is None else grad_target.stride(2),
             K,
             M,
             N,

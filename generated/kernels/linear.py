@@ -52,9 +52,9 @@ def linear_output(
     tile = tile % (tiles_m * tiles_n)
     # Programs that run together share a band of left tiles, so that both operands stay in the L2 cache.
     band = tile // (GROUP * tiles_n)
-    height = tl.minimum(tiles_m - band * GROUP, GROUP)
-    tile_m = band * GROUP + tile % (GROUP * tiles_n) % height
-    tile_n = tile % (GROUP * tiles_n) // height
+    band_height = tl.minimum(tiles_m - band * GROUP, GROUP)
+    tile_m = band * GROUP + tile % (GROUP * tiles_n) % band_height
+    tile_n = tile % (GROUP * tiles_n) // band_height
     row = tile_m * BLOCK_M + tl.arange(0, BLOCK_M)[:, None]
     live_m = row < total_m
     m = row
@@ -69,15 +69,15 @@ def linear_output(
         input_value = tl.load(
             input_ptr + m * input_stride_m + i * input_stride_i, mask=live_inner & live_m, other=0
         )
-        left = tl.broadcast_to(input_value, [BLOCK_M, BLOCK_K]).to(DOT)
+        left_operand = tl.broadcast_to(input_value, [BLOCK_M, BLOCK_K]).to(DOT)
         inner = start + tl.arange(0, BLOCK_K)[:, None]
         live_inner = inner < tl.cast(I, INDEX)
         i = inner
         weight_value = tl.load(
             weight_ptr + o * weight_stride_o + i * weight_stride_i, mask=live_inner & live_n, other=0
         )
-        right = tl.broadcast_to(weight_value, [BLOCK_K, BLOCK_N]).to(DOT)
-        output_sum = tl.dot(left, right, output_sum, input_precision=PRECISION, out_dtype=ACC)
+        right_operand = tl.broadcast_to(weight_value, [BLOCK_K, BLOCK_N]).to(DOT)
+        output_sum = tl.dot(left_operand, right_operand, output_sum, input_precision=PRECISION, out_dtype=ACC)
     if bias_ptr is not None:
         bias_value = tl.load(bias_ptr + o * bias_stride_o, mask=live_n, other=0).to(ACC)
     else:
@@ -123,9 +123,9 @@ def linear_grad_input(
     tile = tile % (tiles_m * tiles_n)
     # Programs that run together share a band of left tiles, so that both operands stay in the L2 cache.
     band = tile // (GROUP * tiles_n)
-    height = tl.minimum(tiles_m - band * GROUP, GROUP)
-    tile_m = band * GROUP + tile % (GROUP * tiles_n) % height
-    tile_n = tile % (GROUP * tiles_n) // height
+    band_height = tl.minimum(tiles_m - band * GROUP, GROUP)
+    tile_m = band * GROUP + tile % (GROUP * tiles_n) % band_height
+    tile_n = tile % (GROUP * tiles_n) // band_height
     row = tile_m * BLOCK_M + tl.arange(0, BLOCK_M)[:, None]
     live_m = row < total_m
     m = row
@@ -142,15 +142,15 @@ def linear_grad_input(
             mask=live_inner & live_m,
             other=0,
         )
-        left = tl.broadcast_to(grad_output_value, [BLOCK_M, BLOCK_K]).to(DOT)
+        left_operand = tl.broadcast_to(grad_output_value, [BLOCK_M, BLOCK_K]).to(DOT)
         inner = start + tl.arange(0, BLOCK_K)[:, None]
         live_inner = inner < tl.cast(O, INDEX)
         o = inner
         weight_value = tl.load(
             weight_ptr + o * weight_stride_o + i * weight_stride_i, mask=live_inner & live_n, other=0
         )
-        right = tl.broadcast_to(weight_value, [BLOCK_K, BLOCK_N]).to(DOT)
-        grad_input = tl.dot(left, right, grad_input, input_precision=PRECISION, out_dtype=ACC)
+        right_operand = tl.broadcast_to(weight_value, [BLOCK_K, BLOCK_N]).to(DOT)
+        grad_input = tl.dot(left_operand, right_operand, grad_input, input_precision=PRECISION, out_dtype=ACC)
     tl.store(
         grad_input_ptr + m * grad_input_stride_m + i * grad_input_stride_i, grad_input, mask=live_m & live_n
     )
@@ -192,9 +192,9 @@ def linear_grad_weight(
     tile = tile % (tiles_m * tiles_n)
     # Programs that run together share a band of left tiles, so that both operands stay in the L2 cache.
     band = tile // (GROUP * tiles_n)
-    height = tl.minimum(tiles_m - band * GROUP, GROUP)
-    tile_m = band * GROUP + tile % (GROUP * tiles_n) % height
-    tile_n = tile % (GROUP * tiles_n) // height
+    band_height = tl.minimum(tiles_m - band * GROUP, GROUP)
+    tile_m = band * GROUP + tile % (GROUP * tiles_n) % band_height
+    tile_n = tile % (GROUP * tiles_n) // band_height
     row = tile_m * BLOCK_M + tl.arange(0, BLOCK_M)[:, None]
     live_m = row < total_m
     o = row
@@ -211,15 +211,17 @@ def linear_grad_weight(
             mask=live_inner & live_m,
             other=0,
         )
-        left = tl.broadcast_to(grad_output_value, [BLOCK_M, BLOCK_K]).to(DOT)
+        left_operand = tl.broadcast_to(grad_output_value, [BLOCK_M, BLOCK_K]).to(DOT)
         inner = start + tl.arange(0, BLOCK_K)[:, None]
         live_inner = inner < tl.cast(M, INDEX)
         m = inner
         input_value = tl.load(
             input_ptr + m * input_stride_m + i * input_stride_i, mask=live_inner & live_n, other=0
         )
-        right = tl.broadcast_to(input_value, [BLOCK_K, BLOCK_N]).to(DOT)
-        grad_weight = tl.dot(left, right, grad_weight, input_precision=PRECISION, out_dtype=ACC)
+        right_operand = tl.broadcast_to(input_value, [BLOCK_K, BLOCK_N]).to(DOT)
+        grad_weight = tl.dot(
+            left_operand, right_operand, grad_weight, input_precision=PRECISION, out_dtype=ACC
+        )
     tl.store(
         grad_weight_ptr + o * grad_weight_stride_o + i * grad_weight_stride_i,
         grad_weight,

@@ -199,9 +199,9 @@ def resize_wide(
     tile = tile % (tiles_m * tiles_n)
     # Programs that run together share a band of left tiles, so that both operands stay in the L2 cache.
     band = tile // (GROUP * tiles_n)
-    height = tl.minimum(tiles_m - band * GROUP, GROUP)
-    tile_m = band * GROUP + tile % (GROUP * tiles_n) % height
-    tile_n = tile % (GROUP * tiles_n) // height
+    band_height = tl.minimum(tiles_m - band * GROUP, GROUP)
+    tile_m = band * GROUP + tile % (GROUP * tiles_n) % band_height
+    tile_n = tile % (GROUP * tiles_n) // band_height
     row = tile_m * BLOCK_M + tl.arange(0, BLOCK_M)[:, None]
     live_m = row < total_m
     h = row % H
@@ -222,14 +222,14 @@ def resize_wide(
             mask=live_inner & live_m,
             other=0,
         )
-        left = tl.broadcast_to(input_value, [BLOCK_M, BLOCK_K]).to(DOT)
+        left_operand = tl.broadcast_to(input_value, [BLOCK_M, BLOCK_K]).to(DOT)
         inner = start + tl.arange(0, BLOCK_K)[:, None]
         live_inner = inner < tl.cast(W, INDEX)
         w = inner
         horizontal_sum_value = tl.load(
             horizontal_sum_ptr + q * horizontal_sum_stride_q, mask=live_n, other=0
         ).to(ACC)
-        right = tl.where(
+        right_operand = tl.where(
             live_n & live_inner,
             tl.maximum(
                 0.0,
@@ -245,8 +245,8 @@ def resize_wide(
             / horizontal_sum_value,
             0.0,
         )
-        right = tl.broadcast_to(right, [BLOCK_K, BLOCK_N]).to(DOT)
-        wide = tl.dot(left, right, wide, input_precision=PRECISION, out_dtype=ACC)
+        right_operand = tl.broadcast_to(right_operand, [BLOCK_K, BLOCK_N]).to(DOT)
+        wide = tl.dot(left_operand, right_operand, wide, input_precision=PRECISION, out_dtype=ACC)
     tl.store(
         wide_ptr + n * wide_stride_n + c * wide_stride_c + h * wide_stride_h + q * wide_stride_q,
         wide,
@@ -297,9 +297,9 @@ def resize_output(
     tile = tile % (tiles_m * tiles_n)
     # Programs that run together share a band of left tiles, so that both operands stay in the L2 cache.
     band = tile // (GROUP * tiles_n)
-    height = tl.minimum(tiles_m - band * GROUP, GROUP)
-    tile_m = band * GROUP + tile % (GROUP * tiles_n) % height
-    tile_n = tile % (GROUP * tiles_n) // height
+    band_height = tl.minimum(tiles_m - band * GROUP, GROUP)
+    tile_m = band * GROUP + tile % (GROUP * tiles_n) % band_height
+    tile_n = tile % (GROUP * tiles_n) // band_height
     row = tile_m * BLOCK_M + tl.arange(0, BLOCK_M)[:, None]
     live_m = row < total_m
     q = row % Q
@@ -320,14 +320,14 @@ def resize_output(
             mask=live_inner & live_m,
             other=0,
         )
-        left = tl.broadcast_to(wide_value, [BLOCK_M, BLOCK_K]).to(DOT)
+        left_operand = tl.broadcast_to(wide_value, [BLOCK_M, BLOCK_K]).to(DOT)
         inner = start + tl.arange(0, BLOCK_K)[:, None]
         live_inner = inner < tl.cast(H, INDEX)
         h = inner
         vertical_sum_value = tl.load(vertical_sum_ptr + p * vertical_sum_stride_p, mask=live_n, other=0).to(
             ACC
         )
-        right = tl.where(
+        right_operand = tl.where(
             live_n & live_inner,
             tl.maximum(
                 0.0,
@@ -343,8 +343,8 @@ def resize_output(
             / vertical_sum_value,
             0.0,
         )
-        right = tl.broadcast_to(right, [BLOCK_K, BLOCK_N]).to(DOT)
-        output = tl.dot(left, right, output, input_precision=PRECISION, out_dtype=ACC)
+        right_operand = tl.broadcast_to(right_operand, [BLOCK_K, BLOCK_N]).to(DOT)
+        output = tl.dot(left_operand, right_operand, output, input_precision=PRECISION, out_dtype=ACC)
     tl.store(
         output_ptr + n * output_stride_n + c * output_stride_c + p * output_stride_p + q * output_stride_q,
         output,
@@ -395,9 +395,9 @@ def resize_grad_wide(
     tile = tile % (tiles_m * tiles_n)
     # Programs that run together share a band of left tiles, so that both operands stay in the L2 cache.
     band = tile // (GROUP * tiles_n)
-    height = tl.minimum(tiles_m - band * GROUP, GROUP)
-    tile_m = band * GROUP + tile % (GROUP * tiles_n) % height
-    tile_n = tile % (GROUP * tiles_n) // height
+    band_height = tl.minimum(tiles_m - band * GROUP, GROUP)
+    tile_m = band * GROUP + tile % (GROUP * tiles_n) % band_height
+    tile_n = tile % (GROUP * tiles_n) // band_height
     row = tile_m * BLOCK_M + tl.arange(0, BLOCK_M)[:, None]
     live_m = row < total_m
     q = row % Q
@@ -425,12 +425,12 @@ def resize_grad_wide(
         vertical_sum_value = tl.load(
             vertical_sum_ptr + p * vertical_sum_stride_p, mask=live_inner, other=0
         ).to(ACC)
-        left = tl.where(live_m & live_inner, grad_output_value / vertical_sum_value, 0.0)
-        left = tl.broadcast_to(left, [BLOCK_M, BLOCK_K]).to(DOT)
+        left_operand = tl.where(live_m & live_inner, grad_output_value / vertical_sum_value, 0.0)
+        left_operand = tl.broadcast_to(left_operand, [BLOCK_M, BLOCK_K]).to(DOT)
         inner = start + tl.arange(0, BLOCK_K)[:, None]
         live_inner = inner < tl.cast(P, INDEX)
         p = inner
-        right = tl.where(
+        right_operand = tl.where(
             live_n & live_inner,
             tl.maximum(
                 0.0,
@@ -445,8 +445,8 @@ def resize_grad_wide(
             ),
             0.0,
         )
-        right = tl.broadcast_to(right, [BLOCK_K, BLOCK_N]).to(DOT)
-        grad_wide = tl.dot(left, right, grad_wide, input_precision=PRECISION, out_dtype=ACC)
+        right_operand = tl.broadcast_to(right_operand, [BLOCK_K, BLOCK_N]).to(DOT)
+        grad_wide = tl.dot(left_operand, right_operand, grad_wide, input_precision=PRECISION, out_dtype=ACC)
     tl.store(
         grad_wide_ptr
         + n * grad_wide_stride_n
@@ -501,9 +501,9 @@ def resize_grad_input(
     tile = tile % (tiles_m * tiles_n)
     # Programs that run together share a band of left tiles, so that both operands stay in the L2 cache.
     band = tile // (GROUP * tiles_n)
-    height = tl.minimum(tiles_m - band * GROUP, GROUP)
-    tile_m = band * GROUP + tile % (GROUP * tiles_n) % height
-    tile_n = tile % (GROUP * tiles_n) // height
+    band_height = tl.minimum(tiles_m - band * GROUP, GROUP)
+    tile_m = band * GROUP + tile % (GROUP * tiles_n) % band_height
+    tile_n = tile % (GROUP * tiles_n) // band_height
     row = tile_m * BLOCK_M + tl.arange(0, BLOCK_M)[:, None]
     live_m = row < total_m
     h = row % H
@@ -531,12 +531,12 @@ def resize_grad_input(
         horizontal_sum_value = tl.load(
             horizontal_sum_ptr + q * horizontal_sum_stride_q, mask=live_inner, other=0
         ).to(ACC)
-        left = tl.where(live_m & live_inner, grad_wide_value / horizontal_sum_value, 0.0)
-        left = tl.broadcast_to(left, [BLOCK_M, BLOCK_K]).to(DOT)
+        left_operand = tl.where(live_m & live_inner, grad_wide_value / horizontal_sum_value, 0.0)
+        left_operand = tl.broadcast_to(left_operand, [BLOCK_M, BLOCK_K]).to(DOT)
         inner = start + tl.arange(0, BLOCK_K)[:, None]
         live_inner = inner < tl.cast(Q, INDEX)
         q = inner
-        right = tl.where(
+        right_operand = tl.where(
             live_n & live_inner,
             tl.maximum(
                 0.0,
@@ -551,8 +551,8 @@ def resize_grad_input(
             ),
             0.0,
         )
-        right = tl.broadcast_to(right, [BLOCK_K, BLOCK_N]).to(DOT)
-        grad_input = tl.dot(left, right, grad_input, input_precision=PRECISION, out_dtype=ACC)
+        right_operand = tl.broadcast_to(right_operand, [BLOCK_K, BLOCK_N]).to(DOT)
+        grad_input = tl.dot(left_operand, right_operand, grad_input, input_precision=PRECISION, out_dtype=ACC)
     tl.store(
         grad_input_ptr
         + n * grad_input_stride_n

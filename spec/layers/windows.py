@@ -87,7 +87,7 @@ class Window:
 
     @property
     def half_padded(self) -> Rule:
-        """Every window reaches into the input."""
+        """Padding is at most half the window; undilated, every window then reaches into the input."""
         return Rule(
             Le(2 * self.low, self.kernel.extent),
             "padding",

@@ -1,0 +1,44 @@
+"""Names that templates use for themselves, and the check that no formula's name meets one.
+
+Input: a layer. Output: nothing, or a ``ValueError`` that names the name.
+"""
+
+from __future__ import annotations
+
+from svertka.spec.layer import Layer, symbols_of, walk
+from svertka.spec.notation import Reduction
+
+__all__ = ["RESERVED", "check_names"]
+
+RESERVED = frozenset(
+    """ACC INDEX LAST BLOCK UNROLL ROWS COLUMNS SINGLE BLOCK_M BLOCK_N BLOCK_K GROUP PRECISION DOT
+    band band_height batch column element inner lane largest left_operand live live_column live_inner live_m live_n
+    live_row missing rest right_operand row start take tile tile_m tile_n tiles_m tiles_n total_m total_n winner
+    how launching primitives save schedule skipped tl torch triton wanted""".split()
+)
+
+
+def check_names(layer: Layer) -> None:
+    """Refuse a layer whose names would meet those of a kernel, or one another.
+
+    Raises:
+        ValueError: a tensor, index, extent or parameter has a reserved name, or two of them share a name.
+    """
+    normal_tensors = layer.tensors.values()
+    indices = {index for tensor in normal_tensors for index in tensor.axes}
+    for equation in layer.equations:
+        indices |= {i for node in walk(equation.value) if isinstance(node, Reduction) for i in node.indices}
+    kinds = {
+        "tensor": {tensor.name for tensor in normal_tensors},
+        "index": {index.name for index in indices},
+        "parameter or extent": {s.name for i in indices for s in i.extent.free_symbols}
+        | {s.name for e in layer.equations for s in symbols_of(e.value)},
+    }
+    seen: dict[str, str] = {}
+    for kind, names in kinds.items():
+        for name in sorted(names):
+            if name in RESERVED:
+                raise ValueError(f"layer {layer.name}: {kind} {name!r} has a name that kernels use; rename it")
+            if name in seen:
+                raise ValueError(f"layer {layer.name}: {name!r} names both a {seen[name]} and a {kind}; rename one")
+            seen[name] = kind
