@@ -31,7 +31,7 @@ from svertka.spec.evaluate import holds, whole
 from svertka.spec.layer import Layer
 from svertka.spec.notation import Reduction
 
-__all__ = ["Case", "cases"]
+__all__ = ["Case", "cases", "large_case", "tensor_arguments"]
 
 ATTEMPTS = 2000
 LARGEST = 4096  # elements of a tensor, and of what one result is reduced from
@@ -71,6 +71,31 @@ def cases(definition: Definition, variant: Variant, count: int = 3) -> Iterator[
         yield Case(f"{variant.layer.name}-{number}", sizes, absent)
 
 
+def large_case(definition: Definition, variant: Variant) -> Case:
+    """A case of realistic size, for compiling: default parameters, windows of 3, one group, powers of two elsewhere."""
+    layer = variant.layer
+    small = constant_extents(normal_form(layer))
+    groups = {a.symbol for a in definition.arguments if isinstance(a, Whole)}
+    indices = {str(i.extent): i for t in normal_form(layer).tensors.values() for i in t.axes}
+    usual = 256 if max(len(t.axes) for t in layer.inputs) <= 3 else 64
+    sizes = dict(next(cases(definition, variant, 2)).sizes)
+    for name in _extents(layer):
+        index = indices.get(name)
+        if name not in definition.extents:
+            many, batch = (index.many, index.batch) if index is not None else (False, False)
+            sizes[name] = 3 if name in small else 1 if name in groups else 4096 if many else 32 if batch else usual
+    _derive(definition, sizes)
+    return Case(f"{layer.name}-large", sizes, frozenset())
+
+
+def _derive(definition: Definition, sizes: dict[str, Any]) -> None:
+    """Set the extents that follow from others."""
+    for _ in definition.extents:
+        for name, rule in definition.extents.items():
+            if {s.name for s in rule.free_symbols} <= set(sizes):
+                sizes[name] = whole(rule, sizes)
+
+
 def _extents(layer: Layer) -> list[str]:
     normal = normal_form(layer)
     indices = [i for tensor in normal.tensors.values() for i in tensor.axes]
@@ -90,11 +115,7 @@ def _drawn(definition: Definition, variant: Variant, draw: random.Random, plain:
         sizes |= _bound(argument, draw, plain, sizes)
     for parameter in layer.parameters:
         sizes.setdefault(parameter.name, draw.randint(1, 3) if parameter.is_integer else 0.5)
-    derived = dict(definition.extents)
-    for _ in derived:
-        for name, rule in derived.items():
-            if {s.name for s in rule.free_symbols} <= set(sizes):
-                sizes[name] = whole(rule, sizes)
+    _derive(definition, sizes)
     return sizes
 
 

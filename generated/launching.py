@@ -99,13 +99,11 @@ def run(
     programs, tiles = schedule
     if programs == 0:
         return
-    wide = how.wide or any(isinstance(a, torch.Tensor) and a.numel() >= INT32_ELEMENTS for a in arguments)
     with on(how.device):
-        kernel[(programs,)](
-            *arguments,
-            **constants,
-            LAST=how.last,
-            INDEX=tl.int64 if wide else tl.int32,
-            ACC=TYPES[how.accumulator],
-            **tiles,
-        )
+        kernel[(programs,)](*arguments, **constants, **constants_of(how, arguments), **tiles)
+
+
+def constants_of(how: How, arguments: tuple[Any, ...]) -> dict[str, Any]:
+    """Compile-time constants that every kernel has."""
+    wide = how.wide or any(isinstance(a, torch.Tensor) and a.numel() >= INT32_ELEMENTS for a in arguments)
+    return {"LAST": how.last, "INDEX": tl.int64 if wide else tl.int32, "ACC": TYPES[how.accumulator]}

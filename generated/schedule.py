@@ -9,7 +9,7 @@ import torch
 import triton
 import triton.language as tl
 
-from svertka.generated.launching import INTERPRETING
+from .launching import INTERPRETING
 
 Tiles = tuple[int, dict[str, Any]]
 TABLE: dict[str, Any] = {

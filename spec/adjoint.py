@@ -1,11 +1,11 @@
 """The adjoint of a layer: the exact gradient of every input, in gather form, as a ``Layer`` of its own.
 
-For ``y[i] = Σ f(..., x[M i + c], ...)`` the gradient at ``x[j]`` sums ``grad_y * df/dx`` over all index values that
-read ``x[j]``; ``svertka.spec.gather`` solves for them. Conventions, none of them SymPy's: relu'(0) = 0; the gradient of
-a maximum goes to the first maximal element in window order; NaN is maximal.
+For ``y[i] = Σ f(..., x[M i + c], ...)`` the gradient at ``x[j]`` sums ``grad_y * df/dx`` over all index
+values that read ``x[j]``; ``svertka.spec.gather`` solves for them. Conventions, none of them SymPy's:
+relu'(0) = 0; the gradient of a maximum goes to the first maximal element in window order; NaN is maximal.
 
-Input: a ``Layer``. Output: a ``Layer`` whose inputs are the given layer's inputs and ``grad_<output>``, whose outputs
-are ``grad_<input>``, and whose equations recompute the intermediates the gradient needs.
+Input: a ``Layer``. Output: a ``Layer`` whose inputs are the given layer's inputs and ``grad_<output>``, whose
+outputs are ``grad_<input>``, and whose equations recompute the intermediates the gradient needs.
 """
 
 from __future__ import annotations
@@ -13,14 +13,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import count
 
-from sympy import Add, Dummy, Eq, Expr, Integer, Tuple
-from sympy.core.symbol import Str
-
 from svertka.spec.gather import gather
 from svertka.spec.layer import Equation, Layer, reads
 from svertka.spec.normal_form import normal_form
 from svertka.spec.notation import Index, InRange, Read, Reduction, Select, Tensor
 from svertka.spec.rewrite import conditions, conjunction, fresh, linear_position, replace, substitute
+from sympy import Add, Dummy, Eq, Expr, Integer, Tuple
+from sympy.core.symbol import Str
 
 __all__ = ["adjoint", "gradient_name", "partial_derivative", "unused_prefix"]
 
@@ -51,8 +50,9 @@ def adjoint(layer: Layer, wrt: Iterable[str] | None = None, outputs: Iterable[st
         outputs: outputs whose gradients are given; all real outputs by default.
 
     Returns:
-        The layer ``<name>_adjoint``: inputs of ``layer`` as needed and ``grad_<output>``, outputs ``grad_<input>``
-        in the order of ``wrt`` (of a gradient layer: ``grad2_``, see ``unused_prefix``). An input on which nothing depends gets the gradient 0.
+        The layer ``<name>_adjoint``: inputs of ``layer`` as needed and ``grad_<output>``, outputs
+        ``grad_<input>`` in the order of ``wrt`` (of a gradient layer: ``grad2_``, see ``unused_prefix``). An
+        input on which nothing depends gets the gradient 0.
 
     Raises:
         ValueError: ``wrt`` or ``outputs`` names what the layer lacks, or an integer tensor.
@@ -187,7 +187,7 @@ class _Sweep:
         bound: tuple[Index, ...],
         guards: tuple[Expr, ...],
     ) -> None:
-        """Add ``term``, met for all values of free and bound indices, to the gradient of the element it reads."""
+        """Add ``term``, met for all index values, to the gradient of the element it reads."""
         tensor = self.layer.tensors[read.tensor]
         taken: list[Index] = list(tensor.axes)
         apart: dict[Index, Index] = {}
@@ -200,7 +200,10 @@ class _Sweep:
         here = tensor[tensor.axes]
         moved = replace(substitute(term, apart), {places: here})
         moved = substitute(moved, solved.solution)
-        old = (substitute(_at(guard, places, here), solved.solution) for guard in (substitute(g, apart) for g in guards))
+        old = (
+            substitute(_at(guard, places, here), solved.solution)
+            for guard in (substitute(g, apart) for g in guards)
+        )
         guard = conjunction([*solved.guards, *old])
         names = {apart[i]: i for i in (*free, *bound)}
         self.contributions.setdefault(tensor.name, []).append(

@@ -1,7 +1,7 @@
-"""Arithmetics to evaluate a formula in: exact rationals, SymPy symbols, float64, and values with error bounds.
+"""Arithmetics to evaluate a formula in: rationals, SymPy symbols, float64, and values with error bounds.
 
-An arithmetic turns numbers of the formula into its own values and combines them. Sums arrive whole, as a list, so that
-a bound can hold for every order of summation.
+An arithmetic turns numbers of the formula into its own values and combines them. Sums arrive whole, as a
+list, so that a bound can hold for every order of summation.
 """
 
 from __future__ import annotations
@@ -125,6 +125,9 @@ class Float(_Ordered):
         return math.fsum(values) if all(map(math.isfinite, values)) else sum(values)
 
 
+_FLOAT = Float()
+
+
 def _exp(value: float) -> float:
     try:
         return math.exp(value)
@@ -231,12 +234,13 @@ class Bounded:
         return abs(self.value) + self.error
 
 
-class RunningError(Float):  # type: ignore[misc]
-    """Values with rigorous running error bounds (Higham, Accuracy and Stability, section 3.3), any order of sums.
+class RunningError:
+    """Values with rigorous running error bounds, for any order of sums.
 
-    Every operation adds ``unit * |result|`` for its own rounding and carries its operands' errors through its
-    derivative, taken at the worst point of their intervals. Elementary functions are granted ``ULPS`` units, the
-    largest error that CUDA's and LLVM's documentation admit for the functions in use.
+    Higham, Accuracy and Stability of Numerical Algorithms, section 3.3. Every operation adds
+    ``unit * |result|`` for its own rounding and carries its operands' errors through its derivative, taken at
+    the worst point of their intervals. Elementary functions are granted ``ULPS`` units, the largest error
+    that CUDA's and LLVM's documentation admit for the functions in use.
     """
 
     ULPS = 4.0
@@ -255,7 +259,11 @@ class RunningError(Float):  # type: ignore[misc]
 
     def number(self, value: Any) -> Bounded:
         """A constant, rounded to the arithmetic unless it is a small integer or a dyadic number."""
-        exact = Fraction(int(value.p), int(value.q)) if getattr(value, "is_Rational", False) else Fraction(float(value))
+        exact = (
+            Fraction(int(value.p), int(value.q))
+            if getattr(value, "is_Rational", False)
+            else Fraction(float(value))
+        )
         nearest = float(exact)
         dyadic = Fraction(nearest) == exact and exact.numerator.bit_length() <= 24
         return Bounded(nearest, 0.0 if dyadic else self.unit * abs(nearest))
@@ -266,7 +274,7 @@ class RunningError(Float):  # type: ignore[misc]
 
     def total(self, values: Sequence[Bounded]) -> Bounded:
         """Sum in any order: gamma_{n-1} times the sum of magnitudes (Higham, equation 4.4)."""
-        value = super().total([v.value for v in values])
+        value = _FLOAT.total([v.value for v in values])
         carried = math.fsum(v.error for v in values) if values else 0.0
         steps = max(len(values) - 1, 0) * self.unit
         gamma = steps / (1 - steps)
@@ -284,7 +292,7 @@ class RunningError(Float):  # type: ignore[misc]
     def power(self, base: Bounded, exponent: Bounded) -> Bounded:
         """``b ** e`` as exp2(e * log2(b)); roots and small integers by their own instructions."""
         e = exponent.value
-        value = super().power(base.value, e)
+        value = _FLOAT.power(base.value, e)
         if e in (2.0, 3.0):
             return self.multiply(*[base] * int(e))
         low = max(abs(base.value) - base.error, 0.0)
@@ -301,8 +309,10 @@ class RunningError(Float):  # type: ignore[misc]
 
     def function(self, name: str, value: Bounded) -> Bounded:
         """Elementary function: mean value theorem over the argument's interval, plus its own error."""
-        result = super().function(name, value.value)
-        return self._rounded(result, _slope(name, value) * value.error, self.ULPS * _spread(name, value, result))
+        result = _FLOAT.function(name, value.value)
+        return self._rounded(
+            result, _slope(name, value) * value.error, self.ULPS * _spread(name, value, result)
+        )
 
     def compare(self, relation: str, left: Any, right: Any) -> bool:
         """Compare the values; where the intervals overlap the formula's branch is taken."""
@@ -340,7 +350,7 @@ ULPS_OF_EXP_ARGUMENT = 2.0
 
 
 def uniform(seed: int, index: int) -> float:
-    """The ``index``-th element of the random field of a seed, in [0, 1): Philox4x32-10 as Triton computes it."""
+    """The ``index``-th element of a seed's random field, in [0, 1): Philox4x32-10 as Triton computes it."""
     block, word = divmod(index, 4)
     counter = [block & 0xFFFFFFFF, block >> 32 & 0xFFFFFFFF, 0, 0]
     key = [seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF]

@@ -1,9 +1,10 @@
 """Call a definition as users call its function, but in any arithmetic and with the formula alone.
 
-This is what the generated functions are compared with: arguments are bound to the formula's symbols, checked by the
-definition's rules, and the formula is evaluated literally.
+This is what the generated functions are compared with: arguments are bound to the formula's symbols, checked
+by the definition's rules, and the formula is evaluated literally.
 
-Input: a ``Definition``, its arguments by name, tensors as nested tuples. Output: a ``Call``, or nested tuples.
+Input: a ``Definition``, its arguments by name, tensors as nested tuples. Output: a ``Call``, or nested
+tuples.
 """
 
 from __future__ import annotations
@@ -132,7 +133,9 @@ def _given(definition: Definition, arguments: Mapping[str, Any]) -> dict[str, An
     known = {argument.name: argument.default for argument in definition.arguments}
     for name in arguments:
         if name not in known:
-            raise ValueError(f"{definition.function}: argument {name!r} is unknown; it has {', '.join(known)}")
+            raise ValueError(
+                f"{definition.function}: argument {name!r} is unknown; it has {', '.join(known)}"
+            )
     given = {**known, **arguments}
     for name, value in given.items():
         if value is REQUIRED:
@@ -180,7 +183,7 @@ def _bind_padding(argument: Padding, value: Any, bound: Call) -> None:
     else:
         value = 0 if value == "valid" else value
         values = value if isinstance(value, tuple | list) else (value,) * len(argument.low)
-        pairs = [v if isinstance(v, tuple | list) else (v, v) for v in values]
+        pairs = [(v[0], v[1]) if isinstance(v, tuple | list) else (v, v) for v in values]
     for low, high, pair in zip(argument.low, argument.high, pairs, strict=True):
         bound.sizes[low], bound.sizes[high] = pair
 

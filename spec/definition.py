@@ -1,7 +1,7 @@
-"""A layer's public face, as data beside its formula: function, module, arguments, and how they bind to the formula.
+"""A layer's public face, as data beside its formula: function, module, arguments and their binding.
 
-Nothing here computes. ``svertka.codegen`` turns a ``Definition`` into kernels, a function with torch's signature, a
-``torch.nn`` module, the checks of its arguments and their messages.
+Nothing here computes. ``svertka.codegen`` turns a ``Definition`` into kernels, a function with torch's
+signature, a ``torch.nn`` module, the checks of its arguments and their messages.
 
 Every symbol named here is a symbol of the formula: a parameter (``stride_h``), or an axis's extent (``R``).
 """
@@ -12,10 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from svertka.spec.layer import Layer
 from sympy import Expr
 from sympy.logic.boolalg import Boolean
-
-from svertka.spec.layer import Layer
 
 __all__ = [
     "Argument",
@@ -39,6 +38,12 @@ __all__ = [
 class Required:
     """Marks an argument without default."""
 
+    def __repr__(self) -> str:
+        return "REQUIRED"
+
+    def __reduce__(self) -> str:
+        return "REQUIRED"  # there is one, also in another process
+
 
 REQUIRED = Required()
 
@@ -49,8 +54,8 @@ class Argument:
 
     Attributes:
         name: its name in the signature.
-        default: its default; ``REQUIRED`` if it has none. For ``PerAxis``, the name of another argument in angle
-            brackets (``"<kernel_size>"``) stands for that argument's value when None is given.
+        default: its default; ``REQUIRED`` if it has none. For ``PerAxis``, the name of another argument in
+            angle brackets (``"<kernel_size>"``) stands for that argument's value when None is given.
     """
 
     name: str
@@ -85,7 +90,7 @@ class TensorArgument(Argument):
 
 @dataclass(frozen=True, kw_only=True)
 class PerAxis(Argument):
-    """An integer, or one a spatial axis (``stride=(2, 1)``); ``symbols`` names the formula's symbols, one an axis."""
+    """An integer, or one a spatial axis (``stride=(2, 1)``); ``symbols`` has the formula's, one an axis."""
 
     symbols: tuple[str, ...]
     minimum: int = 1
@@ -93,13 +98,14 @@ class PerAxis(Argument):
 
 @dataclass(frozen=True, kw_only=True)
 class Padding(Argument):
-    """Zero padding: an integer, one an axis, ``(low, high)`` pairs, and with ``named`` ``'same'`` and ``'valid'``.
+    """Zero padding: an integer, one an axis, ``(low, high)`` pairs, or a word (see ``named``).
 
     Attributes:
         low: symbols of the padding before the first element, one an axis.
         high: symbols of the padding after the last element; they may occur in ``Definition.extents`` alone.
-        named: for ``'same'``: the arguments of kernel extents and dilation, ``(extents, dilation symbols, stride symbols)``;
-            empty if words are not allowed. ``'same'`` needs stride 1 and puts the odd element behind, as torch does.
+        named: for ``'same'``: the arguments of kernel extents and dilation, ``(extents, dilation symbols,
+            stride symbols)``; empty if words are not allowed. ``'same'`` needs stride 1 and puts the odd
+            element behind, as torch does.
     """
 
     default: Any = 0
@@ -110,7 +116,7 @@ class Padding(Argument):
 
 @dataclass(frozen=True, kw_only=True)
 class Whole(Argument):
-    """An integer bound to ``symbol``, at least ``minimum``; with ``optional`` None is allowed and binds to ``missing``."""
+    """An integer bound to ``symbol``, at least ``minimum``; if ``optional``, None binds to ``missing``."""
 
     symbol: str
     minimum: int | None = None
@@ -120,7 +126,7 @@ class Whole(Argument):
 
 @dataclass(frozen=True, kw_only=True)
 class Real(Argument):
-    """A real number bound to ``symbol`` within ``low <= value < high`` (None: unbounded; ``closed``: high allowed).
+    """A real number bound to ``symbol``, ``low <= value < high`` (None: unbounded; ``closed``: <=).
 
     Attributes:
         varies: it changes from call to call (momentum), so that no kernel may be compiled for its value.
@@ -151,7 +157,8 @@ class Choice(Argument):
 class Dimension(Argument):
     """The tensor dimension that an axis of the formula stands for.
 
-    The formula's tensors then have three axes (before, ``axis``, behind), the first and last with ``many=True``.
+    The formula's tensors then have three axes (before, ``axis``, behind), the first and last with
+    ``many=True``.
     """
 
     axis: str
@@ -207,11 +214,13 @@ class ModuleFace:
         name: class name.
         base: torch's class to subclass, or ``"torch.nn.Module"``: then the constructor takes the function's
             arguments but the tensors, with their defaults, and keeps them as attributes.
-        call: expressions, by argument, that forward passes to the function; ``self.<argument>`` if not named here.
+        call: expressions, by argument, that forward passes to the function; ``self.<argument>`` if not named
+            here.
         before: Python statements that forward runs first (``self`` and ``input`` in scope).
-        fixed: attributes of torch's class that must have one value because the formula has no other, with that value.
-        buffers: with base ``"torch.nn.Module"``: optional tensor arguments that the constructor takes as well (a
-            tensor, a sequence of numbers, or None) and registers as buffers.
+        fixed: attributes of torch's class that must have one value because the formula has no other, with
+            that value.
+        buffers: with base ``"torch.nn.Module"``: optional tensor arguments that the constructor takes as well
+            (a tensor, a sequence of numbers, or None) and registers as buffers.
     """
 
     name: str
@@ -239,7 +248,8 @@ class Definition:
         rules: conditions for every variant.
         identity_when: argument values with which the function returns its first tensor unchanged.
         modules: the layer as one or several modules (``BatchNorm1d``, ``BatchNorm2d``).
-        optional_results: ``Flag`` argument by name of the output that it adds to the results (``return_indices``).
+        optional_results: ``Flag`` argument by name of the output that it adds to the results
+            (``return_indices``).
     """
 
     name: str

@@ -2,7 +2,8 @@
 
 1. Slide 20 lacks the square root: what it prints does not have variance 1.
 2. Slides 3 to 5 compute a cross-correlation: turning the kernel round gives other numbers.
-3. Slide 21 divides by the window at the borders too, where fewer channels are summed; PyTorch mirrors even windows.
+3. Slide 21 divides by the window at the borders too, where fewer channels are summed; PyTorch mirrors even
+windows.
 
 Input: numbers. Output: exact numbers, computed by evaluating formulas.
 """
@@ -13,14 +14,13 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
-from sympy import Expr, Integer, Symbol, expand, exp, log, sqrt, symbols
-
 from svertka.spec.arithmetic import Rational, Symbolic
 from svertka.spec.binding import call
 from svertka.spec.evaluate import Array, evaluate
 from svertka.spec.layer import Equation, Layer
 from svertka.spec.layers import DEFINITIONS
 from svertka.spec.notation import Sum, Tensor, axis
+from sympy import Expr, Integer, Symbol, exp, expand, log, sqrt, symbols
 
 __all__ = [
     "BORDERS",
@@ -35,8 +35,8 @@ __all__ = [
 def normalised_variance(values: Sequence[int], *, root: bool) -> Expr:
     """Variance of a normalised batch in the limit of eps -> 0, with slide 20's missing root or without.
 
-    The variance is continuous at eps = 0 where the batch's variance is not 0, so that the limit is the value there.
-    With the root it is 1; as printed it is 1 / variance.
+    The variance is continuous at eps = 0 where the batch's variance is not 0, so that the limit is the value
+    there. With the root it is 1; as printed it is 1 / variance.
     """
     i = axis("i")
     x, mean, variance = Tensor("input", i), Tensor("mean"), Tensor("variance")
@@ -61,7 +61,7 @@ def normalised_variance(values: Sequence[int], *, root: bool) -> Expr:
 def first_element(
     image: Sequence[Sequence[int]], kernel: Sequence[Sequence[int]], *, turned: bool
 ) -> Fraction:
-    """First element of the map: of the slides' cross-correlation, or of a convolution with the kernel turned round."""
+    """First element of the slides' cross-correlation, or of a convolution with the kernel turned round."""
     used = [row[::-1] for row in kernel[::-1]] if turned else kernel
     result = call(DEFINITIONS["convolution_2d"], Rational(), input=[[image]], weight=[[used]])
     first: Fraction = result[0][0][0][0]
@@ -123,7 +123,7 @@ def _softmax(scores: list[Any]) -> list[Expr]:
 
 
 def _same_fraction(left: Expr, right: Expr) -> bool:
-    """Whether two quotients are equal: cross-multiplied and expanded, nothing is left. Exponentials are positive."""
+    """Whether two quotients are equal: cross-multiplied and expanded, nothing is left."""
     (top, bottom), (other_top, other_bottom) = (_quotient(side) for side in (left, right))
     return bool(expand(top * other_bottom - other_top * bottom) == 0)
 

@@ -1,9 +1,10 @@
 """Evaluate a layer literally, equation by equation, in any arithmetic.
 
-Each equation becomes nested Python loops over its indices, nothing cleverer: this is the meaning of a formula, to which
-gradients, references and kernels are compared.
+Each equation becomes nested Python loops over its indices, nothing cleverer: this is the meaning of a
+formula, to which gradients, references and kernels are compared.
 
-Input: a ``Layer``, its tensors as ``Array``s, extents and parameters by name, an ``Arithmetic``. Output: ``Array``s.
+Input: a ``Layer``, its tensors as ``Array``s, extents and parameters by name, an ``Arithmetic``. Output:
+``Array``s.
 """
 
 from __future__ import annotations
@@ -13,9 +14,6 @@ from dataclasses import dataclass
 from itertools import product
 from math import prod
 from typing import Any
-
-from sympy import Basic, Expr, Integer
-from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue, Not, Or
 
 from svertka.spec.arithmetic import Arithmetic, Bounded, Float, RunningError, uniform
 from svertka.spec.layer import Equation, Layer
@@ -33,6 +31,8 @@ from svertka.spec.notation import (
     maximum,
     minimum,
 )
+from sympy import Basic, Expr, Integer
+from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue, Not, Or
 
 __all__ = ["Array", "evaluate", "extents_of", "holds", "whole"]
 
@@ -103,8 +103,8 @@ def evaluate(
 
     Args:
         layer: the layer.
-        arrays: its input tensors by name, values of the arithmetic (integers for integer tensors); a tensor with a
-            default may be left out.
+        arrays: its input tensors by name, values of the arithmetic (integers for integer tensors); a tensor
+            with a default may be left out.
         sizes: extents that no input shows (``P``, ``Q``, ...) and parameters, by name.
         arithmetic: how to compute.
 
@@ -153,8 +153,7 @@ class _Scope:
             self.here.update(zip(names, indices, strict=True))
             return value()
 
-        result = Array.filled((self._size(i.extent) for i in target.axes), element)
-        return result
+        return Array.filled((self._size(i.extent) for i in target.axes), element)
 
     def _value(self, value: Expr, kind: str) -> Callable[[], Any]:
         if isinstance(value, Reduction):
@@ -208,11 +207,15 @@ class _Scope:
             return lambda: choose(parts[0](), parts[1]())
         if node.is_Pow:
             return lambda: int(parts[0]() ** parts[1]())
-        raise TypeError(f"index expression {node}: {type(node).__name__} is not supported; use +, *, FloorDiv and reads")
+        raise TypeError(
+            f"index expression {node}: {type(node).__name__} is not supported; use +, *, FloorDiv and reads"
+        )
 
     def _parameter(self, name: str) -> Any:
         if name not in self.sizes:
-            raise ValueError(f"parameter or extent {name!r} is missing; give it in sizes (given: {sorted(self.sizes)})")
+            raise ValueError(
+                f"parameter or extent {name!r} is missing; give it in sizes (given: {sorted(self.sizes)})"
+            )
         return self.sizes[name]
 
     def _read(self, node: Read) -> Callable[[], Any]:
@@ -238,7 +241,11 @@ class _Scope:
             whole = self.index(node)
             return lambda: arithmetic.number(Integer(whole()))
         if isinstance(node, Select):
-            condition, if_true, if_false = self.condition(node.args[0]), self.real(node.args[1]), self.real(node.args[2])
+            condition, if_true, if_false = (
+                self.condition(node.args[0]),
+                self.real(node.args[1]),
+                self.real(node.args[2]),
+            )
             return lambda: if_true() if condition() else if_false()
         parts = [self.real(part) for part in node.args]
         return self._operation(node, parts)
@@ -281,7 +288,9 @@ class _Scope:
     def _comparison(self, node: Basic) -> Callable[[], bool]:
         relation = getattr(node, "rel_op", None)
         if relation is None:
-            raise TypeError(f"condition {node}: {type(node).__name__} is not supported; compare, or use inside(...)")
+            raise TypeError(
+                f"condition {node}: {type(node).__name__} is not supported; compare, or use inside(...)"
+            )
         if all(side.is_integer for side in node.args):
             low, high = (self.index(side) for side in node.args)
             return lambda: _compare_integers(relation, low(), high())
@@ -332,4 +341,6 @@ def _smaller(left: Any, right: Any, arithmetic: Arithmetic) -> Any:
 
 def shape_of(tensor: Tensor, sizes: Mapping[str, int]) -> tuple[int, ...]:
     """Extents of a tensor's axes at concrete sizes."""
-    return tuple(int(index.extent.subs({s: sizes[s.name] for s in index.extent.free_symbols})) for index in tensor.axes)
+    return tuple(
+        int(index.extent.subs({s: sizes[s.name] for s in index.extent.free_symbols})) for index in tensor.axes
+    )

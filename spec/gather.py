@@ -1,16 +1,16 @@
 """Inverting an index map: from "where does this element go" to "where does this element come from".
 
 A read ``x[M a + c]``, met for every value of the indices ``a``, touches the element ``j`` of x where
-``M a + c = j``. ``gather`` solves that integer system so that a sum over all such ``a`` can be written from j's
-point of view, with guards, and without ever scattering. It holds with symbolic strides, dilations and paddings:
-``stride*p + dilation*r - padding = h`` is solved for ``p`` by
+``M a + c = j``. ``gather`` solves that integer system so that a sum over all such ``a`` can be written from
+j's point of view, with guards, and without ever scattering. It holds with symbolic strides, dilations and
+paddings: ``stride*p + dilation*r - padding = h`` is solved for ``p`` by
 
     p = (h + padding - dilation*r) / stride,  guarded by divisibility and by 0 <= p < P,
 
-and ``r`` stays summed. Elimination with guards is exact for every system, coupled ones too: a solved index leaves
-a divisibility guard and its range as a guard, what cannot be solved (a row without an index of its own, a factor
-whose sign is unknown, an index read from data) is left as an equality. Sources: Urban and van der Smagt, arXiv:1711.01348; PerforAD (adjoint
-stencils).
+and ``r`` stays summed. Elimination with guards is exact for every system, coupled ones too: a solved index
+leaves a divisibility guard and its range as a guard, what cannot be solved (a row without an index of its
+own, a factor whose sign is unknown, an index read from data) is left as an equality. Sources: Urban and van
+der Smagt, arXiv:1711.01348; PerforAD (adjoint stencils).
 
 Input: index expressions, target axes, the indices met. Output: ``Gather``.
 """
@@ -20,11 +20,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sympy import Eq, Expr, expand
-from sympy.logic.boolalg import Boolean, true
-
 from svertka.spec.notation import Divides, FloorDiv, Index, InRange
 from svertka.spec.rewrite import coefficient, substitute
+from sympy import Eq, Expr, expand
+from sympy.logic.boolalg import Boolean, true
 
 __all__ = ["Gather", "gather"]
 

@@ -1,8 +1,8 @@
 """Deciding that two expressions are the same function, exactly and without ``simplify``.
 
-Every exponential, logarithm, root and reciprocal of a sum is replaced by a symbol of its own, the same for the same
-argument; what is left is a polynomial, which ``expand`` decides. Since the new symbols are taken as independent,
-"identical" is proven; "not identical" only says that this did not prove it.
+Every exponential, logarithm, root and reciprocal of a sum is replaced by a symbol of its own, the same for
+the same argument; what is left is a polynomial, which ``expand`` decides. Since the new symbols are taken as
+independent, "identical" is proven; "not identical" only says that this did not prove it.
 
 Input: two SymPy expressions. Output: whether they were proven identical.
 """
@@ -37,7 +37,7 @@ def _polynomial(node: Expr, atoms: dict[tuple[str, Expr], Expr]) -> Expr:
 
 
 def _exponential(argument: Expr, atoms: dict[tuple[str, Expr], Expr]) -> Expr:
-    """exp of a sum as a product, so that exp(a + b) and exp(a) exp(b) are the same."""
+    """Exp of a sum as a product, so that exp(a + b) and exp(a) exp(b) are the same."""
     result: Expr = Integer(1)
     for term in Add.make_args(expand(argument)):
         factor, rest = term.as_coeff_Mul()

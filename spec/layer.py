@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from sympy import Basic, Expr, Symbol
-
 from svertka.spec.notation import Index, Read, Reduction, Tensor
+from sympy import Basic, Expr, Symbol
 
 __all__ = ["Equation", "Layer", "reads", "symbols_of"]
 
@@ -24,7 +23,7 @@ class Equation:
 
 
 def walk(node: Basic) -> Iterator[Basic]:
-    """Every node of a tree, parents first, in the tree's own order (SymPy's ``atoms`` changes with the hash seed)."""
+    """Every node of a tree, parents first, in its own order; that of ``atoms`` changes with the seed."""
     yield node
     for child in node.args:
         yield from walk(child)
@@ -36,7 +35,7 @@ def reads(node: Basic) -> tuple[Read, ...]:
 
 
 def symbols_of(node: Basic) -> tuple[Symbol, ...]:
-    """The distinct symbols of an expression that are no indices, extents of reads excepted, sorted by name."""
+    """The distinct symbols of an expression but indices and extents of reads, sorted by name."""
     found: set[Symbol] = set()
 
     def visit(part: Basic) -> None:
@@ -64,7 +63,8 @@ class Layer:
         outputs: names of the tensors that are results.
 
     Raises:
-        ValueError: an equation reads what is not defined before it, leaves an index free that its target lacks,
+        ValueError: an equation reads what is not defined before it, leaves an index free that its target
+        lacks,
             or two symbols of one name differ in their assumptions.
     """
 
@@ -92,19 +92,25 @@ class Layer:
             raise ValueError(f"{where}: the tensor is defined twice; rename one")
         for read in reads(equation.value):
             if read.tensor not in known:
-                raise ValueError(f"{where}: it reads {read.tensor!r}, which is neither an input nor defined before it")
+                raise ValueError(
+                    f"{where}: it reads {read.tensor!r}, which is neither an input nor defined before it"
+                )
             if len(known[read.tensor].axes) != len(read.indices):
                 raise ValueError(f"{where}: {read} has another number of indices than the tensor has axes")
         free = {s for s in equation.value.free_symbols if isinstance(s, Index)} - set(target.axes)
         if free:
             names = ", ".join(sorted(s.name for s in free))
-            raise ValueError(f"{where}: index {names} is neither an axis of {target.name} nor summed; add it or sum")
+            raise ValueError(
+                f"{where}: index {names} is neither an axis of {target.name} nor summed; add it or sum"
+            )
         for node in walk(equation.value):
             if isinstance(node, Reduction) and set(node.indices) & set(target.axes):
-                raise ValueError(f"{where}: {node} reduces over an axis of its own target; use axis.twin(...)")
-        names: dict[str, Index] = {}
+                raise ValueError(
+                    f"{where}: {node} reduces over an axis of its own target; use axis.twin(...)"
+                )
+        named: dict[str, Index] = {}
         for index in (*target.axes, *(node for node in walk(equation.value) if isinstance(node, Index))):
-            if names.setdefault(index.name, index) != index:
+            if named.setdefault(index.name, index) != index:
                 raise ValueError(f"{where}: two axes named {index.name!r} differ in extent; rename one")
 
     def _check_symbols(self) -> None:

@@ -1,13 +1,11 @@
 """Normal form: every reduction stands alone, as the equation of a tensor of its own.
 
 Input: a ``Layer`` whose equations nest reductions in arbitrary expressions. Output: a ``Layer`` in which an
-equation is either a *reduction* (its value is one ``Reduction`` whose body holds none) or a *map* (no reduction).
-Guards of reads outside their tensors are made explicit on the way.
+equation is either a *reduction* (its value is one ``Reduction`` whose body holds none) or a *map* (no
+reduction). Guards of reads outside their tensors are made explicit on the way.
 """
 
 from __future__ import annotations
-
-from sympy import Basic, Expr, Integer, Mul
 
 from svertka.spec.layer import Equation, Layer, walk
 from svertka.spec.notation import Index, Read, Reduction, Select, Tensor
@@ -19,6 +17,7 @@ from svertka.spec.rewrite import (
     range_conditions,
     replace,
 )
+from sympy import Basic, Expr, Integer, Mul
 
 __all__ = ["is_normal", "normal_form"]
 
@@ -99,5 +98,3 @@ def _guard_reads(value: Basic) -> Basic:
         if isinstance(node, Read) and range_conditions(node):
             guarded[node] = Select(conjunction(range_conditions(node)), node, 0)
     return replace(value, guarded)
-
-

@@ -13,7 +13,7 @@ Three rules make the notation exact:
 * Reductions, selections and comparisons are nodes of our own. SymPy never rewrites them, so that relu'(0),
   ties and NaN follow the conventions stated here and not SymPy's defaults.
 
-Input: Python expressions in a layer's file. Output: ``Tensor``, ``Read`` and ``Reduction`` nodes in SymPy trees.
+Input: Python expressions in a layer's file. Output: ``Tensor``s; ``Read`` and ``Reduction`` nodes.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Index(Symbol):  # type: ignore[misc]
     Attributes:
         extent: the number of index values, a non-negative integer expression.
         many: whether the axis stands for any number of adjacent tensor dimensions, flattened.
-        batch: whether the axis counts independent examples, so that its extent has no bound worth planning for.
+        batch: whether the axis counts independent examples: its extent has no bound worth planning for.
         meaning: what the axis counts, for error messages.
     """
 
@@ -65,6 +65,7 @@ class Index(Symbol):  # type: ignore[misc]
     def __new__(
         cls, name: str, extent: Expr, many: bool = False, batch: bool = False, meaning: str = ""
     ) -> Index:
+        """Make the node."""
         index: Index = Symbol.__xnew__(cls, name, integer=True, nonnegative=True)
         index.extent = extent
         index.many = many
@@ -87,8 +88,8 @@ class Index(Symbol):  # type: ignore[misc]
 def _checked(name: str) -> str:
     if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_"):
         raise ValueError(
-            f"name {name!r}: a name in a formula must be a Python identifier, not a keyword, and must not start "
-            "with an underscore; rename it"
+            f"name {name!r}: a name in a formula must be a Python identifier, not a keyword, and must not "
+            "start with an underscore; rename it"
         )
     return name
 
@@ -107,7 +108,9 @@ def axis(name: str, meaning: str = "", *, many: bool = False, batch: bool = Fals
     """
     _checked(name)
     if name == name.upper():
-        raise ValueError(f"name {name!r}: an axis is named in lower case, its extent in capitals; use {name.lower()!r}")
+        raise ValueError(
+            f"name {name!r}: an axis is named in lower case, its extent in capitals; use {name.lower()!r}"
+        )
     return Index(name, Symbol(name.upper(), integer=True, nonnegative=True), many, batch, meaning)
 
 
@@ -135,8 +138,10 @@ class Read(Expr):  # type: ignore[misc]
     """The element of a tensor at some indices: ``Read(name, kind, indices, extents)``."""
 
     is_commutative = True
+    is_real = True
 
     def __new__(cls, name: Str, kind: Str, indices: Tuple, extents: Tuple) -> Read:
+        """Make the node."""
         node: Read = Expr.__new__(cls, name, kind, indices, extents)
         return node
 
@@ -155,9 +160,6 @@ class Read(Expr):  # type: ignore[misc]
         """Extents of the tensor, one an axis."""
         return tuple(self.args[3])
 
-    def _eval_is_real(self) -> bool:
-        return True
-
     def _eval_is_integer(self) -> bool | None:
         return True if self.args[1].name == "integer" else None
 
@@ -174,10 +176,9 @@ class Tensor:
 
     Attributes:
         name: its name in formulas, kernels and error messages.
-        dims: one entry a tensor dimension, each the axes whose product it is: channels ``(g, c)`` in g groups of c.
+        dims: one entry a tensor dimension, the axes whose product it is: ``(g, c)`` for g groups of c.
         kind: ``"real"`` or ``"integer"`` (labels and window positions).
         default: its value when the tensor is not given (0 for a bias); None if it must be given.
-        size: largest integer value plus one, for integer tensors; None if unbounded.
     """
 
     name: str
@@ -206,20 +207,21 @@ class Tensor:
         indices = indices if isinstance(indices, tuple) else (indices,)
         if len(indices) != len(self.axes):
             raise ValueError(
-                f"tensor {self.name!r}: read with {len(indices)} indices {indices}, but it has {len(self.axes)} axes "
-                f"{self.axes}; give one index an axis"
+                f"tensor {self.name!r}: read with {len(indices)} indices {indices}, but it has "
+                f"{len(self.axes)} axes {self.axes}; give one index an axis"
             )
         extents = Tuple(*(index.extent for index in self.axes))
         return Read(Str(self.name), Str(self.kind), Tuple(*map(sympify, indices)), extents)
 
 
 class Reduction(Expr):  # type: ignore[misc]
-    """``Reduction(operation, body, guard, indices)``: an operation over all index values that satisfy the guard."""
+    """``Reduction(operation, body, guard, indices)``: over all index values that satisfy the guard."""
 
     is_commutative = True
     is_real = True
 
     def __new__(cls, operation: Str, body: Expr, guard: Boolean, indices: Tuple) -> Reduction:
+        """Make the node."""
         node: Reduction = Expr.__new__(cls, operation, body, guard, indices)
         return node
 
@@ -283,12 +285,13 @@ def ArgMax(body: Any, *indices: Index, where: Any = True) -> Reduction:  # noqa:
 
 
 class Select(Expr):  # type: ignore[misc]
-    """``Select(condition, a, b)``: a where the condition holds, else b. The other value is never computed with."""
+    """``Select(condition, a, b)``: a where the condition holds, else b; the other is never computed with."""
 
     is_commutative = True
     is_real = True
 
     def __new__(cls, condition: Any, if_true: Any, if_false: Any) -> Expr:
+        """Make the node."""
         condition, if_true, if_false = sympify(condition), sympify(if_true), sympify(if_false)
         if condition == true or if_true == if_false:
             return if_true
@@ -344,24 +347,22 @@ class FloorDiv(Function):  # type: ignore[misc]
 
 
 class Uniform(Function):  # type: ignore[misc]
-    """``Uniform(seed, i)``: the i-th element of a random field over [0, 1), Philox4x32-10 (Salmon et al., 2011).
+    """``Uniform(seed, i)``: the i-th element of a random field over [0, 1).
 
-    Word ``i % 4`` of the block whose counter is ``i // 4`` and whose key is the seed, 24 to 31 bits of it.
+    Philox4x32-10 (Salmon et al., 2011): word ``i % 4`` of the block whose counter is ``i // 4`` and whose key
+    is the seed, 24 to 31 bits of it.
     """
 
     nargs = 2
     is_real = True
     is_nonnegative = True
 
-    def _eval_derivative(self, symbol: Symbol) -> Expr:
-        return Integer(0)
-
     def _sympystr(self, printer: Any) -> str:  # SymPy's printer takes the name for its uniform distribution
         return f"Uniform({printer._print(self.args[0])}, {printer._print(self.args[1])})"
 
 
 class InRange(BooleanFunction):  # type: ignore[misc]
-    """``InRange(e, extent)``: 0 <= e < extent. True by construction where e is an index of that very extent."""
+    """``InRange(e, extent)``: 0 <= e < extent; true at once where e is an index of that very extent."""
 
     nargs = 2
 

@@ -1,11 +1,12 @@
 """Proof that derived gradients are right: brute-force differentiation at small sizes, compared exactly.
 
-A layer is evaluated on symbols, one an element; SymPy differentiates the resulting plain expressions, in which no
-index, no sum and no maximum is left; and the result must be identical to what the derived layer gives on the same
-symbols. Comparisons of elements are decided at sample values, equal ones among them, so that each proof covers one
-region of maxima and its ties.
+A layer is evaluated on symbols, one an element; SymPy differentiates the resulting plain expressions, in
+which no index, no sum and no maximum is left; and the result must be identical to what the derived layer
+gives on the same symbols. Comparisons of elements are decided at sample values, equal ones among them, so
+that each proof covers one region of maxima and its ties.
 
-Input: a layer, sizes, and what is not to be symbolic. Output: the number of gradients compared, or ``Disproved``.
+Input: a layer, sizes, and what is not to be symbolic. Output: the number of gradients compared, or
+``Disproved``.
 """
 
 from __future__ import annotations
@@ -14,8 +15,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sympy import Add, Expr, Rational, Symbol
-
 from svertka.spec.adjoint import adjoint, gradient_name, unused_prefix
 from svertka.spec.arithmetic import Symbolic
 from svertka.spec.evaluate import Array, evaluate, whole
@@ -23,11 +22,12 @@ from svertka.spec.identity import identical
 from svertka.spec.layer import Layer
 from svertka.spec.notation import Tensor
 from svertka.spec.tangent import tangent, tangent_name
+from sympy import Add, Expr, Rational, Symbol
 
 __all__ = ["Disproved", "Setting", "prove_adjoint", "prove_tangent"]
 
 
-class Disproved(AssertionError):
+class Disproved(AssertionError):  # noqa: N818 - what is raised is a disproof
     """A derived gradient was not proven equal to the brute-force one."""
 
 
@@ -102,7 +102,9 @@ def prove_tangent(layer: Layer, setting: Setting, wrt: Iterable[str] | None = No
     names = [name for name in layer.outputs if layer.tensors[name].kind == "real"]
     forward = ground.forward(names)
     pairs = [
-        pair for name, d in directions.items() for pair in zip(ground.arrays[name].values, d.values, strict=True)
+        pair
+        for name, d in directions.items()
+        for pair in zip(ground.arrays[name].values, d.values, strict=True)
     ]
     compared = 0
     for name in names:
@@ -147,5 +149,6 @@ class _Ground:
 def _compare(layer: str, element: str, result: Expr, expected: Expr) -> None:
     if not identical(result, expected):
         raise Disproved(
-            f"{layer}: at {element} the derived layer gives\n  {result}\nbut differentiation gives\n  {expected}"
+            f"{layer}: at {element} the derived layer gives\n  {result}\n"
+            f"but differentiation gives\n  {expected}"
         )

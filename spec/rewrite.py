@@ -8,19 +8,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from itertools import count
 
+from svertka.spec.layer import walk
+from svertka.spec.notation import Index, InRange, Read, Reduction
 from sympy import Add, And, Basic, Expr, Integer, Mul, Tuple, expand
 from sympy.logic.boolalg import Boolean, true
 
-from svertka.spec.layer import walk
-from svertka.spec.notation import Index, InRange, Read, Reduction
-
 __all__ = [
+    "coefficient",
     "conditions",
     "conjunction",
-    "coefficient",
     "fresh",
-    "index_set",
     "independent_factors",
+    "index_set",
     "linear_position",
     "range_conditions",
     "replace",
@@ -118,7 +117,8 @@ def coefficient(expression: Expr, index: Index) -> tuple[Expr, Expr] | None:
 def independent_factors(body: Expr, indices: Iterable[Index]) -> tuple[Expr, Expr]:
     """Split a product into what does not depend on the indices and what does."""
     bound = set(indices)
-    outer, inner = [], []
+    outer: list[Expr] = []
+    inner: list[Expr] = []
     for factor in Mul.make_args(body):
         (inner if index_set(factor) & bound else outer).append(factor)
     return Mul(*outer), Mul(*inner)

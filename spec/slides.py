@@ -1,7 +1,7 @@
 """The lecture's worked numbers, slide by slide, as data.
 
-Whatever computes a layer (formula, reference, kernel) must reproduce them exactly. Figures of some slides are lost;
-examples in their place are marked as ours, their values computed exactly from the formula.
+Whatever computes a layer (formula, reference, kernel) must reproduce them exactly. Figures of some slides are
+lost; examples in their place are marked as ours, their values computed exactly from the formula.
 
 Output: ``EXAMPLES``, ``WORKED_SUMS``, ``POOLING_STEPS``, ``IMAGE_SIZE``, ``NETWORK_SIZE``, ``LOST``.
 """
@@ -151,7 +151,9 @@ EXAMPLES = (
         ),
         ours=True,
     ),
-    Example(3, "one image, one kernel, one map", "convolution_2d", {"input": _IMAGE, "weight": _KERNEL}, ((C,),)),
+    Example(
+        3, "one image, one kernel, one map", "convolution_2d", {"input": _IMAGE, "weight": _KERNEL}, ((C,),)
+    ),
     Example(
         6,
         "a stack of 5 kernels makes a stack of 5 maps; the front ones are B and C, the others are ours",

@@ -1,24 +1,24 @@
 """The tangent of a layer: the exact directional derivative of every output, forward mode, as a ``Layer``.
 
-The conventions are those of ``svertka.spec.adjoint``: relu'(0) = 0, and a maximum moves with its first maximal element.
-For every direction v and weight y, <J v, y> = <v, J* y> with the adjoint J*: the two must agree exactly.
+The conventions are those of ``svertka.spec.adjoint``: relu'(0) = 0, and a maximum moves with its first
+maximal element. For every direction v and weight y, <J v, y> = <v, J* y> with the adjoint J*: the two must
+agree exactly.
 
-Input: a ``Layer``. Output: a ``Layer`` whose inputs are the given layer's and ``tangent_<input>``, and whose outputs are
-``tangent_<output>``.
+Input: a ``Layer``. Output: a ``Layer`` whose inputs are the given layer's and ``tangent_<input>``, and whose
+outputs are ``tangent_<output>``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sympy import Add, Eq, Expr, Integer
-from sympy.core.symbol import Str
-
 from svertka.spec.adjoint import partial_derivative, unused_prefix
 from svertka.spec.layer import Equation, Layer, reads
 from svertka.spec.normal_form import normal_form
 from svertka.spec.notation import Reduction, Select, Tensor
 from svertka.spec.rewrite import linear_position
+from sympy import Add, Eq, Expr, Integer
+from sympy.core.symbol import Str
 
 __all__ = ["tangent", "tangent_name"]
 
@@ -45,7 +45,9 @@ def tangent(layer: Layer, wrt: Iterable[str] | None = None) -> Layer:
     moving = real if wrt is None else list(wrt)
     for name in moving:
         if name not in real:
-            raise ValueError(f"tangent of {layer.name}: {name!r} is no real input; it has {', '.join(real) or 'none'}")
+            raise ValueError(
+                f"tangent of {layer.name}: {name!r} is no real input; it has {', '.join(real) or 'none'}"
+            )
     primal = normal_form(layer)
     prefix = unused_prefix(layer, "tangent")
     tangents = {name: _tangent_of(primal.tensors[name], prefix) for name in moving}

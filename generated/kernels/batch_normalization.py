@@ -20,7 +20,7 @@ import torch
 import triton
 import triton.language as tl
 
-from svertka.generated import launching, schedule
+from .. import launching, schedule
 
 
 @triton.jit
@@ -65,8 +65,8 @@ def batch_normalization_training_variance_sum(
         column = tl.arange(0, COLUMNS)[None, :]
         live_column = column < tl.cast(N, INDEX) * M
         m = column % M
-        rest = column // M
-        n = rest
+        column_rest = column // M
+        n = column_rest
         mean_sum = tl.zeros([ROWS, COLUMNS], ACC)
         input_value = tl.load(
             input_ptr + n * input_stride_n + c * input_stride_c + m * input_stride_m,
@@ -104,8 +104,8 @@ def batch_normalization_training_variance_sum(
             column = start + tl.arange(0, COLUMNS)[None, :]
             live_column = column < tl.cast(N, INDEX) * M
             m = column % M
-            rest = column // M
-            n = rest
+            column_rest = column // M
+            n = column_rest
             input_value = tl.load(
                 input_ptr + n * input_stride_n + c * input_stride_c + m * input_stride_m,
                 mask=live_column & live_row,
@@ -118,8 +118,8 @@ def batch_normalization_training_variance_sum(
             column = start + tl.arange(0, COLUMNS)[None, :]
             live_column = column < tl.cast(N, INDEX) * M
             m = column % M
-            rest = column // M
-            n = rest
+            column_rest = column // M
+            n = column_rest
             input_value = tl.load(
                 input_ptr + n * input_stride_n + c * input_stride_c + m * input_stride_m,
                 mask=live_column & live_row,
@@ -185,16 +185,16 @@ def batch_normalization_training_output(
     live = lane < tl.cast(N, INDEX) * C * M
     if LAST:
         c = lane % C
-        rest = lane // C
-        m = rest % M
-        rest = rest // M
-        n = rest
+        lane_rest = lane // C
+        m = lane_rest % M
+        lane_rest = lane_rest // M
+        n = lane_rest
     else:
         m = lane % M
-        rest = lane // M
-        c = rest % C
-        rest = rest // C
-        n = rest
+        lane_rest = lane // M
+        c = lane_rest % C
+        lane_rest = lane_rest // C
+        n = lane_rest
     variance_sum_value = tl.load(variance_sum_ptr + c * variance_sum_stride_c, mask=live, other=0).to(ACC)
     input_value = tl.load(
         input_ptr + n * input_stride_n + c * input_stride_c + m * input_stride_m, mask=live, other=0
@@ -262,8 +262,8 @@ def batch_normalization_training_grad_mean_sum_2(
         column = tl.arange(0, COLUMNS)[None, :]
         live_column = column < tl.cast(N, INDEX) * M
         m = column % M
-        rest = column // M
-        n = rest
+        column_rest = column // M
+        n = column_rest
         mean_sum = tl.zeros([ROWS, COLUMNS], ACC)
         input_value = tl.load(
             input_ptr + n * input_stride_n + c * input_stride_c + m * input_stride_m,
@@ -306,8 +306,8 @@ def batch_normalization_training_grad_mean_sum_2(
             column = start + tl.arange(0, COLUMNS)[None, :]
             live_column = column < tl.cast(N, INDEX) * M
             m = column % M
-            rest = column // M
-            n = rest
+            column_rest = column // M
+            n = column_rest
             input_value = tl.load(
                 input_ptr + n * input_stride_n + c * input_stride_c + m * input_stride_m,
                 mask=live_column & live_row,
@@ -321,8 +321,8 @@ def batch_normalization_training_grad_mean_sum_2(
             column = start + tl.arange(0, COLUMNS)[None, :]
             live_column = column < tl.cast(N, INDEX) * M
             m = column % M
-            rest = column // M
-            n = rest
+            column_rest = column // M
+            n = column_rest
             input_value = tl.load(
                 input_ptr + n * input_stride_n + c * input_stride_c + m * input_stride_m,
                 mask=live_column & live_row,
@@ -403,8 +403,8 @@ def batch_normalization_training_grad_bias(
         column = tl.arange(0, COLUMNS)[None, :]
         live_column = column < tl.cast(N, INDEX) * M
         m = column % M
-        rest = column // M
-        n = rest
+        column_rest = column // M
+        n = column_rest
         mean_sum_value = tl.load(mean_sum_ptr + c * mean_sum_stride_c, mask=live_row, other=0).to(ACC)
         grad_variance_sum_2 = tl.zeros([ROWS, COLUMNS], ACC)
         grad_mean_sum_3 = tl.zeros([ROWS, COLUMNS], ACC)
@@ -454,8 +454,8 @@ def batch_normalization_training_grad_bias(
             column = start + tl.arange(0, COLUMNS)[None, :]
             live_column = column < tl.cast(N, INDEX) * M
             m = column % M
-            rest = column // M
-            n = rest
+            column_rest = column // M
+            n = column_rest
             grad_output_value = tl.load(
                 grad_output_ptr
                 + n * grad_output_stride_n
@@ -542,16 +542,16 @@ def batch_normalization_training_grad_input(
     live = lane < tl.cast(N, INDEX) * C * M
     if LAST:
         c = lane % C
-        rest = lane // C
-        m = rest % M
-        rest = rest // M
-        n = rest
+        lane_rest = lane // C
+        m = lane_rest % M
+        lane_rest = lane_rest // M
+        n = lane_rest
     else:
         m = lane % M
-        rest = lane // M
-        c = rest % C
-        rest = rest // C
-        n = rest
+        lane_rest = lane // M
+        c = lane_rest % C
+        lane_rest = lane_rest // C
+        n = lane_rest
     variance_sum_value = tl.load(variance_sum_ptr + c * variance_sum_stride_c, mask=live, other=0).to(ACC)
     grad_mean_sum_2_value = tl.load(
         grad_mean_sum_2_ptr + c * grad_mean_sum_2_stride_c, mask=live, other=0
@@ -626,8 +626,8 @@ def batch_normalization_without_estimates_variance_sum(
         column = tl.arange(0, COLUMNS)[None, :]
         live_column = column < tl.cast(N, INDEX) * M
         m = column % M
-        rest = column // M
-        n = rest
+        column_rest = column // M
+        n = column_rest
         mean_sum = tl.zeros([ROWS, COLUMNS], ACC)
         input_value = tl.load(
             input_ptr + n * input_stride_n + c * input_stride_c + m * input_stride_m,
@@ -648,8 +648,8 @@ def batch_normalization_without_estimates_variance_sum(
             column = start + tl.arange(0, COLUMNS)[None, :]
             live_column = column < tl.cast(N, INDEX) * M
             m = column % M
-            rest = column // M
-            n = rest
+            column_rest = column // M
+            n = column_rest
             input_value = tl.load(
                 input_ptr + n * input_stride_n + c * input_stride_c + m * input_stride_m,
                 mask=live_column & live_row,
@@ -662,8 +662,8 @@ def batch_normalization_without_estimates_variance_sum(
             column = start + tl.arange(0, COLUMNS)[None, :]
             live_column = column < tl.cast(N, INDEX) * M
             m = column % M
-            rest = column // M
-            n = rest
+            column_rest = column // M
+            n = column_rest
             input_value = tl.load(
                 input_ptr + n * input_stride_n + c * input_stride_c + m * input_stride_m,
                 mask=live_column & live_row,
@@ -710,8 +710,8 @@ def batch_normalization_without_estimates_grad_mean_sum_2(
         column = tl.arange(0, COLUMNS)[None, :]
         live_column = column < tl.cast(N, INDEX) * M
         m = column % M
-        rest = column // M
-        n = rest
+        column_rest = column // M
+        n = column_rest
         mean_sum = tl.zeros([ROWS, COLUMNS], ACC)
         input_value = tl.load(
             input_ptr + n * input_stride_n + c * input_stride_c + m * input_stride_m,
@@ -737,8 +737,8 @@ def batch_normalization_without_estimates_grad_mean_sum_2(
             column = start + tl.arange(0, COLUMNS)[None, :]
             live_column = column < tl.cast(N, INDEX) * M
             m = column % M
-            rest = column // M
-            n = rest
+            column_rest = column // M
+            n = column_rest
             input_value = tl.load(
                 input_ptr + n * input_stride_n + c * input_stride_c + m * input_stride_m,
                 mask=live_column & live_row,
@@ -752,8 +752,8 @@ def batch_normalization_without_estimates_grad_mean_sum_2(
             column = start + tl.arange(0, COLUMNS)[None, :]
             live_column = column < tl.cast(N, INDEX) * M
             m = column % M
-            rest = column // M
-            n = rest
+            column_rest = column // M
+            n = column_rest
             input_value = tl.load(
                 input_ptr + n * input_stride_n + c * input_stride_c + m * input_stride_m,
                 mask=live_column & live_row,
@@ -805,16 +805,16 @@ def batch_normalization_inference_output(
     live = lane < tl.cast(N, INDEX) * C * M
     if LAST:
         c = lane % C
-        rest = lane // C
-        m = rest % M
-        rest = rest // M
-        n = rest
+        lane_rest = lane // C
+        m = lane_rest % M
+        lane_rest = lane_rest // M
+        n = lane_rest
     else:
         m = lane % M
-        rest = lane // M
-        c = rest % C
-        rest = rest // C
-        n = rest
+        lane_rest = lane // M
+        c = lane_rest % C
+        lane_rest = lane_rest // C
+        n = lane_rest
     running_var_value = tl.load(running_var_ptr + c * running_var_stride_c, mask=live, other=0).to(ACC)
     input_value = tl.load(
         input_ptr + n * input_stride_n + c * input_stride_c + m * input_stride_m, mask=live, other=0
@@ -866,16 +866,16 @@ def batch_normalization_inference_grad_input(
     live = lane < tl.cast(N, INDEX) * C * M
     if LAST:
         c = lane % C
-        rest = lane // C
-        m = rest % M
-        rest = rest // M
-        n = rest
+        lane_rest = lane // C
+        m = lane_rest % M
+        lane_rest = lane_rest // M
+        n = lane_rest
     else:
         m = lane % M
-        rest = lane // M
-        c = rest % C
-        rest = rest // C
-        n = rest
+        lane_rest = lane // M
+        c = lane_rest % C
+        lane_rest = lane_rest // C
+        n = lane_rest
     running_var_value = tl.load(running_var_ptr + c * running_var_stride_c, mask=live, other=0).to(ACC)
     grad_output_value = tl.load(
         grad_output_ptr + n * grad_output_stride_n + c * grad_output_stride_c + m * grad_output_stride_m,
@@ -934,8 +934,8 @@ def batch_normalization_inference_grad_bias(
         column = tl.arange(0, COLUMNS)[None, :]
         live_column = column < tl.cast(N, INDEX) * M
         m = column % M
-        rest = column // M
-        n = rest
+        column_rest = column // M
+        n = column_rest
         running_mean_value = tl.load(running_mean_ptr + c * running_mean_stride_c, mask=live_row, other=0).to(
             ACC
         )
@@ -976,8 +976,8 @@ def batch_normalization_inference_grad_bias(
             column = start + tl.arange(0, COLUMNS)[None, :]
             live_column = column < tl.cast(N, INDEX) * M
             m = column % M
-            rest = column // M
-            n = rest
+            column_rest = column // M
+            n = column_rest
             grad_output_value = tl.load(
                 grad_output_ptr
                 + n * grad_output_stride_n

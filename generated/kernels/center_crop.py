@@ -10,7 +10,7 @@ import torch
 import triton
 import triton.language as tl
 
-from svertka.generated import launching, schedule
+from .. import launching, schedule
 
 
 @triton.jit
@@ -46,20 +46,20 @@ def center_crop_output(
     live = lane < tl.cast(N, INDEX) * C * P * Q
     if LAST:
         c = lane % C
-        rest = lane // C
-        q = rest % Q
-        rest = rest // Q
-        p = rest % P
-        rest = rest // P
-        n = rest
+        lane_rest = lane // C
+        q = lane_rest % Q
+        lane_rest = lane_rest // Q
+        p = lane_rest % P
+        lane_rest = lane_rest // P
+        n = lane_rest
     else:
         q = lane % Q
-        rest = lane // Q
-        p = rest % P
-        rest = rest // P
-        c = rest % C
-        rest = rest // C
-        n = rest
+        lane_rest = lane // Q
+        p = lane_rest % P
+        lane_rest = lane_rest // P
+        c = lane_rest % C
+        lane_rest = lane_rest // C
+        n = lane_rest
     input_value = tl.load(
         input_ptr
         + n * input_stride_n
@@ -110,20 +110,20 @@ def center_crop_grad_input(
     live = lane < tl.cast(N, INDEX) * C * H * W
     if LAST:
         c = lane % C
-        rest = lane // C
-        w = rest % W
-        rest = rest // W
-        h = rest % H
-        rest = rest // H
-        n = rest
+        lane_rest = lane // C
+        w = lane_rest % W
+        lane_rest = lane_rest // W
+        h = lane_rest % H
+        lane_rest = lane_rest // H
+        n = lane_rest
     else:
         w = lane % W
-        rest = lane // W
-        h = rest % H
-        rest = rest // H
-        c = rest % C
-        rest = rest // C
-        n = rest
+        lane_rest = lane // W
+        h = lane_rest % H
+        lane_rest = lane_rest // H
+        c = lane_rest % C
+        lane_rest = lane_rest // C
+        n = lane_rest
     grad_output_value = tl.load(
         grad_output_ptr
         + n * grad_output_stride_n

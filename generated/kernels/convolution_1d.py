@@ -10,7 +10,7 @@ import torch
 import triton
 import triton.language as tl
 
-from svertka.generated import launching, schedule
+from .. import launching, schedule
 
 
 @triton.jit
@@ -74,8 +74,8 @@ def convolution_1d_output(
     row = tile_m * BLOCK_M + tl.arange(0, BLOCK_M)[:, None]
     live_m = row < total_m
     q = row % Q
-    rest = row // Q
-    n = rest
+    row_rest = row // Q
+    n = row_rest
     column = tile_n * BLOCK_N + tl.arange(0, BLOCK_N)[None, :]
     live_n = column < total_n
     k = column
@@ -85,12 +85,12 @@ def convolution_1d_output(
         live_inner = inner < tl.cast(C, INDEX) * S
         if LAST:
             c = inner % C
-            rest = inner // C
-            s = rest
+            inner_rest = inner // C
+            s = inner_rest
         else:
             s = inner % S
-            rest = inner // S
-            c = rest
+            inner_rest = inner // S
+            c = inner_rest
         place = q * stride_w + dilation_w * s - padding_w
         inside = (place >= 0) & (place < W)
         input_value = tl.load(
@@ -103,12 +103,12 @@ def convolution_1d_output(
         live_inner = inner < tl.cast(C, INDEX) * S
         if LAST:
             c = inner % C
-            rest = inner // C
-            s = rest
+            inner_rest = inner // C
+            s = inner_rest
         else:
             s = inner % S
-            rest = inner // S
-            c = rest
+            inner_rest = inner // S
+            c = inner_rest
         weight_value = tl.load(
             weight_ptr
             + g * weight_stride_g
@@ -189,8 +189,8 @@ def convolution_1d_grad_input(
     row = tile_m * BLOCK_M + tl.arange(0, BLOCK_M)[:, None]
     live_m = row < total_m
     w = row % W
-    rest = row // W
-    n = rest
+    row_rest = row // W
+    n = row_rest
     column = tile_n * BLOCK_N + tl.arange(0, BLOCK_N)[None, :]
     live_n = column < total_n
     c = column
@@ -200,12 +200,12 @@ def convolution_1d_grad_input(
         live_inner = inner < tl.cast(K, INDEX) * S
         if LAST:
             k = inner % K
-            rest = inner // K
-            s1 = rest
+            inner_rest = inner // K
+            s1 = inner_rest
         else:
             s1 = inner % S
-            rest = inner // S
-            k = rest
+            inner_rest = inner // S
+            k = inner_rest
         place_2 = padding_w + w - dilation_w * s1
         place = place_2 // stride_w
         inside = (place >= 0) & (place < Q) & (place_2 % stride_w == 0)
@@ -223,12 +223,12 @@ def convolution_1d_grad_input(
         live_inner = inner < tl.cast(K, INDEX) * S
         if LAST:
             k = inner % K
-            rest = inner // K
-            s1 = rest
+            inner_rest = inner // K
+            s1 = inner_rest
         else:
             s1 = inner % S
-            rest = inner // S
-            k = rest
+            inner_rest = inner // S
+            k = inner_rest
         weight_value = tl.load(
             weight_ptr
             + g * weight_stride_g
@@ -312,19 +312,19 @@ def convolution_1d_grad_weight(
     live_n = column < total_n
     if LAST:
         c = column % C
-        rest = column // C
-        s = rest
+        column_rest = column // C
+        s = column_rest
     else:
         s = column % S
-        rest = column // S
-        c = rest
+        column_rest = column // S
+        c = column_rest
     grad_weight = tl.zeros([BLOCK_M, BLOCK_N], ACC)
     for start in tl.range(0, tl.cast(N, INDEX) * Q, BLOCK_K):
         inner = start + tl.arange(0, BLOCK_K)[None, :]
         live_inner = inner < tl.cast(N, INDEX) * Q
         q = inner % Q
-        rest = inner // Q
-        n = rest
+        inner_rest = inner // Q
+        n = inner_rest
         grad_output_value = tl.load(
             grad_output_ptr
             + n * grad_output_stride_n
@@ -338,8 +338,8 @@ def convolution_1d_grad_weight(
         inner = start + tl.arange(0, BLOCK_K)[:, None]
         live_inner = inner < tl.cast(N, INDEX) * Q
         q = inner % Q
-        rest = inner // Q
-        n = rest
+        inner_rest = inner // Q
+        n = inner_rest
         place = q * stride_w + dilation_w * s - padding_w
         inside = (place >= 0) & (place < W)
         input_value = tl.load(
@@ -389,14 +389,14 @@ def convolution_1d_grad_bias(
     row = tl.cast(tl.program_id(0), INDEX) * ROWS + tl.arange(0, ROWS)[:, None]
     live_row = row < tl.cast(G, INDEX) * K
     k = row % K
-    rest = row // K
-    g = rest
+    row_rest = row // K
+    g = row_rest
     if SINGLE:
         column = tl.arange(0, COLUMNS)[None, :]
         live_column = column < tl.cast(N, INDEX) * Q
         q = column % Q
-        rest = column // Q
-        n = rest
+        column_rest = column // Q
+        n = column_rest
         grad_bias = tl.zeros([ROWS, COLUMNS], ACC)
         grad_output_value = tl.load(
             grad_output_ptr
@@ -416,8 +416,8 @@ def convolution_1d_grad_bias(
             column = start + tl.arange(0, COLUMNS)[None, :]
             live_column = column < tl.cast(N, INDEX) * Q
             q = column % Q
-            rest = column // Q
-            n = rest
+            column_rest = column // Q
+            n = column_rest
             grad_output_value = tl.load(
                 grad_output_ptr
                 + n * grad_output_stride_n

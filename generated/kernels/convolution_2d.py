@@ -11,7 +11,7 @@ import torch
 import triton
 import triton.language as tl
 
-from svertka.generated import launching, schedule
+from .. import launching, schedule
 
 
 @triton.jit
@@ -85,10 +85,10 @@ def convolution_2d_output(
     row = tile_m * BLOCK_M + tl.arange(0, BLOCK_M)[:, None]
     live_m = row < total_m
     q = row % Q
-    rest = row // Q
-    p = rest % P
-    rest = rest // P
-    n = rest
+    row_rest = row // Q
+    p = row_rest % P
+    row_rest = row_rest // P
+    n = row_rest
     column = tile_n * BLOCK_N + tl.arange(0, BLOCK_N)[None, :]
     live_n = column < total_n
     k = column
@@ -98,16 +98,16 @@ def convolution_2d_output(
         live_inner = inner < tl.cast(C, INDEX) * R * S
         if LAST:
             c = inner % C
-            rest = inner // C
-            s = rest % S
-            rest = rest // S
-            r = rest
+            inner_rest = inner // C
+            s = inner_rest % S
+            inner_rest = inner_rest // S
+            r = inner_rest
         else:
             s = inner % S
-            rest = inner // S
-            r = rest % R
-            rest = rest // R
-            c = rest
+            inner_rest = inner // S
+            r = inner_rest % R
+            inner_rest = inner_rest // R
+            c = inner_rest
         place = p * stride_h + dilation_h * r - padding_h
         place_2 = q * stride_w + dilation_w * s - padding_w
         inside = (place >= 0) & (place < H) & ((place_2 >= 0) & (place_2 < W))
@@ -126,16 +126,16 @@ def convolution_2d_output(
         live_inner = inner < tl.cast(C, INDEX) * R * S
         if LAST:
             c = inner % C
-            rest = inner // C
-            s = rest % S
-            rest = rest // S
-            r = rest
+            inner_rest = inner // C
+            s = inner_rest % S
+            inner_rest = inner_rest // S
+            r = inner_rest
         else:
             s = inner % S
-            rest = inner // S
-            r = rest % R
-            rest = rest // R
-            c = rest
+            inner_rest = inner // S
+            r = inner_rest % R
+            inner_rest = inner_rest // R
+            c = inner_rest
         weight_value = tl.load(
             weight_ptr
             + g * weight_stride_g
@@ -233,10 +233,10 @@ def convolution_2d_grad_input(
     row = tile_m * BLOCK_M + tl.arange(0, BLOCK_M)[:, None]
     live_m = row < total_m
     w = row % W
-    rest = row // W
-    h = rest % H
-    rest = rest // H
-    n = rest
+    row_rest = row // W
+    h = row_rest % H
+    row_rest = row_rest // H
+    n = row_rest
     column = tile_n * BLOCK_N + tl.arange(0, BLOCK_N)[None, :]
     live_n = column < total_n
     c = column
@@ -246,16 +246,16 @@ def convolution_2d_grad_input(
         live_inner = inner < tl.cast(K, INDEX) * R * S
         if LAST:
             k = inner % K
-            rest = inner // K
-            s1 = rest % S
-            rest = rest // S
-            r1 = rest
+            inner_rest = inner // K
+            s1 = inner_rest % S
+            inner_rest = inner_rest // S
+            r1 = inner_rest
         else:
             s1 = inner % S
-            rest = inner // S
-            r1 = rest % R
-            rest = rest // R
-            k = rest
+            inner_rest = inner // S
+            r1 = inner_rest % R
+            inner_rest = inner_rest // R
+            k = inner_rest
         place_3 = padding_w + w - dilation_w * s1
         place = place_3 // stride_w
         place_4 = h + padding_h - dilation_h * r1
@@ -282,16 +282,16 @@ def convolution_2d_grad_input(
         live_inner = inner < tl.cast(K, INDEX) * R * S
         if LAST:
             k = inner % K
-            rest = inner // K
-            s1 = rest % S
-            rest = rest // S
-            r1 = rest
+            inner_rest = inner // K
+            s1 = inner_rest % S
+            inner_rest = inner_rest // S
+            r1 = inner_rest
         else:
             s1 = inner % S
-            rest = inner // S
-            r1 = rest % R
-            rest = rest // R
-            k = rest
+            inner_rest = inner // S
+            r1 = inner_rest % R
+            inner_rest = inner_rest // R
+            k = inner_rest
         weight_value = tl.load(
             weight_ptr
             + g * weight_stride_g
@@ -387,25 +387,25 @@ def convolution_2d_grad_weight(
     live_n = column < total_n
     if LAST:
         c = column % C
-        rest = column // C
-        s = rest % S
-        rest = rest // S
-        r = rest
+        column_rest = column // C
+        s = column_rest % S
+        column_rest = column_rest // S
+        r = column_rest
     else:
         s = column % S
-        rest = column // S
-        r = rest % R
-        rest = rest // R
-        c = rest
+        column_rest = column // S
+        r = column_rest % R
+        column_rest = column_rest // R
+        c = column_rest
     grad_weight = tl.zeros([BLOCK_M, BLOCK_N], ACC)
     for start in tl.range(0, tl.cast(N, INDEX) * P * Q, BLOCK_K):
         inner = start + tl.arange(0, BLOCK_K)[None, :]
         live_inner = inner < tl.cast(N, INDEX) * P * Q
         q = inner % Q
-        rest = inner // Q
-        p = rest % P
-        rest = rest // P
-        n = rest
+        inner_rest = inner // Q
+        p = inner_rest % P
+        inner_rest = inner_rest // P
+        n = inner_rest
         grad_output_value = tl.load(
             grad_output_ptr
             + n * grad_output_stride_n
@@ -420,10 +420,10 @@ def convolution_2d_grad_weight(
         inner = start + tl.arange(0, BLOCK_K)[:, None]
         live_inner = inner < tl.cast(N, INDEX) * P * Q
         q = inner % Q
-        rest = inner // Q
-        p = rest % P
-        rest = rest // P
-        n = rest
+        inner_rest = inner // Q
+        p = inner_rest % P
+        inner_rest = inner_rest // P
+        n = inner_rest
         place = p * stride_h + dilation_h * r - padding_h
         place_2 = q * stride_w + dilation_w * s - padding_w
         inside = (place >= 0) & (place < H) & ((place_2 >= 0) & (place_2 < W))
@@ -482,16 +482,16 @@ def convolution_2d_grad_bias(
     row = tl.cast(tl.program_id(0), INDEX) * ROWS + tl.arange(0, ROWS)[:, None]
     live_row = row < tl.cast(G, INDEX) * K
     k = row % K
-    rest = row // K
-    g = rest
+    row_rest = row // K
+    g = row_rest
     if SINGLE:
         column = tl.arange(0, COLUMNS)[None, :]
         live_column = column < tl.cast(N, INDEX) * P * Q
         q = column % Q
-        rest = column // Q
-        p = rest % P
-        rest = rest // P
-        n = rest
+        column_rest = column // Q
+        p = column_rest % P
+        column_rest = column_rest // P
+        n = column_rest
         grad_bias = tl.zeros([ROWS, COLUMNS], ACC)
         grad_output_value = tl.load(
             grad_output_ptr
@@ -512,10 +512,10 @@ def convolution_2d_grad_bias(
             column = start + tl.arange(0, COLUMNS)[None, :]
             live_column = column < tl.cast(N, INDEX) * P * Q
             q = column % Q
-            rest = column // Q
-            p = rest % P
-            rest = rest // P
-            n = rest
+            column_rest = column // Q
+            p = column_rest % P
+            column_rest = column_rest // P
+            n = column_rest
             grad_output_value = tl.load(
                 grad_output_ptr
                 + n * grad_output_stride_n

@@ -11,7 +11,7 @@ import torch
 import triton
 import triton.language as tl
 
-from svertka.generated import launching, schedule
+from .. import launching, schedule
 
 
 @triton.jit
@@ -95,12 +95,12 @@ def convolution_3d_output(
     row = tile_m * BLOCK_M + tl.arange(0, BLOCK_M)[:, None]
     live_m = row < total_m
     q = row % Q
-    rest = row // Q
-    p = rest % P
-    rest = rest // P
-    z = rest % Z
-    rest = rest // Z
-    n = rest
+    row_rest = row // Q
+    p = row_rest % P
+    row_rest = row_rest // P
+    z = row_rest % Z
+    row_rest = row_rest // Z
+    n = row_rest
     column = tile_n * BLOCK_N + tl.arange(0, BLOCK_N)[None, :]
     live_n = column < total_n
     k = column
@@ -110,20 +110,20 @@ def convolution_3d_output(
         live_inner = inner < tl.cast(C, INDEX) * T * R * S
         if LAST:
             c = inner % C
-            rest = inner // C
-            s = rest % S
-            rest = rest // S
-            r = rest % R
-            rest = rest // R
-            t = rest
+            inner_rest = inner // C
+            s = inner_rest % S
+            inner_rest = inner_rest // S
+            r = inner_rest % R
+            inner_rest = inner_rest // R
+            t = inner_rest
         else:
             s = inner % S
-            rest = inner // S
-            r = rest % R
-            rest = rest // R
-            t = rest % T
-            rest = rest // T
-            c = rest
+            inner_rest = inner // S
+            r = inner_rest % R
+            inner_rest = inner_rest // R
+            t = inner_rest % T
+            inner_rest = inner_rest // T
+            c = inner_rest
         place = p * stride_h + dilation_h * r - padding_h
         place_2 = q * stride_w + dilation_w * s - padding_w
         place_3 = dilation_d * t + stride_d * z - padding_d
@@ -146,20 +146,20 @@ def convolution_3d_output(
         live_inner = inner < tl.cast(C, INDEX) * T * R * S
         if LAST:
             c = inner % C
-            rest = inner // C
-            s = rest % S
-            rest = rest // S
-            r = rest % R
-            rest = rest // R
-            t = rest
+            inner_rest = inner // C
+            s = inner_rest % S
+            inner_rest = inner_rest // S
+            r = inner_rest % R
+            inner_rest = inner_rest // R
+            t = inner_rest
         else:
             s = inner % S
-            rest = inner // S
-            r = rest % R
-            rest = rest // R
-            t = rest % T
-            rest = rest // T
-            c = rest
+            inner_rest = inner // S
+            r = inner_rest % R
+            inner_rest = inner_rest // R
+            t = inner_rest % T
+            inner_rest = inner_rest // T
+            c = inner_rest
         weight_value = tl.load(
             weight_ptr
             + g * weight_stride_g
@@ -270,12 +270,12 @@ def convolution_3d_grad_input(
     row = tile_m * BLOCK_M + tl.arange(0, BLOCK_M)[:, None]
     live_m = row < total_m
     w = row % W
-    rest = row // W
-    h = rest % H
-    rest = rest // H
-    d = rest % D
-    rest = rest // D
-    n = rest
+    row_rest = row // W
+    h = row_rest % H
+    row_rest = row_rest // H
+    d = row_rest % D
+    row_rest = row_rest // D
+    n = row_rest
     column = tile_n * BLOCK_N + tl.arange(0, BLOCK_N)[None, :]
     live_n = column < total_n
     c = column
@@ -285,20 +285,20 @@ def convolution_3d_grad_input(
         live_inner = inner < tl.cast(K, INDEX) * T * R * S
         if LAST:
             k = inner % K
-            rest = inner // K
-            s1 = rest % S
-            rest = rest // S
-            r1 = rest % R
-            rest = rest // R
-            t1 = rest
+            inner_rest = inner // K
+            s1 = inner_rest % S
+            inner_rest = inner_rest // S
+            r1 = inner_rest % R
+            inner_rest = inner_rest // R
+            t1 = inner_rest
         else:
             s1 = inner % S
-            rest = inner // S
-            r1 = rest % R
-            rest = rest // R
-            t1 = rest % T
-            rest = rest // T
-            k = rest
+            inner_rest = inner // S
+            r1 = inner_rest % R
+            inner_rest = inner_rest // R
+            t1 = inner_rest % T
+            inner_rest = inner_rest // T
+            k = inner_rest
         place_4 = padding_w + w - dilation_w * s1
         place = place_4 // stride_w
         place_5 = d + padding_d - dilation_d * t1
@@ -330,20 +330,20 @@ def convolution_3d_grad_input(
         live_inner = inner < tl.cast(K, INDEX) * T * R * S
         if LAST:
             k = inner % K
-            rest = inner // K
-            s1 = rest % S
-            rest = rest // S
-            r1 = rest % R
-            rest = rest // R
-            t1 = rest
+            inner_rest = inner // K
+            s1 = inner_rest % S
+            inner_rest = inner_rest // S
+            r1 = inner_rest % R
+            inner_rest = inner_rest // R
+            t1 = inner_rest
         else:
             s1 = inner % S
-            rest = inner // S
-            r1 = rest % R
-            rest = rest // R
-            t1 = rest % T
-            rest = rest // T
-            k = rest
+            inner_rest = inner // S
+            r1 = inner_rest % R
+            inner_rest = inner_rest // R
+            t1 = inner_rest % T
+            inner_rest = inner_rest // T
+            k = inner_rest
         weight_value = tl.load(
             weight_ptr
             + g * weight_stride_g
@@ -451,31 +451,31 @@ def convolution_3d_grad_weight(
     live_n = column < total_n
     if LAST:
         c = column % C
-        rest = column // C
-        s = rest % S
-        rest = rest // S
-        r = rest % R
-        rest = rest // R
-        t = rest
+        column_rest = column // C
+        s = column_rest % S
+        column_rest = column_rest // S
+        r = column_rest % R
+        column_rest = column_rest // R
+        t = column_rest
     else:
         s = column % S
-        rest = column // S
-        r = rest % R
-        rest = rest // R
-        t = rest % T
-        rest = rest // T
-        c = rest
+        column_rest = column // S
+        r = column_rest % R
+        column_rest = column_rest // R
+        t = column_rest % T
+        column_rest = column_rest // T
+        c = column_rest
     grad_weight = tl.zeros([BLOCK_M, BLOCK_N], ACC)
     for start in tl.range(0, tl.cast(N, INDEX) * Z * P * Q, BLOCK_K):
         inner = start + tl.arange(0, BLOCK_K)[None, :]
         live_inner = inner < tl.cast(N, INDEX) * Z * P * Q
         q = inner % Q
-        rest = inner // Q
-        p = rest % P
-        rest = rest // P
-        z = rest % Z
-        rest = rest // Z
-        n = rest
+        inner_rest = inner // Q
+        p = inner_rest % P
+        inner_rest = inner_rest // P
+        z = inner_rest % Z
+        inner_rest = inner_rest // Z
+        n = inner_rest
         grad_output_value = tl.load(
             grad_output_ptr
             + n * grad_output_stride_n
@@ -491,12 +491,12 @@ def convolution_3d_grad_weight(
         inner = start + tl.arange(0, BLOCK_K)[:, None]
         live_inner = inner < tl.cast(N, INDEX) * Z * P * Q
         q = inner % Q
-        rest = inner // Q
-        p = rest % P
-        rest = rest // P
-        z = rest % Z
-        rest = rest // Z
-        n = rest
+        inner_rest = inner // Q
+        p = inner_rest % P
+        inner_rest = inner_rest // P
+        z = inner_rest % Z
+        inner_rest = inner_rest // Z
+        n = inner_rest
         place = p * stride_h + dilation_h * r - padding_h
         place_2 = q * stride_w + dilation_w * s - padding_w
         place_3 = dilation_d * t + stride_d * z - padding_d
@@ -562,18 +562,18 @@ def convolution_3d_grad_bias(
     row = tl.cast(tl.program_id(0), INDEX) * ROWS + tl.arange(0, ROWS)[:, None]
     live_row = row < tl.cast(G, INDEX) * K
     k = row % K
-    rest = row // K
-    g = rest
+    row_rest = row // K
+    g = row_rest
     if SINGLE:
         column = tl.arange(0, COLUMNS)[None, :]
         live_column = column < tl.cast(N, INDEX) * Z * P * Q
         q = column % Q
-        rest = column // Q
-        p = rest % P
-        rest = rest // P
-        z = rest % Z
-        rest = rest // Z
-        n = rest
+        column_rest = column // Q
+        p = column_rest % P
+        column_rest = column_rest // P
+        z = column_rest % Z
+        column_rest = column_rest // Z
+        n = column_rest
         grad_bias = tl.zeros([ROWS, COLUMNS], ACC)
         grad_output_value = tl.load(
             grad_output_ptr
@@ -595,12 +595,12 @@ def convolution_3d_grad_bias(
             column = start + tl.arange(0, COLUMNS)[None, :]
             live_column = column < tl.cast(N, INDEX) * Z * P * Q
             q = column % Q
-            rest = column // Q
-            p = rest % P
-            rest = rest // P
-            z = rest % Z
-            rest = rest // Z
-            n = rest
+            column_rest = column // Q
+            p = column_rest % P
+            column_rest = column_rest // P
+            z = column_rest % Z
+            column_rest = column_rest // Z
+            n = column_rest
             grad_output_value = tl.load(
                 grad_output_ptr
                 + n * grad_output_stride_n

@@ -10,8 +10,8 @@ import torch
 import triton
 import triton.language as tl
 
-from svertka.generated import launching, schedule
-from svertka.generated.kernels import primitives
+from .. import launching, schedule
+from . import primitives
 
 
 @triton.jit
@@ -46,16 +46,16 @@ def cross_channel_normalization_output(
     live = lane < tl.cast(N, INDEX) * C * M
     if LAST:
         c = lane % C
-        rest = lane // C
-        m = rest % M
-        rest = rest // M
-        n = rest
+        lane_rest = lane // C
+        m = lane_rest % M
+        lane_rest = lane_rest // M
+        n = lane_rest
     else:
         m = lane % M
-        rest = lane // M
-        c = rest % C
-        rest = rest // C
-        n = rest
+        lane_rest = lane // M
+        c = lane_rest % C
+        lane_rest = lane_rest // C
+        n = lane_rest
     output_sum = tl.zeros([BLOCK], ACC)
     for j in tl.range(0, J, loop_unroll_factor=UNROLL):
         place = c + j - (J - 1) // 2
@@ -112,16 +112,16 @@ def cross_channel_normalization_output_sum(
     live = lane < tl.cast(N, INDEX) * C * M
     if LAST:
         c = lane % C
-        rest = lane // C
-        m = rest % M
-        rest = rest // M
-        n = rest
+        lane_rest = lane // C
+        m = lane_rest % M
+        lane_rest = lane_rest // M
+        n = lane_rest
     else:
         m = lane % M
-        rest = lane // M
-        c = rest % C
-        rest = rest // C
-        n = rest
+        lane_rest = lane // M
+        c = lane_rest % C
+        lane_rest = lane_rest // C
+        n = lane_rest
     output_sum = tl.zeros([BLOCK], ACC)
     for j in tl.range(0, J, loop_unroll_factor=UNROLL):
         place = c + j - (J - 1) // 2
@@ -189,16 +189,16 @@ def cross_channel_normalization_grad_input(
     live = lane < tl.cast(N, INDEX) * C * M
     if LAST:
         c = lane % C
-        rest = lane // C
-        m = rest % M
-        rest = rest // M
-        n = rest
+        lane_rest = lane // C
+        m = lane_rest % M
+        lane_rest = lane_rest // M
+        n = lane_rest
     else:
         m = lane % M
-        rest = lane // M
-        c = rest % C
-        rest = rest // C
-        n = rest
+        lane_rest = lane // M
+        c = lane_rest % C
+        lane_rest = lane_rest // C
+        n = lane_rest
     grad_input_sum = tl.zeros([BLOCK], ACC)
     for j in tl.range(0, J, loop_unroll_factor=UNROLL):
         place = (J - 1) // 2 + c - j

@@ -42,7 +42,7 @@ import torch
 import triton
 import triton.language as tl
 
-from svertka.generated import launching, schedule
+from .. import launching, schedule
 
 
 @triton.jit
@@ -87,8 +87,8 @@ def cross_entropy_labels_mean_kept_sum(
     row = tl.cast(tl.program_id(0), INDEX) * ROWS + tl.arange(0, ROWS)[:, None]
     live_row = row < tl.cast(N, INDEX) * M
     m = row % M
-    rest = row // M
-    n = rest
+    row_rest = row // M
+    n = row_rest
     if SINGLE:
         column = tl.arange(0, COLUMNS)[None, :]
         live_column = column < tl.cast(K, INDEX)
@@ -245,8 +245,8 @@ def cross_entropy_labels_mean_output(
         column = tl.arange(0, COLUMNS)[None, :]
         live_column = column < tl.cast(N, INDEX) * M
         m = column % M
-        rest = column // M
-        n = rest
+        column_rest = column // M
+        n = column_rest
         output_sum = tl.zeros([ROWS, COLUMNS], ACC)
         output_sum_2 = tl.zeros([ROWS, COLUMNS], ACC)
         target_value = tl.load(
@@ -282,8 +282,8 @@ def cross_entropy_labels_mean_output(
             column = start + tl.arange(0, COLUMNS)[None, :]
             live_column = column < tl.cast(N, INDEX) * M
             m = column % M
-            rest = column // M
-            n = rest
+            column_rest = column // M
+            n = column_rest
             target_value = tl.load(
                 target_ptr + n * target_stride_n + m * target_stride_m, mask=live_column, other=0
             )
@@ -356,8 +356,8 @@ def cross_entropy_labels_mean_output_sum(
         column = tl.arange(0, COLUMNS)[None, :]
         live_column = column < tl.cast(N, INDEX) * M
         m = column % M
-        rest = column // M
-        n = rest
+        column_rest = column // M
+        n = column_rest
         output_sum = tl.zeros([ROWS, COLUMNS], ACC)
         output_sum_2 = tl.zeros([ROWS, COLUMNS], ACC)
         target_value = tl.load(
@@ -394,8 +394,8 @@ def cross_entropy_labels_mean_output_sum(
             column = start + tl.arange(0, COLUMNS)[None, :]
             live_column = column < tl.cast(N, INDEX) * M
             m = column % M
-            rest = column // M
-            n = rest
+            column_rest = column // M
+            n = column_rest
             target_value = tl.load(
                 target_ptr + n * target_stride_n + m * target_stride_m, mask=live_column, other=0
             )
@@ -474,8 +474,8 @@ def cross_entropy_labels_mean_grad_input(
     row = tl.cast(tl.program_id(0), INDEX) * ROWS + tl.arange(0, ROWS)[:, None]
     live_row = row < tl.cast(N, INDEX) * M
     m = row % M
-    rest = row // M
-    n = rest
+    row_rest = row // M
+    n = row_rest
     if SINGLE:
         column = tl.arange(0, COLUMNS)[None, :]
         live_column = column < tl.cast(K, INDEX)
@@ -677,8 +677,8 @@ def cross_entropy_labels_sum_loss_sum_2(
     row = tl.cast(tl.program_id(0), INDEX) * ROWS + tl.arange(0, ROWS)[:, None]
     live_row = row < tl.cast(N, INDEX) * M
     m = row % M
-    rest = row // M
-    n = rest
+    row_rest = row // M
+    n = row_rest
     if SINGLE:
         column = tl.arange(0, COLUMNS)[None, :]
         live_column = column < tl.cast(K, INDEX)
@@ -818,8 +818,8 @@ def cross_entropy_labels_sum_output(
         column = tl.arange(0, COLUMNS)[None, :]
         live_column = column < tl.cast(N, INDEX) * M
         m = column % M
-        rest = column // M
-        n = rest
+        column_rest = column // M
+        n = column_rest
         output = tl.zeros([ROWS, COLUMNS], ACC)
         target_value = tl.load(
             target_ptr + n * target_stride_n + m * target_stride_m, mask=live_column, other=0
@@ -848,8 +848,8 @@ def cross_entropy_labels_sum_output(
             column = start + tl.arange(0, COLUMNS)[None, :]
             live_column = column < tl.cast(N, INDEX) * M
             m = column % M
-            rest = column // M
-            n = rest
+            column_rest = column // M
+            n = column_rest
             target_value = tl.load(
                 target_ptr + n * target_stride_n + m * target_stride_m, mask=live_column, other=0
             )
@@ -919,8 +919,8 @@ def cross_entropy_labels_sum_grad_input(
     row = tl.cast(tl.program_id(0), INDEX) * ROWS + tl.arange(0, ROWS)[:, None]
     live_row = row < tl.cast(N, INDEX) * M
     m = row % M
-    rest = row // M
-    n = rest
+    row_rest = row // M
+    n = row_rest
     if SINGLE:
         column = tl.arange(0, COLUMNS)[None, :]
         live_column = column < tl.cast(K, INDEX)
@@ -1113,8 +1113,8 @@ def cross_entropy_labels_none_output(
     row = tl.cast(tl.program_id(0), INDEX) * ROWS + tl.arange(0, ROWS)[:, None]
     live_row = row < tl.cast(N, INDEX) * M
     m = row % M
-    rest = row // M
-    n = rest
+    row_rest = row // M
+    n = row_rest
     if SINGLE:
         column = tl.arange(0, COLUMNS)[None, :]
         live_column = column < tl.cast(K, INDEX)
@@ -1278,8 +1278,8 @@ def cross_entropy_labels_none_grad_input(
     row = tl.cast(tl.program_id(0), INDEX) * ROWS + tl.arange(0, ROWS)[:, None]
     live_row = row < tl.cast(N, INDEX) * M
     m = row % M
-    rest = row // M
-    n = rest
+    row_rest = row // M
+    n = row_rest
     if SINGLE:
         column = tl.arange(0, COLUMNS)[None, :]
         live_column = column < tl.cast(K, INDEX)
@@ -1473,8 +1473,8 @@ def cross_entropy_probabilities_mean_loss_sum(
     row = tl.cast(tl.program_id(0), INDEX) * ROWS + tl.arange(0, ROWS)[:, None]
     live_row = row < tl.cast(N, INDEX) * M
     m = row % M
-    rest = row // M
-    n = rest
+    row_rest = row // M
+    n = row_rest
     if SINGLE:
         column = tl.arange(0, COLUMNS)[None, :]
         live_column = column < tl.cast(K, INDEX)
@@ -1609,8 +1609,8 @@ def cross_entropy_probabilities_mean_output(
         column = tl.arange(0, COLUMNS)[None, :]
         live_column = column < tl.cast(N, INDEX) * M
         m = column % M
-        rest = column // M
-        n = rest
+        column_rest = column // M
+        n = column_rest
         output_sum = tl.zeros([ROWS, COLUMNS], ACC)
         loss_sum_value = tl.load(
             loss_sum_ptr + n * loss_sum_stride_n + m * loss_sum_stride_m, mask=live_column, other=0
@@ -1624,8 +1624,8 @@ def cross_entropy_probabilities_mean_output(
             column = start + tl.arange(0, COLUMNS)[None, :]
             live_column = column < tl.cast(N, INDEX) * M
             m = column % M
-            rest = column // M
-            n = rest
+            column_rest = column // M
+            n = column_rest
             loss_sum_value = tl.load(
                 loss_sum_ptr + n * loss_sum_stride_n + m * loss_sum_stride_m, mask=live_column, other=0
             ).to(ACC)
@@ -1680,8 +1680,8 @@ def cross_entropy_probabilities_mean_grad_input(
     row = tl.cast(tl.program_id(0), INDEX) * ROWS + tl.arange(0, ROWS)[:, None]
     live_row = row < tl.cast(N, INDEX) * M
     m = row % M
-    rest = row // M
-    n = rest
+    row_rest = row // M
+    n = row_rest
     if SINGLE:
         column = tl.arange(0, COLUMNS)[None, :]
         live_column = column < tl.cast(K, INDEX)
@@ -1893,8 +1893,8 @@ def cross_entropy_probabilities_sum_output(
         column = tl.arange(0, COLUMNS)[None, :]
         live_column = column < tl.cast(N, INDEX) * M
         m = column % M
-        rest = column // M
-        n = rest
+        column_rest = column // M
+        n = column_rest
         output = tl.zeros([ROWS, COLUMNS], ACC)
         loss_sum_value = tl.load(
             loss_sum_ptr + n * loss_sum_stride_n + m * loss_sum_stride_m, mask=live_column, other=0
@@ -1908,8 +1908,8 @@ def cross_entropy_probabilities_sum_output(
             column = start + tl.arange(0, COLUMNS)[None, :]
             live_column = column < tl.cast(N, INDEX) * M
             m = column % M
-            rest = column // M
-            n = rest
+            column_rest = column // M
+            n = column_rest
             loss_sum_value = tl.load(
                 loss_sum_ptr + n * loss_sum_stride_n + m * loss_sum_stride_m, mask=live_column, other=0
             ).to(ACC)
@@ -1964,8 +1964,8 @@ def cross_entropy_probabilities_sum_grad_input(
     row = tl.cast(tl.program_id(0), INDEX) * ROWS + tl.arange(0, ROWS)[:, None]
     live_row = row < tl.cast(N, INDEX) * M
     m = row % M
-    rest = row // M
-    n = rest
+    row_rest = row // M
+    n = row_rest
     if SINGLE:
         column = tl.arange(0, COLUMNS)[None, :]
         live_column = column < tl.cast(K, INDEX)
@@ -2182,8 +2182,8 @@ def cross_entropy_probabilities_none_output(
     row = tl.cast(tl.program_id(0), INDEX) * ROWS + tl.arange(0, ROWS)[:, None]
     live_row = row < tl.cast(N, INDEX) * M
     m = row % M
-    rest = row // M
-    n = rest
+    row_rest = row // M
+    n = row_rest
     if SINGLE:
         column = tl.arange(0, COLUMNS)[None, :]
         live_column = column < tl.cast(K, INDEX)
@@ -2341,8 +2341,8 @@ def cross_entropy_probabilities_none_grad_input(
     row = tl.cast(tl.program_id(0), INDEX) * ROWS + tl.arange(0, ROWS)[:, None]
     live_row = row < tl.cast(N, INDEX) * M
     m = row % M
-    rest = row // M
-    n = rest
+    row_rest = row // M
+    n = row_rest
     if SINGLE:
         column = tl.arange(0, COLUMNS)[None, :]
         live_column = column < tl.cast(K, INDEX)

@@ -10,8 +10,8 @@ import torch
 import triton
 import triton.language as tl
 
-from svertka.generated import launching, schedule
-from svertka.generated.kernels import primitives
+from .. import launching, schedule
+from . import primitives
 
 
 @triton.jit

@@ -10,7 +10,7 @@ import torch
 import triton
 import triton.language as tl
 
-from svertka.generated import launching, schedule
+from .. import launching, schedule
 
 
 @triton.jit
@@ -41,8 +41,8 @@ def log_softmax_output(
     row = tl.cast(tl.program_id(0), INDEX) * ROWS + tl.arange(0, ROWS)[:, None]
     live_row = row < tl.cast(A, INDEX) * B
     b = row % B
-    rest = row // B
-    a = rest
+    row_rest = row // B
+    a = row_rest
     if SINGLE:
         column = tl.arange(0, COLUMNS)[None, :]
         live_column = column < tl.cast(K, INDEX)
@@ -144,8 +144,8 @@ def log_softmax_grad_input(
     row = tl.cast(tl.program_id(0), INDEX) * ROWS + tl.arange(0, ROWS)[:, None]
     live_row = row < tl.cast(A, INDEX) * B
     b = row % B
-    rest = row // B
-    a = rest
+    row_rest = row // B
+    a = row_rest
     if SINGLE:
         column = tl.arange(0, COLUMNS)[None, :]
         live_column = column < tl.cast(K, INDEX)

@@ -12,7 +12,7 @@ import torch
 import triton
 import triton.language as tl
 
-from svertka.generated import launching, schedule
+from .. import launching, schedule
 
 
 @triton.jit
@@ -54,16 +54,16 @@ def max_pooling_1d_output(
     live = lane < tl.cast(N, INDEX) * C * Q
     if LAST:
         c = lane % C
-        rest = lane // C
-        q = rest % Q
-        rest = rest // Q
-        n = rest
+        lane_rest = lane // C
+        q = lane_rest % Q
+        lane_rest = lane_rest // Q
+        n = lane_rest
     else:
         q = lane % Q
-        rest = lane // Q
-        c = rest % C
-        rest = rest // C
-        n = rest
+        lane_rest = lane // Q
+        c = lane_rest % C
+        lane_rest = lane_rest // C
+        n = lane_rest
     position = tl.full([BLOCK], -1, tl.int32)
     output = tl.full([BLOCK], float("-inf"), ACC)
     for s in tl.range(0, S, loop_unroll_factor=UNROLL):
@@ -132,16 +132,16 @@ def max_pooling_1d_position(
     live = lane < tl.cast(N, INDEX) * C * Q
     if LAST:
         c = lane % C
-        rest = lane // C
-        q = rest % Q
-        rest = rest // Q
-        n = rest
+        lane_rest = lane // C
+        q = lane_rest % Q
+        lane_rest = lane_rest // Q
+        n = lane_rest
     else:
         q = lane % Q
-        rest = lane // Q
-        c = rest % C
-        rest = rest // C
-        n = rest
+        lane_rest = lane // Q
+        c = lane_rest % C
+        lane_rest = lane_rest // C
+        n = lane_rest
     position = tl.full([BLOCK], -1, tl.int32)
     output = tl.full([BLOCK], float("-inf"), ACC)
     for s in tl.range(0, S, loop_unroll_factor=UNROLL):
@@ -210,16 +210,16 @@ def max_pooling_1d_grad_input(
     live = lane < tl.cast(N, INDEX) * C * W
     if LAST:
         c = lane % C
-        rest = lane // C
-        w = rest % W
-        rest = rest // W
-        n = rest
+        lane_rest = lane // C
+        w = lane_rest % W
+        lane_rest = lane_rest // W
+        n = lane_rest
     else:
         w = lane % W
-        rest = lane // W
-        c = rest % C
-        rest = rest // C
-        n = rest
+        lane_rest = lane // W
+        c = lane_rest % C
+        lane_rest = lane_rest // C
+        n = lane_rest
     grad_input = tl.zeros([BLOCK], ACC)
     for s in tl.range(0, S, loop_unroll_factor=UNROLL):
         place_2 = padding_w + w - dilation_w * s

@@ -14,7 +14,7 @@ import torch
 import triton
 import triton.language as tl
 
-from svertka.generated import launching, schedule
+from .. import launching, schedule
 
 
 @triton.jit
@@ -68,20 +68,20 @@ def max_pooling_2d_output(
     live = lane < tl.cast(N, INDEX) * C * P * Q
     if LAST:
         c = lane % C
-        rest = lane // C
-        q = rest % Q
-        rest = rest // Q
-        p = rest % P
-        rest = rest // P
-        n = rest
+        lane_rest = lane // C
+        q = lane_rest % Q
+        lane_rest = lane_rest // Q
+        p = lane_rest % P
+        lane_rest = lane_rest // P
+        n = lane_rest
     else:
         q = lane % Q
-        rest = lane // Q
-        p = rest % P
-        rest = rest // P
-        c = rest % C
-        rest = rest // C
-        n = rest
+        lane_rest = lane // Q
+        p = lane_rest % P
+        lane_rest = lane_rest // P
+        c = lane_rest % C
+        lane_rest = lane_rest // C
+        n = lane_rest
     position = tl.full([BLOCK], -1, tl.int32)
     output = tl.full([BLOCK], float("-inf"), ACC)
     for r in tl.range(0, R, loop_unroll_factor=UNROLL):
@@ -180,20 +180,20 @@ def max_pooling_2d_position(
     live = lane < tl.cast(N, INDEX) * C * P * Q
     if LAST:
         c = lane % C
-        rest = lane // C
-        q = rest % Q
-        rest = rest // Q
-        p = rest % P
-        rest = rest // P
-        n = rest
+        lane_rest = lane // C
+        q = lane_rest % Q
+        lane_rest = lane_rest // Q
+        p = lane_rest % P
+        lane_rest = lane_rest // P
+        n = lane_rest
     else:
         q = lane % Q
-        rest = lane // Q
-        p = rest % P
-        rest = rest // P
-        c = rest % C
-        rest = rest // C
-        n = rest
+        lane_rest = lane // Q
+        p = lane_rest % P
+        lane_rest = lane_rest // P
+        c = lane_rest % C
+        lane_rest = lane_rest // C
+        n = lane_rest
     position = tl.full([BLOCK], -1, tl.int32)
     output = tl.full([BLOCK], float("-inf"), ACC)
     for r in tl.range(0, R, loop_unroll_factor=UNROLL):
@@ -294,20 +294,20 @@ def max_pooling_2d_grad_input(
     live = lane < tl.cast(N, INDEX) * C * H * W
     if LAST:
         c = lane % C
-        rest = lane // C
-        w = rest % W
-        rest = rest // W
-        h = rest % H
-        rest = rest // H
-        n = rest
+        lane_rest = lane // C
+        w = lane_rest % W
+        lane_rest = lane_rest // W
+        h = lane_rest % H
+        lane_rest = lane_rest // H
+        n = lane_rest
     else:
         w = lane % W
-        rest = lane // W
-        h = rest % H
-        rest = rest // H
-        c = rest % C
-        rest = rest // C
-        n = rest
+        lane_rest = lane // W
+        h = lane_rest % H
+        lane_rest = lane_rest // H
+        c = lane_rest % C
+        lane_rest = lane_rest // C
+        n = lane_rest
     grad_input = tl.zeros([BLOCK], ACC)
     for r in tl.range(0, R, loop_unroll_factor=UNROLL):
         for s in tl.range(0, S, loop_unroll_factor=UNROLL):

@@ -17,7 +17,7 @@ import torch
 import triton
 import triton.language as tl
 
-from svertka.generated import launching, schedule
+from .. import launching, schedule
 
 
 @triton.jit
@@ -85,24 +85,24 @@ def max_pooling_3d_output(
     live = lane < tl.cast(N, INDEX) * C * Z * P * Q
     if LAST:
         c = lane % C
-        rest = lane // C
-        q = rest % Q
-        rest = rest // Q
-        p = rest % P
-        rest = rest // P
-        z = rest % Z
-        rest = rest // Z
-        n = rest
+        lane_rest = lane // C
+        q = lane_rest % Q
+        lane_rest = lane_rest // Q
+        p = lane_rest % P
+        lane_rest = lane_rest // P
+        z = lane_rest % Z
+        lane_rest = lane_rest // Z
+        n = lane_rest
     else:
         q = lane % Q
-        rest = lane // Q
-        p = rest % P
-        rest = rest // P
-        z = rest % Z
-        rest = rest // Z
-        c = rest % C
-        rest = rest // C
-        n = rest
+        lane_rest = lane // Q
+        p = lane_rest % P
+        lane_rest = lane_rest // P
+        z = lane_rest % Z
+        lane_rest = lane_rest // Z
+        c = lane_rest % C
+        lane_rest = lane_rest // C
+        n = lane_rest
     position = tl.full([BLOCK], -1, tl.int32)
     output = tl.full([BLOCK], float("-inf"), ACC)
     for t in tl.range(0, T, loop_unroll_factor=UNROLL):
@@ -237,24 +237,24 @@ def max_pooling_3d_position(
     live = lane < tl.cast(N, INDEX) * C * Z * P * Q
     if LAST:
         c = lane % C
-        rest = lane // C
-        q = rest % Q
-        rest = rest // Q
-        p = rest % P
-        rest = rest // P
-        z = rest % Z
-        rest = rest // Z
-        n = rest
+        lane_rest = lane // C
+        q = lane_rest % Q
+        lane_rest = lane_rest // Q
+        p = lane_rest % P
+        lane_rest = lane_rest // P
+        z = lane_rest % Z
+        lane_rest = lane_rest // Z
+        n = lane_rest
     else:
         q = lane % Q
-        rest = lane // Q
-        p = rest % P
-        rest = rest // P
-        z = rest % Z
-        rest = rest // Z
-        c = rest % C
-        rest = rest // C
-        n = rest
+        lane_rest = lane // Q
+        p = lane_rest % P
+        lane_rest = lane_rest // P
+        z = lane_rest % Z
+        lane_rest = lane_rest // Z
+        c = lane_rest % C
+        lane_rest = lane_rest // C
+        n = lane_rest
     position = tl.full([BLOCK], -1, tl.int32)
     output = tl.full([BLOCK], float("-inf"), ACC)
     for t in tl.range(0, T, loop_unroll_factor=UNROLL):
@@ -388,24 +388,24 @@ def max_pooling_3d_grad_input(
     live = lane < tl.cast(N, INDEX) * C * D * H * W
     if LAST:
         c = lane % C
-        rest = lane // C
-        w = rest % W
-        rest = rest // W
-        h = rest % H
-        rest = rest // H
-        d = rest % D
-        rest = rest // D
-        n = rest
+        lane_rest = lane // C
+        w = lane_rest % W
+        lane_rest = lane_rest // W
+        h = lane_rest % H
+        lane_rest = lane_rest // H
+        d = lane_rest % D
+        lane_rest = lane_rest // D
+        n = lane_rest
     else:
         w = lane % W
-        rest = lane // W
-        h = rest % H
-        rest = rest // H
-        d = rest % D
-        rest = rest // D
-        c = rest % C
-        rest = rest // C
-        n = rest
+        lane_rest = lane // W
+        h = lane_rest % H
+        lane_rest = lane_rest // H
+        d = lane_rest % D
+        lane_rest = lane_rest // D
+        c = lane_rest % C
+        lane_rest = lane_rest // C
+        n = lane_rest
     grad_input = tl.zeros([BLOCK], ACC)
     for t in tl.range(0, T, loop_unroll_factor=UNROLL):
         for r in tl.range(0, R, loop_unroll_factor=UNROLL):

@@ -10,7 +10,7 @@ import torch
 import triton
 import triton.language as tl
 
-from svertka.generated import launching, schedule
+from .. import launching, schedule
 
 
 @triton.jit
@@ -43,16 +43,16 @@ def normalize_output(
     live = lane < tl.cast(N, INDEX) * C * M
     if LAST:
         c = lane % C
-        rest = lane // C
-        m = rest % M
-        rest = rest // M
-        n = rest
+        lane_rest = lane // C
+        m = lane_rest % M
+        lane_rest = lane_rest // M
+        n = lane_rest
     else:
         m = lane % M
-        rest = lane // M
-        c = rest % C
-        rest = rest // C
-        n = rest
+        lane_rest = lane // M
+        c = lane_rest % C
+        lane_rest = lane_rest // C
+        n = lane_rest
     input_value = tl.load(
         input_ptr + n * input_stride_n + c * input_stride_c + m * input_stride_m, mask=live, other=0
     ).to(ACC)
@@ -99,16 +99,16 @@ def normalize_grad_input(
     live = lane < tl.cast(N, INDEX) * C * M
     if LAST:
         c = lane % C
-        rest = lane // C
-        m = rest % M
-        rest = rest // M
-        n = rest
+        lane_rest = lane // C
+        m = lane_rest % M
+        lane_rest = lane_rest // M
+        n = lane_rest
     else:
         m = lane % M
-        rest = lane // M
-        c = rest % C
-        rest = rest // C
-        n = rest
+        lane_rest = lane // M
+        c = lane_rest % C
+        lane_rest = lane_rest // C
+        n = lane_rest
     grad_output_value = tl.load(
         grad_output_ptr + n * grad_output_stride_n + c * grad_output_stride_c + m * grad_output_stride_m,
         mask=live,

@@ -15,7 +15,7 @@ import torch
 import triton
 import triton.language as tl
 
-from svertka.generated import launching, schedule
+from .. import launching, schedule
 
 
 @triton.jit
@@ -205,10 +205,10 @@ def resize_wide(
     row = tile_m * BLOCK_M + tl.arange(0, BLOCK_M)[:, None]
     live_m = row < total_m
     h = row % H
-    rest = row // H
-    c = rest % C
-    rest = rest // C
-    n = rest
+    row_rest = row // H
+    c = row_rest % C
+    row_rest = row_rest // C
+    n = row_rest
     column = tile_n * BLOCK_N + tl.arange(0, BLOCK_N)[None, :]
     live_n = column < total_n
     q = column
@@ -303,10 +303,10 @@ def resize_output(
     row = tile_m * BLOCK_M + tl.arange(0, BLOCK_M)[:, None]
     live_m = row < total_m
     q = row % Q
-    rest = row // Q
-    c = rest % C
-    rest = rest // C
-    n = rest
+    row_rest = row // Q
+    c = row_rest % C
+    row_rest = row_rest // C
+    n = row_rest
     column = tile_n * BLOCK_N + tl.arange(0, BLOCK_N)[None, :]
     live_n = column < total_n
     p = column
@@ -401,10 +401,10 @@ def resize_grad_wide(
     row = tile_m * BLOCK_M + tl.arange(0, BLOCK_M)[:, None]
     live_m = row < total_m
     q = row % Q
-    rest = row // Q
-    c = rest % C
-    rest = rest // C
-    n = rest
+    row_rest = row // Q
+    c = row_rest % C
+    row_rest = row_rest // C
+    n = row_rest
     column = tile_n * BLOCK_N + tl.arange(0, BLOCK_N)[None, :]
     live_n = column < total_n
     h = column
@@ -507,10 +507,10 @@ def resize_grad_input(
     row = tile_m * BLOCK_M + tl.arange(0, BLOCK_M)[:, None]
     live_m = row < total_m
     h = row % H
-    rest = row // H
-    c = rest % C
-    rest = rest // C
-    n = rest
+    row_rest = row // H
+    c = row_rest % C
+    row_rest = row_rest // C
+    n = row_rest
     column = tile_n * BLOCK_N + tl.arange(0, BLOCK_N)[None, :]
     live_n = column < total_n
     w = column

@@ -1,16 +1,15 @@
 """Batch normalization, slide 20, with the square root that the slide lacks (``svertka.spec.errata``).
 
-In training the batch is normalised by its own mean and biased variance, and the running estimates take a step of
-``momentum`` towards its mean and unbiased variance. In inference the running estimates normalise.
+In training the batch is normalised by its own mean and biased variance, and the running estimates take a step
+of ``momentum`` towards its mean and unbiased variance. In inference the running estimates normalise.
 """
 
 from __future__ import annotations
 
-from sympy import Gt, sqrt
-
 from svertka.spec.definition import Definition, Flag, ModuleFace, Real, Rule, TensorArgument, Variant
 from svertka.spec.layer import Equation, Layer
 from svertka.spec.notation import Sum, Tensor, axis, number
+from sympy import Gt, sqrt
 
 __all__ = ["DEFINITIONS"]
 

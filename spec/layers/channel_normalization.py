@@ -1,17 +1,16 @@
 """Normalization across channels, slide 21: x' = x / (K + alpha * SS / windowChannelSize)^beta.
 
-SS sums the squares over a window of channels, and the window divides it at the borders too, where fewer channels are
-summed. The window reaches floor((w - 1) / 2) channels back and floor(w / 2) on, as in MATLAB, whose layer the slide
-names; PyTorch's local response normalization mirrors even windows: floor(w / 2) back.
+SS sums the squares over a window of channels, and the window divides it at the borders too, where fewer
+channels are summed. The window reaches floor((w - 1) / 2) channels back and floor(w / 2) on, as in MATLAB,
+whose layer the slide names; PyTorch's local response normalization mirrors even windows: floor(w / 2) back.
 """
 
 from __future__ import annotations
 
-from sympy import Expr
-
 from svertka.spec.definition import Argument, Definition, ModuleFace, Real, TensorArgument, Variant, Whole
 from svertka.spec.layer import Equation, Layer
 from svertka.spec.notation import FloorDiv, Sum, Tensor, axis, number
+from sympy import Expr
 
 __all__ = ["DEFINITIONS"]
 

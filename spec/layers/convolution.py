@@ -1,6 +1,7 @@
 """Convolution: a stack of kernels slides over a stack of maps, slides 3 to 10.
 
-As on the slides, and as everywhere in deep learning, the kernel is not turned round: this is a cross-correlation.
+As on the slides, and as everywhere in deep learning, the kernel is not turned round: this is a
+cross-correlation.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ c = axis("c", "channels of a group")
 
 
 def convolution(rank: int) -> Layer:
-    """The formula at a rank: y[n, k, p, q] = Σ x[n, c, stride p + dilation r - padding, ...] w[k, c, r, s] + b[k]."""
+    """The formula: y[n, k, p, q] = Σ x[n, c, stride p + dilation r - padding, ...] w[k, c, r, s] + b[k]."""
     windows = spatial_windows(rank)
     places = tuple(window.place for window in windows)
     outputs = tuple(window.output for window in windows)

@@ -1,12 +1,11 @@
-"""Dropout, slide 19: in training each element is dropped with probability p, and what stays is divided by 1 - p."""
+"""Dropout, slide 19: in training an element is dropped with probability p; what stays is divided by 1 - p."""
 
 from __future__ import annotations
-
-from sympy import Ge
 
 from svertka.spec.definition import Definition, Flag, ModuleFace, Real, Seed, TensorArgument, Variant
 from svertka.spec.layer import Equation, Layer
 from svertka.spec.notation import Select, Tensor, Uniform, axis, integer, number
+from sympy import Ge
 
 __all__ = ["DEFINITIONS"]
 
@@ -22,7 +21,8 @@ FORMULA = Layer(
 DEFINITIONS = (
     Definition(
         name="dropout",
-        title="Inverted dropout; the random field is Philox4x32-10, so that the backward draws the same mask again.",
+        title="Inverted dropout; the random field is Philox4x32-10, "
+        "so that the backward draws the same mask again.",
         source="slide 19",
         variants=(Variant(FORMULA),),
         function="dropout",

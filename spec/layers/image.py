@@ -1,16 +1,16 @@
 """The input layer, slide 2: a photograph of any size becomes 224 x 224, zero-centred or standardised.
 
-Resizing is two sums of weights, one an axis. The weights are triangles around the output pixel's centre, seen in the
-input (half-pixel centres); with ``antialias`` a triangle is as wide as the reduction, so that every pixel counts.
+Resizing is two sums of weights, one an axis. The weights are triangles around the output pixel's centre, seen
+in the input (half-pixel centres); with ``antialias`` a triangle is as wide as the reduction, so that every
+pixel counts.
 """
 
 from __future__ import annotations
 
-from sympy import Abs, Expr, Le, Rational, Symbol
-
 from svertka.spec.definition import Definition, Flag, ModuleFace, PerAxis, Rule, TensorArgument, Variant
 from svertka.spec.layer import Equation, Layer
 from svertka.spec.notation import FloorDiv, Index, Sum, Tensor, axis, boolean, integer, maximum
+from sympy import Abs, Expr, Le, Rational, Symbol
 
 __all__ = ["DEFINITIONS"]
 
@@ -55,7 +55,7 @@ def _resizing(rows: Equation, columns: Equation, target: Tensor) -> tuple[Equati
 
 
 def _middle(inner: Expr, outer: Expr) -> Expr:
-    """Where a piece from the middle begins: half of what is cut, rounded to the even number as torchvision does."""
+    """Where a piece from the middle begins: half of what is cut, rounded to even as torchvision does."""
     cut = outer - inner
     half = FloorDiv(cut, 2)
     return FloorDiv(cut + half - 2 * FloorDiv(half, 2), 2)
@@ -97,7 +97,7 @@ IMAGE_INPUT = Layer(
 
 
 def _covering(output: Index, index: Index, other_output: Index, other: Index) -> Expr:
-    """Extent of an axis when the image just covers the output with its proportions kept, else the output's."""
+    """Extent when the image just covers the output with its proportions kept, else the output's."""
     return maximum(output.extent, crop * FloorDiv(index.extent * other_output.extent, other.extent))
 
 

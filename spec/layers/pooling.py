@@ -6,8 +6,6 @@ Padding never wins a maximum. The mean's divisor counts the window's elements in
 
 from __future__ import annotations
 
-from sympy import Expr, Gt, Integer, Mul
-
 from svertka.spec.definition import (
     Argument,
     Definition,
@@ -35,6 +33,7 @@ from svertka.spec.notation import (
     maximum,
     minimum,
 )
+from sympy import Expr, Gt, Integer, Mul
 
 __all__ = ["DEFINITIONS", "average_pooling", "max_pooling"]
 
@@ -45,7 +44,7 @@ divisor_override = integer("divisor_override")
 
 
 def max_pooling(rank: int) -> Layer:
-    """The formula at a rank: y[p, q] = max over r, s of x[stride p + dilation r - padding, ...], and where it was."""
+    """The formula: y[p, q] = max over r, s of x[stride p + dilation r - padding, ...], and where it was."""
     windows, x, y, element = _window_of(rank)
     kernels = tuple(window.kernel for window in windows)
     position = Tensor("position", *y.dims, kind="integer")
@@ -75,7 +74,7 @@ def _places_within(position: Expr, windows: tuple[Window, ...]) -> tuple[Expr, .
 
 
 def average_pooling(rank: int) -> Layer:
-    """The formula at a rank: y[p, q] = Σ over r, s of x[stride p + r - padding, ...] / count."""
+    """The formula: y[p, q] = Σ over r, s of x[stride p + r - padding, ...] / count."""
     windows, x, y, element = _window_of(rank, dilated=False)
     count = Mul(*(_counted(window) for window in windows))
     divisor = Select(Gt(divisor_override, 0), divisor_override, count) if rank > 1 else count
@@ -84,7 +83,7 @@ def average_pooling(rank: int) -> Layer:
 
 
 def _counted(window: Window) -> Expr:
-    """How many of a window's elements count: those in the input, widened by the padding if padding is included."""
+    """How many of a window's elements count: those in the input, widened by padding that is included."""
     first = window.stride * window.output - window.low
     widened = count_include_pad * window.low
     return minimum(first + window.kernel.extent, window.input.extent + widened) - maximum(first, -widened)

@@ -1,16 +1,15 @@
 """Softmax, slide 18: p(C_k given x) = exp(a_k) / sum over j of exp(a_j), and its logarithm.
 
-Nothing is subtracted from the exponents here. That the result does not change when the maximum is subtracted is a
-theorem (``svertka.spec.errata.softmax_is_shift_invariant``), and to use it is codegen's affair.
+Nothing is subtracted from the exponents here. That the result does not change when the maximum is subtracted
+is a theorem (``svertka.spec.errata.softmax_is_shift_invariant``), and to use it is codegen's affair.
 """
 
 from __future__ import annotations
 
-from sympy import exp, log
-
 from svertka.spec.definition import Definition, Dimension, ModuleFace, TensorArgument, Variant
 from svertka.spec.layer import Equation, Layer
 from svertka.spec.notation import Sum, Tensor, axis
+from sympy import exp, log
 
 __all__ = ["DEFINITIONS"]
 

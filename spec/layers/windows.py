@@ -1,9 +1,10 @@
 """Spatial axes and the windows over them, for layers of one, two and three dimensions.
 
-The letters are CUTLASS's: input ``d h w``, output ``z p q``, kernel ``t r s``. A layer of rank 2 uses the last two of
-each, a layer of rank 1 the last one, so that a formula is written once and read at any rank.
+The letters are CUTLASS's: input ``d h w``, output ``z p q``, kernel ``t r s``. A layer of rank 2 uses the
+last two of each, a layer of rank 1 the last one, so that a formula is written once and read at any rank.
 
-Input: the rank. Output: ``Window``s, one a spatial axis, from which a layer builds indices, extents and rules.
+Input: the rank. Output: ``Window``s, one a spatial axis, from which a layer builds indices, extents and
+rules.
 """
 
 from __future__ import annotations
@@ -11,10 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sympy import Expr, Ge, Integer, Le, Symbol
-
 from svertka.spec.definition import Rule
 from svertka.spec.notation import FloorDiv, Index, axis, boolean, integer, minimum
+from sympy import Expr, Ge, Integer, Le, Symbol
 
 __all__ = ["Window", "names", "spatial_windows"]
 
@@ -69,7 +69,7 @@ class Window:
 
     @property
     def windows_or_more(self) -> Expr:
-        """With ``ceil_mode`` a window may stick out behind, if it starts in the input or in the padding before it."""
+        """With ``ceil_mode`` a window may stick out behind if it starts in the input or before it."""
         ceil_mode = boolean("ceil_mode")
         enough = FloorDiv(self.padded - self.span + ceil_mode * (self.stride - 1), self.stride)
         starting = FloorDiv(self.input.extent + self.low - 1, self.stride)

@@ -30,7 +30,9 @@ def differentiable() -> Callable[[Definition, Layer], list[str]]:
     """Names of the inputs whose gradients a definition offers."""
 
     def names(definition: Definition, layer: Layer) -> list[str]:
-        offered = {a.bound for a in definition.arguments if isinstance(a, TensorArgument) and a.differentiable}
+        offered = {
+            a.bound for a in definition.arguments if isinstance(a, TensorArgument) and a.differentiable
+        }
         return [t.name for t in layer.inputs if t.kind == "real" and t.name in offered]
 
     return names

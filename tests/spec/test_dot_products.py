@@ -1,7 +1,7 @@
 """The dot-product test, exactly: <J v, y> = <v, J* y> over random geometry and rational numbers.
 
-The tangent J and the adjoint J* are derived separately, forward and in reverse; equal they are only if both are right
-or wrong alike, and ``test_proofs`` excludes the latter.
+The tangent J and the adjoint J* are derived separately, forward and in reverse; equal they are only if both
+are right or wrong alike, and ``test_proofs`` excludes the latter.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from svertka.spec.evaluate import Array, evaluate, holds, whole
 from svertka.spec.layers import DEFINITIONS
 from svertka.spec.tangent import tangent
 
-EXAMPLES = settings(max_examples=30, deadline=None, derandomize=True)
+EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True)
 seeds = st.integers(0, 2**32)
 
 
@@ -94,7 +94,7 @@ def test_convolution(rank, complete):
 
 @pytest.mark.parametrize("rank", [1, 2, 3])
 def test_convolution_is_linear_in_the_image(rank, complete):
-    """<F x, y> = <x, F* y> with F itself, no tangent in between: the transposed convolution is the adjoint."""
+    """<F x, y> = <x, F* y> with F itself, no tangent: the transposed convolution is the adjoint."""
     definition = DEFINITIONS[f"convolution_{rank}d"]
     layer = definition.variants[0].layer
 
@@ -137,7 +137,7 @@ def test_channel_normalization(channels, window, beta, seed):
 @EXAMPLES
 @given(st.integers(1, 3), st.integers(2, 4), seeds)
 def test_batch_normalization(examples, elements, seed):
-    """eps is chosen so that variance + eps is a square, and its root rational."""
+    """Eps is chosen so that variance + eps is a square, and its root rational."""
     values = [Fraction(Random(seed).randint(-3, 3)) for _ in range(examples * elements)]
     mean = sum(values) / len(values)
     variance = sum((value - mean) ** 2 for value in values) / len(values)

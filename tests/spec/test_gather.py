@@ -1,4 +1,4 @@
-"""Inverting index maps: the solutions that ``gather`` describes are exactly those found by trying everything."""
+"""Inverting index maps: what ``gather`` describes are exactly the solutions found by trying everything."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from svertka.spec.proof import Setting, prove_adjoint
 from svertka.spec.rewrite import substitute
 from sympy import Eq, Integer, Symbol, false, true
 
-i, j, k, l, m = axes("i j k l m")
+i, j, u, v = axes("i j u v")
 stride, other = integer("stride", positive=True), integer("other", positive=True)
 
 
@@ -91,7 +91,7 @@ def test_coupled_systems(rows, reduced):
 
 
 def test_a_factor_of_unknown_sign_is_left_as_a_guard():
-    """Eliminating a leaves a factor stride - other, which may be 0 or negative: nothing may be divided by it."""
+    """Eliminating a leaves a factor stride - other, perhaps 0 or negative: nothing may be divided by it."""
     found = gather([stride * a + b, other * a + b], [s, t], [a, b], [])
     assert found.remaining == (a,)
     for values in ({stride: 2, other: 3}, {stride: 2, other: 2}, {stride: 3, other: 1}):
@@ -108,7 +108,7 @@ def test_a_factor_of_unknown_sign_is_left_as_a_guard():
 
 
 def test_strided_windows_are_solved_for_the_window():
-    """stride p + dilation r - padding = h is solved for p; the few values of r stay summed."""
+    """Stride p + dilation r - padding = h is solved for p; the few values of r stay summed."""
     p, r, h = axes("p r h")
     dilation, padding = integer("dilation", positive=True), integer("padding")
     found = gather([stride * p + dilation * r - padding], [h], [p], [r])
@@ -126,8 +126,8 @@ def layer(*reads, inputs, target, reduced=()):
     return Layer("coupled", inputs, (Equation(target, value),), ("y",))
 
 
-x, x2 = Tensor("x", l), Tensor("x", l, m)
-INDICES = Tensor("x", l), Tensor("label", i, kind="integer")
+x, x2 = Tensor("x", u), Tensor("x", u, v)
+INDICES = Tensor("x", u), Tensor("label", i, kind="integer")
 LAYERS = [
     (layer(x2[i + j, i - j] ** 2, inputs=(x2,), target=Tensor("y", i, j)), {}),
     (layer(x2[i, i] ** 2, inputs=(x2,), target=Tensor("y"), reduced=(i,)), {}),
@@ -141,7 +141,7 @@ LAYERS = [
 
 @pytest.mark.parametrize(("formula", "rest"), LAYERS, ids=lambda case: getattr(case, "name", ""))
 def test_gradients_of_coupled_reads(formula, rest):
-    sizes = {"I": 3, "J": 4, "L": 6, "M": 5}
+    sizes = {"I": 3, "J": 4, "U": 6, "V": 5}
     assert prove_adjoint(formula, Setting(sizes, **rest)) in (6, 30)
 
 
@@ -149,7 +149,7 @@ def test_gather_by_data():
     """A read at a place that the data names: several may name the same place, none may name another."""
     values, label = INDICES
     formula = layer(values[label[i]] ** 2, inputs=INDICES, target=Tensor("y", i))
-    setting = Setting({"I": 4, "L": 3}, {"label": Array((4,), [2, 0, 2, 2])})
+    setting = Setting({"I": 4, "U": 3}, {"label": Array((4,), [2, 0, 2, 2])})
     assert prove_adjoint(formula, setting) == 3
 
 

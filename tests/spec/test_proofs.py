@@ -24,7 +24,9 @@ PROBABLE = {"N": 2, "K": 3, "M": 1, "label_smoothing": smoothing}
 POOL = {"ceil_mode": 0, "count_include_pad": 0, "divisor_override": 0}
 
 
-def axis(name: str, extent: int, window: int, stride: int, dilation: int, low: int, high: int) -> dict[str, int]:
+def axis(
+    name: str, extent: int, window: int, stride: int, dilation: int, low: int, high: int
+) -> dict[str, int]:
     """Sizes along one spatial axis."""
     return {
         name.upper(): extent,
@@ -40,7 +42,7 @@ DEPTH, HEIGHT, WIDTH = axis("d", 3, 2, 2, 1, 1, 1), axis("h", 2, 2, 1, 1, 1, 0),
 
 # name, sizes, and what else the setting needs
 CASES = [
-    # windows overlap and padding is uneven; stride; dilation; stride and dilation with a common divisor; groups
+    # windows overlap, padding is uneven; stride; dilation; stride and dilation with a common divisor; groups
     ("convolution_1d", {"N": 2, "G": 1, "K": 2, "C": 3, **axis("w", 5, 3, 1, 1, 1, 2)}, {}),
     ("convolution_1d", {"N": 1, "G": 3, "K": 2, "C": 1, **axis("w", 7, 2, 3, 2, 2, 0)}, {}),
     ("convolution_1d", {"N": 1, "G": 1, "K": 1, "C": 1, **axis("w", 9, 3, 4, 2, 3, 1)}, {}),
@@ -68,12 +70,23 @@ CASES = [
     ),
     (
         "max_pooling_2d",
-        {"N": 1, "C": 1, **axis("h", 5, 2, 2, 1, 1, 1), **axis("w", 3, 3, 1, 1, 1, 1), **POOL, "ceil_mode": 1},
+        {
+            "N": 1,
+            "C": 1,
+            **axis("h", 5, 2, 2, 1, 1, 1),
+            **axis("w", 3, 3, 1, 1, 1, 1),
+            **POOL,
+            "ceil_mode": 1,
+        },
         {},
     ),
     ("max_pooling_3d", {"N": 1, "C": 1, **DEPTH, **axis("h", 4, 2, 1, 1, 0, 0), **WIDTH, **POOL}, {}),
     ("average_pooling_1d", {"N": 1, "C": 2, **axis("w", 7, 3, 2, 1, 1, 1), **POOL}, {}),
-    ("average_pooling_1d", {"N": 1, "C": 2, **axis("w", 6, 3, 2, 1, 1, 1), **POOL, "count_include_pad": 1}, {}),
+    (
+        "average_pooling_1d",
+        {"N": 1, "C": 2, **axis("w", 6, 3, 2, 1, 1, 1), **POOL, "count_include_pad": 1},
+        {},
+    ),
     ("average_pooling_1d", {"N": 1, "C": 1, **axis("w", 6, 2, 3, 1, 1, 1), **POOL, "ceil_mode": 1}, {}),
     (
         "average_pooling_2d",
@@ -100,7 +113,11 @@ CASES = [
     ("softmax", {"A": 2, "K": 3, "B": 2}, {}),
     ("log_softmax", {"A": 2, "K": 3, "B": 2}, {}),
     *(
-        (f"cross_entropy_labels_{reduction}", sizes, {"given": LABELS, "parameters": TENTH, "positive": ("weight",)})
+        (
+            f"cross_entropy_labels_{reduction}",
+            sizes,
+            {"given": LABELS, "parameters": TENTH, "positive": ("weight",)},
+        )
         for reduction in ("none", "sum", "mean")
         for sizes in (ENTROPY, {**ENTROPY, "label_smoothing": 0})
     ),

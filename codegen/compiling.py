@@ -1,0 +1,207 @@
+"""Compile generated kernels for GPUs that are not there, and read what the compiler made of them.
+
+The programs run on tensors of torch's ``meta`` device, which have shapes and strides and no memory; each launch is recorded
+instead of run, and compiled with just the arguments it would have had.
+
+Input: a module's programs and a case. Output: ``Launched``, then ``Compiled``.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from svertka.codegen.build import KernelModule
+from svertka.codegen.cases import Case, tensor_arguments
+from svertka.codegen.equivalence import canonical_shape, run_backward, run_forward
+from svertka.spec import gradient_name
+from svertka.spec.definition import Variant
+from svertka.spec.notation import Tensor
+
+__all__ = ["TARGETS", "Compiled", "Launched", "compile_launch", "launches"]
+
+TARGETS = {
+    "sm_80": GPUTarget("cuda", 80, 32),
+    "sm_90": GPUTarget("cuda", 90, 32),
+    "sm_100": GPUTarget("cuda", 100, 32),
+    "gfx942": GPUTarget("hip", "gfx942", 64),
+}
+_TYPES = {
+    torch.float16: "*fp16",
+    torch.bfloat16: "*bf16",
+    torch.float32: "*fp32",
+    torch.float64: "*fp64",
+    torch.int32: "*i32",
+    torch.int64: "*i64",
+}
+_OPTIONS = ("num_warps", "num_stages")
+
+
+@dataclass(frozen=True)
+class Launched:
+    """A launch that was recorded: the kernel and all its arguments."""
+
+    kernel: Any
+    programs: int
+    arguments: tuple[Any, ...]
+    constants: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """What the compiler made of a launch.
+
+    Attributes:
+        kernel, target, dtype: what was compiled.
+        registers: a thread; ``spills``: bytes or instructions that go to local memory; ``shared``: bytes a program.
+        matrix: instructions of the matrix unit (wgmma on sm_90); ``wide_loads``: 16-byte loads and copies.
+    """
+
+    kernel: str
+    target: str
+    dtype: str
+    registers: int
+    spills: int
+    shared: int
+    matrix: int
+    wide_loads: int
+
+    def row(self) -> dict[str, Any]:
+        """As plain data."""
+        return asdict(self)
+
+
+def launches(
+    module: KernelModule, variant: Variant, kernels: ModuleType, case: Case, dtype: torch.dtype
+) -> list[Launched]:
+    """Every launch of a variant's forward and backward."""
+    layer = variant.layer
+    recorded: list[Launched] = []
+    launching = kernels.launching
+    tensors = {t.name: _meta(t, case, dtype) for t in layer.inputs if t.name not in case.absent}
+    results = [name for name in module.definition.result if layer.tensors[name].kind == "real"]
+    seeds = [_meta(Tensor(gradient_name(name), *layer.tensors[name].dims), case, dtype) for name in results]
+    real = {t.name for t in layer.inputs if t.kind == "real" and t.name not in case.absent}
+    wanted = tuple(a.bound in real for a in tensor_arguments(module.definition) if a.differentiable)
+
+    def record(kernel: Any, how: Any, schedule: Any, arguments: tuple[Any, ...], constants: Mapping[str, Any]) -> None:
+        programs, tiles = schedule
+        every = {**constants, **launching.constants_of(how, arguments), **tiles}
+        recorded.append(Launched(kernel, programs, arguments, every))
+
+    run, launching.run = launching.run, record
+    try:
+        saved = run_forward(kernels, layer, case, tensors, save=True)
+        run_backward(kernels, layer, case, tensors, seeds, saved[len(layer.outputs) :], wanted)
+    finally:
+        launching.run = run
+    return recorded
+
+
+def _meta(tensor: Tensor, case: Case, dtype: torch.dtype) -> torch.Tensor:
+    kind = torch.int64 if tensor.kind == "integer" else dtype
+    return torch.empty(canonical_shape(tensor, case.sizes), dtype=kind, device="meta")
+
+
+def compile_launch(launch: Launched, target: str, dtype: str) -> Compiled:
+    """Compile one launch for a target.
+
+    Raises:
+        Exception: whatever Triton's compiler raises.
+    """
+    names = launch.kernel.arg_names
+    signature: dict[str, str] = {}
+    constants: dict[str, Any] = {}
+    attributes: dict[tuple[int, ...], list[list[Any]]] = {}
+    values = {**dict(zip(names, launch.arguments, strict=False)), **launch.constants}
+    for place, name in enumerate(names):
+        value = values[name]
+        kind = "constexpr" if name in launch.constants or value is None else _type_of(value)
+        if isinstance(value, int) and not isinstance(value, bool) and value == 1:
+            kind = "constexpr"
+        signature[name] = kind
+        if kind == "constexpr":
+            constants[name] = value
+        elif isinstance(value, torch.Tensor) or (isinstance(value, int) and value % 16 == 0):
+            attributes[(place,)] = [["tt.divisibility", 16]]
+    options = {name: launch.constants[name] for name in _OPTIONS if name in launch.constants}
+    source = ASTSource(fn=launch.kernel, signature=signature, constexprs=constants, attrs=attributes)
+    compiled = triton.compile(source, target=TARGETS[target], options=options)
+    return Compiled(launch.kernel.__name__, target, dtype, **_resources(compiled))
+
+
+def _type_of(value: Any) -> str:
+    if isinstance(value, torch.Tensor):
+        return _TYPES[value.dtype]
+    if isinstance(value, float):
+        return "fp32"
+    return "i32" if -(2**31) <= value < 2**31 else "i64"
+
+
+def _resources(compiled: Any) -> dict[str, int]:
+    """Registers and the like from the machine code."""
+    if "cubin" not in compiled.asm:
+        return _resources_of_amd(compiled)
+    tools = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(compiled.asm["cubin"])
+        file.flush()
+        usage = _output(str(tools / "cuobjdump"), "--dump-resource-usage", file.name)
+        code = _output(str(tools / "nvdisasm"), "-c", file.name)
+    return {
+        "registers": _number(r"\bREG:(\d+)", usage),
+        "spills": _number(r"\bSTACK:(\d+)", usage) + len(re.findall(r"\b(?:STL|LDL)\b", code)),
+        "shared": compiled.metadata.shared,
+        "matrix": len(re.findall(r"\b[HQI]?GMMA|\b[HD]MMA|\bUTC\w*MMA", code)),
+        "wide_loads": len(re.findall(r"\bLDG\.E\S*\.128|\bLDGSTS\S*\.128|\bUTMALDG", code)),
+    }
+
+
+def _resources_of_amd(compiled: Any) -> dict[str, int]:
+    code = compiled.asm["amdgcn"]
+    return {
+        "registers": _number(r"\.vgpr_count:\s+(\d+)", code),
+        "spills": _number(r"\.vgpr_spill_count:\s+(\d+)", code),
+        "shared": compiled.metadata.shared,
+        "matrix": code.count("v_mfma"),
+        "wide_loads": code.count("load_dwordx4"),
+    }
+
+
+def _output(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def _number(pattern: str, text: str) -> int:
+    found = re.search(pattern, text)
+    return int(found.group(1)) if found else 0
+
+
+def compiled(
+    module: KernelModule,
+    variant: Variant,
+    kernels: ModuleType,
+    case: Case,
+    dtypes: Sequence[str],
+    targets: Sequence[str],
+    seen: set[Any],
+) -> Iterator[Compiled]:
+    """Compile every launch of a variant that was not compiled before."""
+    for dtype in dtypes:
+        for launch in launches(module, variant, kernels, case, getattr(torch, dtype)):
+            for target in targets:
+                key = (launch.kernel.__name__, dtype, target, repr(sorted(launch.constants.items(), key=str)))
+                if key not in seen:
+                    seen.add(key)
+                    yield compile_launch(launch, target, dtype)

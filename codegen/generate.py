@@ -1,0 +1,117 @@
+"""Generate a package: derive, print, format, validate, write.
+
+Input: definitions and a folder. Output: the package in that folder, or an error and nothing changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+
+from svertka.codegen.build import KernelModule, build
+from svertka.codegen.face import functional_source, modules_source, package_source, runtime_sources
+from svertka.codegen.host import module_source
+from svertka.codegen.layout import formatted
+from svertka.codegen.render import environment
+from svertka.codegen.write import MARK
+from svertka.spec.definition import Definition
+
+__all__ = ["PACKAGE", "VERSION", "Package", "generate_package", "kernels_path"]
+
+VERSION = "0.1.0"
+PACKAGE = Path(__file__).resolve().parent.parent / "generated"
+
+
+@dataclass(frozen=True)
+class Package:
+    """A generated package before it is written.
+
+    Attributes:
+        sources: text by path.
+        modules: kernels by definition name.
+    """
+
+    sources: dict[str, str]
+    modules: dict[str, KernelModule] = field(repr=False)
+
+
+def kernels_path(definition: Definition) -> str:
+    """Path of a definition's kernels within the package."""
+    return f"kernels/{definition.name}.py"
+
+
+def generate_package(
+    definitions: Sequence[Definition], chosen: Sequence[str] = (), progress: Callable[[str], None] = lambda name: None
+) -> Package:
+    """Derive and print a package.
+
+    Args:
+        definitions: the layers in it; its functions and modules.
+        chosen: names of those whose kernels are wanted; all if empty.
+        progress: told each definition's name when its kernels are printed.
+    """
+    sources: dict[str, str] = {}
+    modules: dict[str, KernelModule] = {}
+    formulas: dict[str, str] = {}
+    for definition in definitions:
+        if chosen and definition.name not in chosen:
+            continue
+        modules[definition.name] = module = build(definition)
+        path = kernels_path(definition)
+        sources[path] = module_source(module)
+        formulas[path] = formula_text(definition)
+        progress(definition.name)
+    sources |= _support(definitions)
+    return Package({path: _headed(text, formulas.get(path)) for path, text in formatted(sources).items()}, modules)
+
+
+def _support(definitions: Sequence[Definition]) -> dict[str, str]:
+    """Everything but the kernels."""
+    templates = environment()
+    table = json.loads(resources.files("svertka.codegen").joinpath("schedules.json").read_text(encoding="utf-8"))
+    sources = {
+        "__init__.py": package_source(definitions),
+        "functional.py": functional_source(definitions),
+        "modules.py": modules_source(definitions),
+        "launching.py": templates.get_template("launching.py.jinja").render(),
+        "schedule.py": templates.get_template("schedule.py.jinja").render(table=json.dumps(table)),
+        "kernels/__init__.py": '"""Kernels: one module a layer."""\n',
+        "kernels/primitives.py": templates.get_template("primitives.py.jinja").render(),
+    }
+    return sources | runtime_sources()
+
+
+def formula_text(definition: Definition) -> str:
+    """All formulas of a definition as text, for digests."""
+    lines = []
+    for variant in definition.variants:
+        layer = variant.layer
+        lines.append(f"layer {layer.name}: {', '.join(layer.outputs)}")
+        lines += [f"{e.target[e.target.axes]} = {e.value}" for e in layer.equations]
+    return "\n".join(lines)
+
+
+def _headed(text: str, formula: str | None) -> str:
+    """The source with a header: who wrote it, from what, and a digest of the rest."""
+    lines = [f"{MARK} {VERSION}. Do not edit: change the formula and run `svertka generate`."]
+    if formula is not None:
+        lines.append(f"# formula sha256 {_digest(formula)}")
+    lines.append(f"# source sha256 {_digest(text)}")
+    return "\n".join(lines) + "\n" + text
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def changed_modules(package: Package, existing: Mapping[str, str]) -> list[str]:
+    """Names of the definitions whose kernels differ from those on disk."""
+    return [
+        name
+        for name, module in package.modules.items()
+        if existing.get(kernels_path(module.definition)) != package.sources[kernels_path(module.definition)]
+    ]
