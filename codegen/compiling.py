@@ -83,15 +83,15 @@ class Compiled:
 
 
 def launches(
-    module: KernelModule, variant: Variant, kernels: ModuleType, case: Case, dtype: torch.dtype
+    module: KernelModule, variant: Variant, kernels: ModuleType, case: Case, dtype: torch.dtype, last: bool = False
 ) -> list[Launched]:
-    """Every launch of a variant's forward and backward."""
+    """Every launch of a variant's forward and backward; ``last``: with all tensors in channels_last format."""
     layer = variant.layer
     recorded: list[Launched] = []
     launching = kernels.launching
-    tensors = {t.name: _meta(t, case, dtype) for t in layer.inputs if t.name not in case.absent}
+    tensors = {t.name: _meta(t, case, dtype, last) for t in layer.inputs if t.name not in case.absent}
     results = [name for name in module.definition.result if layer.tensors[name].kind == "real"]
-    seeds = [_meta(Tensor(gradient_name(name), *layer.tensors[name].dims), case, dtype) for name in results]
+    seeds = [_meta(Tensor(gradient_name(name), *layer.tensors[name].dims), case, dtype, last) for name in results]
     real = {t.name for t in layer.inputs if t.kind == "real" and t.name not in case.absent}
     wanted = tuple(a.bound in real for a in tensor_arguments(module.definition) if a.differentiable)
 
@@ -109,9 +109,12 @@ def launches(
     return recorded
 
 
-def _meta(tensor: Tensor, case: Case, dtype: torch.dtype) -> torch.Tensor:
+def _meta(tensor: Tensor, case: Case, dtype: torch.dtype, last: bool) -> torch.Tensor:
     kind = torch.int64 if tensor.kind == "integer" else dtype
-    return torch.empty(canonical_shape(tensor, case.sizes), dtype=kind, device="meta")
+    made = torch.empty(canonical_shape(tensor, case.sizes), dtype=kind, device="meta")
+    if last and made.dim() >= 3:
+        made = torch.empty((made.shape[0], *made.shape[2:], made.shape[1]), dtype=kind, device="meta").movedim(-1, 1)
+    return made
 
 
 def compile_launch(launch: Launched, target: str, dtype: str) -> Compiled:

@@ -159,17 +159,20 @@ class _Host:
     def _schedule(self, kernel: Kernel) -> str:
         if kernel.family == Family.CONTRACTION:
             batch, left, right = (_product(axes) for axes in kernel.groups)
-            depth = _product(kernel.columns)
+            taps, along = kernel.taps
+            depth = f"{_product(along)}, {_product(taps)}"
             stored = [argument.name for argument in kernel.tensors if not argument.output]
             plain = all(operand.stored for operand in kernel.operands)
             operands = ", ".join(stored[:2]) if plain else ""
-            return f"schedule.contraction({batch}, {left}, {right}, {depth}, launching.operand_type(how, {operands}))"
+            kind = f"launching.operand_type(how, {operands})"
+            access = 'how.gathered' if kernel.gathers else '"plain"'
+            return f"schedule.contraction({batch}, {left}, {right}, {depth}, {kind}, {access})"
         if kernel.family == Family.ROW:
             inner = kernel.rows.order[-1].index if kernel.rows.order else ""
             probe = next((t.name for t in kernel.tensors if not t.output and inner in t.axes and len(t.axes) > 1), "")
             tensors = {t.name: t for t in self.program.arguments}
             contiguous = f"{_stride_of(tensors[probe], inner)} == 1" if probe in tensors and inner else "False"
-            return f"schedule.rows({_product(kernel.rows)}, {_product(kernel.columns)}, {contiguous})"
+            return f"schedule.rows({_product(kernel.rows)}, {_product(kernel.columns)}, {contiguous}, how.accumulator)"
         windows = {loop.extent for section in kernel.sections for loop in section.loops}
         return f"schedule.lanes({_product(kernel.rows)}, {' * '.join(sorted(windows)) or '1'})"
 

@@ -232,3 +232,17 @@ class Kernel:
     def stored(self) -> tuple[str, ...]:
         """Names of the tensors that it stores, in order."""
         return tuple(dict.fromkeys(store.tensor for section in self.sections for store in section.stores))
+
+    @property
+    def taps(self) -> tuple[Axes, Axes]:
+        """The summed indices that walk a window, and the others; no taps unless there are others too."""
+        small = tuple(extent for extent in self.columns.order if extent.small)
+        others = tuple(extent for extent in self.columns.order if not extent.small)
+        if not small or not others:
+            return Axes((), ()), self.columns
+        return Axes(small, small), Axes(others, others)
+
+    @property
+    def gathers(self) -> bool:
+        """Whether some operand of a contraction is read through conditions or computed."""
+        return any(operand.guards or not operand.stored for operand in self.operands)

@@ -11,8 +11,8 @@ from svertka.spec.notation import Reduction
 __all__ = ["RESERVED", "check_names"]
 
 RESERVED = frozenset(
-    """ACC INDEX LAST BLOCK UNROLL ROWS COLUMNS SINGLE BLOCK_M BLOCK_N BLOCK_K GROUP PRECISION DOT
-    band band_height batch batch_rest column column_rest element inner inner_rest lane lane_rest largest left_operand live live_column live_inner live_m live_n
+    """ACC INDEX LAST BLOCK UNROLL ROWS COLUMNS SINGLE BLOCK_M BLOCK_N BLOCK_K GROUP PRECISION DOT TAPS
+    band band_height chunks step steps tap tap_rest batch batch_rest column column_rest element inner inner_rest lane lane_rest largest left_operand live live_column live_inner live_m live_n
     live_row missing right_operand row row_rest start take tile tile_m tile_n tiles_m tiles_n total_m total_n winner
     how launching primitives save schedule skipped tl torch triton wanted""".split()
 )

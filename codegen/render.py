@@ -28,7 +28,7 @@ SCHEDULE_CONSTANTS = {
     Family.POINTWISE: ("BLOCK", "UNROLL"),
     Family.WINDOW: ("BLOCK", "UNROLL"),
     Family.ROW: ("ROWS", "COLUMNS", "SINGLE"),
-    Family.CONTRACTION: ("BLOCK_M", "BLOCK_N", "BLOCK_K", "GROUP", "PRECISION", "DOT"),
+    Family.CONTRACTION: ("BLOCK_M", "BLOCK_N", "BLOCK_K", "GROUP", "PRECISION", "DOT", "TAPS"),
 }
 
 
@@ -49,7 +49,10 @@ def kernel_source(kernel: Kernel) -> str:
     """Print one kernel."""
     template = environment().get_template(TEMPLATES[kernel.family])
     constants = (*COMMON_CONSTANTS, *SCHEDULE_CONSTANTS[kernel.family])
-    text = template.render(kernel=kernel, constants=constants, p=_printer(kernel), without=_without)
+    taps, along = kernel.taps
+    text = template.render(
+        kernel=kernel, taps=taps, along=along, constants=constants, p=_printer(kernel), without=_without
+    )
     return "\n".join(line for line in text.splitlines() if line.strip())
 
 

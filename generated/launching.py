@@ -37,6 +37,11 @@ class How:
     last: bool
     wide: bool
 
+    @property
+    def gathered(self) -> str:
+        """How a contraction of this call reads operands through index maps."""
+        return "gathered_last" if self.last else "gathered"
+
 
 def prepare(leading: torch.Tensor) -> How:
     """Read off a call's leading tensor how to run."""

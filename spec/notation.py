@@ -24,7 +24,7 @@ from typing import Any
 
 from sympy import Expr, Function, Integer, Symbol, Tuple, sympify
 from sympy.core.symbol import Str
-from sympy.logic.boolalg import Boolean, BooleanFunction, true
+from sympy.logic.boolalg import Boolean, BooleanFunction, false, true
 
 __all__ = [
     "ArgMax",
@@ -293,17 +293,14 @@ class Select(Expr):  # type: ignore[misc]
     def __new__(cls, condition: Any, if_true: Any, if_false: Any) -> Expr:
         """Make the node."""
         condition, if_true, if_false = sympify(condition), sympify(if_true), sympify(if_false)
-        if condition == true or if_true == if_false:
-            return if_true
-        if condition == False:  # noqa: E712 - SymPy's false
-            return if_false
+        if condition in (true, false) or if_true == if_false:
+            return if_false if condition == false else if_true
         if isinstance(if_true, Select) and if_true.args[0] == condition:
             if_true = if_true.args[1]
         return Expr.__new__(cls, condition, if_true, if_false)
 
     def _eval_derivative(self, symbol: Symbol) -> Expr:
-        condition, if_true, if_false = self.args
-        return Select(condition, if_true.diff(symbol), if_false.diff(symbol))
+        return Select(self.args[0], *(value.diff(symbol) for value in self.args[1:]))
 
 
 class maximum(Function):  # type: ignore[misc]  # noqa: N801 - lower case like SymPy's functions
@@ -347,10 +344,9 @@ class FloorDiv(Function):  # type: ignore[misc]
 
 
 class Uniform(Function):  # type: ignore[misc]
-    """``Uniform(seed, i)``: the i-th element of a random field over [0, 1).
+    """``Uniform(seed, i)``: the i-th element of a random field over [0, 1), 24 to 31 bits of Philox4x32-10.
 
-    Philox4x32-10 (Salmon et al., 2011): word ``i % 4`` of the block whose counter is ``i // 4`` and whose key
-    is the seed, 24 to 31 bits of it.
+    Word ``i % 4`` of the block whose counter is ``i // 4`` and whose key is the seed (Salmon et al., 2011).
     """
 
     nargs = 2

@@ -1049,7 +1049,7 @@ def batch_normalization_training_forward(
     launching.run(
         batch_normalization_training_variance_sum,
         how,
-        schedule.rows(C, N * M, input.stride(1) == 1),
+        schedule.rows(C, N * M, input.stride(1) == 1, how.accumulator),
         (
             input,
             running_mean,
@@ -1122,7 +1122,7 @@ def _batch_normalization_training_saving(
     launching.run(
         batch_normalization_training_grad_mean_sum_2,
         how,
-        schedule.rows(C, N * M, input.stride(1) == 1),
+        schedule.rows(C, N * M, input.stride(1) == 1, how.accumulator),
         (
             input,
             running_mean,
@@ -1206,7 +1206,7 @@ def batch_normalization_training_backward(
     launching.run(
         batch_normalization_training_grad_bias,
         how,
-        schedule.rows(C, N * M, input.stride(1) == 1),
+        schedule.rows(C, N * M, input.stride(1) == 1, how.accumulator),
         (
             input,
             grad_output,
@@ -1296,7 +1296,7 @@ def batch_normalization_without_estimates_forward(
     launching.run(
         batch_normalization_without_estimates_variance_sum,
         how,
-        schedule.rows(C, N * M, input.stride(1) == 1),
+        schedule.rows(C, N * M, input.stride(1) == 1, how.accumulator),
         (input, mean_sum, variance_sum, *input.stride(), *mean_sum.stride(), *variance_sum.stride(), C, M, N),
         dict(),
     )
@@ -1345,7 +1345,7 @@ def _batch_normalization_without_estimates_saving(
     launching.run(
         batch_normalization_without_estimates_grad_mean_sum_2,
         how,
-        schedule.rows(C, N * M, input.stride(1) == 1),
+        schedule.rows(C, N * M, input.stride(1) == 1, how.accumulator),
         (
             input,
             mean_sum,
@@ -1417,7 +1417,7 @@ def batch_normalization_without_estimates_backward(
     launching.run(
         batch_normalization_training_grad_bias,
         how,
-        schedule.rows(C, N * M, input.stride(1) == 1),
+        schedule.rows(C, N * M, input.stride(1) == 1, how.accumulator),
         (
             input,
             grad_output,
@@ -1579,7 +1579,7 @@ def batch_normalization_inference_backward(
         launching.run(
             batch_normalization_inference_grad_bias,
             how,
-            schedule.rows(C, N * M, input.stride(1) == 1),
+            schedule.rows(C, N * M, input.stride(1) == 1, how.accumulator),
             (
                 input,
                 running_mean,

@@ -52,6 +52,7 @@ def convolution_1d_output(
     GROUP: tl.constexpr,
     PRECISION: tl.constexpr,
     DOT: tl.constexpr,
+    TAPS: tl.constexpr,
 ):
     """Compute, in one contraction kernel:
     output_sum[n, g, k, q] = sum(c, s | 0 <= q*stride_w + s*dilation_w - padding_w < W: input[n, g, c,
@@ -80,17 +81,31 @@ def convolution_1d_output(
     live_n = column < total_n
     k = column
     output_sum = tl.zeros([BLOCK_M, BLOCK_N], ACC)
-    for start in tl.range(0, tl.cast(C, INDEX) * S, BLOCK_K):
-        inner = start + tl.arange(0, BLOCK_K)[None, :]
-        live_inner = inner < tl.cast(C, INDEX) * S
-        if LAST:
-            c = inner % C
-            inner_rest = inner // C
-            s = inner_rest
+    # Either each step stays at one place of the window and walks the other summed indices, or all are walked as one.
+    if TAPS:
+        chunks = tl.cdiv(tl.cast(C, INDEX), BLOCK_K)
+        steps = chunks * S
+    else:
+        chunks = tl.cdiv(tl.cast(C, INDEX) * S, BLOCK_K)
+        steps = chunks
+    for step in tl.range(0, steps):
+        if TAPS:
+            inner = step % chunks * BLOCK_K + tl.arange(0, BLOCK_K)[None, :]
+            live_inner = inner < tl.cast(C, INDEX)
+            c = inner
+            tap = step // chunks
+            s = tap
         else:
-            s = inner % S
-            inner_rest = inner // S
-            c = inner_rest
+            inner = step * BLOCK_K + tl.arange(0, BLOCK_K)[None, :]
+            live_inner = inner < tl.cast(C, INDEX) * S
+            if LAST:
+                c = inner % C
+                inner_rest = inner // C
+                s = inner_rest
+            else:
+                s = inner % S
+                inner_rest = inner // S
+                c = inner_rest
         place = q * stride_w + dilation_w * s - padding_w
         inside = (place >= 0) & (place < W)
         input_value = tl.load(
@@ -99,16 +114,23 @@ def convolution_1d_output(
             other=0,
         )
         left_operand = tl.broadcast_to(input_value, [BLOCK_M, BLOCK_K]).to(DOT)
-        inner = start + tl.arange(0, BLOCK_K)[:, None]
-        live_inner = inner < tl.cast(C, INDEX) * S
-        if LAST:
-            c = inner % C
-            inner_rest = inner // C
-            s = inner_rest
+        if TAPS:
+            inner = step % chunks * BLOCK_K + tl.arange(0, BLOCK_K)[:, None]
+            live_inner = inner < tl.cast(C, INDEX)
+            c = inner
+            tap = step // chunks
+            s = tap
         else:
-            s = inner % S
-            inner_rest = inner // S
-            c = inner_rest
+            inner = step * BLOCK_K + tl.arange(0, BLOCK_K)[:, None]
+            live_inner = inner < tl.cast(C, INDEX) * S
+            if LAST:
+                c = inner % C
+                inner_rest = inner // C
+                s = inner_rest
+            else:
+                s = inner % S
+                inner_rest = inner // S
+                c = inner_rest
         weight_value = tl.load(
             weight_ptr
             + g * weight_stride_g
@@ -167,6 +189,7 @@ def convolution_1d_grad_input(
     GROUP: tl.constexpr,
     PRECISION: tl.constexpr,
     DOT: tl.constexpr,
+    TAPS: tl.constexpr,
 ):
     """Compute, in one contraction kernel:
     grad_input[n, g, c, w] = sum(k, s1 | stride_w divides -s1*dilation_w + w + padding_w & 0 <=
@@ -195,17 +218,31 @@ def convolution_1d_grad_input(
     live_n = column < total_n
     c = column
     grad_input = tl.zeros([BLOCK_M, BLOCK_N], ACC)
-    for start in tl.range(0, tl.cast(K, INDEX) * S, BLOCK_K):
-        inner = start + tl.arange(0, BLOCK_K)[None, :]
-        live_inner = inner < tl.cast(K, INDEX) * S
-        if LAST:
-            k = inner % K
-            inner_rest = inner // K
-            s1 = inner_rest
+    # Either each step stays at one place of the window and walks the other summed indices, or all are walked as one.
+    if TAPS:
+        chunks = tl.cdiv(tl.cast(K, INDEX), BLOCK_K)
+        steps = chunks * S
+    else:
+        chunks = tl.cdiv(tl.cast(K, INDEX) * S, BLOCK_K)
+        steps = chunks
+    for step in tl.range(0, steps):
+        if TAPS:
+            inner = step % chunks * BLOCK_K + tl.arange(0, BLOCK_K)[None, :]
+            live_inner = inner < tl.cast(K, INDEX)
+            k = inner
+            tap = step // chunks
+            s1 = tap
         else:
-            s1 = inner % S
-            inner_rest = inner // S
-            k = inner_rest
+            inner = step * BLOCK_K + tl.arange(0, BLOCK_K)[None, :]
+            live_inner = inner < tl.cast(K, INDEX) * S
+            if LAST:
+                k = inner % K
+                inner_rest = inner // K
+                s1 = inner_rest
+            else:
+                s1 = inner % S
+                inner_rest = inner // S
+                k = inner_rest
         place_2 = padding_w + w - dilation_w * s1
         place = place_2 // stride_w
         inside = (place >= 0) & (place < Q) & (place_2 % stride_w == 0)
@@ -219,16 +256,23 @@ def convolution_1d_grad_input(
             other=0,
         )
         left_operand = tl.broadcast_to(grad_output_value, [BLOCK_M, BLOCK_K]).to(DOT)
-        inner = start + tl.arange(0, BLOCK_K)[:, None]
-        live_inner = inner < tl.cast(K, INDEX) * S
-        if LAST:
-            k = inner % K
-            inner_rest = inner // K
-            s1 = inner_rest
+        if TAPS:
+            inner = step % chunks * BLOCK_K + tl.arange(0, BLOCK_K)[:, None]
+            live_inner = inner < tl.cast(K, INDEX)
+            k = inner
+            tap = step // chunks
+            s1 = tap
         else:
-            s1 = inner % S
-            inner_rest = inner // S
-            k = inner_rest
+            inner = step * BLOCK_K + tl.arange(0, BLOCK_K)[:, None]
+            live_inner = inner < tl.cast(K, INDEX) * S
+            if LAST:
+                k = inner % K
+                inner_rest = inner // K
+                s1 = inner_rest
+            else:
+                s1 = inner % S
+                inner_rest = inner // S
+                k = inner_rest
         weight_value = tl.load(
             weight_ptr
             + g * weight_stride_g
@@ -287,6 +331,7 @@ def convolution_1d_grad_weight(
     GROUP: tl.constexpr,
     PRECISION: tl.constexpr,
     DOT: tl.constexpr,
+    TAPS: tl.constexpr,
 ):
     """Compute, in one contraction kernel:
     grad_weight[g, k, c, s] = sum(n, q | 0 <= q*stride_w + s*dilation_w - padding_w < W: grad_output[n,
@@ -319,8 +364,9 @@ def convolution_1d_grad_weight(
         column_rest = column // S
         c = column_rest
     grad_weight = tl.zeros([BLOCK_M, BLOCK_N], ACC)
-    for start in tl.range(0, tl.cast(N, INDEX) * Q, BLOCK_K):
-        inner = start + tl.arange(0, BLOCK_K)[None, :]
+    steps = tl.cdiv(tl.cast(N, INDEX) * Q, BLOCK_K)
+    for step in tl.range(0, steps):
+        inner = step * BLOCK_K + tl.arange(0, BLOCK_K)[None, :]
         live_inner = inner < tl.cast(N, INDEX) * Q
         q = inner % Q
         inner_rest = inner // Q
@@ -335,7 +381,7 @@ def convolution_1d_grad_weight(
             other=0,
         )
         left_operand = tl.broadcast_to(grad_output_value, [BLOCK_M, BLOCK_K]).to(DOT)
-        inner = start + tl.arange(0, BLOCK_K)[:, None]
+        inner = step * BLOCK_K + tl.arange(0, BLOCK_K)[:, None]
         live_inner = inner < tl.cast(N, INDEX) * Q
         q = inner % Q
         inner_rest = inner // Q
@@ -467,7 +513,7 @@ def convolution_1d_forward(
     launching.run(
         convolution_1d_output,
         how,
-        schedule.contraction(G, N * Q, K, C * S, launching.operand_type(how, input, weight)),
+        schedule.contraction(G, N * Q, K, C, S, launching.operand_type(how, input, weight), how.gathered),
         (
             input,
             weight,
@@ -531,7 +577,9 @@ def convolution_1d_backward(
         launching.run(
             convolution_1d_grad_input,
             how,
-            schedule.contraction(G, N * W, C, K * S, launching.operand_type(how, weight, grad_output)),
+            schedule.contraction(
+                G, N * W, C, K, S, launching.operand_type(how, weight, grad_output), how.gathered
+            ),
             (
                 weight,
                 grad_output,
@@ -562,7 +610,9 @@ def convolution_1d_backward(
         launching.run(
             convolution_1d_grad_weight,
             how,
-            schedule.contraction(G, K, C * S, N * Q, launching.operand_type(how, input, grad_output)),
+            schedule.contraction(
+                G, K, C * S, N * Q, 1, launching.operand_type(how, input, grad_output), how.gathered
+            ),
             (
                 input,
                 grad_output,
@@ -593,7 +643,7 @@ def convolution_1d_backward(
         launching.run(
             convolution_1d_grad_bias,
             how,
-            schedule.rows(G * K, N * Q, grad_output.stride(1) == 1),
+            schedule.rows(G * K, N * Q, grad_output.stride(1) == 1, how.accumulator),
             (
                 grad_output,
                 grad_bias,

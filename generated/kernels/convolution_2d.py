@@ -62,6 +62,7 @@ def convolution_2d_output(
     GROUP: tl.constexpr,
     PRECISION: tl.constexpr,
     DOT: tl.constexpr,
+    TAPS: tl.constexpr,
 ):
     """Compute, in one contraction kernel:
     output_sum[n, g, k, p, q] = sum(c, r, s | 0 <= p*stride_h + r*dilation_h - padding_h < H & 0 <=
@@ -93,21 +94,37 @@ def convolution_2d_output(
     live_n = column < total_n
     k = column
     output_sum = tl.zeros([BLOCK_M, BLOCK_N], ACC)
-    for start in tl.range(0, tl.cast(C, INDEX) * R * S, BLOCK_K):
-        inner = start + tl.arange(0, BLOCK_K)[None, :]
-        live_inner = inner < tl.cast(C, INDEX) * R * S
-        if LAST:
-            c = inner % C
-            inner_rest = inner // C
-            s = inner_rest % S
-            inner_rest = inner_rest // S
-            r = inner_rest
+    # Either each step stays at one place of the window and walks the other summed indices, or all are walked as one.
+    if TAPS:
+        chunks = tl.cdiv(tl.cast(C, INDEX), BLOCK_K)
+        steps = chunks * R * S
+    else:
+        chunks = tl.cdiv(tl.cast(C, INDEX) * R * S, BLOCK_K)
+        steps = chunks
+    for step in tl.range(0, steps):
+        if TAPS:
+            inner = step % chunks * BLOCK_K + tl.arange(0, BLOCK_K)[None, :]
+            live_inner = inner < tl.cast(C, INDEX)
+            c = inner
+            tap = step // chunks
+            s = tap % S
+            tap_rest = tap // S
+            r = tap_rest
         else:
-            s = inner % S
-            inner_rest = inner // S
-            r = inner_rest % R
-            inner_rest = inner_rest // R
-            c = inner_rest
+            inner = step * BLOCK_K + tl.arange(0, BLOCK_K)[None, :]
+            live_inner = inner < tl.cast(C, INDEX) * R * S
+            if LAST:
+                c = inner % C
+                inner_rest = inner // C
+                s = inner_rest % S
+                inner_rest = inner_rest // S
+                r = inner_rest
+            else:
+                s = inner % S
+                inner_rest = inner // S
+                r = inner_rest % R
+                inner_rest = inner_rest // R
+                c = inner_rest
         place = p * stride_h + dilation_h * r - padding_h
         place_2 = q * stride_w + dilation_w * s - padding_w
         inside = (place >= 0) & (place < H) & ((place_2 >= 0) & (place_2 < W))
@@ -122,20 +139,29 @@ def convolution_2d_output(
             other=0,
         )
         left_operand = tl.broadcast_to(input_value, [BLOCK_M, BLOCK_K]).to(DOT)
-        inner = start + tl.arange(0, BLOCK_K)[:, None]
-        live_inner = inner < tl.cast(C, INDEX) * R * S
-        if LAST:
-            c = inner % C
-            inner_rest = inner // C
-            s = inner_rest % S
-            inner_rest = inner_rest // S
-            r = inner_rest
+        if TAPS:
+            inner = step % chunks * BLOCK_K + tl.arange(0, BLOCK_K)[:, None]
+            live_inner = inner < tl.cast(C, INDEX)
+            c = inner
+            tap = step // chunks
+            s = tap % S
+            tap_rest = tap // S
+            r = tap_rest
         else:
-            s = inner % S
-            inner_rest = inner // S
-            r = inner_rest % R
-            inner_rest = inner_rest // R
-            c = inner_rest
+            inner = step * BLOCK_K + tl.arange(0, BLOCK_K)[:, None]
+            live_inner = inner < tl.cast(C, INDEX) * R * S
+            if LAST:
+                c = inner % C
+                inner_rest = inner // C
+                s = inner_rest % S
+                inner_rest = inner_rest // S
+                r = inner_rest
+            else:
+                s = inner % S
+                inner_rest = inner // S
+                r = inner_rest % R
+                inner_rest = inner_rest // R
+                c = inner_rest
         weight_value = tl.load(
             weight_ptr
             + g * weight_stride_g
@@ -209,6 +235,7 @@ def convolution_2d_grad_input(
     GROUP: tl.constexpr,
     PRECISION: tl.constexpr,
     DOT: tl.constexpr,
+    TAPS: tl.constexpr,
 ):
     """Compute, in one contraction kernel:
     grad_input[n, g, c, h, w] = sum(k, r1, s1 | stride_h divides h - r1*dilation_h + padding_h &
@@ -241,21 +268,37 @@ def convolution_2d_grad_input(
     live_n = column < total_n
     c = column
     grad_input = tl.zeros([BLOCK_M, BLOCK_N], ACC)
-    for start in tl.range(0, tl.cast(K, INDEX) * R * S, BLOCK_K):
-        inner = start + tl.arange(0, BLOCK_K)[None, :]
-        live_inner = inner < tl.cast(K, INDEX) * R * S
-        if LAST:
-            k = inner % K
-            inner_rest = inner // K
-            s1 = inner_rest % S
-            inner_rest = inner_rest // S
-            r1 = inner_rest
+    # Either each step stays at one place of the window and walks the other summed indices, or all are walked as one.
+    if TAPS:
+        chunks = tl.cdiv(tl.cast(K, INDEX), BLOCK_K)
+        steps = chunks * R * S
+    else:
+        chunks = tl.cdiv(tl.cast(K, INDEX) * R * S, BLOCK_K)
+        steps = chunks
+    for step in tl.range(0, steps):
+        if TAPS:
+            inner = step % chunks * BLOCK_K + tl.arange(0, BLOCK_K)[None, :]
+            live_inner = inner < tl.cast(K, INDEX)
+            k = inner
+            tap = step // chunks
+            s1 = tap % S
+            tap_rest = tap // S
+            r1 = tap_rest
         else:
-            s1 = inner % S
-            inner_rest = inner // S
-            r1 = inner_rest % R
-            inner_rest = inner_rest // R
-            k = inner_rest
+            inner = step * BLOCK_K + tl.arange(0, BLOCK_K)[None, :]
+            live_inner = inner < tl.cast(K, INDEX) * R * S
+            if LAST:
+                k = inner % K
+                inner_rest = inner // K
+                s1 = inner_rest % S
+                inner_rest = inner_rest // S
+                r1 = inner_rest
+            else:
+                s1 = inner % S
+                inner_rest = inner // S
+                r1 = inner_rest % R
+                inner_rest = inner_rest // R
+                k = inner_rest
         place_3 = padding_w + w - dilation_w * s1
         place = place_3 // stride_w
         place_4 = h + padding_h - dilation_h * r1
@@ -278,20 +321,29 @@ def convolution_2d_grad_input(
             other=0,
         )
         left_operand = tl.broadcast_to(grad_output_value, [BLOCK_M, BLOCK_K]).to(DOT)
-        inner = start + tl.arange(0, BLOCK_K)[:, None]
-        live_inner = inner < tl.cast(K, INDEX) * R * S
-        if LAST:
-            k = inner % K
-            inner_rest = inner // K
-            s1 = inner_rest % S
-            inner_rest = inner_rest // S
-            r1 = inner_rest
+        if TAPS:
+            inner = step % chunks * BLOCK_K + tl.arange(0, BLOCK_K)[:, None]
+            live_inner = inner < tl.cast(K, INDEX)
+            k = inner
+            tap = step // chunks
+            s1 = tap % S
+            tap_rest = tap // S
+            r1 = tap_rest
         else:
-            s1 = inner % S
-            inner_rest = inner // S
-            r1 = inner_rest % R
-            inner_rest = inner_rest // R
-            k = inner_rest
+            inner = step * BLOCK_K + tl.arange(0, BLOCK_K)[:, None]
+            live_inner = inner < tl.cast(K, INDEX) * R * S
+            if LAST:
+                k = inner % K
+                inner_rest = inner // K
+                s1 = inner_rest % S
+                inner_rest = inner_rest // S
+                r1 = inner_rest
+            else:
+                s1 = inner % S
+                inner_rest = inner // S
+                r1 = inner_rest % R
+                inner_rest = inner_rest // R
+                k = inner_rest
         weight_value = tl.load(
             weight_ptr
             + g * weight_stride_g
@@ -361,6 +413,7 @@ def convolution_2d_grad_weight(
     GROUP: tl.constexpr,
     PRECISION: tl.constexpr,
     DOT: tl.constexpr,
+    TAPS: tl.constexpr,
 ):
     """Compute, in one contraction kernel:
     grad_weight[g, k, c, r, s] = sum(n, p, q | 0 <= p*stride_h + r*dilation_h - padding_h < H & 0 <=
@@ -398,8 +451,9 @@ def convolution_2d_grad_weight(
         column_rest = column_rest // R
         c = column_rest
     grad_weight = tl.zeros([BLOCK_M, BLOCK_N], ACC)
-    for start in tl.range(0, tl.cast(N, INDEX) * P * Q, BLOCK_K):
-        inner = start + tl.arange(0, BLOCK_K)[None, :]
+    steps = tl.cdiv(tl.cast(N, INDEX) * P * Q, BLOCK_K)
+    for step in tl.range(0, steps):
+        inner = step * BLOCK_K + tl.arange(0, BLOCK_K)[None, :]
         live_inner = inner < tl.cast(N, INDEX) * P * Q
         q = inner % Q
         inner_rest = inner // Q
@@ -417,7 +471,7 @@ def convolution_2d_grad_weight(
             other=0,
         )
         left_operand = tl.broadcast_to(grad_output_value, [BLOCK_M, BLOCK_K]).to(DOT)
-        inner = start + tl.arange(0, BLOCK_K)[:, None]
+        inner = step * BLOCK_K + tl.arange(0, BLOCK_K)[:, None]
         live_inner = inner < tl.cast(N, INDEX) * P * Q
         q = inner % Q
         inner_rest = inner // Q
@@ -572,7 +626,9 @@ def convolution_2d_forward(
     launching.run(
         convolution_2d_output,
         how,
-        schedule.contraction(G, N * P * Q, K, C * R * S, launching.operand_type(how, input, weight)),
+        schedule.contraction(
+            G, N * P * Q, K, C, R * S, launching.operand_type(how, input, weight), how.gathered
+        ),
         (
             input,
             weight,
@@ -657,7 +713,7 @@ def convolution_2d_backward(
             convolution_2d_grad_input,
             how,
             schedule.contraction(
-                G, N * H * W, C, K * R * S, launching.operand_type(how, weight, grad_output)
+                G, N * H * W, C, K, R * S, launching.operand_type(how, weight, grad_output), how.gathered
             ),
             (
                 weight,
@@ -703,7 +759,9 @@ def convolution_2d_backward(
         launching.run(
             convolution_2d_grad_weight,
             how,
-            schedule.contraction(G, K, C * R * S, N * P * Q, launching.operand_type(how, input, grad_output)),
+            schedule.contraction(
+                G, K, C * R * S, N * P * Q, 1, launching.operand_type(how, input, grad_output), how.gathered
+            ),
             (
                 input,
                 grad_output,
@@ -748,7 +806,7 @@ def convolution_2d_backward(
         launching.run(
             convolution_2d_grad_bias,
             how,
-            schedule.rows(G * K, N * P * Q, grad_output.stride(1) == 1),
+            schedule.rows(G * K, N * P * Q, grad_output.stride(1) == 1, how.accumulator),
             (
                 grad_output,
                 grad_bias,

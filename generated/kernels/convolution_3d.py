@@ -71,6 +71,7 @@ def convolution_3d_output(
     GROUP: tl.constexpr,
     PRECISION: tl.constexpr,
     DOT: tl.constexpr,
+    TAPS: tl.constexpr,
 ):
     """Compute, in one contraction kernel:
     output_sum[n, g, k, z, p, q] = sum(c, t, r, s | 0 <= p*stride_h + r*dilation_h - padding_h < H & 0
@@ -105,25 +106,43 @@ def convolution_3d_output(
     live_n = column < total_n
     k = column
     output_sum = tl.zeros([BLOCK_M, BLOCK_N], ACC)
-    for start in tl.range(0, tl.cast(C, INDEX) * T * R * S, BLOCK_K):
-        inner = start + tl.arange(0, BLOCK_K)[None, :]
-        live_inner = inner < tl.cast(C, INDEX) * T * R * S
-        if LAST:
-            c = inner % C
-            inner_rest = inner // C
-            s = inner_rest % S
-            inner_rest = inner_rest // S
-            r = inner_rest % R
-            inner_rest = inner_rest // R
-            t = inner_rest
+    # Either each step stays at one place of the window and walks the other summed indices, or all are walked as one.
+    if TAPS:
+        chunks = tl.cdiv(tl.cast(C, INDEX), BLOCK_K)
+        steps = chunks * T * R * S
+    else:
+        chunks = tl.cdiv(tl.cast(C, INDEX) * T * R * S, BLOCK_K)
+        steps = chunks
+    for step in tl.range(0, steps):
+        if TAPS:
+            inner = step % chunks * BLOCK_K + tl.arange(0, BLOCK_K)[None, :]
+            live_inner = inner < tl.cast(C, INDEX)
+            c = inner
+            tap = step // chunks
+            s = tap % S
+            tap_rest = tap // S
+            r = tap_rest % R
+            tap_rest = tap_rest // R
+            t = tap_rest
         else:
-            s = inner % S
-            inner_rest = inner // S
-            r = inner_rest % R
-            inner_rest = inner_rest // R
-            t = inner_rest % T
-            inner_rest = inner_rest // T
-            c = inner_rest
+            inner = step * BLOCK_K + tl.arange(0, BLOCK_K)[None, :]
+            live_inner = inner < tl.cast(C, INDEX) * T * R * S
+            if LAST:
+                c = inner % C
+                inner_rest = inner // C
+                s = inner_rest % S
+                inner_rest = inner_rest // S
+                r = inner_rest % R
+                inner_rest = inner_rest // R
+                t = inner_rest
+            else:
+                s = inner % S
+                inner_rest = inner // S
+                r = inner_rest % R
+                inner_rest = inner_rest // R
+                t = inner_rest % T
+                inner_rest = inner_rest // T
+                c = inner_rest
         place = p * stride_h + dilation_h * r - padding_h
         place_2 = q * stride_w + dilation_w * s - padding_w
         place_3 = dilation_d * t + stride_d * z - padding_d
@@ -142,24 +161,35 @@ def convolution_3d_output(
             other=0,
         )
         left_operand = tl.broadcast_to(input_value, [BLOCK_M, BLOCK_K]).to(DOT)
-        inner = start + tl.arange(0, BLOCK_K)[:, None]
-        live_inner = inner < tl.cast(C, INDEX) * T * R * S
-        if LAST:
-            c = inner % C
-            inner_rest = inner // C
-            s = inner_rest % S
-            inner_rest = inner_rest // S
-            r = inner_rest % R
-            inner_rest = inner_rest // R
-            t = inner_rest
+        if TAPS:
+            inner = step % chunks * BLOCK_K + tl.arange(0, BLOCK_K)[:, None]
+            live_inner = inner < tl.cast(C, INDEX)
+            c = inner
+            tap = step // chunks
+            s = tap % S
+            tap_rest = tap // S
+            r = tap_rest % R
+            tap_rest = tap_rest // R
+            t = tap_rest
         else:
-            s = inner % S
-            inner_rest = inner // S
-            r = inner_rest % R
-            inner_rest = inner_rest // R
-            t = inner_rest % T
-            inner_rest = inner_rest // T
-            c = inner_rest
+            inner = step * BLOCK_K + tl.arange(0, BLOCK_K)[:, None]
+            live_inner = inner < tl.cast(C, INDEX) * T * R * S
+            if LAST:
+                c = inner % C
+                inner_rest = inner // C
+                s = inner_rest % S
+                inner_rest = inner_rest // S
+                r = inner_rest % R
+                inner_rest = inner_rest // R
+                t = inner_rest
+            else:
+                s = inner % S
+                inner_rest = inner // S
+                r = inner_rest % R
+                inner_rest = inner_rest // R
+                t = inner_rest % T
+                inner_rest = inner_rest // T
+                c = inner_rest
         weight_value = tl.load(
             weight_ptr
             + g * weight_stride_g
@@ -244,6 +274,7 @@ def convolution_3d_grad_input(
     GROUP: tl.constexpr,
     PRECISION: tl.constexpr,
     DOT: tl.constexpr,
+    TAPS: tl.constexpr,
 ):
     """Compute, in one contraction kernel:
     grad_input[n, g, c, d, h, w] = sum(k, t1, r1, s1 | stride_d divides d - t1*dilation_d + padding_d &
@@ -280,25 +311,43 @@ def convolution_3d_grad_input(
     live_n = column < total_n
     c = column
     grad_input = tl.zeros([BLOCK_M, BLOCK_N], ACC)
-    for start in tl.range(0, tl.cast(K, INDEX) * T * R * S, BLOCK_K):
-        inner = start + tl.arange(0, BLOCK_K)[None, :]
-        live_inner = inner < tl.cast(K, INDEX) * T * R * S
-        if LAST:
-            k = inner % K
-            inner_rest = inner // K
-            s1 = inner_rest % S
-            inner_rest = inner_rest // S
-            r1 = inner_rest % R
-            inner_rest = inner_rest // R
-            t1 = inner_rest
+    # Either each step stays at one place of the window and walks the other summed indices, or all are walked as one.
+    if TAPS:
+        chunks = tl.cdiv(tl.cast(K, INDEX), BLOCK_K)
+        steps = chunks * T * R * S
+    else:
+        chunks = tl.cdiv(tl.cast(K, INDEX) * T * R * S, BLOCK_K)
+        steps = chunks
+    for step in tl.range(0, steps):
+        if TAPS:
+            inner = step % chunks * BLOCK_K + tl.arange(0, BLOCK_K)[None, :]
+            live_inner = inner < tl.cast(K, INDEX)
+            k = inner
+            tap = step // chunks
+            s1 = tap % S
+            tap_rest = tap // S
+            r1 = tap_rest % R
+            tap_rest = tap_rest // R
+            t1 = tap_rest
         else:
-            s1 = inner % S
-            inner_rest = inner // S
-            r1 = inner_rest % R
-            inner_rest = inner_rest // R
-            t1 = inner_rest % T
-            inner_rest = inner_rest // T
-            k = inner_rest
+            inner = step * BLOCK_K + tl.arange(0, BLOCK_K)[None, :]
+            live_inner = inner < tl.cast(K, INDEX) * T * R * S
+            if LAST:
+                k = inner % K
+                inner_rest = inner // K
+                s1 = inner_rest % S
+                inner_rest = inner_rest // S
+                r1 = inner_rest % R
+                inner_rest = inner_rest // R
+                t1 = inner_rest
+            else:
+                s1 = inner % S
+                inner_rest = inner // S
+                r1 = inner_rest % R
+                inner_rest = inner_rest // R
+                t1 = inner_rest % T
+                inner_rest = inner_rest // T
+                k = inner_rest
         place_4 = padding_w + w - dilation_w * s1
         place = place_4 // stride_w
         place_5 = d + padding_d - dilation_d * t1
@@ -326,24 +375,35 @@ def convolution_3d_grad_input(
             other=0,
         )
         left_operand = tl.broadcast_to(grad_output_value, [BLOCK_M, BLOCK_K]).to(DOT)
-        inner = start + tl.arange(0, BLOCK_K)[:, None]
-        live_inner = inner < tl.cast(K, INDEX) * T * R * S
-        if LAST:
-            k = inner % K
-            inner_rest = inner // K
-            s1 = inner_rest % S
-            inner_rest = inner_rest // S
-            r1 = inner_rest % R
-            inner_rest = inner_rest // R
-            t1 = inner_rest
+        if TAPS:
+            inner = step % chunks * BLOCK_K + tl.arange(0, BLOCK_K)[:, None]
+            live_inner = inner < tl.cast(K, INDEX)
+            k = inner
+            tap = step // chunks
+            s1 = tap % S
+            tap_rest = tap // S
+            r1 = tap_rest % R
+            tap_rest = tap_rest // R
+            t1 = tap_rest
         else:
-            s1 = inner % S
-            inner_rest = inner // S
-            r1 = inner_rest % R
-            inner_rest = inner_rest // R
-            t1 = inner_rest % T
-            inner_rest = inner_rest // T
-            k = inner_rest
+            inner = step * BLOCK_K + tl.arange(0, BLOCK_K)[:, None]
+            live_inner = inner < tl.cast(K, INDEX) * T * R * S
+            if LAST:
+                k = inner % K
+                inner_rest = inner // K
+                s1 = inner_rest % S
+                inner_rest = inner_rest // S
+                r1 = inner_rest % R
+                inner_rest = inner_rest // R
+                t1 = inner_rest
+            else:
+                s1 = inner % S
+                inner_rest = inner // S
+                r1 = inner_rest % R
+                inner_rest = inner_rest // R
+                t1 = inner_rest % T
+                inner_rest = inner_rest // T
+                k = inner_rest
         weight_value = tl.load(
             weight_ptr
             + g * weight_stride_g
@@ -424,6 +484,7 @@ def convolution_3d_grad_weight(
     GROUP: tl.constexpr,
     PRECISION: tl.constexpr,
     DOT: tl.constexpr,
+    TAPS: tl.constexpr,
 ):
     """Compute, in one contraction kernel:
     grad_weight[g, k, c, t, r, s] = sum(n, z, p, q | 0 <= p*stride_h + r*dilation_h - padding_h < H & 0
@@ -466,8 +527,9 @@ def convolution_3d_grad_weight(
         column_rest = column_rest // T
         c = column_rest
     grad_weight = tl.zeros([BLOCK_M, BLOCK_N], ACC)
-    for start in tl.range(0, tl.cast(N, INDEX) * Z * P * Q, BLOCK_K):
-        inner = start + tl.arange(0, BLOCK_K)[None, :]
+    steps = tl.cdiv(tl.cast(N, INDEX) * Z * P * Q, BLOCK_K)
+    for step in tl.range(0, steps):
+        inner = step * BLOCK_K + tl.arange(0, BLOCK_K)[None, :]
         live_inner = inner < tl.cast(N, INDEX) * Z * P * Q
         q = inner % Q
         inner_rest = inner // Q
@@ -488,7 +550,7 @@ def convolution_3d_grad_weight(
             other=0,
         )
         left_operand = tl.broadcast_to(grad_output_value, [BLOCK_M, BLOCK_K]).to(DOT)
-        inner = start + tl.arange(0, BLOCK_K)[:, None]
+        inner = step * BLOCK_K + tl.arange(0, BLOCK_K)[:, None]
         live_inner = inner < tl.cast(N, INDEX) * Z * P * Q
         q = inner % Q
         inner_rest = inner // Q
@@ -664,7 +726,9 @@ def convolution_3d_forward(
     launching.run(
         convolution_3d_output,
         how,
-        schedule.contraction(G, N * Z * P * Q, K, C * T * R * S, launching.operand_type(how, input, weight)),
+        schedule.contraction(
+            G, N * Z * P * Q, K, C, T * R * S, launching.operand_type(how, input, weight), how.gathered
+        ),
         (
             input,
             weight,
@@ -764,7 +828,13 @@ def convolution_3d_backward(
             convolution_3d_grad_input,
             how,
             schedule.contraction(
-                G, N * D * H * W, C, K * T * R * S, launching.operand_type(how, weight, grad_output)
+                G,
+                N * D * H * W,
+                C,
+                K,
+                T * R * S,
+                launching.operand_type(how, weight, grad_output),
+                how.gathered,
             ),
             (
                 weight,
@@ -820,7 +890,13 @@ def convolution_3d_backward(
             convolution_3d_grad_weight,
             how,
             schedule.contraction(
-                G, K, C * T * R * S, N * Z * P * Q, launching.operand_type(how, input, grad_output)
+                G,
+                K,
+                C * T * R * S,
+                N * Z * P * Q,
+                1,
+                launching.operand_type(how, input, grad_output),
+                how.gathered,
             ),
             (
                 input,
@@ -875,7 +951,7 @@ def convolution_3d_backward(
         launching.run(
             convolution_3d_grad_bias,
             how,
-            schedule.rows(G * K, N * Z * P * Q, grad_output.stride(1) == 1),
+            schedule.rows(G * K, N * Z * P * Q, grad_output.stride(1) == 1, how.accumulator),
             (
                 grad_output,
                 grad_bias,

@@ -2562,7 +2562,7 @@ def cross_entropy_labels_mean_forward(
     launching.run(
         cross_entropy_labels_mean_kept_sum,
         how,
-        schedule.rows(N * M, K, input.stride(2) == 1),
+        schedule.rows(N * M, K, input.stride(2) == 1, how.accumulator),
         (
             input,
             target,
@@ -2586,7 +2586,7 @@ def cross_entropy_labels_mean_forward(
     launching.run(
         cross_entropy_labels_mean_output,
         how,
-        schedule.rows(1, N * M, False),
+        schedule.rows(1, N * M, False, how.accumulator),
         (
             target,
             loss_sum,
@@ -2625,7 +2625,7 @@ def _cross_entropy_labels_mean_saving(
     launching.run(
         cross_entropy_labels_mean_kept_sum,
         how,
-        schedule.rows(N * M, K, input.stride(2) == 1),
+        schedule.rows(N * M, K, input.stride(2) == 1, how.accumulator),
         (
             input,
             target,
@@ -2650,7 +2650,7 @@ def _cross_entropy_labels_mean_saving(
     launching.run(
         cross_entropy_labels_mean_output_sum,
         how,
-        schedule.rows(1, N * M, False),
+        schedule.rows(1, N * M, False, how.accumulator),
         (
             target,
             loss_sum,
@@ -2695,7 +2695,7 @@ def cross_entropy_labels_mean_backward(
     launching.run(
         cross_entropy_labels_mean_grad_input,
         how,
-        schedule.rows(N * M, K, input.stride(2) == 1),
+        schedule.rows(N * M, K, input.stride(2) == 1, how.accumulator),
         (
             input,
             target,
@@ -2747,7 +2747,7 @@ def cross_entropy_labels_sum_forward(
     launching.run(
         cross_entropy_labels_sum_loss_sum_2,
         how,
-        schedule.rows(N * M, K, input.stride(2) == 1),
+        schedule.rows(N * M, K, input.stride(2) == 1, how.accumulator),
         (
             input,
             target,
@@ -2769,7 +2769,7 @@ def cross_entropy_labels_sum_forward(
     launching.run(
         cross_entropy_labels_sum_output,
         how,
-        schedule.rows(1, N * M, False),
+        schedule.rows(1, N * M, False, how.accumulator),
         (
             target,
             loss_sum,
@@ -2810,7 +2810,7 @@ def cross_entropy_labels_sum_backward(
     launching.run(
         cross_entropy_labels_sum_grad_input,
         how,
-        schedule.rows(N * M, K, input.stride(2) == 1),
+        schedule.rows(N * M, K, input.stride(2) == 1, how.accumulator),
         (
             input,
             target,
@@ -2860,7 +2860,7 @@ def cross_entropy_labels_none_forward(
     launching.run(
         cross_entropy_labels_none_output,
         how,
-        schedule.rows(N * M, K, input.stride(2) == 1),
+        schedule.rows(N * M, K, input.stride(2) == 1, how.accumulator),
         (
             input,
             target,
@@ -2902,7 +2902,7 @@ def cross_entropy_labels_none_backward(
     launching.run(
         cross_entropy_labels_none_grad_input,
         how,
-        schedule.rows(N * M, K, input.stride(2) == 1),
+        schedule.rows(N * M, K, input.stride(2) == 1, how.accumulator),
         (
             input,
             target,
@@ -2952,7 +2952,7 @@ def cross_entropy_probabilities_mean_forward(
     launching.run(
         cross_entropy_probabilities_mean_loss_sum,
         how,
-        schedule.rows(N * M, K, input.stride(2) == 1),
+        schedule.rows(N * M, K, input.stride(2) == 1, how.accumulator),
         (
             input,
             target,
@@ -2972,7 +2972,7 @@ def cross_entropy_probabilities_mean_forward(
     launching.run(
         cross_entropy_probabilities_mean_output,
         how,
-        schedule.rows(1, N * M, False),
+        schedule.rows(1, N * M, False, how.accumulator),
         (loss_sum, output, *loss_sum.stride(), M, N),
         dict(),
     )
@@ -3002,7 +3002,7 @@ def cross_entropy_probabilities_mean_backward(
     launching.run(
         cross_entropy_probabilities_mean_grad_input,
         how,
-        schedule.rows(N * M, K, input.stride(2) == 1),
+        schedule.rows(N * M, K, input.stride(2) == 1, how.accumulator),
         (
             input,
             target,
@@ -3057,7 +3057,7 @@ def cross_entropy_probabilities_sum_forward(
     launching.run(
         cross_entropy_probabilities_mean_loss_sum,
         how,
-        schedule.rows(N * M, K, input.stride(2) == 1),
+        schedule.rows(N * M, K, input.stride(2) == 1, how.accumulator),
         (
             input,
             target,
@@ -3077,7 +3077,7 @@ def cross_entropy_probabilities_sum_forward(
     launching.run(
         cross_entropy_probabilities_sum_output,
         how,
-        schedule.rows(1, N * M, False),
+        schedule.rows(1, N * M, False, how.accumulator),
         (loss_sum, output, *loss_sum.stride(), M, N),
         dict(),
     )
@@ -3107,7 +3107,7 @@ def cross_entropy_probabilities_sum_backward(
     launching.run(
         cross_entropy_probabilities_sum_grad_input,
         how,
-        schedule.rows(N * M, K, input.stride(2) == 1),
+        schedule.rows(N * M, K, input.stride(2) == 1, how.accumulator),
         (
             input,
             target,
@@ -3162,7 +3162,7 @@ def cross_entropy_probabilities_none_forward(
     launching.run(
         cross_entropy_probabilities_none_output,
         how,
-        schedule.rows(N * M, K, input.stride(2) == 1),
+        schedule.rows(N * M, K, input.stride(2) == 1, how.accumulator),
         (
             input,
             target,
@@ -3204,7 +3204,7 @@ def cross_entropy_probabilities_none_backward(
     launching.run(
         cross_entropy_probabilities_none_grad_input,
         how,
-        schedule.rows(N * M, K, input.stride(2) == 1),
+        schedule.rows(N * M, K, input.stride(2) == 1, how.accumulator),
         (
             input,
             target,

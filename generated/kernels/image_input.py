@@ -210,6 +210,7 @@ def image_input_wide(
     GROUP: tl.constexpr,
     PRECISION: tl.constexpr,
     DOT: tl.constexpr,
+    TAPS: tl.constexpr,
 ):
     """Compute, in one contraction kernel:
     wide[n, c, h, q] = sum(w: maximum(0, -Abs(w - W*(q + left + 1/2)/scaled_w +
@@ -238,8 +239,9 @@ def image_input_wide(
     live_n = column < total_n
     q = column
     wide = tl.zeros([BLOCK_M, BLOCK_N], ACC)
-    for start in tl.range(0, tl.cast(W, INDEX), BLOCK_K):
-        inner = start + tl.arange(0, BLOCK_K)[None, :]
+    steps = tl.cdiv(tl.cast(W, INDEX), BLOCK_K)
+    for step in tl.range(0, steps):
+        inner = step * BLOCK_K + tl.arange(0, BLOCK_K)[None, :]
         live_inner = inner < tl.cast(W, INDEX)
         w = inner
         input_value = tl.load(
@@ -248,7 +250,7 @@ def image_input_wide(
             other=0,
         )
         left_operand = tl.broadcast_to(input_value, [BLOCK_M, BLOCK_K]).to(DOT)
-        inner = start + tl.arange(0, BLOCK_K)[:, None]
+        inner = step * BLOCK_K + tl.arange(0, BLOCK_K)[:, None]
         live_inner = inner < tl.cast(W, INDEX)
         w = inner
         horizontal_sum_value = tl.load(
@@ -318,6 +320,7 @@ def image_input_output(
     GROUP: tl.constexpr,
     PRECISION: tl.constexpr,
     DOT: tl.constexpr,
+    TAPS: tl.constexpr,
 ):
     """Compute, in one contraction kernel:
     resized[n, c, p, q] = sum(h: maximum(0, -Abs(h - H*(p + top + 1/2)/scaled_h +
@@ -347,8 +350,9 @@ def image_input_output(
     live_n = column < total_n
     p = column
     resized = tl.zeros([BLOCK_M, BLOCK_N], ACC)
-    for start in tl.range(0, tl.cast(H, INDEX), BLOCK_K):
-        inner = start + tl.arange(0, BLOCK_K)[None, :]
+    steps = tl.cdiv(tl.cast(H, INDEX), BLOCK_K)
+    for step in tl.range(0, steps):
+        inner = step * BLOCK_K + tl.arange(0, BLOCK_K)[None, :]
         live_inner = inner < tl.cast(H, INDEX)
         h = inner
         wide_value = tl.load(
@@ -357,7 +361,7 @@ def image_input_output(
             other=0,
         )
         left_operand = tl.broadcast_to(wide_value, [BLOCK_M, BLOCK_K]).to(DOT)
-        inner = start + tl.arange(0, BLOCK_K)[:, None]
+        inner = step * BLOCK_K + tl.arange(0, BLOCK_K)[:, None]
         live_inner = inner < tl.cast(H, INDEX)
         h = inner
         vertical_sum_value = tl.load(vertical_sum_ptr + p * vertical_sum_stride_p, mask=live_n, other=0).to(
@@ -433,6 +437,7 @@ def image_input_grad_wide(
     GROUP: tl.constexpr,
     PRECISION: tl.constexpr,
     DOT: tl.constexpr,
+    TAPS: tl.constexpr,
 ):
     """Compute, in one contraction kernel:
     grad_wide[n, c, h, q] = sum(p: maximum(0, -Abs(h - H*(p + top + 1/2)/scaled_h +
@@ -461,8 +466,9 @@ def image_input_grad_wide(
     live_n = column < total_n
     h = column
     grad_wide = tl.zeros([BLOCK_M, BLOCK_N], ACC)
-    for start in tl.range(0, tl.cast(P, INDEX), BLOCK_K):
-        inner = start + tl.arange(0, BLOCK_K)[None, :]
+    steps = tl.cdiv(tl.cast(P, INDEX), BLOCK_K)
+    for step in tl.range(0, steps):
+        inner = step * BLOCK_K + tl.arange(0, BLOCK_K)[None, :]
         live_inner = inner < tl.cast(P, INDEX)
         p = inner
         grad_output_value = tl.load(
@@ -485,7 +491,7 @@ def image_input_grad_wide(
             live_m & live_inner, grad_output_value / (std_value * vertical_sum_value), 0.0
         )
         left_operand = tl.broadcast_to(left_operand, [BLOCK_M, BLOCK_K]).to(DOT)
-        inner = start + tl.arange(0, BLOCK_K)[:, None]
+        inner = step * BLOCK_K + tl.arange(0, BLOCK_K)[:, None]
         live_inner = inner < tl.cast(P, INDEX)
         p = inner
         right_operand = tl.where(
@@ -551,6 +557,7 @@ def image_input_grad_input(
     GROUP: tl.constexpr,
     PRECISION: tl.constexpr,
     DOT: tl.constexpr,
+    TAPS: tl.constexpr,
 ):
     """Compute, in one contraction kernel:
     grad_input[n, c, h, w] = sum(q: maximum(0, -Abs(w - W*(q + left + 1/2)/scaled_w +
@@ -579,8 +586,9 @@ def image_input_grad_input(
     live_n = column < total_n
     w = column
     grad_input = tl.zeros([BLOCK_M, BLOCK_N], ACC)
-    for start in tl.range(0, tl.cast(Q, INDEX), BLOCK_K):
-        inner = start + tl.arange(0, BLOCK_K)[None, :]
+    steps = tl.cdiv(tl.cast(Q, INDEX), BLOCK_K)
+    for step in tl.range(0, steps):
+        inner = step * BLOCK_K + tl.arange(0, BLOCK_K)[None, :]
         live_inner = inner < tl.cast(Q, INDEX)
         q = inner
         grad_wide_value = tl.load(
@@ -597,7 +605,7 @@ def image_input_grad_input(
         ).to(ACC)
         left_operand = tl.where(live_m & live_inner, grad_wide_value / horizontal_sum_value, 0.0)
         left_operand = tl.broadcast_to(left_operand, [BLOCK_M, BLOCK_K]).to(DOT)
-        inner = start + tl.arange(0, BLOCK_K)[:, None]
+        inner = step * BLOCK_K + tl.arange(0, BLOCK_K)[:, None]
         live_inner = inner < tl.cast(Q, INDEX)
         q = inner
         right_operand = tl.where(
@@ -668,7 +676,7 @@ def image_input_forward(
     launching.run(
         image_input_horizontal_sum,
         how,
-        schedule.rows(Q, W, False),
+        schedule.rows(Q, W, False, how.accumulator),
         (horizontal_sum, *horizontal_sum.stride(), Q, W),
         dict(antialias=antialias, left=left, scaled_w=scaled_w),
     )
@@ -676,7 +684,7 @@ def image_input_forward(
     launching.run(
         image_input_vertical_sum,
         how,
-        schedule.rows(P, H, False),
+        schedule.rows(P, H, False, how.accumulator),
         (vertical_sum, *vertical_sum.stride(), H, P),
         dict(antialias=antialias, scaled_h=scaled_h, top=top),
     )
@@ -684,7 +692,7 @@ def image_input_forward(
     launching.run(
         image_input_wide,
         how,
-        schedule.contraction(1, N * C * H, Q, W, launching.operand_type(how)),
+        schedule.contraction(1, N * C * H, Q, W, 1, launching.operand_type(how), how.gathered),
         (
             input,
             horizontal_sum,
@@ -704,7 +712,7 @@ def image_input_forward(
     launching.run(
         image_input_output,
         how,
-        schedule.contraction(1, N * C * Q, P, H, launching.operand_type(how)),
+        schedule.contraction(1, N * C * Q, P, H, 1, launching.operand_type(how), how.gathered),
         (
             mean,
             std,
@@ -756,7 +764,7 @@ def image_input_backward(
     launching.run(
         image_input_horizontal_sum,
         how,
-        schedule.rows(Q, W, False),
+        schedule.rows(Q, W, False, how.accumulator),
         (horizontal_sum, *horizontal_sum.stride(), Q, W),
         dict(antialias=antialias, left=left, scaled_w=scaled_w),
     )
@@ -764,7 +772,7 @@ def image_input_backward(
     launching.run(
         image_input_vertical_sum,
         how,
-        schedule.rows(P, H, False),
+        schedule.rows(P, H, False, how.accumulator),
         (vertical_sum, *vertical_sum.stride(), H, P),
         dict(antialias=antialias, scaled_h=scaled_h, top=top),
     )
@@ -772,7 +780,7 @@ def image_input_backward(
     launching.run(
         image_input_grad_wide,
         how,
-        schedule.contraction(1, N * C * Q, H, P, launching.operand_type(how)),
+        schedule.contraction(1, N * C * Q, H, P, 1, launching.operand_type(how), how.gathered),
         (
             std,
             grad_output,
@@ -794,7 +802,7 @@ def image_input_backward(
     launching.run(
         image_input_grad_input,
         how,
-        schedule.contraction(1, N * C * H, W, Q, launching.operand_type(how)),
+        schedule.contraction(1, N * C * H, W, Q, 1, launching.operand_type(how), how.gathered),
         (
             horizontal_sum,
             grad_wide,

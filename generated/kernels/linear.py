@@ -38,6 +38,7 @@ def linear_output(
     GROUP: tl.constexpr,
     PRECISION: tl.constexpr,
     DOT: tl.constexpr,
+    TAPS: tl.constexpr,
 ):
     """Compute, in one contraction kernel:
     output_sum[m, o] = sum(i: input[m, i]*weight[o, i])
@@ -62,15 +63,16 @@ def linear_output(
     live_n = column < total_n
     o = column
     output_sum = tl.zeros([BLOCK_M, BLOCK_N], ACC)
-    for start in tl.range(0, tl.cast(I, INDEX), BLOCK_K):
-        inner = start + tl.arange(0, BLOCK_K)[None, :]
+    steps = tl.cdiv(tl.cast(I, INDEX), BLOCK_K)
+    for step in tl.range(0, steps):
+        inner = step * BLOCK_K + tl.arange(0, BLOCK_K)[None, :]
         live_inner = inner < tl.cast(I, INDEX)
         i = inner
         input_value = tl.load(
             input_ptr + m * input_stride_m + i * input_stride_i, mask=live_inner & live_m, other=0
         )
         left_operand = tl.broadcast_to(input_value, [BLOCK_M, BLOCK_K]).to(DOT)
-        inner = start + tl.arange(0, BLOCK_K)[:, None]
+        inner = step * BLOCK_K + tl.arange(0, BLOCK_K)[:, None]
         live_inner = inner < tl.cast(I, INDEX)
         i = inner
         weight_value = tl.load(
@@ -110,6 +112,7 @@ def linear_grad_input(
     GROUP: tl.constexpr,
     PRECISION: tl.constexpr,
     DOT: tl.constexpr,
+    TAPS: tl.constexpr,
 ):
     """Compute, in one contraction kernel:
     grad_input[m, i] = sum(o: grad_output[m, o]*weight[o, i])
@@ -133,8 +136,9 @@ def linear_grad_input(
     live_n = column < total_n
     i = column
     grad_input = tl.zeros([BLOCK_M, BLOCK_N], ACC)
-    for start in tl.range(0, tl.cast(O, INDEX), BLOCK_K):
-        inner = start + tl.arange(0, BLOCK_K)[None, :]
+    steps = tl.cdiv(tl.cast(O, INDEX), BLOCK_K)
+    for step in tl.range(0, steps):
+        inner = step * BLOCK_K + tl.arange(0, BLOCK_K)[None, :]
         live_inner = inner < tl.cast(O, INDEX)
         o = inner
         grad_output_value = tl.load(
@@ -143,7 +147,7 @@ def linear_grad_input(
             other=0,
         )
         left_operand = tl.broadcast_to(grad_output_value, [BLOCK_M, BLOCK_K]).to(DOT)
-        inner = start + tl.arange(0, BLOCK_K)[:, None]
+        inner = step * BLOCK_K + tl.arange(0, BLOCK_K)[:, None]
         live_inner = inner < tl.cast(O, INDEX)
         o = inner
         weight_value = tl.load(
@@ -179,6 +183,7 @@ def linear_grad_weight(
     GROUP: tl.constexpr,
     PRECISION: tl.constexpr,
     DOT: tl.constexpr,
+    TAPS: tl.constexpr,
 ):
     """Compute, in one contraction kernel:
     grad_weight[o, i] = sum(m: grad_output[m, o]*input[m, i])
@@ -202,8 +207,9 @@ def linear_grad_weight(
     live_n = column < total_n
     i = column
     grad_weight = tl.zeros([BLOCK_M, BLOCK_N], ACC)
-    for start in tl.range(0, tl.cast(M, INDEX), BLOCK_K):
-        inner = start + tl.arange(0, BLOCK_K)[None, :]
+    steps = tl.cdiv(tl.cast(M, INDEX), BLOCK_K)
+    for step in tl.range(0, steps):
+        inner = step * BLOCK_K + tl.arange(0, BLOCK_K)[None, :]
         live_inner = inner < tl.cast(M, INDEX)
         m = inner
         grad_output_value = tl.load(
@@ -212,7 +218,7 @@ def linear_grad_weight(
             other=0,
         )
         left_operand = tl.broadcast_to(grad_output_value, [BLOCK_M, BLOCK_K]).to(DOT)
-        inner = start + tl.arange(0, BLOCK_K)[:, None]
+        inner = step * BLOCK_K + tl.arange(0, BLOCK_K)[:, None]
         live_inner = inner < tl.cast(M, INDEX)
         m = inner
         input_value = tl.load(
@@ -308,7 +314,7 @@ def linear_forward(
     launching.run(
         linear_output,
         how,
-        schedule.contraction(1, M, O, I, launching.operand_type(how, input, weight)),
+        schedule.contraction(1, M, O, I, 1, launching.operand_type(how, input, weight), "plain"),
         (
             input,
             weight,
@@ -352,7 +358,7 @@ def linear_backward(
         launching.run(
             linear_grad_input,
             how,
-            schedule.contraction(1, M, I, O, launching.operand_type(how, weight, grad_output)),
+            schedule.contraction(1, M, I, O, 1, launching.operand_type(how, weight, grad_output), "plain"),
             (
                 weight,
                 grad_output,
@@ -371,7 +377,7 @@ def linear_backward(
         launching.run(
             linear_grad_weight,
             how,
-            schedule.contraction(1, O, I, M, launching.operand_type(how, input, grad_output)),
+            schedule.contraction(1, O, I, M, 1, launching.operand_type(how, input, grad_output), "plain"),
             (
                 input,
                 grad_output,
@@ -390,7 +396,7 @@ def linear_backward(
         launching.run(
             linear_grad_bias,
             how,
-            schedule.rows(O, M, grad_output.stride(1) == 1),
+            schedule.rows(O, M, grad_output.stride(1) == 1, how.accumulator),
             (grad_output, grad_bias, *grad_output.stride(), *grad_bias.stride(), M, O),
             dict(),
         )

@@ -265,7 +265,7 @@ def log_softmax_forward(
     launching.run(
         log_softmax_output,
         how,
-        schedule.rows(A * B, K, input.stride(2) == 1),
+        schedule.rows(A * B, K, input.stride(2) == 1, how.accumulator),
         (input, output, *input.stride(), *output.stride(), A, B, K),
         dict(),
     )
@@ -288,7 +288,7 @@ def log_softmax_backward(
     launching.run(
         log_softmax_grad_input,
         how,
-        schedule.rows(A * B, K, input.stride(2) == 1),
+        schedule.rows(A * B, K, input.stride(2) == 1, how.accumulator),
         (
             input,
             grad_output,

@@ -185,6 +185,7 @@ def resize_wide(
     GROUP: tl.constexpr,
     PRECISION: tl.constexpr,
     DOT: tl.constexpr,
+    TAPS: tl.constexpr,
 ):
     """Compute, in one contraction kernel:
     wide[n, c, h, q] = sum(w: maximum(0, -Abs(w + 1/2 - W*(q + 1/2)/Q)/maximum(W*antialias/Q, 1) +
@@ -213,8 +214,9 @@ def resize_wide(
     live_n = column < total_n
     q = column
     wide = tl.zeros([BLOCK_M, BLOCK_N], ACC)
-    for start in tl.range(0, tl.cast(W, INDEX), BLOCK_K):
-        inner = start + tl.arange(0, BLOCK_K)[None, :]
+    steps = tl.cdiv(tl.cast(W, INDEX), BLOCK_K)
+    for step in tl.range(0, steps):
+        inner = step * BLOCK_K + tl.arange(0, BLOCK_K)[None, :]
         live_inner = inner < tl.cast(W, INDEX)
         w = inner
         input_value = tl.load(
@@ -223,7 +225,7 @@ def resize_wide(
             other=0,
         )
         left_operand = tl.broadcast_to(input_value, [BLOCK_M, BLOCK_K]).to(DOT)
-        inner = start + tl.arange(0, BLOCK_K)[:, None]
+        inner = step * BLOCK_K + tl.arange(0, BLOCK_K)[:, None]
         live_inner = inner < tl.cast(W, INDEX)
         w = inner
         horizontal_sum_value = tl.load(
@@ -283,6 +285,7 @@ def resize_output(
     GROUP: tl.constexpr,
     PRECISION: tl.constexpr,
     DOT: tl.constexpr,
+    TAPS: tl.constexpr,
 ):
     """Compute, in one contraction kernel:
     output[n, c, p, q] = sum(h: maximum(0, -Abs(h - H*(p + 1/2)/P + 1/2)/maximum(H*antialias/P, 1) +
@@ -311,8 +314,9 @@ def resize_output(
     live_n = column < total_n
     p = column
     output = tl.zeros([BLOCK_M, BLOCK_N], ACC)
-    for start in tl.range(0, tl.cast(H, INDEX), BLOCK_K):
-        inner = start + tl.arange(0, BLOCK_K)[None, :]
+    steps = tl.cdiv(tl.cast(H, INDEX), BLOCK_K)
+    for step in tl.range(0, steps):
+        inner = step * BLOCK_K + tl.arange(0, BLOCK_K)[None, :]
         live_inner = inner < tl.cast(H, INDEX)
         h = inner
         wide_value = tl.load(
@@ -321,7 +325,7 @@ def resize_output(
             other=0,
         )
         left_operand = tl.broadcast_to(wide_value, [BLOCK_M, BLOCK_K]).to(DOT)
-        inner = start + tl.arange(0, BLOCK_K)[:, None]
+        inner = step * BLOCK_K + tl.arange(0, BLOCK_K)[:, None]
         live_inner = inner < tl.cast(H, INDEX)
         h = inner
         vertical_sum_value = tl.load(vertical_sum_ptr + p * vertical_sum_stride_p, mask=live_n, other=0).to(
@@ -381,6 +385,7 @@ def resize_grad_wide(
     GROUP: tl.constexpr,
     PRECISION: tl.constexpr,
     DOT: tl.constexpr,
+    TAPS: tl.constexpr,
 ):
     """Compute, in one contraction kernel:
     grad_wide[n, c, h, q] = sum(p: maximum(0, -Abs(h - H*(p + 1/2)/P + 1/2)/maximum(H*antialias/P, 1) +
@@ -409,8 +414,9 @@ def resize_grad_wide(
     live_n = column < total_n
     h = column
     grad_wide = tl.zeros([BLOCK_M, BLOCK_N], ACC)
-    for start in tl.range(0, tl.cast(P, INDEX), BLOCK_K):
-        inner = start + tl.arange(0, BLOCK_K)[None, :]
+    steps = tl.cdiv(tl.cast(P, INDEX), BLOCK_K)
+    for step in tl.range(0, steps):
+        inner = step * BLOCK_K + tl.arange(0, BLOCK_K)[None, :]
         live_inner = inner < tl.cast(P, INDEX)
         p = inner
         grad_output_value = tl.load(
@@ -427,7 +433,7 @@ def resize_grad_wide(
         ).to(ACC)
         left_operand = tl.where(live_m & live_inner, grad_output_value / vertical_sum_value, 0.0)
         left_operand = tl.broadcast_to(left_operand, [BLOCK_M, BLOCK_K]).to(DOT)
-        inner = start + tl.arange(0, BLOCK_K)[:, None]
+        inner = step * BLOCK_K + tl.arange(0, BLOCK_K)[:, None]
         live_inner = inner < tl.cast(P, INDEX)
         p = inner
         right_operand = tl.where(
@@ -487,6 +493,7 @@ def resize_grad_input(
     GROUP: tl.constexpr,
     PRECISION: tl.constexpr,
     DOT: tl.constexpr,
+    TAPS: tl.constexpr,
 ):
     """Compute, in one contraction kernel:
     grad_input[n, c, h, w] = sum(q: maximum(0, -Abs(w + 1/2 - W*(q + 1/2)/Q)/maximum(W*antialias/Q, 1) +
@@ -515,8 +522,9 @@ def resize_grad_input(
     live_n = column < total_n
     w = column
     grad_input = tl.zeros([BLOCK_M, BLOCK_N], ACC)
-    for start in tl.range(0, tl.cast(Q, INDEX), BLOCK_K):
-        inner = start + tl.arange(0, BLOCK_K)[None, :]
+    steps = tl.cdiv(tl.cast(Q, INDEX), BLOCK_K)
+    for step in tl.range(0, steps):
+        inner = step * BLOCK_K + tl.arange(0, BLOCK_K)[None, :]
         live_inner = inner < tl.cast(Q, INDEX)
         q = inner
         grad_wide_value = tl.load(
@@ -533,7 +541,7 @@ def resize_grad_input(
         ).to(ACC)
         left_operand = tl.where(live_m & live_inner, grad_wide_value / horizontal_sum_value, 0.0)
         left_operand = tl.broadcast_to(left_operand, [BLOCK_M, BLOCK_K]).to(DOT)
-        inner = start + tl.arange(0, BLOCK_K)[:, None]
+        inner = step * BLOCK_K + tl.arange(0, BLOCK_K)[:, None]
         live_inner = inner < tl.cast(Q, INDEX)
         q = inner
         right_operand = tl.where(
@@ -588,7 +596,7 @@ def resize_forward(
     launching.run(
         resize_horizontal_sum,
         how,
-        schedule.rows(Q, W, False),
+        schedule.rows(Q, W, False, how.accumulator),
         (horizontal_sum, *horizontal_sum.stride(), Q, W),
         dict(antialias=antialias),
     )
@@ -596,7 +604,7 @@ def resize_forward(
     launching.run(
         resize_vertical_sum,
         how,
-        schedule.rows(P, H, False),
+        schedule.rows(P, H, False, how.accumulator),
         (vertical_sum, *vertical_sum.stride(), H, P),
         dict(antialias=antialias),
     )
@@ -604,7 +612,7 @@ def resize_forward(
     launching.run(
         resize_wide,
         how,
-        schedule.contraction(1, N * C * H, Q, W, launching.operand_type(how)),
+        schedule.contraction(1, N * C * H, Q, W, 1, launching.operand_type(how), how.gathered),
         (
             input,
             horizontal_sum,
@@ -624,7 +632,7 @@ def resize_forward(
     launching.run(
         resize_output,
         how,
-        schedule.contraction(1, N * C * Q, P, H, launching.operand_type(how)),
+        schedule.contraction(1, N * C * Q, P, H, 1, launching.operand_type(how), how.gathered),
         (vertical_sum, wide, output, *vertical_sum.stride(), *wide.stride(), *output.stride(), C, H, N, P, Q),
         dict(antialias=antialias),
     )
@@ -654,7 +662,7 @@ def resize_backward(
     launching.run(
         resize_horizontal_sum,
         how,
-        schedule.rows(Q, W, False),
+        schedule.rows(Q, W, False, how.accumulator),
         (horizontal_sum, *horizontal_sum.stride(), Q, W),
         dict(antialias=antialias),
     )
@@ -662,7 +670,7 @@ def resize_backward(
     launching.run(
         resize_vertical_sum,
         how,
-        schedule.rows(P, H, False),
+        schedule.rows(P, H, False, how.accumulator),
         (vertical_sum, *vertical_sum.stride(), H, P),
         dict(antialias=antialias),
     )
@@ -670,7 +678,7 @@ def resize_backward(
     launching.run(
         resize_grad_wide,
         how,
-        schedule.contraction(1, N * C * Q, H, P, launching.operand_type(how)),
+        schedule.contraction(1, N * C * Q, H, P, 1, launching.operand_type(how), how.gathered),
         (
             grad_output,
             vertical_sum,
@@ -690,7 +698,7 @@ def resize_backward(
     launching.run(
         resize_grad_input,
         how,
-        schedule.contraction(1, N * C * H, W, Q, launching.operand_type(how)),
+        schedule.contraction(1, N * C * H, W, Q, 1, launching.operand_type(how), how.gathered),
         (
             horizontal_sum,
             grad_wide,

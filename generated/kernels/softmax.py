@@ -270,7 +270,7 @@ def softmax_forward(
     launching.run(
         softmax_output,
         how,
-        schedule.rows(A * B, K, input.stride(2) == 1),
+        schedule.rows(A * B, K, input.stride(2) == 1, how.accumulator),
         (input, output, *input.stride(), *output.stride(), A, B, K),
         dict(),
     )
@@ -293,7 +293,7 @@ def softmax_backward(
     launching.run(
         softmax_grad_input,
         how,
-        schedule.rows(A * B, K, input.stride(2) == 1),
+        schedule.rows(A * B, K, input.stride(2) == 1, how.accumulator),
         (
             input,
             grad_output,

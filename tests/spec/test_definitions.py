@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from fractions import Fraction
 from random import Random
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,9 @@ from svertka.spec import Equation, Float, Layer, Rational, Sum, evaluate
 from svertka.spec.binding import bind, call, nested, shape_of_nested
 from svertka.spec.definition import (
     REQUIRED,
+    Argument,
     Choice,
+    Definition,
     Flag,
     Padding,
     PerAxis,
@@ -26,12 +29,13 @@ from svertka.spec.layer import walk
 from svertka.spec.layers import DEFINITIONS
 from svertka.spec.layers.pooling import average_pooling
 from svertka.spec.notation import Index, inside
+from sympy import Expr
 from torch.nn import functional
 
 ALL = pytest.mark.parametrize("definition", DEFINITIONS.values(), ids=DEFINITIONS.keys())
 
 
-def bound_symbols(argument) -> set[str]:
+def bound_symbols(argument: Argument) -> set[str]:
     """Symbols that an argument gives a value to."""
     if isinstance(argument, PerAxis):
         return set(argument.symbols)
@@ -50,7 +54,7 @@ def extents(layer: Layer) -> set[str]:
 
 
 @ALL
-def test_every_parameter_is_bound(definition):
+def test_every_parameter_is_bound(definition: Definition) -> None:
     given = {name for argument in definition.arguments for name in bound_symbols(argument)}
     given |= set(definition.extents)
     tensors = {a.bound for a in definition.arguments if isinstance(a, TensorArgument)}
@@ -64,7 +68,7 @@ def test_every_parameter_is_bound(definition):
 
 
 @ALL
-def test_what_is_named_exists(definition):
+def test_what_is_named_exists(definition: Definition) -> None:
     arguments = {argument.name: argument for argument in definition.arguments}
     assert len(arguments) == len(definition.arguments)
     layers = [variant.layer for variant in definition.variants]
@@ -78,8 +82,8 @@ def test_what_is_named_exists(definition):
         assert variant.layer.name.startswith(definition.name)
         assert set(variant.when) <= set(arguments)
         for name, value in variant.when.items():
-            if isinstance(arguments[name], Choice):
-                assert value in arguments[name].choices
+            argument = arguments[name]
+            assert not isinstance(argument, Choice) or value in argument.choices
     rules = [*definition.rules, *(rule for v in definition.variants for rule in v.rules)]
     assert {rule.argument for rule in rules} <= set(arguments)
     assert set(definition.optional_results) <= set(arguments)
@@ -87,7 +91,7 @@ def test_what_is_named_exists(definition):
 
 
 @ALL
-def test_modules_name_torch_classes_and_arguments(definition):
+def test_modules_name_torch_classes_and_arguments(definition: Definition) -> None:
     names = {argument.name for argument in definition.arguments}
     for module in definition.modules:
         assert set(module.call) <= names
@@ -109,7 +113,7 @@ EXTRA = {"seed"}
     "name",
     ["relu", "softmax", "log_softmax", "cross_entropy", "dropout", "batch_norm", "local_response_norm"],
 )
-def test_signatures_are_torchs(name):
+def test_signatures_are_torchs(name: str) -> None:
     definition = next(d for d in DEFINITIONS.values() if d.function == name)
     theirs = {
         parameter.name: parameter.default
@@ -135,12 +139,12 @@ def integers(random: Random, *shape: int) -> torch.Tensor:
     )
 
 
-def rounded(result):
+def rounded(result: Any) -> Any:
     """Nested tuples of rationals, each rounded once."""
     return [rounded(part) for part in result] if isinstance(result, tuple) else float(result)
 
 
-def equal(result, expected: torch.Tensor) -> bool:
+def equal(result: Any, expected: torch.Tensor) -> bool:
     """Exact equality of values and shape; what is not an integer is rounded once."""
     return bool(torch.equal(torch.tensor(rounded(result), dtype=torch.float64), expected.to(torch.float64)))
 
@@ -157,7 +161,7 @@ CONVOLUTIONS = [
 
 @pytest.mark.parametrize("rank", [1, 2, 3])
 @pytest.mark.parametrize("arguments", CONVOLUTIONS, ids=str)
-def test_convolution_is_torchs_exactly(rank, arguments):
+def test_convolution_is_torchs_exactly(rank: int, arguments: dict[str, Any]) -> None:
     random = Random(rank)
     image, bias = integers(random, *IMAGES[rank]), integers(random, 8)
     weight = integers(random, 8, 4 // arguments.get("groups", 1), *(2, 3, 2)[-rank:])
@@ -184,7 +188,7 @@ POOLS = [
 
 @pytest.mark.parametrize("rank", [1, 2, 3])
 @pytest.mark.parametrize("arguments", POOLS, ids=str)
-def test_pooling_is_torchs_exactly(rank, arguments):
+def test_pooling_is_torchs_exactly(rank: int, arguments: dict[str, Any]) -> None:
     image = integers(Random(rank), *IMAGES[rank])  # small integers: many ties
     for dilation in (1, 2) if arguments["kernel_size"] == 2 and rank < 3 else (1,):
         options = {**arguments, "dilation": dilation, "return_indices": True}
@@ -200,15 +204,16 @@ def test_pooling_is_torchs_exactly(rank, arguments):
         )
 
 
-def test_divisor_override_is_torchs_exactly():
-    image, options = integers(Random(0), 1, 2, 5, 4), {"kernel_size": 2, "divisor_override": 3}
+def test_divisor_override_is_torchs_exactly() -> None:
+    image = integers(Random(0), 1, 2, 5, 4)
+    options: dict[str, Any] = {"kernel_size": 2, "divisor_override": 3}
     expected = functional.avg_pool2d(image, **options)
     assert equal(
         call(DEFINITIONS["average_pooling_2d"], Rational(), input=image.tolist(), **options), expected
     )
 
 
-def test_unbatched_and_leading_dimensions():
+def test_unbatched_and_leading_dimensions() -> None:
     random = Random(1)
     image, weight = integers(random, 3, 5, 4), integers(random, 2, 3, 2, 2)
     result = call(DEFINITIONS["convolution_2d"], Float(), input=image.tolist(), weight=weight.tolist())
@@ -219,7 +224,7 @@ def test_unbatched_and_leading_dimensions():
         assert equal(result, functional.linear(x, matrix))
 
 
-def test_masked_classes_do_not_spoil_the_loss():
+def test_masked_classes_do_not_spoil_the_loss() -> None:
     """A logit of minus infinity, as torch: only as a label does it cost, and then infinitely."""
     scores = [[0.0, float("-inf"), 0.0]]
     loss = call(DEFINITIONS["cross_entropy"], Float(), input=scores, target=[2])
@@ -229,7 +234,7 @@ def test_masked_classes_do_not_spoil_the_loss():
     assert call(DEFINITIONS["cross_entropy"], Float(), input=scores, target=[1]) == float("inf")
 
 
-def test_the_count_of_average_pooling_is_what_it_says():
+def test_the_count_of_average_pooling_is_what_it_says() -> None:
     """The closed form of the divisor is the sum of 1 over the elements that count."""
     layer = average_pooling(1)
     window = layer.tensors["input"].axes[2], layer.tensors["output"].axes[2]
@@ -249,7 +254,7 @@ def test_the_count_of_average_pooling_is_what_it_says():
             assert mean == share
 
 
-def whole_symbols(layer, output, kernel, include):
+def whole_symbols(layer: Layer, output: Index, kernel: Index, include: int) -> Expr:
     """The mean with its divisor written as a sum of ones."""
     symbols = {s.name: s for s in layer.parameters}
     place = symbols["stride_w"] * output + kernel - symbols["padding_w"]
@@ -261,7 +266,7 @@ def whole_symbols(layer, output, kernel, include):
 
 @pytest.mark.parametrize("shape", [(7, 5), (5, 8), (4, 4)])
 @pytest.mark.parametrize("crop", [False, True])
-def test_image_input_is_its_three_steps(shape, crop):
+def test_image_input_is_its_three_steps(shape: tuple[int, int], crop: bool) -> None:
     """One formula, and the same as resizing, cropping and normalising one after the other, exactly."""
     random, size = Random(3), 3
     image = nested([random.randint(0, 255) for _ in range(2 * shape[0] * shape[1])], (1, 2, *shape))
@@ -273,7 +278,7 @@ def test_image_input_is_its_three_steps(shape, crop):
     assert result == call(DEFINITIONS["normalize"], Rational(), input=steps, **normal)
 
 
-def test_dropout_outside_training_changes_nothing():
+def test_dropout_outside_training_changes_nothing() -> None:
     values = (1, 2, 3)
     assert call(DEFINITIONS["dropout"], Rational(), input=values, training=False) is values
     dropped = call(DEFINITIONS["dropout"], Rational(), input=(1,) * 64, seed=7, p=Fraction(1, 4))
@@ -303,12 +308,12 @@ BROKEN = {
 
 
 @pytest.mark.parametrize(("message", "case"), BROKEN.items(), ids=BROKEN.keys())
-def test_rules(message, case):
+def test_rules(message: str, case: Any) -> None:
     with pytest.raises(ValueError, match=message.replace("input along", "input must be along")):
         bind(DEFINITIONS[case[0]], **case[1])
 
 
-def test_nested_tuples_have_shapes():
+def test_nested_tuples_have_shapes() -> None:
     assert shape_of_nested(((1, 2, 3), (4, 5, 6))) == (2, 3)
     assert shape_of_nested(4) == ()
     assert nested(range(6), (3, 2)) == ((0, 1), (2, 3), (4, 5))

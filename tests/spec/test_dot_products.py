@@ -6,44 +6,58 @@ are right or wrong alike, and ``test_proofs`` excludes the latter.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from functools import cache
 from random import Random
+from typing import Any, TypeAlias
 
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from svertka.spec import Rational, adjoint
+from svertka.spec import Layer, Rational, adjoint
+from svertka.spec.definition import Definition
 from svertka.spec.evaluate import Array, evaluate, holds, whole
 from svertka.spec.layers import DEFINITIONS
 from svertka.spec.tangent import tangent
 
+Completer: TypeAlias = Callable[[Definition, Mapping[str, Any]], dict[str, Any]]
 EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True)
 seeds = st.integers(0, 2**32)
 
 
-def random_array(layer, name, sizes, random, low=-3, high=3):
+def random_array(
+    layer: Layer, name: str, sizes: Mapping[str, Any], random: Random, low: int = -3, high: int = 3
+) -> Array:
     shape = [whole(index.extent, sizes) for index in layer.tensors[name].axes]
     return Array.filled(shape, lambda _: Fraction(random.randint(low, high)))
 
 
-def dot(left, right):
+def dot(left: Array, right: Array) -> Fraction:
     return sum((a * b for a, b in zip(left.values, right.values, strict=True)), Fraction(0))
 
 
 @cache
-def derived(layer, wrt, outputs):
+def derived(layer: Layer, wrt: tuple[str, ...], outputs: tuple[str, ...]) -> tuple[Layer, Layer]:
     """Tangent and adjoint, derived once a formula."""
     return tangent(layer, wrt), adjoint(layer, wrt, outputs)
 
 
-def check(definition, layer, sizes, seed, wrt, given=None):
+def check(
+    definition: Definition,
+    layer: Layer,
+    sizes: Mapping[str, Any],
+    seed: int,
+    wrt: Sequence[str],
+    given: Mapping[str, Array] | None = None,
+) -> None:
     """Compare <J v, y> and <v, J* y> at random inputs, directions and weights."""
     random, arithmetic = Random(seed), Rational()
     outputs = definition.result
     layer = layer.only(outputs)
     forwards, backwards = derived(layer, tuple(wrt), outputs)
-    arrays = {t.name: random_array(layer, t.name, sizes, random) for t in layer.inputs} | (given or {})
+    arrays = {t.name: random_array(layer, t.name, sizes, random) for t in layer.inputs}
+    arrays.update(given or {})
     directions = {name: random_array(layer, name, sizes, random) for name in wrt}
     weights = {name: random_array(layer, name, sizes, random) for name in outputs}
     moved = {f"tangent_{name}": array for name, array in directions.items()}
@@ -56,7 +70,7 @@ def check(definition, layer, sizes, seed, wrt, given=None):
 
 
 @st.composite
-def geometry(draw, rank, *, pooling=False):
+def geometry(draw: st.DrawFn, rank: int, *, pooling: bool = False) -> dict[str, int]:
     """Sizes of windows along the last axes, of a layer with stride, dilation and padding."""
     sizes = {"ceil_mode": draw(st.integers(0, 1)), "count_include_pad": draw(st.integers(0, 1))}
     sizes["divisor_override"] = draw(st.sampled_from([0, 0, 7]))
@@ -72,20 +86,22 @@ def geometry(draw, rank, *, pooling=False):
     return sizes
 
 
-def completed(definition, sizes, complete):
+def completed(definition: Definition, sizes: Mapping[str, Any], complete: Completer) -> dict[str, Any]:
     sizes = complete(definition, sizes)
     assume(all(holds(rule.condition, sizes) for rule in definition.rules))
     return sizes
 
 
 @pytest.mark.parametrize("rank", [1, 2, 3])
-def test_convolution(rank, complete):
+def test_convolution(rank: int, complete: Completer) -> None:
     definition = DEFINITIONS[f"convolution_{rank}d"]
     layer = definition.variants[0].layer
 
     @EXAMPLES
     @given(geometry(rank), st.integers(1, 2), st.integers(1, 2), st.integers(1, 2), st.integers(0, 2), seeds)
-    def run(sizes, groups, channels, kernels, examples, seed):
+    def run(
+        sizes: dict[str, Any], groups: int, channels: int, kernels: int, examples: int, seed: int
+    ) -> None:
         known = {**sizes, "G": groups, "C": channels, "K": kernels, "N": examples}
         check(definition, layer, completed(definition, known, complete), seed, ["input", "weight", "bias"])
 
@@ -93,14 +109,14 @@ def test_convolution(rank, complete):
 
 
 @pytest.mark.parametrize("rank", [1, 2, 3])
-def test_convolution_is_linear_in_the_image(rank, complete):
+def test_convolution_is_linear_in_the_image(rank: int, complete: Completer) -> None:
     """<F x, y> = <x, F* y> with F itself, no tangent: the transposed convolution is the adjoint."""
     definition = DEFINITIONS[f"convolution_{rank}d"]
     layer = definition.variants[0].layer
 
     @EXAMPLES
     @given(geometry(rank), seeds)
-    def run(sizes, seed):
+    def run(sizes: dict[str, Any], seed: int) -> None:
         known = completed(definition, {**sizes, "G": 2, "C": 1, "K": 2, "N": 1}, complete)
         random = Random(seed)
         arrays = {name: random_array(layer, name, known, random) for name in ("input", "weight")}
@@ -114,12 +130,12 @@ def test_convolution_is_linear_in_the_image(rank, complete):
 
 @pytest.mark.parametrize("name", ["max_pooling", "average_pooling"])
 @pytest.mark.parametrize("rank", [1, 2, 3])
-def test_pooling(name, rank, complete):
+def test_pooling(name: str, rank: int, complete: Completer) -> None:
     definition = DEFINITIONS[f"{name}_{rank}d"]
 
     @EXAMPLES
     @given(geometry(rank, pooling=True), st.integers(1, 2), seeds)
-    def run(sizes, channels, seed):
+    def run(sizes: dict[str, Any], channels: int, seed: int) -> None:
         known = completed(definition, {**sizes, "C": channels, "N": 1}, complete)
         check(definition, definition.variants[0].layer, known, seed, ["input"])
 
@@ -128,7 +144,7 @@ def test_pooling(name, rank, complete):
 
 @EXAMPLES
 @given(st.integers(1, 5), st.integers(1, 7), st.integers(1, 3), seeds)
-def test_channel_normalization(channels, window, beta, seed):
+def test_channel_normalization(channels: int, window: int, beta: int, seed: int) -> None:
     for name in ("cross_channel_normalization", "local_response_normalization"):
         sizes = {"N": 2, "C": channels, "M": 2, "J": window, "k": 2, "alpha": Fraction(3, 2), "beta": beta}
         check(DEFINITIONS[name], DEFINITIONS[name].variants[0].layer, sizes, seed, ["input"])
@@ -136,7 +152,7 @@ def test_channel_normalization(channels, window, beta, seed):
 
 @EXAMPLES
 @given(st.integers(1, 3), st.integers(2, 4), seeds)
-def test_batch_normalization(examples, elements, seed):
+def test_batch_normalization(examples: int, elements: int, seed: int) -> None:
     """Eps is chosen so that variance + eps is a square, and its root rational."""
     values = [Fraction(Random(seed).randint(-3, 3)) for _ in range(examples * elements)]
     mean = sum(values) / len(values)
@@ -154,7 +170,9 @@ def test_batch_normalization(examples, elements, seed):
 
 @EXAMPLES
 @given(*[st.integers(1, 6)] * 4, st.integers(0, 1), st.integers(0, 1), seeds)
-def test_image_layers(height, width, rows, columns, antialias, crop, seed):
+def test_image_layers(
+    height: int, width: int, rows: int, columns: int, antialias: int, crop: bool, seed: int
+) -> None:
     known = {"N": 1, "C": 2, "H": height, "W": width, "P": rows, "Q": columns}
     known |= {"antialias": antialias, "crop": crop}
     for name in ("resize", "image_input", "center_crop"):
@@ -168,7 +186,7 @@ def test_image_layers(height, width, rows, columns, antialias, crop, seed):
 
 @EXAMPLES
 @given(st.integers(0, 4), st.integers(0, 3), st.integers(0, 3), seeds)
-def test_layers_without_windows(first, second, third, seed):
+def test_layers_without_windows(first: int, second: int, third: int, seed: int) -> None:
     """Extents of 0 among them."""
     for name, sizes, wrt in (
         ("relu", {"I": first}, ["input"]),

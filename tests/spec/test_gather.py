@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import Any, TypeAlias
 
 import pytest
 from hypothesis import given, settings
@@ -13,13 +14,18 @@ from svertka.spec.gather import gather
 from svertka.spec.notation import Divides, InRange
 from svertka.spec.proof import Setting, prove_adjoint
 from svertka.spec.rewrite import substitute
-from sympy import Eq, Integer, Symbol, false, true
+from sympy import Eq, Expr, Integer, Symbol, false, true
+
+System: TypeAlias = tuple[list[Expr], list[Index], list[Index], list[Index]]
+Solutions: TypeAlias = list[tuple[tuple[int, ...], tuple[int, ...]]]
 
 i, j, u, v = axes("i j u v")
 stride, other = integer("stride", positive=True), integer("other", positive=True)
 
 
-def solutions(expressions, targets, free, reduced):
+def solutions(
+    expressions: list[Expr], targets: list[Index], free: list[Index], reduced: list[Index]
+) -> Solutions:
     """All solutions that a Gather describes: pairs of target and index values."""
     found = gather(expressions, targets, free, reduced)
     result = []
@@ -35,7 +41,9 @@ def solutions(expressions, targets, free, reduced):
     return sorted(result)
 
 
-def tried(expressions, targets, free, reduced):
+def tried(
+    expressions: list[Expr], targets: list[Index], free: list[Index], reduced: list[Index]
+) -> Solutions:
     """The same, by trying all index values."""
     indices = (*free, *reduced)
     result = []
@@ -48,7 +56,7 @@ def tried(expressions, targets, free, reduced):
 
 
 @st.composite
-def systems(draw):
+def systems(draw: st.DrawFn) -> System:
     """A random affine system: rows, targets, free and reduced indices."""
     count, rows = draw(st.integers(1, 3)), draw(st.integers(1, 3))
     indices = [Index(f"a{n}", Integer(draw(st.integers(0, 4)))) for n in range(count)]
@@ -61,7 +69,7 @@ def systems(draw):
 
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(systems())
-def test_affine_systems(system):
+def test_affine_systems(system: System) -> None:
     assert solutions(*system) == tried(*system)
 
 
@@ -84,13 +92,13 @@ COUPLED = [
 
 @pytest.mark.parametrize("rows", COUPLED, ids=str)
 @pytest.mark.parametrize("reduced", [0, 1, 2])
-def test_coupled_systems(rows, reduced):
+def test_coupled_systems(rows: list[Expr], reduced: int) -> None:
     indices = [a, b]
     system = rows, [s, t][: len(rows)], indices[reduced:], indices[:reduced]
     assert solutions(*system) == tried(*system)
 
 
-def test_a_factor_of_unknown_sign_is_left_as_a_guard():
+def test_a_factor_of_unknown_sign_is_left_as_a_guard() -> None:
     """Eliminating a leaves a factor stride - other, perhaps 0 or negative: nothing may be divided by it."""
     found = gather([stride * a + b, other * a + b], [s, t], [a, b], [])
     assert found.remaining == (a,)
@@ -107,7 +115,7 @@ def test_a_factor_of_unknown_sign_is_left_as_a_guard():
         assert sorted(got) == expected
 
 
-def test_strided_windows_are_solved_for_the_window():
+def test_strided_windows_are_solved_for_the_window() -> None:
     """Stride p + dilation r - padding = h is solved for p; the few values of r stay summed."""
     p, r, h = axes("p r h")
     dilation, padding = integer("dilation", positive=True), integer("padding")
@@ -120,7 +128,7 @@ def test_strided_windows_are_solved_for_the_window():
     )
 
 
-def layer(*reads, inputs, target, reduced=()):
+def layer(*reads: Expr, inputs: tuple[Tensor, ...], target: Tensor, reduced: tuple[Index, ...] = ()) -> Layer:
     value = sum(reads)
     value = Sum(value, *reduced) if reduced else value
     return Layer("coupled", inputs, (Equation(target, value),), ("y",))
@@ -128,7 +136,7 @@ def layer(*reads, inputs, target, reduced=()):
 
 x, x2 = Tensor("x", u), Tensor("x", u, v)
 INDICES = Tensor("x", u), Tensor("label", i, kind="integer")
-LAYERS = [
+LAYERS: list[tuple[Layer, dict[str, Any]]] = [
     (layer(x2[i + j, i - j] ** 2, inputs=(x2,), target=Tensor("y", i, j)), {}),
     (layer(x2[i, i] ** 2, inputs=(x2,), target=Tensor("y"), reduced=(i,)), {}),
     (layer(x[2 * i + 3 * j] ** 2, inputs=(x,), target=Tensor("y"), reduced=(i, j)), {}),
@@ -140,12 +148,12 @@ LAYERS = [
 
 
 @pytest.mark.parametrize(("formula", "rest"), LAYERS, ids=lambda case: getattr(case, "name", ""))
-def test_gradients_of_coupled_reads(formula, rest):
+def test_gradients_of_coupled_reads(formula: Layer, rest: dict[str, Any]) -> None:
     sizes = {"I": 3, "J": 4, "U": 6, "V": 5}
     assert prove_adjoint(formula, Setting(sizes, **rest)) in (6, 30)
 
 
-def test_gather_by_data():
+def test_gather_by_data() -> None:
     """A read at a place that the data names: several may name the same place, none may name another."""
     values, label = INDICES
     formula = layer(values[label[i]] ** 2, inputs=INDICES, target=Tensor("y", i))
@@ -153,6 +161,6 @@ def test_gather_by_data():
     assert prove_adjoint(formula, setting) == 3
 
 
-def test_equal_rows_leave_an_equality():
+def test_equal_rows_leave_an_equality() -> None:
     found = gather([a, a], [s, t], [a], [])
     assert Eq(s - t, 0) in found.guards or Eq(t - s, 0) in found.guards

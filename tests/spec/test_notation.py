@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 
 import pytest
 from svertka.spec import (
@@ -29,7 +30,9 @@ x, y = Tensor("x", i, j), Tensor("y", i)
 ROWS = Layer("rows", (x,), (Equation(y, Sum(x[i, j], j)),), ("y",))
 
 
-def layer(*equations, inputs=(x,), outputs=("y",)):
+def layer(
+    *equations: Equation, inputs: tuple[Tensor, ...] = (x,), outputs: tuple[str, ...] = ("y",)
+) -> Layer:
     return Layer("wrong", inputs, equations, outputs)
 
 
@@ -90,22 +93,22 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize(("make", "message"), MISTAKES.values(), ids=MISTAKES.keys())
-def test_mistakes(make, message):
+def test_mistakes(make: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
 
 
-def test_a_sum_needs_an_axis():
+def test_a_sum_needs_an_axis() -> None:
     with pytest.raises(TypeError, match=r"sum: n is not an axis; make it with axis"):
         Sum(x[i, 0], integer("n"))
 
 
-def test_sympy_may_not_differentiate_a_reduction():
+def test_sympy_may_not_differentiate_a_reduction() -> None:
     with pytest.raises(TypeError, match=r"differentiated by svertka\.spec\.adjoint"):
         Sum(x[i, j] * Symbol("a"), j).diff(Symbol("a"))
 
 
-def test_an_unsupported_function_is_named():
+def test_an_unsupported_function_is_named() -> None:
     from sympy import gamma
 
     wrong = Layer("l", (x,), (Equation(y, gamma(x[i, 0])),), ("y",))
@@ -113,7 +116,7 @@ def test_an_unsupported_function_is_named():
         evaluate(wrong, {"x": Array((1, 1), [1])}, {}, Rational())
 
 
-def test_a_read_outside_is_zero_and_in_a_sum_absent():
+def test_a_read_outside_is_zero_and_in_a_sum_absent() -> None:
     shifted = Layer("l", (x,), (Equation(y, x[i - 1, 0]),), ("y",))
     array = {"x": Array((3, 1), [5, 6, 7])}
     assert evaluate(shifted, array, {}, Rational())["y"].values == [0, 5, 6]
@@ -122,7 +125,7 @@ def test_a_read_outside_is_zero_and_in_a_sum_absent():
     assert evaluate(summed, array, {"R": 2}, Rational())["y"].values == [13, 15, 8]
 
 
-def test_indices_and_layers_survive_pickling():
+def test_indices_and_layers_survive_pickling() -> None:
     index = axis("h", "height", batch=True)
     copy = pickle.loads(pickle.dumps(index))
     assert copy == index
@@ -130,19 +133,19 @@ def test_indices_and_layers_survive_pickling():
     assert pickle.loads(pickle.dumps(ROWS)) == ROWS
 
 
-def test_parameters_are_what_is_neither_index_nor_extent():
+def test_parameters_are_what_is_neither_index_nor_extent() -> None:
     a = number("a")
     scaled = Layer("l", (x,), (Equation(y, a * Sum(x[i, j], j) / j.extent),), ("y",))
     assert scaled.parameters == (a,)
 
 
-def test_a_normal_form_is_its_own():
+def test_a_normal_form_is_its_own() -> None:
     once = normal_form(Layer("l", (x,), (Equation(y, x[i, 0] / Sum(x[i, j] ** 2, j)),), ("y",)))
     assert normal_form(once) == once
     assert [e.target.name for e in once.equations] == ["y_sum", "y"]
 
 
-def test_only_drops_what_is_not_needed():
+def test_only_drops_what_is_not_needed() -> None:
     z = Tensor("z", i)
     both = Layer("l", (x, z), (Equation(y, x[i, 0]), Equation(Tensor("u", i), z[i] + y[i])), ("y", "u"))
     assert both.only(["y"]).inputs == (x,)

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
 import pytest
 import sympy
 from svertka.spec import adjoint
+from svertka.spec.definition import Definition
 from svertka.spec.evaluate import Array
 from svertka.spec.layer import Equation, Layer
 from svertka.spec.layers import DEFINITIONS
 from svertka.spec.layers.convolution import convolution
 from svertka.spec.proof import Disproved, Setting, prove_adjoint, prove_tangent
 from svertka.spec.rewrite import replace, substitute
+
+Owner: TypeAlias = Callable[[str], Definition]
+Differentiable: TypeAlias = Callable[[Definition, Layer], list[str]]
+Completer: TypeAlias = Callable[[Definition, Mapping[str, Any]], dict[str, Any]]
 
 k, alpha, beta = sympy.symbols("k alpha beta", positive=True)
 eps = sympy.Symbol("eps", positive=True)
@@ -41,7 +49,7 @@ def axis(
 DEPTH, HEIGHT, WIDTH = axis("d", 3, 2, 2, 1, 1, 1), axis("h", 2, 2, 1, 1, 1, 0), axis("w", 3, 2, 1, 2, 1, 0)
 
 # name, sizes, and what else the setting needs
-CASES = [
+CASES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     # windows overlap, padding is uneven; stride; dilation; stride and dilation with a common divisor; groups
     ("convolution_1d", {"N": 2, "G": 1, "K": 2, "C": 3, **axis("w", 5, 3, 1, 1, 1, 2)}, {}),
     ("convolution_1d", {"N": 1, "G": 3, "K": 2, "C": 1, **axis("w", 7, 2, 3, 2, 2, 0)}, {}),
@@ -151,13 +159,20 @@ CASES = [
 NAMES = [f"{number}-{name}" for number, (name, _, _) in enumerate(CASES)]
 
 
-def test_every_formula_has_a_case():
+def test_every_formula_has_a_case() -> None:
     formulas = {variant.layer.name for d in DEFINITIONS.values() for variant in d.variants}
     assert formulas == {name for name, _, _ in CASES}
 
 
 @pytest.mark.parametrize(("name", "sizes", "rest"), CASES, ids=NAMES)
-def test_adjoint_is_the_gradient(name, sizes, rest, owner, complete, differentiable):
+def test_adjoint_is_the_gradient(
+    name: str,
+    sizes: dict[str, Any],
+    rest: dict[str, Any],
+    owner: Owner,
+    complete: Completer,
+    differentiable: Differentiable,
+) -> None:
     definition = owner(name)
     layer = next(v.layer for v in definition.variants if v.layer.name == name)
     setting = Setting(complete(definition, sizes), **rest)
@@ -166,14 +181,21 @@ def test_adjoint_is_the_gradient(name, sizes, rest, owner, complete, differentia
 
 
 @pytest.mark.parametrize(("name", "sizes", "rest"), CASES, ids=NAMES)
-def test_tangent_is_the_derivative(name, sizes, rest, owner, complete, differentiable):
+def test_tangent_is_the_derivative(
+    name: str,
+    sizes: dict[str, Any],
+    rest: dict[str, Any],
+    owner: Owner,
+    complete: Completer,
+    differentiable: Differentiable,
+) -> None:
     definition = owner(name)
     layer = next(v.layer for v in definition.variants if v.layer.name == name)
     setting = Setting(complete(definition, sizes), **rest)
     assert prove_tangent(layer.only(definition.result), setting, differentiable(definition, layer)) > 0
 
 
-def test_running_estimates_have_gradients_too():
+def test_running_estimates_have_gradients_too() -> None:
     layer = DEFINITIONS["batch_normalization"].variants[0].layer
     setting = Setting({"N": 2, "C": 1, "M": 2, "eps": eps, "momentum": momentum})
     assert prove_adjoint(layer, setting) == 4 + 1 + 1 + 1 + 1  # input, both estimates, weight, bias
@@ -183,7 +205,7 @@ SECOND = ["convolution_1d", "relu", "max_pooling_1d", "linear", "softmax", "cros
 
 
 @pytest.mark.parametrize("name", SECOND)
-def test_gradient_of_the_gradient(name, owner, complete):
+def test_gradient_of_the_gradient(name: str, owner: Owner, complete: Completer) -> None:
     _, sizes, rest = next(case for case in CASES if case[0] == name)
     definition = owner(name)
     gradient = adjoint(definition.variants[0].layer, ["input"], definition.result)
@@ -191,14 +213,14 @@ def test_gradient_of_the_gradient(name, owner, complete):
     assert "grad2_grad_output" in adjoint(gradient).outputs
 
 
-def test_forward_over_reverse(complete):
+def test_forward_over_reverse(complete: Completer) -> None:
     """The derivative of a gradient along a direction: a Hessian times a vector."""
     gradient = adjoint(DEFINITIONS["cross_entropy"].variants[3].layer, ["input"])
     setting = Setting({**PROBABLE, "label_smoothing": 0}, positive=("weight",))
     assert prove_tangent(gradient, setting, ["input"]) == 6
 
 
-def test_class_weights_may_be_differentiated():
+def test_class_weights_may_be_differentiated() -> None:
     layer = DEFINITIONS["cross_entropy"].variants[0].layer
     setting = Setting(ENTROPY, LABELS, parameters=TENTH, positive=("weight",))
     assert prove_adjoint(layer, setting, ["weight"]) == 3
@@ -210,7 +232,7 @@ def altered(layer: Layer, old: sympy.Expr, new: sympy.Expr) -> Layer:
     return Layer(layer.name, layer.inputs, equations, layer.outputs)
 
 
-def test_a_wrong_gradient_is_disproved(monkeypatch, complete):
+def test_a_wrong_gradient_is_disproved(monkeypatch: pytest.MonkeyPatch, complete: Completer) -> None:
     """The gradient of another formula, with the padding off by one, must not pass."""
     layer = convolution(1)
     padding = sympy.Symbol("padding_w", integer=True)
@@ -220,7 +242,7 @@ def test_a_wrong_gradient_is_disproved(monkeypatch, complete):
         prove_adjoint(layer, Setting(complete(DEFINITIONS["convolution_1d"], CASES[0][1])))
 
 
-def test_a_wrong_tie_is_disproved(monkeypatch):
+def test_a_wrong_tie_is_disproved(monkeypatch: pytest.MonkeyPatch) -> None:
     """A gradient that goes to the last maximal element must not pass; away from ties it does."""
     layer = DEFINITIONS["max_pooling_1d"].variants[0].layer.only(["output"])
     s = layer.equations[0].value.indices[0]

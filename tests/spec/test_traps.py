@@ -39,7 +39,7 @@ i, j, k, p, r = axes("i j k p r")
 x, y, w = Tensor("x", i), Tensor("y", p), Tensor("w", r)
 
 
-def test_strides_read_no_half_integers():
+def test_strides_read_no_half_integers() -> None:
     """``Sum(KroneckerDelta(2*p + r, i) ...).doit()`` reads at (i - r)/2; ours floors, behind a guard."""
     layer = Layer("l", (x, w), (Equation(y, Sum(x[2 * p + r] * w[r], r)),), ("y",))
     gradient = next(e.value for e in adjoint(layer).equations if e.target.name == "grad_x")
@@ -52,7 +52,7 @@ def test_strides_read_no_half_integers():
     assert result.values == [1, 10, 100 + 7, 70, 700]
 
 
-def test_substitution_does_not_capture():
+def test_substitution_does_not_capture() -> None:
     matrix = Tensor("m", i, j)
     inner = Sum(matrix[i, j], j)
     captured = inner.xreplace({i: j})
@@ -65,14 +65,14 @@ def test_substitution_does_not_capture():
     assert inner.free_symbols & {i, j} == {i}
 
 
-def test_substitution_renames_two_levels():
+def test_substitution_renames_two_levels() -> None:
     cube = Tensor("c", i, j, k)
     nested = Sum(Sum(cube[i, j, k], k), j)
     moved = substitute(nested, {i: j + k})
     assert {s for s in moved.free_symbols if s in (i, j, k)} == {j, k}
 
 
-def test_relu_has_slope_zero_at_zero():
+def test_relu_has_slope_zero_at_zero() -> None:
     v = sympy.Symbol("v", real=True)
     assert sympy.Max(0, v).diff(v).subs(v, 0) == sympy.Rational(1, 2)  # the trap
     layer = DEFINITIONS["relu"].variants[0].layer
@@ -80,7 +80,7 @@ def test_relu_has_slope_zero_at_zero():
     assert evaluate(adjoint(layer), arrays, {}, Rational())["grad_input"].values == [0, 0, 7]
 
 
-def test_maximum_and_minimum_send_a_tie_to_the_second():
+def test_maximum_and_minimum_send_a_tie_to_the_second() -> None:
     a, b = sympy.symbols("a b", real=True)
     for function in (maximum, minimum):
         value = function(a, b)
@@ -88,7 +88,7 @@ def test_maximum_and_minimum_send_a_tie_to_the_second():
         assert [value.diff(s).subs(tie) for s in (a, b)] == [0, 1]
 
 
-def test_floor_division_is_left_alone():
+def test_floor_division_is_left_alone() -> None:
     a, b = integer("a"), integer("b")
     assert sympy.floor((2 * a + 4) / 2) == a + 2  # rewritten, here harmlessly
     node = FloorDiv(i - r + 3, 2)
@@ -98,45 +98,45 @@ def test_floor_division_is_left_alone():
     assert FloorDiv(a, 1) == a
 
 
-def test_an_empty_sum_is_zero():
+def test_an_empty_sum_is_zero() -> None:
     n = sympy.Symbol("n")
     assert sympy.Sum(1, (n, 0, -3)).doit() == -2  # the trap
     layer = Layer("l", (x,), (Equation(Tensor("y"), Sum(x[i] + 1, i)),), ("y",))
     assert evaluate(layer, {"x": Array((0,), [])}, {}, Rational())["y"].values == [0]
 
 
-def test_an_empty_maximum_is_minus_infinity():
+def test_an_empty_maximum_is_minus_infinity() -> None:
     layer = Layer("l", (x,), (Equation(Tensor("y"), Max(x[i], i)),), ("y",))
     assert evaluate(layer, {"x": Array((0,), [])}, {}, Float())["y"].values == [float("-inf")]
 
 
-def test_tensors_are_one_by_name():
+def test_tensors_are_one_by_name() -> None:
     """``IndexedBase('x')`` with and without a shape differ, derivatives come out 0; tensors go by name."""
     again = Tensor("x", i)
     layer = Layer("l", (x,), (Equation(Tensor("y", i), again[i] ** 2),), ("y",))
     assert str(adjoint(layer).equations[-1].value) == "2*grad_y[i]*x[i]"
 
 
-def test_symbols_of_one_name_must_agree():
+def test_symbols_of_one_name_must_agree() -> None:
     loose = sympy.Symbol("stride")
     assert (integer("stride") * loose).diff(loose) == integer("stride")  # the trap: the two are different
     with pytest.raises(ValueError, match="'stride' differ in their assumptions"):
         Layer("l", (x,), (Equation(Tensor("y", i), x[i] * loose + integer("stride")),), ("y",))
 
 
-def test_selections_are_not_merged_or_decided():
+def test_selections_are_not_merged_or_decided() -> None:
     condition = x[i] > 0
     assert Select(condition, 1, 0) * x[i] != Select(condition, x[i], 0)
     assert isinstance(maximum(x[i], x[i] - 1), maximum)
     assert Select(condition, Select(condition, 1, 2), 3) == Select(condition, 1, 3)
 
 
-def test_a_field_prints():
+def test_a_field_prints() -> None:
     """SymPy's printer takes a class named Uniform for its distribution and fails."""
     assert str(Uniform(integer("seed"), i)) == "Uniform(seed, i)"
 
 
-def test_floats_are_exact():
+def test_floats_are_exact() -> None:
     """``nsimplify`` takes 0.1 for 1/10; a float is its binary value in every exact arithmetic."""
     assert sympy.nsimplify(0.1, rational=True) == sympy.Rational(1, 10)  # the trap
     assert Symbolic().number(0.1) == sympy.Rational(*(0.1).as_integer_ratio())
@@ -164,7 +164,7 @@ def text_with_seed(seed: int) -> str:
     return found.stdout
 
 
-def test_text_does_not_depend_on_the_hash_seed():
+def test_text_does_not_depend_on_the_hash_seed() -> None:
     """``free_symbols`` and ``atoms`` are sets: their order changes with the seed."""
     texts = [text_with_seed(seed) for seed in (0, 1, 4711)]
     assert texts[0] == texts[1] == texts[2]
