@@ -1,0 +1,1 @@
+"""Formulas to Triton kernels: derive, lower, print, validate, write."""

@@ -12,10 +12,11 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from sympy import Not
+
 from svertka.codegen.host_printer import host_condition, host_expression
 from svertka.spec.definition import Definition, Dimension, Padding, Rule, TensorArgument, Variant
 from svertka.spec.notation import Index, Tensor
-from sympy import Not
 
 __all__ = ["Binder", "Line", "argument_of_symbol", "dimension_of", "indented", "source_of"]
 

@@ -161,18 +161,14 @@ class _Maker:
         self, name: str, layer: Layer, whole: Layer, results: tuple[str, ...], saving: bool = False
     ) -> Program:
         launches = self._launches(layer, whole, layer.name, "_saving" if saving else "", ())
-        return Program(
-            name, layer, layer.inputs, keywords_of(layer), launches, results, False, _leading(layer.inputs)
-        )
+        return Program(name, layer, layer.inputs, keywords_of(layer), launches, results, False, _leading(layer.inputs))
 
     def _backward(
         self, layer: Layer, whole: Layer, arguments: tuple[Tensor, ...], results: tuple[str | None, ...]
     ) -> Program:
         launches = self._launches(layer, whole, layer.name, "", results)
         name = f"{layer.name}_backward"
-        return Program(
-            name, layer, arguments, keywords_of(layer), launches, results, True, _leading(layer.inputs)
-        )
+        return Program(name, layer, arguments, keywords_of(layer), launches, results, True, _leading(layer.inputs))
 
     def _launches(
         self, primal: Layer, whole: Layer, stem: str, suffix: str, results: tuple[str | None, ...]

@@ -5,27 +5,20 @@ Input: a ``Definition``. Output: ``body``, lines of Python; ``operators``, the d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
-
-from svertka.codegen.binding import Binder, Line, argument_of_symbol, dimension_of, indented
+from svertka.codegen.binding import Line, indented
 from svertka.spec.definition import (
     Argument,
     Choice,
     Definition,
-    Dimension,
     Flag,
     Padding,
     PerAxis,
     Real,
-    Seed,
     TensorArgument,
     Variant,
     Whole,
 )
-from svertka.spec.layer import Layer, symbols_of, walk
-from svertka.spec.notation import Index, Read, Reduction, Tensor
+from svertka.spec.notation import Tensor
 
 __all__ = ["IN_PLACE", "OperatorFace", "body", "kinds_of", "may_be_absent", "operators"]
 
@@ -64,7 +57,12 @@ def body(definition: Definition) -> list[Line]:
     """Check the arguments, bind the extents, choose the variant, call it, and restore the shapes."""
     every = [_Variant(definition, variant) for variant in definition.variants]
     branches = [(variant.when, variant.lines()) for variant in every]
-    return [*_tensor_checks(definition), *_scalars(definition), *_identity(definition), *_tree(definition, branches)]
+    return [
+        *_tensor_checks(definition),
+        *_scalars(definition),
+        *_identity(definition),
+        *_tree(definition, branches),
+    ]
 
 
 def _tensor_checks(definition: Definition) -> list[Line]:
@@ -105,7 +103,9 @@ def _scalar(argument: Argument) -> list[Line]:
         missing = f"{argument.missing} if {name} is None else " if argument.optional else ""
         return [Line(missing + call, (argument.symbol,), pure=True)]
     if isinstance(argument, Real):
-        bounds = [f"{word}={value}" for word, value in (("low", argument.low), ("high", argument.high)) if value is not None]
+        bounds = [
+            f"{word}={value}" for word, value in (("low", argument.low), ("high", argument.high)) if value is not None
+        ]
         options = "".join(f", {bound}" for bound in [*bounds, *["closed=True"] * argument.closed])
         return [Line(f'real("{name}", {name}{options})', (argument.symbol,), pure=True)]
     if isinstance(argument, Flag):

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import product
 
+from sympy import Expr, Mul
+
 from svertka.spec.layer import Equation, Layer, walk
 from svertka.spec.notation import Divides, Index, InRange, Read, Reduction
 from svertka.spec.rewrite import conditions, index_set
-from sympy import Expr, Mul
 
 __all__ = ["Contraction", "Family", "as_contraction", "constant_extents", "family"]
 
@@ -103,9 +104,7 @@ def as_contraction(equation: Equation) -> Contraction | None:
     return best[1] if best else None
 
 
-def _split(
-    left: Expr, right: Expr, free: set[Index], bound: set[Index], order: Iterable[Index]
-) -> Contraction | None:
+def _split(left: Expr, right: Expr, free: set[Index], bound: set[Index], order: Iterable[Index]) -> Contraction | None:
     of_left, of_right = index_set(left), index_set(right)
     batch = of_left & of_right & free
     only_left, only_right = (of_left & free) - batch, (of_right & free) - batch

@@ -1,6 +1,7 @@
 """Compile generated kernels for GPUs that are not there, and read what the compiler made of them.
 
-The programs run on tensors of torch's ``meta`` device, which have shapes and strides and no memory; each launch is recorded
+The programs run on tensors of torch's ``meta`` device, which have shapes and strides and no memory; each
+launch is recorded
 instead of run, and compiled with just the arguments it would have had.
 
 Input: a module's programs and a case. Output: ``Launched``, then ``Compiled``.
@@ -8,10 +9,11 @@ Input: a module's programs and a case. Output: ``Launched``, then ``Compiled``.
 
 from __future__ import annotations
 
+import importlib
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
@@ -22,14 +24,14 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from svertka.codegen.build import KernelModule
-from svertka.codegen.cases import Case, tensor_arguments
+from svertka.codegen.build import KernelModule, build
+from svertka.codegen.cases import Case, large_case, tensor_arguments
 from svertka.codegen.equivalence import canonical_shape, run_backward, run_forward
 from svertka.spec import gradient_name
-from svertka.spec.definition import Variant
+from svertka.spec.definition import Definition, Variant
 from svertka.spec.notation import Tensor
 
-__all__ = ["TARGETS", "Compiled", "Launched", "compile_launch", "launches"]
+__all__ = ["TARGETS", "Compiled", "Launched", "compile_definitions", "compile_launch", "launches"]
 
 TARGETS = {
     "sm_80": GPUTarget("cuda", 80, 32),
@@ -83,7 +85,12 @@ class Compiled:
 
 
 def launches(
-    module: KernelModule, variant: Variant, kernels: ModuleType, case: Case, dtype: torch.dtype, last: bool = False
+    module: KernelModule,
+    variant: Variant,
+    kernels: ModuleType,
+    case: Case,
+    dtype: torch.dtype,
+    last: bool = False,
 ) -> list[Launched]:
     """Every launch of a variant's forward and backward; ``last``: with all tensors in channels_last format."""
     layer = variant.layer
@@ -191,20 +198,38 @@ def _number(pattern: str, text: str) -> int:
     return int(found.group(1)) if found else 0
 
 
-def compiled(
+def compile_definitions(
+    definitions: Sequence[Definition],
+    targets: Sequence[str],
+    dtypes: Sequence[str],
+    progress: Callable[[str], None] = lambda name: None,
+) -> list[Compiled]:
+    """Compile all kernels of some definitions at realistic sizes, in both memory formats."""
+    rows: list[Compiled] = []
+    for definition in definitions:
+        module = build(definition)
+        kernels = importlib.import_module(f"svertka.generated.kernels.{definition.name}")
+        seen: set[str] = set()
+        for variant in definition.variants:
+            rows += _compile_variant(module, variant, kernels, targets, dtypes, seen)
+        progress(definition.name)
+    return rows
+
+
+def _compile_variant(
     module: KernelModule,
     variant: Variant,
     kernels: ModuleType,
-    case: Case,
-    dtypes: Sequence[str],
     targets: Sequence[str],
-    seen: set[Any],
+    dtypes: Sequence[str],
+    seen: set[str],
 ) -> Iterator[Compiled]:
-    """Compile every launch of a variant that was not compiled before."""
+    case = large_case(module.definition, variant)
     for dtype in dtypes:
-        for launch in launches(module, variant, kernels, case, getattr(torch, dtype)):
-            for target in targets:
-                key = (launch.kernel.__name__, dtype, target, repr(sorted(launch.constants.items(), key=str)))
-                if key not in seen:
-                    seen.add(key)
-                    yield compile_launch(launch, target, dtype)
+        for last in (False, True):
+            for launch in launches(module, variant, kernels, case, getattr(torch, dtype), last):
+                for target in targets:
+                    key = f"{launch.kernel.__name__} {dtype} {target} {launch.constants}"
+                    if key not in seen:
+                        seen.add(key)
+                        yield compile_launch(launch, target, dtype)

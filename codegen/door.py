@@ -1,8 +1,10 @@
 """The one door from SymPy to kernel IR.
 
-Supported in a formula: numbers; indices, extents and parameters; ``+ - * /``; powers; ``exp``, ``log``, ``tanh``, ``erf``,
+Supported in a formula: numbers; indices, extents and parameters; ``+ - * /``; powers; ``exp``, ``log``,
+``tanh``, ``erf``,
 ``sin``, ``cos``, ``Abs``, ``sign``; ``maximum``, ``minimum``, ``Select``, ``FloorDiv``, ``Uniform``; tensor reads;
-conditions from comparisons, ``inside``, ``Divides``, and, or, not. Anything else is a ``TypeError`` that names the node.
+conditions from comparisons, ``inside``, ``Divides``, and, or, not. Anything else is a ``TypeError`` that
+names the node.
 
 Input: a SymPy expression without reductions. Output: a ``Node`` tree.
 """
@@ -64,8 +66,7 @@ class Door:
         if str(node) in self.values:
             return self.values[str(node)]
         kind: Kind = "integer" if node.args[1].name == "integer" else "real"
-        load = Load(node.tensor, tuple(self.integer(i, masks) for i in node.indices), masks, kind)
-        return load
+        return Load(node.tensor, tuple(self.integer(i, masks) for i in node.indices), masks, kind)
 
     def _signed(self, term: Expr, masks: tuple[Node, ...]) -> tuple[bool, Node]:
         if term.could_extract_minus_sign():

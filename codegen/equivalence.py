@@ -149,14 +149,12 @@ def compare(
     real = {t.name for t in layer.inputs if t.kind == "real" and t.name not in case.absent}
     names = [a.bound if a.bound in real else None for a in arguments]
     wanted = tuple(name is not None for name in names)
-    back = run_backward(
-        kernels, layer, case, on_device, [g.to(device) for g in gradients.values()], residuals, wanted
-    )
+    back = run_backward(kernels, layer, case, on_device, [g.to(device) for g in gradients.values()], residuals, wanted)
     derived = adjoint(layer, wrt=[name for name in names if name], outputs=results)
     exact = _evaluated(derived, case, {**tensors, **gradients}, dtype)
-    for name, gradient in zip(names, back, strict=True):
-        if name is not None and gradient is not None:
-            yield _compared(gradient_name(name), gradient, exact[gradient_name(name)])
+    for given, gradient in zip(names, back, strict=True):
+        if given is not None and gradient is not None:
+            yield _compared(gradient_name(given), gradient, exact[gradient_name(given)])
 
 
 def _evaluated(layer: Layer, case: Case, tensors: Mapping[str, torch.Tensor], dtype: torch.dtype) -> dict[str, Array]:

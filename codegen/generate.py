@@ -45,7 +45,9 @@ def kernels_path(definition: Definition) -> str:
 
 
 def generate_package(
-    definitions: Sequence[Definition], chosen: Sequence[str] = (), progress: Callable[[str], None] = lambda name: None
+    definitions: Sequence[Definition],
+    chosen: Sequence[str] = (),
+    progress: Callable[[str], None] = lambda name: None,
 ) -> Package:
     """Derive and print a package.
 

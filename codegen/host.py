@@ -32,10 +32,14 @@ def module_source(module: KernelModule) -> str:
                 "residuals": module.residuals[variant.layer.name],
             }
         )
-    return environment().get_template("kernels.py.jinja").render(
-        definition=module.definition,
-        kernels=[kernel_source(kernel) for kernel in module.kernels],
-        programs=programs,
+    return (
+        environment()
+        .get_template("kernels.py.jinja")
+        .render(
+            definition=module.definition,
+            kernels=[kernel_source(kernel) for kernel in module.kernels],
+            programs=programs,
+        )
     )
 
 
@@ -49,9 +53,7 @@ class _Host:
     def parameters(self) -> str:
         """The parameter list, but for ``save`` and ``wanted``."""
         optional = {t.name for t in self.program.arguments if t.default is not None}
-        typed = [
-            f"{t.name}: torch.Tensor{' | None' if t.name in optional else ''}" for t in self.program.arguments
-        ]
+        typed = [f"{t.name}: torch.Tensor{' | None' if t.name in optional else ''}" for t in self.program.arguments]
         keywords = [f"{name}: {self._type(name)}" for name in self.program.keywords]
         return ", ".join([*typed, "*", *keywords])
 
@@ -153,8 +155,8 @@ class _Host:
             arguments += _strides(argument, tensors[argument.name])
         arguments += [*kernel.extents, *kernel.scalars]
         schedule = self._schedule(kernel)
-        keywords = [f"{name}={name}" for name in kernel.constants]
-        return f"launching.run({kernel.name}, how, {schedule}, ({', '.join(arguments)},), dict({', '.join(keywords)}))"
+        constants = ", ".join(f'"{name}": {name}' for name in kernel.constants)
+        return f"launching.run({kernel.name}, how, {schedule}, ({', '.join(arguments)},), {{{constants}}})"
 
     def _schedule(self, kernel: Kernel) -> str:
         if kernel.family == Family.CONTRACTION:
@@ -165,7 +167,7 @@ class _Host:
             plain = all(operand.stored for operand in kernel.operands)
             operands = ", ".join(stored[:2]) if plain else ""
             kind = f"launching.operand_type(how, {operands})"
-            access = 'how.gathered' if kernel.gathers else '"plain"'
+            access = "how.gathered" if kernel.gathers else '"plain"'
             return f"schedule.contraction({batch}, {left}, {right}, {depth}, {kind}, {access})"
         if kernel.family == Family.ROW:
             inner = kernel.rows.order[-1].index if kernel.rows.order else ""
@@ -206,5 +208,3 @@ def _stride_of(tensor: Tensor, axis: str) -> str:
             inner = [host_expression(index.extent) for index in dim[names.index(axis) + 1 :]]
             return " * ".join([*inner, f"{tensor.name}.stride({place})"])
     return "0"
-
-

@@ -15,7 +15,6 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from svertka.spec.notation import Divides, FloorDiv, InRange, Select, maximum, minimum
 from sympy import Abs, Add, Basic, Expr, Float, Integer, Mul, Pow, Rational, Symbol
 from sympy.core.relational import (
     Equality,
@@ -26,6 +25,8 @@ from sympy.core.relational import (
     Unequality,
 )
 from sympy.logic.boolalg import And, Boolean, BooleanFalse, BooleanTrue, Not, Or
+
+from svertka.spec.notation import Divides, FloorDiv, InRange, Select, maximum, minimum
 
 __all__ = ["host_condition", "host_expression"]
 

@@ -6,10 +6,11 @@ a map that reaches a result through no reduction costs no memory traffic of its 
 
 from __future__ import annotations
 
+from sympy import Basic
+
 from svertka.spec.layer import Equation, Layer, walk
 from svertka.spec.notation import Read, Reduction, Tensor
 from svertka.spec.rewrite import replace, substitute
-from sympy import Basic
 
 __all__ = ["inline_maps"]
 

@@ -76,11 +76,7 @@ def walk_node(node: Node) -> Iterator[Node]:
     """Every node of an expression, parents first."""
     yield node
     children = (
-        node.arguments
-        if isinstance(node, Apply)
-        else (*node.indices, *node.masks)
-        if isinstance(node, Load)
-        else ()
+        node.arguments if isinstance(node, Apply) else (*node.indices, *node.masks) if isinstance(node, Load) else ()
     )
     for child in children:
         yield from walk_node(child)

@@ -15,7 +15,7 @@ from ruff import find_ruff_bin
 __all__ = ["formatted"]
 
 COMPACT = "format.skip-magic-trailing-comma=true"
-SETTINGS = ("--isolated", "--line-length", "110", "--target-version", "py311")
+SETTINGS = ("--isolated", "--line-length", "120", "--target-version", "py311")
 
 
 def formatted(sources: Mapping[str, str]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """From a kernel's plan to kernel IR.
 
-Input: a ``Plan`` and the layer it belongs to. Output: a ``Kernel``. Every load becomes a statement of its own, placed in
+Input: a ``Plan`` and the layer it belongs to. Output: a ``Kernel``. Every load becomes a statement of its
+own, placed in
 the outermost section in which its indices are known.
 """
 
@@ -65,9 +66,7 @@ def lower(
 
 
 class _Lowering:
-    def __init__(
-        self, plan: Plan, layer: Layer, constants: set[str], scalars: set[str], optional: set[str]
-    ) -> None:
+    def __init__(self, plan: Plan, layer: Layer, constants: set[str], scalars: set[str], optional: set[str]) -> None:
         self.plan = plan
         self.layer = layer
         self.constants = constants
@@ -87,7 +86,7 @@ class _Lowering:
         if plan.family == Family.CONTRACTION:
             equation = plan.reductions[0]
             split = as_contraction(equation)
-            assert split is not None  # noqa: S101 - the family says so
+            assert split is not None
             groups = tuple(self._axes(group) for group in (split.batch, split.m, split.n))
             operands = self._operands(equation.value, split)
             accumulator, columns = equation.target.name, equation.value.indices
@@ -150,9 +149,7 @@ class _Lowering:
             kind = "integer" if equation.target.kind == "integer" else "real"
             self.values[str(equation.target[equation.target.axes])] = Name(equation.target.name, kind)  # type: ignore[arg-type]
 
-    def _accumulator(
-        self, equation: Equation, loops: set[str], outer: list[Let], inner: list[Let]
-    ) -> Accumulator:
+    def _accumulator(self, equation: Equation, loops: set[str], outer: list[Let], inner: list[Let]) -> Accumulator:
         value: Reduction = equation.value
         terms = sorted(conditions(value.guard), key=str)
         guards = tuple(self._hoisted(g, loops, outer, inner) for g in self._all_of(terms))
@@ -211,9 +208,7 @@ class _Lowering:
             dataclasses.replace(a, value=next(rest), guards=tuple(next(rest) for _ in a.guards))
             for a in section.accumulators
         )
-        stores = tuple(
-            Store(s.tensor, tuple(next(rest) for _ in s.indices), next(rest)) for s in section.stores
-        )
+        stores = tuple(Store(s.tensor, tuple(next(rest) for _ in s.indices), next(rest)) for s in section.stores)
         return Section(section.loops, tuple(lets), accumulators, stores)
 
     # Loads ----------------------------------------------------------------------------------------------------

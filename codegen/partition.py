@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from sympy import Tuple
+
 from svertka.codegen.classify import Family, family
 from svertka.spec.layer import Equation, Layer, reads
 from svertka.spec.notation import Index, Read, Reduction
 from svertka.spec.rewrite import substitute
-from sympy import Tuple
 
 __all__ = ["Plan", "Result", "partition"]
 
@@ -103,9 +104,7 @@ def partition(layer: Layer) -> tuple[Plan, ...]:
             place = len(drafts) - 1
         maker[equation.target.name] = place
     _store_temporaries(drafts, layer, maker)
-    return tuple(
-        Plan(d.family, d.rows, d.columns, tuple(d.reductions), tuple(r for _, r in d.results)) for d in drafts
-    )
+    return tuple(Plan(d.family, d.rows, d.columns, tuple(d.reductions), tuple(r for _, r in d.results)) for d in drafts)
 
 
 def _join(draft: _Draft, equation: Equation, layer: Layer) -> bool:
@@ -171,9 +170,7 @@ def _store_temporaries(drafts: list[_Draft], layer: Layer, maker: dict[str, int]
     """Store reductions that are outputs or that another kernel reads."""
     needed = set(layer.outputs)
     for equation in layer.equations:
-        needed |= {
-            r.tensor for r in reads(equation.value) if maker.get(r.tensor) != maker[equation.target.name]
-        }
+        needed |= {r.tensor for r in reads(equation.value) if maker.get(r.tensor) != maker[equation.target.name]}
     for draft in drafts:
         for equation in draft.reductions:
             target = equation.target

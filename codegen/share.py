@@ -1,6 +1,7 @@
 """Name the expressions that a section computes more than once.
 
-Input: statements and the expressions behind them. Output: the same with repeated integer, real and boolean expressions as
+Input: statements and the expressions behind them. Output: the same with repeated integer, real and boolean
+expressions as
 statements of their own, each before its first use.
 """
 

@@ -1,7 +1,8 @@
 """Sums of exponentials without overflow, by shifting every exponent by its row's maximum.
 
 A sum ``Z = Σ exp(f)`` is written ``exp(M) * S`` with ``M = max f`` and ``S = Σ exp(f - M)``. The factor ``exp(M)`` is
-carried as an opaque power, which cancels wherever the formula is invariant under a shift (softmax, log-softmax and their
+carried as an opaque power, which cancels wherever the formula is invariant under a shift (softmax, log-
+softmax and their
 gradients); ``log(exp(M) * S)`` becomes ``M + log(S)``. What does not cancel is written out again, so that the result is
 the same function in every case.
 
@@ -12,11 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from sympy import Add, Basic, Expr, Function, Mul, Pow, Tuple, exp, expand_mul, log
+from sympy.core.symbol import Str
+
 from svertka.spec.layer import Equation, Layer, walk
 from svertka.spec.notation import Index, Read, Reduction, Tensor
 from svertka.spec.rewrite import index_set, replace, substitute
-from sympy import Add, Basic, Expr, Function, Mul, Pow, Tuple, exp, expand_mul, log
-from sympy.core.symbol import Str
 
 __all__ = ["stabilize"]
 
@@ -39,9 +41,7 @@ def stabilize(layer: Layer) -> Layer:
         if exponent is not None:
             maximum = _maximum(equation, exponent)
             done.append(maximum)
-            pending = [
-                Equation(e.target, _shifted(e.value, exponent, maximum.target)) for e in [equation, *pending]
-            ]
+            pending = [Equation(e.target, _shifted(e.value, exponent, maximum.target)) for e in [equation, *pending]]
             continue
         reduction, scale = _scale_outside(equation.value)
         if scale == 1:
@@ -101,7 +101,7 @@ def _match(pattern: Basic, node: Basic) -> dict[Index, Expr] | None:
 
     def unify(left: Basic, right: Basic) -> bool:
         if isinstance(left, Index):
-            return mapping.setdefault(left, right) == right
+            return bool(mapping.setdefault(left, right) == right)
         if left.func != right.func or len(left.args) != len(right.args):
             return False
         if not left.args:

@@ -1,6 +1,7 @@
 """Kernel IR expressions as Triton source.
 
-Input: nodes and statements of ``svertka.codegen.ir``. Output: lines of Python for ``@triton.jit`` functions. Templates own
+Input: nodes and statements of ``svertka.codegen.ir``. Output: lines of Python for ``@triton.jit`` functions.
+Templates own
 the structure of a kernel, this module its expressions.
 """
 

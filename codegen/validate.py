@@ -1,6 +1,7 @@
 """Validate generated kernels against their formulas before anything is written, or at any time after.
 
-A candidate package is put into a scratch folder, imported from there, and each program is run at the definition's cases. A
+A candidate package is put into a scratch folder, imported from there, and each program is run at the
+definition's cases. A
 kernel that misses its formula is an error that names the element, both values and how far they may differ.
 
 Input: sources by path and the modules they were printed from. Output: ``Verdict``s.
@@ -85,7 +86,12 @@ def validate_module(
         for case in cases(module.definition, variant):
             for dtype in dtypes:
                 ran += 1
-                for result in _results(lambda v, c, d: compare(module, v, kernels, c, d, device=device), variant, case, getattr(torch, dtype)):
+                for result in _results(
+                    lambda v, c, d: compare(module, v, kernels, c, d, device=device),
+                    variant,
+                    case,
+                    getattr(torch, dtype),
+                ):
                     if isinstance(result, str):
                         failures.append(f"{case.name} {dtype}: {result}")
                         continue
@@ -123,7 +129,10 @@ def validate_package(
 
 
 def validate_folder(
-    folder: Path, definitions: Sequence[Definition], progress: Progress = lambda name: None, processes: int = 2
+    folder: Path,
+    definitions: Sequence[Definition],
+    progress: Progress = lambda name: None,
+    processes: int = 2,
 ) -> list[Verdict]:
     """Validate the kernels of some definitions of a package on disk, several at a time."""
     work = [(folder, definition) for definition in definitions]

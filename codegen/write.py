@@ -1,6 +1,7 @@
 """Write a generated package all at once or not at all.
 
-The new package is put together beside the old one and the two folders are exchanged in one step of the file system, so that
+The new package is put together beside the old one and the two folders are exchanged in one step of the file
+system, so that
 a run that is killed at any moment leaves either the old files or the new ones. Files in the folder that svertka did not
 write stay; files that it wrote and no longer writes go.
 

@@ -12,12 +12,7 @@ import torch
 import triton.language as tl
 
 INTERPRETING = os.environ.get("TRITON_INTERPRET") == "1"
-TYPES = {
-    torch.float16: tl.float16,
-    torch.bfloat16: tl.bfloat16,
-    torch.float32: tl.float32,
-    torch.float64: tl.float64,
-}
+TYPES = {torch.float16: tl.float16, torch.bfloat16: tl.bfloat16, torch.float32: tl.float32, torch.float64: tl.float64}
 INT32_ELEMENTS = 2**31 - 2**16
 
 
@@ -57,7 +52,7 @@ def channels_last(tensor: torch.Tensor) -> bool:
 
 
 def _needs_wide(tensor: torch.Tensor) -> bool:
-    reach = sum((extent - 1) * abs(stride) for extent, stride in zip(tensor.shape, tensor.stride()))
+    reach = sum((extent - 1) * abs(stride) for extent, stride in zip(tensor.shape, tensor.stride(), strict=True))
     return reach >= INT32_ELEMENTS
 
 

@@ -14,13 +14,7 @@ from .launching import INTERPRETING
 Tiles = tuple[int, dict[str, Any]]
 TABLE: dict[str, Any] = {
     "lanes": {"block": 1024, "window_block": 256, "unroll": 16, "warps": 4},
-    "rows": {
-        "elements": 8192,
-        "contiguous_rows": 32,
-        "short_row": 1024,
-        "elements_a_warp": 512,
-        "most_warps": 16,
-    },
+    "rows": {"elements": 8192, "contiguous_rows": 32, "short_row": 1024, "elements_a_warp": 512, "most_warps": 16},
     "interpreter": {
         "block": 4096,
         "window_block": 4096,
@@ -120,15 +114,11 @@ def contraction(batch: int, m: int, n: int, k: int, taps: int, operand: Any, acc
 
 
 @functools.lru_cache(maxsize=4096)
-def _contraction(
-    batch: int, m: int, n: int, k: int, taps: int, operand: Any, access: str, precision: str
-) -> Tiles:
+def _contraction(batch: int, m: int, n: int, k: int, taps: int, operand: Any, access: str, precision: str) -> Tiles:
     width = {tl.float64: "float64", tl.float32: "float32"}.get(operand, "half")
     table = TABLE["interpreter_contraction"] if INTERPRETING else TABLE["contraction"]
     best = next(
-        row
-        for row in table.get(f"{width}_{access}", table[width])
-        if m >= row["least_m"] and n >= row["least_n"]
+        row for row in table.get(f"{width}_{access}", table[width]) if m >= row["least_m"] and n >= row["least_n"]
     )
     block_m, block_n, block_k = best["tile"]
     if INTERPRETING:

@@ -1,6 +1,7 @@
 """Pointwise and row-wise activations: ReLU (slide 11), softmax (slide 18)."""
 
 import numpy as np
+
 from svertka.reference.arguments import axis_number
 from svertka.reference.arrays import (
     Array,

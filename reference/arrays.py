@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+
 from svertka.reference.arguments import complaint, require
 
 Array: TypeAlias = NDArray[np.floating[Any]]

@@ -10,6 +10,7 @@ The divisor counts the window's positions within the padded input, or, without
 import functools
 
 import numpy as np
+
 from svertka.reference.arguments import Sizes, require, whole_number
 from svertka.reference.arrays import Array, Float64Array, as_gradient, rounded
 from svertka.reference.pooling import pooling_windows

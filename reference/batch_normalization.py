@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+
 from svertka.reference.arguments import complaint, real_number, require
 from svertka.reference.arrays import (
     Array,

@@ -12,6 +12,7 @@ with deep convolutional neural networks" (2012), who do not divide by the window
 from dataclasses import dataclass
 
 import numpy as np
+
 from svertka.reference.arguments import real_number, require, whole_number
 from svertka.reference.arrays import (
     Array,

@@ -20,6 +20,7 @@ over the same positions, the bias's is the sum of g.
 from dataclasses import dataclass
 
 import numpy as np
+
 from svertka.reference.arguments import (
     Padding,
     Sizes,

@@ -7,6 +7,7 @@ Source: Srivastava et al., "Dropout", JMLR 15 (2014).
 """
 
 import numpy as np
+
 from svertka.reference.arguments import real_number, require
 from svertka.reference.arrays import (
     Array,

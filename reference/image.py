@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from types import EllipsisType
 
 import numpy as np
+
 from svertka.reference.arguments import Sizes, complaint, per_axis, require
 from svertka.reference.arrays import (
     Array,
@@ -152,9 +153,7 @@ def normalize_backward(grad_output: Array, input: Array, mean: Channels, std: Ch
     return (rounded(grad / deviation, input.dtype),)
 
 
-def _interpolation(
-    input: Array, size: Sizes, antialias: bool
-) -> tuple[Float64Array, Float64Array, Float64Array]:
+def _interpolation(input: Array, size: Sizes, antialias: bool) -> tuple[Float64Array, Float64Array, Float64Array]:
     """Return the images, and the matrices that resize their columns and their rows."""
     values = as_float64_with_rank("input", input, 4)
     height, width = values.shape[2:]
@@ -189,9 +188,7 @@ def _middle(shape: tuple[int, ...], size: Sizes) -> tuple[EllipsisType, slice, s
     return ..., height, width
 
 
-def _mean_and_deviation(
-    values: Float64Array, mean: Channels, std: Channels
-) -> tuple[Float64Array, Float64Array]:
+def _mean_and_deviation(values: Float64Array, mean: Channels, std: Channels) -> tuple[Float64Array, Float64Array]:
     rule, remedy = "must have at least 3 axes, (..., C, H, W)", "Reshape the input"
     require(values.ndim >= 3, "input.shape", values.shape, rule, remedy)
     deviation = _per_channel("std", std, values.shape[-3])

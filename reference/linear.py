@@ -1,6 +1,7 @@
 """The fully connected layer (slide 17): y = x W^T + bias."""
 
 import numpy as np
+
 from svertka.reference.arguments import require
 from svertka.reference.arrays import (
     Array,
@@ -64,9 +65,7 @@ def linear_backward(
     )
 
 
-def _checked(
-    input: Array, weight: Array, bias: Array | None
-) -> tuple[Float64Array, Float64Array, Float64Array | None]:
+def _checked(input: Array, weight: Array, bias: Array | None) -> tuple[Float64Array, Float64Array, Float64Array | None]:
     values = as_float64("input", input)
     matrix = as_float64_with_rank("weight", weight, 2)
     rule = f"the last axis must have {matrix.shape[1]} features, as weight's axis 1"

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
 from svertka.reference.activation import log_softmax_over, softmax_over
 from svertka.reference.arguments import (
     complaint,
@@ -223,9 +224,7 @@ def _is_distribution(input: Array, target: Target) -> bool:
     return same
 
 
-def _labels(
-    target: Target, logits: Float64Array, sample_shape: tuple[int, ...], ignored: int
-) -> _Description:
+def _labels(target: Target, logits: Float64Array, sample_shape: tuple[int, ...], ignored: int) -> _Description:
     """Return labels as distributions, and which of the samples count."""
     require(
         target.shape == sample_shape,
@@ -244,9 +243,7 @@ def _labels(
     return (labels == np.arange(classes).reshape(1, classes, 1)).astype(float), counted
 
 
-def _probabilities(
-    target: Target, logits: Float64Array, sample_shape: tuple[int, ...], ignored: int
-) -> _Description:
+def _probabilities(target: Target, logits: Float64Array, sample_shape: tuple[int, ...], ignored: int) -> _Description:
     """Return probabilities in the logits' layout; every sample counts."""
     rule = "must be negative where the target holds probabilities"
     remedy = "Leave it out, or pass labels"

@@ -14,6 +14,7 @@ input's spatial axes, as in PyTorch.
 from typing import TypeAlias
 
 import numpy as np
+
 from svertka.reference.arguments import Sizes
 from svertka.reference.arrays import (
     Array,

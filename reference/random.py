@@ -8,6 +8,7 @@ same numbers without storing any.
 
 import numpy as np
 from numpy.typing import NDArray
+
 from svertka.reference.arguments import complaint, require, whole_number
 
 ROUNDS = 10

@@ -14,6 +14,7 @@ from typing import TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
 from svertka.reference.arguments import Pair, require
 
 Place: TypeAlias = tuple[EllipsisType | int | slice, ...]

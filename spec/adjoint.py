@@ -13,13 +13,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import count
 
+from sympy import Add, Dummy, Eq, Expr, Integer, Tuple
+from sympy.core.symbol import Str
+
 from svertka.spec.gather import gather
 from svertka.spec.layer import Equation, Layer, reads
 from svertka.spec.normal_form import normal_form
 from svertka.spec.notation import Index, InRange, Read, Reduction, Select, Tensor
 from svertka.spec.rewrite import conditions, conjunction, fresh, linear_position, replace, substitute
-from sympy import Add, Dummy, Eq, Expr, Integer, Tuple
-from sympy.core.symbol import Str
 
 __all__ = ["adjoint", "gradient_name", "partial_derivative", "unused_prefix"]
 
@@ -84,9 +85,7 @@ def _real(layer: Layer, every: list[str], chosen: Iterable[str] | None, what: st
     names = list(chosen)
     for name in names:
         if name not in real:
-            raise ValueError(
-                f"adjoint of {layer.name}: {name!r} is no real {what}; it has {', '.join(real) or 'none'}"
-            )
+            raise ValueError(f"adjoint of {layer.name}: {name!r} is no real {what}; it has {', '.join(real) or 'none'}")
     return names
 
 
@@ -201,8 +200,7 @@ class _Sweep:
         moved = replace(substitute(term, apart), {places: here})
         moved = substitute(moved, solved.solution)
         old = (
-            substitute(_at(guard, places, here), solved.solution)
-            for guard in (substitute(g, apart) for g in guards)
+            substitute(_at(guard, places, here), solved.solution) for guard in (substitute(g, apart) for g in guards)
         )
         guard = conjunction([*solved.guards, *old])
         names = {apart[i]: i for i in (*free, *bound)}

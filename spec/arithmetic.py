@@ -259,11 +259,7 @@ class RunningError:
 
     def number(self, value: Any) -> Bounded:
         """A constant, rounded to the arithmetic unless it is a small integer or a dyadic number."""
-        exact = (
-            Fraction(int(value.p), int(value.q))
-            if getattr(value, "is_Rational", False)
-            else Fraction(float(value))
-        )
+        exact = Fraction(int(value.p), int(value.q)) if getattr(value, "is_Rational", False) else Fraction(float(value))
         nearest = float(exact)
         dyadic = Fraction(nearest) == exact and exact.numerator.bit_length() <= 24
         return Bounded(nearest, 0.0 if dyadic else self.unit * abs(nearest))
@@ -310,9 +306,7 @@ class RunningError:
     def function(self, name: str, value: Bounded) -> Bounded:
         """Elementary function: mean value theorem over the argument's interval, plus its own error."""
         result = _FLOAT.function(name, value.value)
-        return self._rounded(
-            result, _slope(name, value) * value.error, self.ULPS * _spread(name, value, result)
-        )
+        return self._rounded(result, _slope(name, value) * value.error, self.ULPS * _spread(name, value, result))
 
     def compare(self, relation: str, left: Any, right: Any) -> bool:
         """Compare the values; where the intervals overlap the formula's branch is taken."""

@@ -99,9 +99,7 @@ def call(definition: Definition, arithmetic: Arithmetic, /, **arguments: Any) ->
     bound = bind(definition, **arguments)
     layer = bound.variant.layer
     real = {t.name for t in layer.inputs if t.kind == "real"}
-    arrays = {
-        name: array.map(arithmetic.number) if name in real else array for name, array in bound.arrays.items()
-    }
+    arrays = {name: array.map(arithmetic.number) if name in real else array for name, array in bound.arrays.items()}
     names = list(definition.result)
     names += [result for flag, result in definition.optional_results.items() if arguments.get(flag)]
     outputs = evaluate(layer.only(names), arrays, bound.sizes, arithmetic)
@@ -133,9 +131,7 @@ def _given(definition: Definition, arguments: Mapping[str, Any]) -> dict[str, An
     known = {argument.name: argument.default for argument in definition.arguments}
     for name in arguments:
         if name not in known:
-            raise ValueError(
-                f"{definition.function}: argument {name!r} is unknown; it has {', '.join(known)}"
-            )
+            raise ValueError(f"{definition.function}: argument {name!r} is unknown; it has {', '.join(known)}")
     given = {**known, **arguments}
     for name, value in given.items():
         if value is REQUIRED:
@@ -188,9 +184,7 @@ def _bind_padding(argument: Padding, value: Any, bound: Call) -> None:
         bound.sizes[low], bound.sizes[high] = pair
 
 
-def _bind_tensor(
-    argument: TensorArgument, given: Mapping[str, Any], definition: Definition, bound: Call
-) -> None:
+def _bind_tensor(argument: TensorArgument, given: Mapping[str, Any], definition: Definition, bound: Call) -> None:
     layer = bound.variant.layer
     if argument.bound not in {t.name for t in layer.inputs}:
         return
@@ -212,9 +206,7 @@ def _bind_tensor(
             behind -= 1
             outer = [whole(index.extent, bound.sizes) for index in dim[:-1]]
             extents += [*outer, rest.pop(0) // prod(outer)]
-    bound.sizes.update(
-        {str(index.extent): extent for index, extent in zip(tensor.axes, extents, strict=True)}
-    )
+    bound.sizes.update({str(index.extent): extent for index, extent in zip(tensor.axes, extents, strict=True)})
     bound.arrays[tensor.name] = Array(tuple(extents), _flat(values))
 
 

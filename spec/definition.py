@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from svertka.spec.layer import Layer
 from sympy import Expr
 from sympy.logic.boolalg import Boolean
+
+from svertka.spec.layer import Layer
 
 __all__ = [
     "Argument",

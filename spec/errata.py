@@ -14,13 +14,14 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
+from sympy import Expr, Integer, Symbol, exp, expand, log, sqrt, symbols
+
 from svertka.spec.arithmetic import Rational, Symbolic
 from svertka.spec.binding import call
 from svertka.spec.evaluate import Array, evaluate
 from svertka.spec.layer import Equation, Layer
 from svertka.spec.layers import DEFINITIONS
 from svertka.spec.notation import Sum, Tensor, axis
-from sympy import Expr, Integer, Symbol, exp, expand, log, sqrt, symbols
 
 __all__ = [
     "BORDERS",
@@ -58,9 +59,7 @@ def normalised_variance(values: Sequence[int], *, root: bool) -> Expr:
     return result
 
 
-def first_element(
-    image: Sequence[Sequence[int]], kernel: Sequence[Sequence[int]], *, turned: bool
-) -> Fraction:
+def first_element(image: Sequence[Sequence[int]], kernel: Sequence[Sequence[int]], *, turned: bool) -> Fraction:
     """First element of the slides' cross-correlation, or of a convolution with the kernel turned round."""
     used = [row[::-1] for row in kernel[::-1]] if turned else kernel
     result = call(DEFINITIONS["convolution_2d"], Rational(), input=[[image]], weight=[[used]])

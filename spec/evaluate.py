@@ -15,6 +15,9 @@ from itertools import product
 from math import prod
 from typing import Any
 
+from sympy import Basic, Expr, Integer
+from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue, Not, Or
+
 from svertka.spec.arithmetic import Arithmetic, Bounded, Float, RunningError, uniform
 from svertka.spec.layer import Equation, Layer
 from svertka.spec.normal_form import normal_form
@@ -31,8 +34,6 @@ from svertka.spec.notation import (
     maximum,
     minimum,
 )
-from sympy import Basic, Expr, Integer
-from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue, Not, Or
 
 __all__ = ["Array", "evaluate", "extents_of", "holds", "whole"]
 
@@ -51,9 +52,7 @@ class Array:
 
     def __post_init__(self) -> None:
         if prod(self.shape) != len(self.values):
-            raise ValueError(
-                f"array of shape {self.shape}: {len(self.values)} values given, {prod(self.shape)} needed"
-            )
+            raise ValueError(f"array of shape {self.shape}: {len(self.values)} values given, {prod(self.shape)} needed")
 
     def __getitem__(self, indices: Sequence[int]) -> Any:
         return self.values[_offset(indices, self.shape)]
@@ -213,9 +212,7 @@ class _Scope:
 
     def _parameter(self, name: str) -> Any:
         if name not in self.sizes:
-            raise ValueError(
-                f"parameter or extent {name!r} is missing; give it in sizes (given: {sorted(self.sizes)})"
-            )
+            raise ValueError(f"parameter or extent {name!r} is missing; give it in sizes (given: {sorted(self.sizes)})")
         return self.sizes[name]
 
     def _read(self, node: Read) -> Callable[[], Any]:
@@ -288,9 +285,7 @@ class _Scope:
     def _comparison(self, node: Basic) -> Callable[[], bool]:
         relation = getattr(node, "rel_op", None)
         if relation is None:
-            raise TypeError(
-                f"condition {node}: {type(node).__name__} is not supported; compare, or use inside(...)"
-            )
+            raise TypeError(f"condition {node}: {type(node).__name__} is not supported; compare, or use inside(...)")
         if all(side.is_integer for side in node.args):
             low, high = (self.index(side) for side in node.args)
             return lambda: _compare_integers(relation, low(), high())
@@ -341,6 +336,4 @@ def _smaller(left: Any, right: Any, arithmetic: Arithmetic) -> Any:
 
 def shape_of(tensor: Tensor, sizes: Mapping[str, int]) -> tuple[int, ...]:
     """Extents of a tensor's axes at concrete sizes."""
-    return tuple(
-        int(index.extent.subs({s: sizes[s.name] for s in index.extent.free_symbols})) for index in tensor.axes
-    )
+    return tuple(int(index.extent.subs({s: sizes[s.name] for s in index.extent.free_symbols})) for index in tensor.axes)

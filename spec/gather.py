@@ -20,10 +20,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from svertka.spec.notation import Divides, FloorDiv, Index, InRange
-from svertka.spec.rewrite import coefficient, substitute
 from sympy import Eq, Expr, expand
 from sympy.logic.boolalg import Boolean, true
+
+from svertka.spec.notation import Divides, FloorDiv, Index, InRange
+from svertka.spec.rewrite import coefficient, substitute
 
 __all__ = ["Gather", "gather"]
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from svertka.spec.notation import Index, Read, Reduction, Tensor
 from sympy import Basic, Expr, Symbol
+
+from svertka.spec.notation import Index, Read, Reduction, Tensor
 
 __all__ = ["Equation", "Layer", "reads", "symbols_of"]
 
@@ -92,22 +93,16 @@ class Layer:
             raise ValueError(f"{where}: the tensor is defined twice; rename one")
         for read in reads(equation.value):
             if read.tensor not in known:
-                raise ValueError(
-                    f"{where}: it reads {read.tensor!r}, which is neither an input nor defined before it"
-                )
+                raise ValueError(f"{where}: it reads {read.tensor!r}, which is neither an input nor defined before it")
             if len(known[read.tensor].axes) != len(read.indices):
                 raise ValueError(f"{where}: {read} has another number of indices than the tensor has axes")
         free = {s for s in equation.value.free_symbols if isinstance(s, Index)} - set(target.axes)
         if free:
             names = ", ".join(sorted(s.name for s in free))
-            raise ValueError(
-                f"{where}: index {names} is neither an axis of {target.name} nor summed; add it or sum"
-            )
+            raise ValueError(f"{where}: index {names} is neither an axis of {target.name} nor summed; add it or sum")
         for node in walk(equation.value):
             if isinstance(node, Reduction) and set(node.indices) & set(target.axes):
-                raise ValueError(
-                    f"{where}: {node} reduces over an axis of its own target; use axis.twin(...)"
-                )
+                raise ValueError(f"{where}: {node} reduces over an axis of its own target; use axis.twin(...)")
         named: dict[str, Index] = {}
         for index in (*target.axes, *(node for node in walk(equation.value) if isinstance(node, Index))):
             if named.setdefault(index.name, index) != index:

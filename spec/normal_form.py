@@ -7,6 +7,8 @@ reduction). Guards of reads outside their tensors are made explicit on the way.
 
 from __future__ import annotations
 
+from sympy import Basic, Expr, Integer, Mul
+
 from svertka.spec.layer import Equation, Layer, walk
 from svertka.spec.notation import Index, Read, Reduction, Select, Tensor
 from svertka.spec.rewrite import (
@@ -17,7 +19,6 @@ from svertka.spec.rewrite import (
     range_conditions,
     replace,
 )
-from sympy import Basic, Expr, Integer, Mul
 
 __all__ = ["is_normal", "normal_form"]
 

@@ -62,9 +62,7 @@ class Index(Symbol):  # type: ignore[misc]
 
     __slots__ = ("batch", "extent", "many", "meaning")
 
-    def __new__(
-        cls, name: str, extent: Expr, many: bool = False, batch: bool = False, meaning: str = ""
-    ) -> Index:
+    def __new__(cls, name: str, extent: Expr, many: bool = False, batch: bool = False, meaning: str = "") -> Index:
         """Make the node."""
         index: Index = Symbol.__xnew__(cls, name, integer=True, nonnegative=True)
         index.extent = extent
@@ -108,9 +106,7 @@ def axis(name: str, meaning: str = "", *, many: bool = False, batch: bool = Fals
     """
     _checked(name)
     if name == name.upper():
-        raise ValueError(
-            f"name {name!r}: an axis is named in lower case, its extent in capitals; use {name.lower()!r}"
-        )
+        raise ValueError(f"name {name!r}: an axis is named in lower case, its extent in capitals; use {name.lower()!r}")
     return Index(name, Symbol(name.upper(), integer=True, nonnegative=True), many, batch, meaning)
 
 
@@ -186,9 +182,7 @@ class Tensor:
     kind: str = "real"
     default: Expr | None = None
 
-    def __init__(
-        self, name: str, *dims: Index | tuple[Index, ...], kind: str = "real", default: Any = None
-    ) -> None:
+    def __init__(self, name: str, *dims: Index | tuple[Index, ...], kind: str = "real", default: Any = None) -> None:
         object.__setattr__(self, "name", _checked(name))
         object.__setattr__(self, "dims", tuple(d if isinstance(d, tuple) else (d,) for d in dims))
         object.__setattr__(self, "kind", kind)

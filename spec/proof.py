@@ -15,6 +15,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from sympy import Add, Expr, Rational, Symbol
+
 from svertka.spec.adjoint import adjoint, gradient_name, unused_prefix
 from svertka.spec.arithmetic import Symbolic
 from svertka.spec.evaluate import Array, evaluate, whole
@@ -22,7 +24,6 @@ from svertka.spec.identity import identical
 from svertka.spec.layer import Layer
 from svertka.spec.notation import Tensor
 from svertka.spec.tangent import tangent, tangent_name
-from sympy import Add, Expr, Rational, Symbol
 
 __all__ = ["Disproved", "Setting", "prove_adjoint", "prove_tangent"]
 
@@ -101,11 +102,7 @@ def prove_tangent(layer: Layer, setting: Setting, wrt: Iterable[str] | None = No
     values = evaluate(derived, {**ground.arrays, **seeds}, setting.sizes, ground.arithmetic)
     names = [name for name in layer.outputs if layer.tensors[name].kind == "real"]
     forward = ground.forward(names)
-    pairs = [
-        pair
-        for name, d in directions.items()
-        for pair in zip(ground.arrays[name].values, d.values, strict=True)
-    ]
+    pairs = [pair for name, d in directions.items() for pair in zip(ground.arrays[name].values, d.values, strict=True)]
     compared = 0
     for name in names:
         results = values[tangent_name(name, prefix)].values
@@ -149,6 +146,5 @@ class _Ground:
 def _compare(layer: str, element: str, result: Expr, expected: Expr) -> None:
     if not identical(result, expected):
         raise Disproved(
-            f"{layer}: at {element} the derived layer gives\n  {result}\n"
-            f"but differentiation gives\n  {expected}"
+            f"{layer}: at {element} the derived layer gives\n  {result}\nbut differentiation gives\n  {expected}"
         )

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from itertools import count
 
-from svertka.spec.layer import walk
-from svertka.spec.notation import Index, InRange, Read, Reduction
 from sympy import Add, And, Basic, Expr, Integer, Mul, Tuple, expand
 from sympy.logic.boolalg import Boolean, true
+
+from svertka.spec.layer import walk
+from svertka.spec.notation import Index, InRange, Read, Reduction
 
 __all__ = [
     "coefficient",
@@ -64,9 +65,7 @@ def substitute(node: Basic, mapping: Mapping[Index, Expr]) -> Basic:
         for index in node.indices:
             renamed.append(fresh(index, (*arriving, *renamed)))
         inner |= {old: new for old, new in zip(node.indices, renamed, strict=True) if old != new}
-        return Reduction(
-            node.args[0], substitute(node.body, inner), substitute(node.guard, inner), Tuple(*renamed)
-        )
+        return Reduction(node.args[0], substitute(node.body, inner), substitute(node.guard, inner), Tuple(*renamed))
     if isinstance(node, Read):
         indices = Tuple(*(expand(substitute(index, mapping)) for index in node.indices))
         return Read(node.args[0], node.args[1], indices, node.args[3])

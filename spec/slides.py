@@ -151,9 +151,7 @@ EXAMPLES = (
         ),
         ours=True,
     ),
-    Example(
-        3, "one image, one kernel, one map", "convolution_2d", {"input": _IMAGE, "weight": _KERNEL}, ((C,),)
-    ),
+    Example(3, "one image, one kernel, one map", "convolution_2d", {"input": _IMAGE, "weight": _KERNEL}, ((C,),)),
     Example(
         6,
         "a stack of 5 kernels makes a stack of 5 maps; the front ones are B and C, the others are ours",

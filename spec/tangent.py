@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from sympy import Add, Eq, Expr, Integer
+from sympy.core.symbol import Str
+
 from svertka.spec.adjoint import partial_derivative, unused_prefix
 from svertka.spec.layer import Equation, Layer, reads
 from svertka.spec.normal_form import normal_form
 from svertka.spec.notation import Reduction, Select, Tensor
 from svertka.spec.rewrite import linear_position
-from sympy import Add, Eq, Expr, Integer
-from sympy.core.symbol import Str
 
 __all__ = ["tangent", "tangent_name"]
 
@@ -45,9 +46,7 @@ def tangent(layer: Layer, wrt: Iterable[str] | None = None) -> Layer:
     moving = real if wrt is None else list(wrt)
     for name in moving:
         if name not in real:
-            raise ValueError(
-                f"tangent of {layer.name}: {name!r} is no real input; it has {', '.join(real) or 'none'}"
-            )
+            raise ValueError(f"tangent of {layer.name}: {name!r} is no real input; it has {', '.join(real) or 'none'}")
     primal = normal_form(layer)
     prefix = unused_prefix(layer, "tangent")
     tangents = {name: _tangent_of(primal.tensors[name], prefix) for name in moving}

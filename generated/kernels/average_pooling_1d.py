@@ -65,9 +65,7 @@ def average_pooling_1d_output(
         place = q * stride_w + s - padding_w
         inside = (place >= 0) & (place < W)
         input_value = tl.load(
-            input_ptr + n * input_stride_n + c * input_stride_c + place * input_stride_w,
-            mask=live & inside,
-            other=0,
+            input_ptr + n * input_stride_n + c * input_stride_c + place * input_stride_w, mask=live & inside, other=0
         ).to(ACC)
         output_sum += tl.where(inside, input_value, 0.0)
     value = tl.cast(q, ACC) * tl.cast(stride_w, ACC)
@@ -138,10 +136,7 @@ def average_pooling_1d_grad_input(
         place = place_2 // stride_w
         inside = (place >= 0) & (place < Q) & (place_2 % stride_w == 0)
         grad_output_value = tl.load(
-            grad_output_ptr
-            + n * grad_output_stride_n
-            + c * grad_output_stride_c
-            + place * grad_output_stride_q,
+            grad_output_ptr + n * grad_output_stride_n + c * grad_output_stride_c + place * grad_output_stride_q,
             mask=live & inside,
             other=0,
         ).to(ACC)
@@ -200,7 +195,7 @@ def average_pooling_1d_forward(
         how,
         schedule.lanes(N * C * Q, S),
         (input, output, *input.stride(), *output.stride(), C, N, Q, W),
-        dict(S=S, count_include_pad=count_include_pad, padding_w=padding_w, stride_w=stride_w),
+        {"S": S, "count_include_pad": count_include_pad, "padding_w": padding_w, "stride_w": stride_w},
     )
     return (output,)
 
@@ -231,6 +226,6 @@ def average_pooling_1d_backward(
         how,
         schedule.lanes(N * C * W, S),
         (grad_output, grad_input, *grad_output.stride(), *grad_input.stride(), C, N, Q, W),
-        dict(S=S, count_include_pad=count_include_pad, padding_w=padding_w, stride_w=stride_w),
+        {"S": S, "count_include_pad": count_include_pad, "padding_w": padding_w, "stride_w": stride_w},
     )
     return (grad_input,)

@@ -83,11 +83,7 @@ def average_pooling_2d_output(
             place_2 = q * stride_w + s - padding_w
             inside = (place >= 0) & (place < H) & ((place_2 >= 0) & (place_2 < W))
             input_value = tl.load(
-                input_ptr
-                + n * input_stride_n
-                + c * input_stride_c
-                + place * input_stride_h
-                + place_2 * input_stride_w,
+                input_ptr + n * input_stride_n + c * input_stride_c + place * input_stride_h + place_2 * input_stride_w,
                 mask=live & inside,
                 other=0,
             ).to(ACC)
@@ -223,9 +219,7 @@ def average_pooling_2d_grad_input(
                             tl.cast(H, ACC) + value_3,
                             propagate_nan=tl.PropagateNan.ALL,
                         )
-                        - tl.maximum(
-                            value - tl.cast(padding_h, ACC), -value_3, propagate_nan=tl.PropagateNan.ALL
-                        )
+                        - tl.maximum(value - tl.cast(padding_h, ACC), -value_3, propagate_nan=tl.PropagateNan.ALL)
                     )
                     * (
                         tl.minimum(
@@ -233,9 +227,7 @@ def average_pooling_2d_grad_input(
                             tl.cast(W, ACC) + value_4,
                             propagate_nan=tl.PropagateNan.ALL,
                         )
-                        - tl.maximum(
-                            value_2 - tl.cast(padding_w, ACC), -value_4, propagate_nan=tl.PropagateNan.ALL
-                        )
+                        - tl.maximum(value_2 - tl.cast(padding_w, ACC), -value_4, propagate_nan=tl.PropagateNan.ALL)
                     ),
                 ),
                 0.0,
@@ -290,16 +282,16 @@ def average_pooling_2d_forward(
         how,
         schedule.lanes(N * C * P * Q, R * S),
         (input, output, *input.stride(), *output.stride(), C, H, N, P, Q, W),
-        dict(
-            R=R,
-            S=S,
-            count_include_pad=count_include_pad,
-            divisor_override=divisor_override,
-            padding_h=padding_h,
-            padding_w=padding_w,
-            stride_h=stride_h,
-            stride_w=stride_w,
-        ),
+        {
+            "R": R,
+            "S": S,
+            "count_include_pad": count_include_pad,
+            "divisor_override": divisor_override,
+            "padding_h": padding_h,
+            "padding_w": padding_w,
+            "stride_h": stride_h,
+            "stride_w": stride_w,
+        },
     )
     return (output,)
 
@@ -336,15 +328,15 @@ def average_pooling_2d_backward(
         how,
         schedule.lanes(N * C * H * W, R * S),
         (grad_output, grad_input, *grad_output.stride(), *grad_input.stride(), C, H, N, P, Q, W),
-        dict(
-            R=R,
-            S=S,
-            count_include_pad=count_include_pad,
-            divisor_override=divisor_override,
-            padding_h=padding_h,
-            padding_w=padding_w,
-            stride_h=stride_h,
-            stride_w=stride_w,
-        ),
+        {
+            "R": R,
+            "S": S,
+            "count_include_pad": count_include_pad,
+            "divisor_override": divisor_override,
+            "padding_h": padding_h,
+            "padding_w": padding_w,
+            "stride_h": stride_h,
+            "stride_w": stride_w,
+        },
     )
     return (grad_input,)

@@ -99,10 +99,7 @@ def average_pooling_3d_output(
                 place_2 = q * stride_w + s - padding_w
                 place_3 = t + stride_d * z - padding_d
                 inside = (
-                    (place >= 0)
-                    & (place < H)
-                    & ((place_2 >= 0) & (place_2 < W))
-                    & ((place_3 >= 0) & (place_3 < D))
+                    (place >= 0) & (place < H) & ((place_2 >= 0) & (place_2 < W)) & ((place_3 >= 0) & (place_3 < D))
                 )
                 input_value = tl.load(
                     input_ptr
@@ -283,9 +280,7 @@ def average_pooling_3d_grad_input(
                                 tl.cast(D, ACC) + value_4,
                                 propagate_nan=tl.PropagateNan.ALL,
                             )
-                            - tl.maximum(
-                                value - tl.cast(padding_d, ACC), -value_4, propagate_nan=tl.PropagateNan.ALL
-                            )
+                            - tl.maximum(value - tl.cast(padding_d, ACC), -value_4, propagate_nan=tl.PropagateNan.ALL)
                         )
                         * (
                             tl.minimum(
@@ -293,9 +288,7 @@ def average_pooling_3d_grad_input(
                                 tl.cast(H, ACC) + value_5,
                                 propagate_nan=tl.PropagateNan.ALL,
                             )
-                            - tl.maximum(
-                                value_2 - tl.cast(padding_h, ACC), -value_5, propagate_nan=tl.PropagateNan.ALL
-                            )
+                            - tl.maximum(value_2 - tl.cast(padding_h, ACC), -value_5, propagate_nan=tl.PropagateNan.ALL)
                         )
                         * (
                             tl.minimum(
@@ -303,9 +296,7 @@ def average_pooling_3d_grad_input(
                                 tl.cast(W, ACC) + value_6,
                                 propagate_nan=tl.PropagateNan.ALL,
                             )
-                            - tl.maximum(
-                                value_3 - tl.cast(padding_w, ACC), -value_6, propagate_nan=tl.PropagateNan.ALL
-                            )
+                            - tl.maximum(value_3 - tl.cast(padding_w, ACC), -value_6, propagate_nan=tl.PropagateNan.ALL)
                         ),
                     ),
                     0.0,
@@ -366,19 +357,19 @@ def average_pooling_3d_forward(
         how,
         schedule.lanes(N * C * Z * P * Q, R * S * T),
         (input, output, *input.stride(), *output.stride(), C, D, H, N, P, Q, W, Z),
-        dict(
-            R=R,
-            S=S,
-            T=T,
-            count_include_pad=count_include_pad,
-            divisor_override=divisor_override,
-            padding_d=padding_d,
-            padding_h=padding_h,
-            padding_w=padding_w,
-            stride_d=stride_d,
-            stride_h=stride_h,
-            stride_w=stride_w,
-        ),
+        {
+            "R": R,
+            "S": S,
+            "T": T,
+            "count_include_pad": count_include_pad,
+            "divisor_override": divisor_override,
+            "padding_d": padding_d,
+            "padding_h": padding_h,
+            "padding_w": padding_w,
+            "stride_d": stride_d,
+            "stride_h": stride_h,
+            "stride_w": stride_w,
+        },
     )
     return (output,)
 
@@ -420,18 +411,18 @@ def average_pooling_3d_backward(
         how,
         schedule.lanes(N * C * D * H * W, R * S * T),
         (grad_output, grad_input, *grad_output.stride(), *grad_input.stride(), C, D, H, N, P, Q, W, Z),
-        dict(
-            R=R,
-            S=S,
-            T=T,
-            count_include_pad=count_include_pad,
-            divisor_override=divisor_override,
-            padding_d=padding_d,
-            padding_h=padding_h,
-            padding_w=padding_w,
-            stride_d=stride_d,
-            stride_h=stride_h,
-            stride_w=stride_w,
-        ),
+        {
+            "R": R,
+            "S": S,
+            "T": T,
+            "count_include_pad": count_include_pad,
+            "divisor_override": divisor_override,
+            "padding_d": padding_d,
+            "padding_h": padding_h,
+            "padding_w": padding_w,
+            "stride_d": stride_d,
+            "stride_h": stride_h,
+            "stride_w": stride_w,
+        },
     )
     return (grad_input,)

@@ -79,12 +79,8 @@ def batch_normalization_training_variance_sum(
         value = input_value - mean_sum / (tl.cast(M, ACC) * tl.cast(N, ACC))
         variance_sum += tl.where(live_column, value * value, 0.0)
         variance_sum = tl.sum(variance_sum, 1, keep_dims=True)
-        running_mean_value = tl.load(running_mean_ptr + c * running_mean_stride_c, mask=live_row, other=0).to(
-            ACC
-        )
-        running_var_value = tl.load(running_var_ptr + c * running_var_stride_c, mask=live_row, other=0).to(
-            ACC
-        )
+        running_mean_value = tl.load(running_mean_ptr + c * running_mean_stride_c, mask=live_row, other=0).to(ACC)
+        running_var_value = tl.load(running_var_ptr + c * running_var_stride_c, mask=live_row, other=0).to(ACC)
         value_2 = tl.cast(M, ACC) * tl.cast(N, ACC)
         tl.store(variance_sum_ptr + c * variance_sum_stride_c, variance_sum, mask=live_row)
         tl.store(mean_sum_ptr + c * mean_sum_stride_c, mean_sum, mask=live_row)
@@ -128,12 +124,8 @@ def batch_normalization_training_variance_sum(
             value = input_value - mean_sum / (tl.cast(M, ACC) * tl.cast(N, ACC))
             variance_sum += tl.where(live_column, value * value, 0.0)
         variance_sum = tl.sum(variance_sum, 1, keep_dims=True)
-        running_mean_value = tl.load(running_mean_ptr + c * running_mean_stride_c, mask=live_row, other=0).to(
-            ACC
-        )
-        running_var_value = tl.load(running_var_ptr + c * running_var_stride_c, mask=live_row, other=0).to(
-            ACC
-        )
+        running_mean_value = tl.load(running_mean_ptr + c * running_mean_stride_c, mask=live_row, other=0).to(ACC)
+        running_var_value = tl.load(running_var_ptr + c * running_var_stride_c, mask=live_row, other=0).to(ACC)
         value_2 = tl.cast(M, ACC) * tl.cast(N, ACC)
         tl.store(variance_sum_ptr + c * variance_sum_stride_c, variance_sum, mask=live_row)
         tl.store(mean_sum_ptr + c * mean_sum_stride_c, mean_sum, mask=live_row)
@@ -211,8 +203,7 @@ def batch_normalization_training_output(
     value = tl.cast(M, ACC) * tl.cast(N, ACC)
     tl.store(
         output_ptr + n * output_stride_n + c * output_stride_c + m * output_stride_m,
-        tl.rsqrt(eps + variance_sum_value / value) * (input_value - mean_sum_value / value) * weight_value
-        + bias_value,
+        tl.rsqrt(eps + variance_sum_value / value) * (input_value - mean_sum_value / value) * weight_value + bias_value,
         mask=live,
     )
 
@@ -280,12 +271,8 @@ def batch_normalization_training_grad_mean_sum_2(
         grad_mean_sum_2 += tl.where(live_column, 2.0 * mean_sum / value_2 - 2.0 * input_value, 0.0)
         variance_sum = tl.sum(variance_sum, 1, keep_dims=True)
         grad_mean_sum_2 = tl.sum(grad_mean_sum_2, 1, keep_dims=True)
-        running_mean_value = tl.load(running_mean_ptr + c * running_mean_stride_c, mask=live_row, other=0).to(
-            ACC
-        )
-        running_var_value = tl.load(running_var_ptr + c * running_var_stride_c, mask=live_row, other=0).to(
-            ACC
-        )
+        running_mean_value = tl.load(running_mean_ptr + c * running_mean_stride_c, mask=live_row, other=0).to(ACC)
+        running_var_value = tl.load(running_var_ptr + c * running_var_stride_c, mask=live_row, other=0).to(ACC)
         value_2 = tl.cast(M, ACC) * tl.cast(N, ACC)
         tl.store(grad_mean_sum_2_ptr + c * grad_mean_sum_2_stride_c, grad_mean_sum_2, mask=live_row)
         tl.store(variance_sum_ptr + c * variance_sum_stride_c, variance_sum, mask=live_row)
@@ -334,12 +321,8 @@ def batch_normalization_training_grad_mean_sum_2(
             grad_mean_sum_2 += tl.where(live_column, 2.0 * mean_sum / value_2 - 2.0 * input_value, 0.0)
         variance_sum = tl.sum(variance_sum, 1, keep_dims=True)
         grad_mean_sum_2 = tl.sum(grad_mean_sum_2, 1, keep_dims=True)
-        running_mean_value = tl.load(running_mean_ptr + c * running_mean_stride_c, mask=live_row, other=0).to(
-            ACC
-        )
-        running_var_value = tl.load(running_var_ptr + c * running_var_stride_c, mask=live_row, other=0).to(
-            ACC
-        )
+        running_mean_value = tl.load(running_mean_ptr + c * running_mean_stride_c, mask=live_row, other=0).to(ACC)
+        running_var_value = tl.load(running_var_ptr + c * running_var_stride_c, mask=live_row, other=0).to(ACC)
         value_2 = tl.cast(M, ACC) * tl.cast(N, ACC)
         tl.store(grad_mean_sum_2_ptr + c * grad_mean_sum_2_stride_c, grad_mean_sum_2, mask=live_row)
         tl.store(variance_sum_ptr + c * variance_sum_stride_c, variance_sum, mask=live_row)
@@ -429,15 +412,11 @@ def batch_normalization_training_grad_bias(
         grad_mean_sum_3 = tl.sum(grad_mean_sum_3, 1, keep_dims=True)
         grad_weight_sum = tl.sum(grad_weight_sum, 1, keep_dims=True)
         grad_bias = tl.sum(grad_bias, 1, keep_dims=True)
-        variance_sum_value = tl.load(variance_sum_ptr + c * variance_sum_stride_c, mask=live_row, other=0).to(
-            ACC
-        )
+        variance_sum_value = tl.load(variance_sum_ptr + c * variance_sum_stride_c, mask=live_row, other=0).to(ACC)
         if grad_bias_ptr is not None:
             tl.store(grad_bias_ptr + c * grad_bias_stride_c, grad_bias, mask=live_row)
         tl.store(grad_mean_sum_3_ptr + c * grad_mean_sum_3_stride_c, grad_mean_sum_3, mask=live_row)
-        tl.store(
-            grad_variance_sum_2_ptr + c * grad_variance_sum_2_stride_c, grad_variance_sum_2, mask=live_row
-        )
+        tl.store(grad_variance_sum_2_ptr + c * grad_variance_sum_2_stride_c, grad_variance_sum_2, mask=live_row)
         if grad_weight_ptr is not None:
             tl.store(
                 grad_weight_ptr + c * grad_weight_stride_c,
@@ -457,10 +436,7 @@ def batch_normalization_training_grad_bias(
             column_rest = column // M
             n = column_rest
             grad_output_value = tl.load(
-                grad_output_ptr
-                + n * grad_output_stride_n
-                + c * grad_output_stride_c
-                + m * grad_output_stride_m,
+                grad_output_ptr + n * grad_output_stride_n + c * grad_output_stride_c + m * grad_output_stride_m,
                 mask=live_column & live_row,
                 other=0,
             ).to(ACC)
@@ -478,15 +454,11 @@ def batch_normalization_training_grad_bias(
         grad_mean_sum_3 = tl.sum(grad_mean_sum_3, 1, keep_dims=True)
         grad_weight_sum = tl.sum(grad_weight_sum, 1, keep_dims=True)
         grad_bias = tl.sum(grad_bias, 1, keep_dims=True)
-        variance_sum_value = tl.load(variance_sum_ptr + c * variance_sum_stride_c, mask=live_row, other=0).to(
-            ACC
-        )
+        variance_sum_value = tl.load(variance_sum_ptr + c * variance_sum_stride_c, mask=live_row, other=0).to(ACC)
         if grad_bias_ptr is not None:
             tl.store(grad_bias_ptr + c * grad_bias_stride_c, grad_bias, mask=live_row)
         tl.store(grad_mean_sum_3_ptr + c * grad_mean_sum_3_stride_c, grad_mean_sum_3, mask=live_row)
-        tl.store(
-            grad_variance_sum_2_ptr + c * grad_variance_sum_2_stride_c, grad_variance_sum_2, mask=live_row
-        )
+        tl.store(grad_variance_sum_2_ptr + c * grad_variance_sum_2_stride_c, grad_variance_sum_2, mask=live_row)
         if grad_weight_ptr is not None:
             tl.store(
                 grad_weight_ptr + c * grad_weight_stride_c,
@@ -553,9 +525,7 @@ def batch_normalization_training_grad_input(
         lane_rest = lane_rest // C
         n = lane_rest
     variance_sum_value = tl.load(variance_sum_ptr + c * variance_sum_stride_c, mask=live, other=0).to(ACC)
-    grad_mean_sum_2_value = tl.load(
-        grad_mean_sum_2_ptr + c * grad_mean_sum_2_stride_c, mask=live, other=0
-    ).to(ACC)
+    grad_mean_sum_2_value = tl.load(grad_mean_sum_2_ptr + c * grad_mean_sum_2_stride_c, mask=live, other=0).to(ACC)
     grad_variance_sum_2_value = tl.load(
         grad_variance_sum_2_ptr + c * grad_variance_sum_2_stride_c, mask=live, other=0
     ).to(ACC)
@@ -563,9 +533,7 @@ def batch_normalization_training_grad_input(
         weight_value = tl.load(weight_ptr + c * weight_stride_c, mask=live, other=0).to(ACC)
     else:
         weight_value = 1.0
-    grad_mean_sum_3_value = tl.load(
-        grad_mean_sum_3_ptr + c * grad_mean_sum_3_stride_c, mask=live, other=0
-    ).to(ACC)
+    grad_mean_sum_3_value = tl.load(grad_mean_sum_3_ptr + c * grad_mean_sum_3_stride_c, mask=live, other=0).to(ACC)
     grad_output_value = tl.load(
         grad_output_ptr + n * grad_output_stride_n + c * grad_output_stride_c + m * grad_output_stride_m,
         mask=live,
@@ -936,9 +904,7 @@ def batch_normalization_inference_grad_bias(
         m = column % M
         column_rest = column // M
         n = column_rest
-        running_mean_value = tl.load(running_mean_ptr + c * running_mean_stride_c, mask=live_row, other=0).to(
-            ACC
-        )
+        running_mean_value = tl.load(running_mean_ptr + c * running_mean_stride_c, mask=live_row, other=0).to(ACC)
         grad_weight_sum = tl.zeros([ROWS, COLUMNS], ACC)
         grad_bias = tl.zeros([ROWS, COLUMNS], ACC)
         grad_output_value = tl.load(
@@ -955,9 +921,7 @@ def batch_normalization_inference_grad_bias(
         grad_bias += tl.where(live_column, grad_output_value, 0.0)
         grad_weight_sum = tl.sum(grad_weight_sum, 1, keep_dims=True)
         grad_bias = tl.sum(grad_bias, 1, keep_dims=True)
-        running_var_value = tl.load(running_var_ptr + c * running_var_stride_c, mask=live_row, other=0).to(
-            ACC
-        )
+        running_var_value = tl.load(running_var_ptr + c * running_var_stride_c, mask=live_row, other=0).to(ACC)
         if grad_bias_ptr is not None:
             tl.store(grad_bias_ptr + c * grad_bias_stride_c, grad_bias, mask=live_row)
         if grad_weight_ptr is not None:
@@ -967,9 +931,7 @@ def batch_normalization_inference_grad_bias(
                 mask=live_row,
             )
     else:
-        running_mean_value = tl.load(running_mean_ptr + c * running_mean_stride_c, mask=live_row, other=0).to(
-            ACC
-        )
+        running_mean_value = tl.load(running_mean_ptr + c * running_mean_stride_c, mask=live_row, other=0).to(ACC)
         grad_weight_sum = tl.zeros([ROWS, COLUMNS], ACC)
         grad_bias = tl.zeros([ROWS, COLUMNS], ACC)
         for start in tl.range(0, tl.cast(N, INDEX) * M, COLUMNS):
@@ -979,10 +941,7 @@ def batch_normalization_inference_grad_bias(
             column_rest = column // M
             n = column_rest
             grad_output_value = tl.load(
-                grad_output_ptr
-                + n * grad_output_stride_n
-                + c * grad_output_stride_c
-                + m * grad_output_stride_m,
+                grad_output_ptr + n * grad_output_stride_n + c * grad_output_stride_c + m * grad_output_stride_m,
                 mask=live_column & live_row,
                 other=0,
             ).to(ACC)
@@ -991,15 +950,11 @@ def batch_normalization_inference_grad_bias(
                 mask=live_column & live_row,
                 other=0,
             ).to(ACC)
-            grad_weight_sum += tl.where(
-                live_column, grad_output_value * (input_value - running_mean_value), 0.0
-            )
+            grad_weight_sum += tl.where(live_column, grad_output_value * (input_value - running_mean_value), 0.0)
             grad_bias += tl.where(live_column, grad_output_value, 0.0)
         grad_weight_sum = tl.sum(grad_weight_sum, 1, keep_dims=True)
         grad_bias = tl.sum(grad_bias, 1, keep_dims=True)
-        running_var_value = tl.load(running_var_ptr + c * running_var_stride_c, mask=live_row, other=0).to(
-            ACC
-        )
+        running_var_value = tl.load(running_var_ptr + c * running_var_stride_c, mask=live_row, other=0).to(ACC)
         if grad_bias_ptr is not None:
             tl.store(grad_bias_ptr + c * grad_bias_stride_c, grad_bias, mask=live_row)
         if grad_weight_ptr is not None:
@@ -1070,7 +1025,7 @@ def batch_normalization_training_forward(
             N,
             momentum,
         ),
-        dict(),
+        {},
     )
     output = launching.empty((N, C, M), input.dtype, how)
     launching.run(
@@ -1094,7 +1049,7 @@ def batch_normalization_training_forward(
             M,
             N,
         ),
-        dict(eps=eps),
+        {"eps": eps},
     )
     return (output, new_running_mean, new_running_var)
 
@@ -1145,7 +1100,7 @@ def _batch_normalization_training_saving(
             N,
             momentum,
         ),
-        dict(),
+        {},
     )
     output = launching.empty((N, C, M), input.dtype, how)
     launching.run(
@@ -1169,7 +1124,7 @@ def _batch_normalization_training_saving(
             M,
             N,
         ),
-        dict(eps=eps),
+        {"eps": eps},
     )
     return (output, new_running_mean, new_running_var, mean_sum, variance_sum, grad_mean_sum_2)
 
@@ -1228,7 +1183,7 @@ def batch_normalization_training_backward(
             M,
             N,
         ),
-        dict(eps=eps),
+        {"eps": eps},
     )
     if wanted[0]:
         grad_input = launching.gradient_like(input)
@@ -1259,7 +1214,7 @@ def batch_normalization_training_backward(
                 M,
                 N,
             ),
-            dict(eps=eps),
+            {"eps": eps},
         )
     return (grad_input, grad_weight, grad_bias)
 
@@ -1298,7 +1253,7 @@ def batch_normalization_without_estimates_forward(
         how,
         schedule.rows(C, N * M, input.stride(1) == 1, how.accumulator),
         (input, mean_sum, variance_sum, *input.stride(), *mean_sum.stride(), *variance_sum.stride(), C, M, N),
-        dict(),
+        {},
     )
     output = launching.empty((N, C, M), input.dtype, how)
     launching.run(
@@ -1322,18 +1277,13 @@ def batch_normalization_without_estimates_forward(
             M,
             N,
         ),
-        dict(eps=eps),
+        {"eps": eps},
     )
     return (output,)
 
 
 def _batch_normalization_without_estimates_saving(
-    input: torch.Tensor,
-    weight: torch.Tensor | None,
-    bias: torch.Tensor | None,
-    *,
-    eps: float,
-    skipped: tuple[str, ...],
+    input: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None, *, eps: float, skipped: tuple[str, ...]
 ) -> tuple[torch.Tensor | None, ...]:
     N = input.shape[0]
     C = input.shape[1]
@@ -1359,7 +1309,7 @@ def _batch_normalization_without_estimates_saving(
             M,
             N,
         ),
-        dict(),
+        {},
     )
     output = launching.empty((N, C, M), input.dtype, how)
     launching.run(
@@ -1383,7 +1333,7 @@ def _batch_normalization_without_estimates_saving(
             M,
             N,
         ),
-        dict(eps=eps),
+        {"eps": eps},
     )
     return (output, mean_sum, variance_sum, grad_mean_sum_2)
 
@@ -1439,7 +1389,7 @@ def batch_normalization_without_estimates_backward(
             M,
             N,
         ),
-        dict(eps=eps),
+        {"eps": eps},
     )
     if wanted[0]:
         grad_input = launching.gradient_like(input)
@@ -1470,7 +1420,7 @@ def batch_normalization_without_estimates_backward(
                 M,
                 N,
             ),
-            dict(eps=eps),
+            {"eps": eps},
         )
     return (grad_input, grad_weight, grad_bias)
 
@@ -1524,7 +1474,7 @@ def batch_normalization_inference_forward(
             M,
             N,
         ),
-        dict(eps=eps),
+        {"eps": eps},
     )
     return (output,)
 
@@ -1571,7 +1521,7 @@ def batch_normalization_inference_backward(
                 M,
                 N,
             ),
-            dict(eps=eps),
+            {"eps": eps},
         )
     if wanted[1] or wanted[2]:
         grad_bias = launching.gradient_like(bias) if wanted[2] else None
@@ -1597,6 +1547,6 @@ def batch_normalization_inference_backward(
                 M,
                 N,
             ),
-            dict(eps=eps),
+            {"eps": eps},
         )
     return (grad_input, grad_weight, grad_bias)

@@ -61,11 +61,7 @@ def center_crop_output(
         lane_rest = lane_rest // C
         n = lane_rest
     input_value = tl.load(
-        input_ptr
-        + n * input_stride_n
-        + c * input_stride_c
-        + (p + top) * input_stride_h
-        + (left + q) * input_stride_w,
+        input_ptr + n * input_stride_n + c * input_stride_c + (p + top) * input_stride_h + (left + q) * input_stride_w,
         mask=live & (p + top >= 0) & (p + top < H) & (left + q >= 0) & (left + q < W),
         other=0,
     ).to(ACC)
@@ -148,14 +144,7 @@ center_crop_RESIDUALS = 0
 
 
 def center_crop_forward(
-    input: torch.Tensor,
-    *,
-    P: int,
-    Q: int,
-    left: int,
-    top: int,
-    save: bool = False,
-    skipped: tuple[str, ...] = (),
+    input: torch.Tensor, *, P: int, Q: int, left: int, top: int, save: bool = False, skipped: tuple[str, ...] = ()
 ) -> tuple[torch.Tensor | None, ...]:
     """Run the forward kernels.
 
@@ -177,20 +166,13 @@ def center_crop_forward(
         how,
         schedule.lanes(N * C * P * Q, 1),
         (input, output, *input.stride(), *output.stride(), C, H, N, P, Q, W),
-        dict(left=left, top=top),
+        {"left": left, "top": top},
     )
     return (output,)
 
 
 def center_crop_backward(
-    grad_output: torch.Tensor,
-    input: torch.Tensor,
-    *,
-    P: int,
-    Q: int,
-    left: int,
-    top: int,
-    wanted: tuple[bool, ...],
+    grad_output: torch.Tensor, input: torch.Tensor, *, P: int, Q: int, left: int, top: int, wanted: tuple[bool, ...]
 ) -> tuple[torch.Tensor | None, ...]:
     """Run the backward kernels that the wanted gradients need.
 
@@ -208,6 +190,6 @@ def center_crop_backward(
         how,
         schedule.lanes(N * C * H * W, 1),
         (grad_output, grad_input, *grad_output.stride(), *grad_input.stride(), C, H, N, P, Q, W),
-        dict(left=left, top=top),
+        {"left": left, "top": top},
     )
     return (grad_input,)

@@ -132,11 +132,7 @@ def convolution_1d_output(
                 inner_rest = inner // S
                 c = inner_rest
         weight_value = tl.load(
-            weight_ptr
-            + g * weight_stride_g
-            + k * weight_stride_k
-            + c * weight_stride_c
-            + s * weight_stride_s,
+            weight_ptr + g * weight_stride_g + k * weight_stride_k + c * weight_stride_c + s * weight_stride_s,
             mask=live_inner & live_n,
             other=0,
         )
@@ -274,11 +270,7 @@ def convolution_1d_grad_input(
                 inner_rest = inner // S
                 k = inner_rest
         weight_value = tl.load(
-            weight_ptr
-            + g * weight_stride_g
-            + k * weight_stride_k
-            + c * weight_stride_c
-            + s1 * weight_stride_s,
+            weight_ptr + g * weight_stride_g + k * weight_stride_k + c * weight_stride_c + s1 * weight_stride_s,
             mask=live_inner & live_n,
             other=0,
         )
@@ -394,9 +386,7 @@ def convolution_1d_grad_weight(
             other=0,
         )
         right_operand = tl.broadcast_to(input_value, [BLOCK_K, BLOCK_N]).to(DOT)
-        grad_weight = tl.dot(
-            left_operand, right_operand, grad_weight, input_precision=PRECISION, out_dtype=ACC
-        )
+        grad_weight = tl.dot(left_operand, right_operand, grad_weight, input_precision=PRECISION, out_dtype=ACC)
     tl.store(
         grad_weight_ptr
         + g * grad_weight_stride_g
@@ -540,7 +530,7 @@ def convolution_1d_forward(
             Q,
             W,
         ),
-        dict(S=S, dilation_w=dilation_w, padding_w=padding_w, stride_w=stride_w),
+        {"S": S, "dilation_w": dilation_w, "padding_w": padding_w, "stride_w": stride_w},
     )
     return (output,)
 
@@ -577,9 +567,7 @@ def convolution_1d_backward(
         launching.run(
             convolution_1d_grad_input,
             how,
-            schedule.contraction(
-                G, N * W, C, K, S, launching.operand_type(how, weight, grad_output), how.gathered
-            ),
+            schedule.contraction(G, N * W, C, K, S, launching.operand_type(how, weight, grad_output), how.gathered),
             (
                 weight,
                 grad_output,
@@ -603,16 +591,14 @@ def convolution_1d_backward(
                 Q,
                 W,
             ),
-            dict(S=S, dilation_w=dilation_w, padding_w=padding_w, stride_w=stride_w),
+            {"S": S, "dilation_w": dilation_w, "padding_w": padding_w, "stride_w": stride_w},
         )
     if wanted[1]:
         grad_weight = launching.gradient_like(weight)
         launching.run(
             convolution_1d_grad_weight,
             how,
-            schedule.contraction(
-                G, K, C * S, N * Q, 1, launching.operand_type(how, input, grad_output), how.gathered
-            ),
+            schedule.contraction(G, K, C * S, N * Q, 1, launching.operand_type(how, input, grad_output), how.gathered),
             (
                 input,
                 grad_output,
@@ -636,7 +622,7 @@ def convolution_1d_backward(
                 Q,
                 W,
             ),
-            dict(S=S, dilation_w=dilation_w, padding_w=padding_w, stride_w=stride_w),
+            {"S": S, "dilation_w": dilation_w, "padding_w": padding_w, "stride_w": stride_w},
         )
     if wanted[2]:
         grad_bias = launching.gradient_like(bias)
@@ -658,6 +644,6 @@ def convolution_1d_backward(
                 N,
                 Q,
             ),
-            dict(),
+            {},
         )
     return (grad_input, grad_weight, grad_bias)

@@ -492,9 +492,7 @@ def convolution_2d_grad_weight(
             other=0,
         )
         right_operand = tl.broadcast_to(input_value, [BLOCK_K, BLOCK_N]).to(DOT)
-        grad_weight = tl.dot(
-            left_operand, right_operand, grad_weight, input_precision=PRECISION, out_dtype=ACC
-        )
+        grad_weight = tl.dot(left_operand, right_operand, grad_weight, input_precision=PRECISION, out_dtype=ACC)
     tl.store(
         grad_weight_ptr
         + g * grad_weight_stride_g
@@ -626,9 +624,7 @@ def convolution_2d_forward(
     launching.run(
         convolution_2d_output,
         how,
-        schedule.contraction(
-            G, N * P * Q, K, C, R * S, launching.operand_type(how, input, weight), how.gathered
-        ),
+        schedule.contraction(G, N * P * Q, K, C, R * S, launching.operand_type(how, input, weight), how.gathered),
         (
             input,
             weight,
@@ -660,16 +656,16 @@ def convolution_2d_forward(
             Q,
             W,
         ),
-        dict(
-            R=R,
-            S=S,
-            dilation_h=dilation_h,
-            dilation_w=dilation_w,
-            padding_h=padding_h,
-            padding_w=padding_w,
-            stride_h=stride_h,
-            stride_w=stride_w,
-        ),
+        {
+            "R": R,
+            "S": S,
+            "dilation_h": dilation_h,
+            "dilation_w": dilation_w,
+            "padding_h": padding_h,
+            "padding_w": padding_w,
+            "stride_h": stride_h,
+            "stride_w": stride_w,
+        },
     )
     return (output,)
 
@@ -743,16 +739,16 @@ def convolution_2d_backward(
                 Q,
                 W,
             ),
-            dict(
-                R=R,
-                S=S,
-                dilation_h=dilation_h,
-                dilation_w=dilation_w,
-                padding_h=padding_h,
-                padding_w=padding_w,
-                stride_h=stride_h,
-                stride_w=stride_w,
-            ),
+            {
+                "R": R,
+                "S": S,
+                "dilation_h": dilation_h,
+                "dilation_w": dilation_w,
+                "padding_h": padding_h,
+                "padding_w": padding_w,
+                "stride_h": stride_h,
+                "stride_w": stride_w,
+            },
         )
     if wanted[1]:
         grad_weight = launching.gradient_like(weight)
@@ -790,16 +786,16 @@ def convolution_2d_backward(
                 Q,
                 W,
             ),
-            dict(
-                R=R,
-                S=S,
-                dilation_h=dilation_h,
-                dilation_w=dilation_w,
-                padding_h=padding_h,
-                padding_w=padding_w,
-                stride_h=stride_h,
-                stride_w=stride_w,
-            ),
+            {
+                "R": R,
+                "S": S,
+                "dilation_h": dilation_h,
+                "dilation_w": dilation_w,
+                "padding_h": padding_h,
+                "padding_w": padding_w,
+                "stride_h": stride_h,
+                "stride_w": stride_w,
+            },
         )
     if wanted[2]:
         grad_bias = launching.gradient_like(bias)
@@ -823,6 +819,6 @@ def convolution_2d_backward(
                 P,
                 Q,
             ),
-            dict(),
+            {},
         )
     return (grad_input, grad_weight, grad_bias)

@@ -146,9 +146,7 @@ def convolution_3d_output(
         place = p * stride_h + dilation_h * r - padding_h
         place_2 = q * stride_w + dilation_w * s - padding_w
         place_3 = dilation_d * t + stride_d * z - padding_d
-        inside = (
-            (place >= 0) & (place < H) & ((place_2 >= 0) & (place_2 < W)) & ((place_3 >= 0) & (place_3 < D))
-        )
+        inside = (place >= 0) & (place < H) & ((place_2 >= 0) & (place_2 < W)) & ((place_3 >= 0) & (place_3 < D))
         input_value = tl.load(
             input_ptr
             + n * input_stride_n
@@ -562,9 +560,7 @@ def convolution_3d_grad_weight(
         place = p * stride_h + dilation_h * r - padding_h
         place_2 = q * stride_w + dilation_w * s - padding_w
         place_3 = dilation_d * t + stride_d * z - padding_d
-        inside = (
-            (place >= 0) & (place < H) & ((place_2 >= 0) & (place_2 < W)) & ((place_3 >= 0) & (place_3 < D))
-        )
+        inside = (place >= 0) & (place < H) & ((place_2 >= 0) & (place_2 < W)) & ((place_3 >= 0) & (place_3 < D))
         input_value = tl.load(
             input_ptr
             + n * input_stride_n
@@ -577,9 +573,7 @@ def convolution_3d_grad_weight(
             other=0,
         )
         right_operand = tl.broadcast_to(input_value, [BLOCK_K, BLOCK_N]).to(DOT)
-        grad_weight = tl.dot(
-            left_operand, right_operand, grad_weight, input_precision=PRECISION, out_dtype=ACC
-        )
+        grad_weight = tl.dot(left_operand, right_operand, grad_weight, input_precision=PRECISION, out_dtype=ACC)
     tl.store(
         grad_weight_ptr
         + g * grad_weight_stride_g
@@ -765,20 +759,20 @@ def convolution_3d_forward(
             W,
             Z,
         ),
-        dict(
-            R=R,
-            S=S,
-            T=T,
-            dilation_d=dilation_d,
-            dilation_h=dilation_h,
-            dilation_w=dilation_w,
-            padding_d=padding_d,
-            padding_h=padding_h,
-            padding_w=padding_w,
-            stride_d=stride_d,
-            stride_h=stride_h,
-            stride_w=stride_w,
-        ),
+        {
+            "R": R,
+            "S": S,
+            "T": T,
+            "dilation_d": dilation_d,
+            "dilation_h": dilation_h,
+            "dilation_w": dilation_w,
+            "padding_d": padding_d,
+            "padding_h": padding_h,
+            "padding_w": padding_w,
+            "stride_d": stride_d,
+            "stride_h": stride_h,
+            "stride_w": stride_w,
+        },
     )
     return (output,)
 
@@ -828,13 +822,7 @@ def convolution_3d_backward(
             convolution_3d_grad_input,
             how,
             schedule.contraction(
-                G,
-                N * D * H * W,
-                C,
-                K,
-                T * R * S,
-                launching.operand_type(how, weight, grad_output),
-                how.gathered,
+                G, N * D * H * W, C, K, T * R * S, launching.operand_type(how, weight, grad_output), how.gathered
             ),
             (
                 weight,
@@ -869,20 +857,20 @@ def convolution_3d_backward(
                 W,
                 Z,
             ),
-            dict(
-                R=R,
-                S=S,
-                T=T,
-                dilation_d=dilation_d,
-                dilation_h=dilation_h,
-                dilation_w=dilation_w,
-                padding_d=padding_d,
-                padding_h=padding_h,
-                padding_w=padding_w,
-                stride_d=stride_d,
-                stride_h=stride_h,
-                stride_w=stride_w,
-            ),
+            {
+                "R": R,
+                "S": S,
+                "T": T,
+                "dilation_d": dilation_d,
+                "dilation_h": dilation_h,
+                "dilation_w": dilation_w,
+                "padding_d": padding_d,
+                "padding_h": padding_h,
+                "padding_w": padding_w,
+                "stride_d": stride_d,
+                "stride_h": stride_h,
+                "stride_w": stride_w,
+            },
         )
     if wanted[1]:
         grad_weight = launching.gradient_like(weight)
@@ -890,13 +878,7 @@ def convolution_3d_backward(
             convolution_3d_grad_weight,
             how,
             schedule.contraction(
-                G,
-                K,
-                C * T * R * S,
-                N * Z * P * Q,
-                1,
-                launching.operand_type(how, input, grad_output),
-                how.gathered,
+                G, K, C * T * R * S, N * Z * P * Q, 1, launching.operand_type(how, input, grad_output), how.gathered
             ),
             (
                 input,
@@ -931,20 +913,20 @@ def convolution_3d_backward(
                 W,
                 Z,
             ),
-            dict(
-                R=R,
-                S=S,
-                T=T,
-                dilation_d=dilation_d,
-                dilation_h=dilation_h,
-                dilation_w=dilation_w,
-                padding_d=padding_d,
-                padding_h=padding_h,
-                padding_w=padding_w,
-                stride_d=stride_d,
-                stride_h=stride_h,
-                stride_w=stride_w,
-            ),
+            {
+                "R": R,
+                "S": S,
+                "T": T,
+                "dilation_d": dilation_d,
+                "dilation_h": dilation_h,
+                "dilation_w": dilation_w,
+                "padding_d": padding_d,
+                "padding_h": padding_h,
+                "padding_w": padding_w,
+                "stride_d": stride_d,
+                "stride_h": stride_h,
+                "stride_w": stride_w,
+            },
         )
     if wanted[2]:
         grad_bias = launching.gradient_like(bias)
@@ -970,6 +952,6 @@ def convolution_3d_backward(
                 Q,
                 Z,
             ),
-            dict(),
+            {},
         )
     return (grad_input, grad_weight, grad_bias)

@@ -106,21 +106,14 @@ def cross_entropy_labels_mean_kept_sum(
         else:
             weight_value = 1.0
         element = tl.where(live_column, input_value, float("-inf"))
-        log_probability_sum_shift = tl.maximum(
-            log_probability_sum_shift, element, propagate_nan=tl.PropagateNan.ALL
-        )
+        log_probability_sum_shift = tl.maximum(log_probability_sum_shift, element, propagate_nan=tl.PropagateNan.ALL)
         kept_sum += tl.where(live_column, tl.where(target_value == j, weight_value, 0.0), 0.0)
-        missing = (
-            tl.max((log_probability_sum_shift != log_probability_sum_shift).to(tl.int32), 1, keep_dims=True)
-            > 0
-        )
+        missing = tl.max((log_probability_sum_shift != log_probability_sum_shift).to(tl.int32), 1, keep_dims=True) > 0
         largest = tl.where(missing, float("nan"), tl.max(log_probability_sum_shift, 1, keep_dims=True))
         log_probability_sum_shift = largest
         kept_sum = tl.sum(kept_sum, 1, keep_dims=True)
         log_probability_sum_shifted = tl.zeros([ROWS, COLUMNS], ACC)
-        log_probability_sum_shifted += tl.where(
-            live_column, tl.exp(input_value - log_probability_sum_shift), 0.0
-        )
+        log_probability_sum_shifted += tl.where(live_column, tl.exp(input_value - log_probability_sum_shift), 0.0)
         log_probability_sum_shifted = tl.sum(log_probability_sum_shifted, 1, keep_dims=True)
         loss_sum = tl.zeros([ROWS, COLUMNS], ACC)
         loss_sum_2 = tl.zeros([ROWS, COLUMNS], ACC)
@@ -130,9 +123,7 @@ def cross_entropy_labels_mean_kept_sum(
         loss_sum = tl.sum(loss_sum, 1, keep_dims=True)
         loss_sum_2 = tl.sum(loss_sum_2, 1, keep_dims=True)
         tl.store(kept_sum_ptr + n * kept_sum_stride_n + m * kept_sum_stride_m, kept_sum, mask=live_row)
-        tl.store(
-            loss_sum_2_ptr + n * loss_sum_2_stride_n + m * loss_sum_2_stride_m, loss_sum_2, mask=live_row
-        )
+        tl.store(loss_sum_2_ptr + n * loss_sum_2_stride_n + m * loss_sum_2_stride_m, loss_sum_2, mask=live_row)
         tl.store(loss_sum_ptr + n * loss_sum_stride_n + m * loss_sum_stride_m, loss_sum, mask=live_row)
     else:
         target_value = tl.load(target_ptr + n * target_stride_n + m * target_stride_m, mask=live_row, other=0)
@@ -156,10 +147,7 @@ def cross_entropy_labels_mean_kept_sum(
                 log_probability_sum_shift, element, propagate_nan=tl.PropagateNan.ALL
             )
             kept_sum += tl.where(live_column, tl.where(target_value == j, weight_value, 0.0), 0.0)
-        missing = (
-            tl.max((log_probability_sum_shift != log_probability_sum_shift).to(tl.int32), 1, keep_dims=True)
-            > 0
-        )
+        missing = tl.max((log_probability_sum_shift != log_probability_sum_shift).to(tl.int32), 1, keep_dims=True) > 0
         largest = tl.where(missing, float("nan"), tl.max(log_probability_sum_shift, 1, keep_dims=True))
         log_probability_sum_shift = largest
         kept_sum = tl.sum(kept_sum, 1, keep_dims=True)
@@ -173,9 +161,7 @@ def cross_entropy_labels_mean_kept_sum(
                 mask=live_column & live_row,
                 other=0,
             ).to(ACC)
-            log_probability_sum_shifted += tl.where(
-                live_column, tl.exp(input_value - log_probability_sum_shift), 0.0
-            )
+            log_probability_sum_shifted += tl.where(live_column, tl.exp(input_value - log_probability_sum_shift), 0.0)
         log_probability_sum_shifted = tl.sum(log_probability_sum_shifted, 1, keep_dims=True)
         loss_sum = tl.zeros([ROWS, COLUMNS], ACC)
         loss_sum_2 = tl.zeros([ROWS, COLUMNS], ACC)
@@ -192,17 +178,13 @@ def cross_entropy_labels_mean_kept_sum(
                 weight_value = tl.load(weight_ptr + j * weight_stride_k, mask=live_column, other=0).to(ACC)
             else:
                 weight_value = 1.0
-            value = (
-                input_value - tl.log(log_probability_sum_shifted) - log_probability_sum_shift
-            ) * weight_value
+            value = (input_value - tl.log(log_probability_sum_shifted) - log_probability_sum_shift) * weight_value
             loss_sum += tl.where(live_column, value, 0.0)
             loss_sum_2 += tl.where(live_column, tl.where(target_value == j, value, 0.0), 0.0)
         loss_sum = tl.sum(loss_sum, 1, keep_dims=True)
         loss_sum_2 = tl.sum(loss_sum_2, 1, keep_dims=True)
         tl.store(kept_sum_ptr + n * kept_sum_stride_n + m * kept_sum_stride_m, kept_sum, mask=live_row)
-        tl.store(
-            loss_sum_2_ptr + n * loss_sum_2_stride_n + m * loss_sum_2_stride_m, loss_sum_2, mask=live_row
-        )
+        tl.store(loss_sum_2_ptr + n * loss_sum_2_stride_n + m * loss_sum_2_stride_m, loss_sum_2, mask=live_row)
         tl.store(loss_sum_ptr + n * loss_sum_stride_n + m * loss_sum_stride_m, loss_sum, mask=live_row)
 
 
@@ -249,9 +231,7 @@ def cross_entropy_labels_mean_output(
         n = column_rest
         output_sum = tl.zeros([ROWS, COLUMNS], ACC)
         output_sum_2 = tl.zeros([ROWS, COLUMNS], ACC)
-        target_value = tl.load(
-            target_ptr + n * target_stride_n + m * target_stride_m, mask=live_column, other=0
-        )
+        target_value = tl.load(target_ptr + n * target_stride_n + m * target_stride_m, mask=live_column, other=0)
         kept_sum_value = tl.load(
             kept_sum_ptr + n * kept_sum_stride_n + m * kept_sum_stride_m, mask=live_column, other=0
         ).to(ACC)
@@ -284,9 +264,7 @@ def cross_entropy_labels_mean_output(
             m = column % M
             column_rest = column // M
             n = column_rest
-            target_value = tl.load(
-                target_ptr + n * target_stride_n + m * target_stride_m, mask=live_column, other=0
-            )
+            target_value = tl.load(target_ptr + n * target_stride_n + m * target_stride_m, mask=live_column, other=0)
             kept_sum_value = tl.load(
                 kept_sum_ptr + n * kept_sum_stride_n + m * kept_sum_stride_m, mask=live_column, other=0
             ).to(ACC)
@@ -296,18 +274,14 @@ def cross_entropy_labels_mean_output(
             loss_sum_value = tl.load(
                 loss_sum_ptr + n * loss_sum_stride_n + m * loss_sum_stride_m, mask=live_column, other=0
             ).to(ACC)
-            output_sum += tl.where(
-                live_column, tl.where(target_value == ignore_index, 0.0, kept_sum_value), 0.0
-            )
+            output_sum += tl.where(live_column, tl.where(target_value == ignore_index, 0.0, kept_sum_value), 0.0)
             output_sum_2 += tl.where(
                 live_column,
                 tl.where(
                     target_value == ignore_index,
                     0.0,
                     (label_smoothing - 1.0) * loss_sum_2_value
-                    - tl.where(
-                        label_smoothing > 0.0, label_smoothing * loss_sum_value / tl.cast(K, ACC), 0.0
-                    ),
+                    - tl.where(label_smoothing > 0.0, label_smoothing * loss_sum_value / tl.cast(K, ACC), 0.0),
                 ),
                 0.0,
             )
@@ -360,9 +334,7 @@ def cross_entropy_labels_mean_output_sum(
         n = column_rest
         output_sum = tl.zeros([ROWS, COLUMNS], ACC)
         output_sum_2 = tl.zeros([ROWS, COLUMNS], ACC)
-        target_value = tl.load(
-            target_ptr + n * target_stride_n + m * target_stride_m, mask=live_column, other=0
-        )
+        target_value = tl.load(target_ptr + n * target_stride_n + m * target_stride_m, mask=live_column, other=0)
         kept_sum_value = tl.load(
             kept_sum_ptr + n * kept_sum_stride_n + m * kept_sum_stride_m, mask=live_column, other=0
         ).to(ACC)
@@ -396,9 +368,7 @@ def cross_entropy_labels_mean_output_sum(
             m = column % M
             column_rest = column // M
             n = column_rest
-            target_value = tl.load(
-                target_ptr + n * target_stride_n + m * target_stride_m, mask=live_column, other=0
-            )
+            target_value = tl.load(target_ptr + n * target_stride_n + m * target_stride_m, mask=live_column, other=0)
             kept_sum_value = tl.load(
                 kept_sum_ptr + n * kept_sum_stride_n + m * kept_sum_stride_m, mask=live_column, other=0
             ).to(ACC)
@@ -408,18 +378,14 @@ def cross_entropy_labels_mean_output_sum(
             loss_sum_value = tl.load(
                 loss_sum_ptr + n * loss_sum_stride_n + m * loss_sum_stride_m, mask=live_column, other=0
             ).to(ACC)
-            output_sum += tl.where(
-                live_column, tl.where(target_value == ignore_index, 0.0, kept_sum_value), 0.0
-            )
+            output_sum += tl.where(live_column, tl.where(target_value == ignore_index, 0.0, kept_sum_value), 0.0)
             output_sum_2 += tl.where(
                 live_column,
                 tl.where(
                     target_value == ignore_index,
                     0.0,
                     (label_smoothing - 1.0) * loss_sum_2_value
-                    - tl.where(
-                        label_smoothing > 0.0, label_smoothing * loss_sum_value / tl.cast(K, ACC), 0.0
-                    ),
+                    - tl.where(label_smoothing > 0.0, label_smoothing * loss_sum_value / tl.cast(K, ACC), 0.0),
                 ),
                 0.0,
             )
@@ -495,9 +461,7 @@ def cross_entropy_labels_mean_grad_input(
         else:
             weight_value = 1.0
         element = tl.where(live_column, input_value, float("-inf"))
-        log_probability_sum_shift = tl.maximum(
-            log_probability_sum_shift, element, propagate_nan=tl.PropagateNan.ALL
-        )
+        log_probability_sum_shift = tl.maximum(log_probability_sum_shift, element, propagate_nan=tl.PropagateNan.ALL)
         grad_log_probability_sum_sum += tl.where(
             live_column,
             tl.where(target_value == ignore_index, 0.0, tl.full([], label_smoothing - 1.0, ACC))
@@ -514,17 +478,12 @@ def cross_entropy_labels_mean_grad_input(
             / output_sum_value,
             0.0,
         )
-        missing = (
-            tl.max((log_probability_sum_shift != log_probability_sum_shift).to(tl.int32), 1, keep_dims=True)
-            > 0
-        )
+        missing = tl.max((log_probability_sum_shift != log_probability_sum_shift).to(tl.int32), 1, keep_dims=True) > 0
         largest = tl.where(missing, float("nan"), tl.max(log_probability_sum_shift, 1, keep_dims=True))
         log_probability_sum_shift = largest
         grad_log_probability_sum_sum = tl.sum(grad_log_probability_sum_sum, 1, keep_dims=True)
         log_probability_sum_shifted = tl.zeros([ROWS, COLUMNS], ACC)
-        log_probability_sum_shifted += tl.where(
-            live_column, tl.exp(input_value - log_probability_sum_shift), 0.0
-        )
+        log_probability_sum_shifted += tl.where(live_column, tl.exp(input_value - log_probability_sum_shift), 0.0)
         log_probability_sum_shifted = tl.sum(log_probability_sum_shifted, 1, keep_dims=True)
         tl.store(
             grad_input_ptr + n * grad_input_stride_n + j * grad_input_stride_k + m * grad_input_stride_m,
@@ -584,10 +543,7 @@ def cross_entropy_labels_mean_grad_input(
                 / output_sum_value,
                 0.0,
             )
-        missing = (
-            tl.max((log_probability_sum_shift != log_probability_sum_shift).to(tl.int32), 1, keep_dims=True)
-            > 0
-        )
+        missing = tl.max((log_probability_sum_shift != log_probability_sum_shift).to(tl.int32), 1, keep_dims=True) > 0
         largest = tl.where(missing, float("nan"), tl.max(log_probability_sum_shift, 1, keep_dims=True))
         log_probability_sum_shift = largest
         grad_log_probability_sum_sum = tl.sum(grad_log_probability_sum_sum, 1, keep_dims=True)
@@ -601,9 +557,7 @@ def cross_entropy_labels_mean_grad_input(
                 mask=live_column & live_row,
                 other=0,
             ).to(ACC)
-            log_probability_sum_shifted += tl.where(
-                live_column, tl.exp(input_value - log_probability_sum_shift), 0.0
-            )
+            log_probability_sum_shifted += tl.where(live_column, tl.exp(input_value - log_probability_sum_shift), 0.0)
         log_probability_sum_shifted = tl.sum(log_probability_sum_shifted, 1, keep_dims=True)
         for start in tl.range(0, tl.cast(K, INDEX), COLUMNS):
             column = start + tl.arange(0, COLUMNS)[None, :]
@@ -690,19 +644,12 @@ def cross_entropy_labels_sum_loss_sum_2(
             other=0,
         ).to(ACC)
         element = tl.where(live_column, input_value, float("-inf"))
-        log_probability_sum_shift = tl.maximum(
-            log_probability_sum_shift, element, propagate_nan=tl.PropagateNan.ALL
-        )
-        missing = (
-            tl.max((log_probability_sum_shift != log_probability_sum_shift).to(tl.int32), 1, keep_dims=True)
-            > 0
-        )
+        log_probability_sum_shift = tl.maximum(log_probability_sum_shift, element, propagate_nan=tl.PropagateNan.ALL)
+        missing = tl.max((log_probability_sum_shift != log_probability_sum_shift).to(tl.int32), 1, keep_dims=True) > 0
         largest = tl.where(missing, float("nan"), tl.max(log_probability_sum_shift, 1, keep_dims=True))
         log_probability_sum_shift = largest
         log_probability_sum_shifted = tl.zeros([ROWS, COLUMNS], ACC)
-        log_probability_sum_shifted += tl.where(
-            live_column, tl.exp(input_value - log_probability_sum_shift), 0.0
-        )
+        log_probability_sum_shifted += tl.where(live_column, tl.exp(input_value - log_probability_sum_shift), 0.0)
         log_probability_sum_shifted = tl.sum(log_probability_sum_shifted, 1, keep_dims=True)
         target_value = tl.load(target_ptr + n * target_stride_n + m * target_stride_m, mask=live_row, other=0)
         loss_sum = tl.zeros([ROWS, COLUMNS], ACC)
@@ -716,9 +663,7 @@ def cross_entropy_labels_sum_loss_sum_2(
         loss_sum_2 += tl.where(live_column, tl.where(target_value == j, value, 0.0), 0.0)
         loss_sum = tl.sum(loss_sum, 1, keep_dims=True)
         loss_sum_2 = tl.sum(loss_sum_2, 1, keep_dims=True)
-        tl.store(
-            loss_sum_2_ptr + n * loss_sum_2_stride_n + m * loss_sum_2_stride_m, loss_sum_2, mask=live_row
-        )
+        tl.store(loss_sum_2_ptr + n * loss_sum_2_stride_n + m * loss_sum_2_stride_m, loss_sum_2, mask=live_row)
         tl.store(loss_sum_ptr + n * loss_sum_stride_n + m * loss_sum_stride_m, loss_sum, mask=live_row)
     else:
         log_probability_sum_shift = tl.full([ROWS, COLUMNS], float("-inf"), ACC)
@@ -735,10 +680,7 @@ def cross_entropy_labels_sum_loss_sum_2(
             log_probability_sum_shift = tl.maximum(
                 log_probability_sum_shift, element, propagate_nan=tl.PropagateNan.ALL
             )
-        missing = (
-            tl.max((log_probability_sum_shift != log_probability_sum_shift).to(tl.int32), 1, keep_dims=True)
-            > 0
-        )
+        missing = tl.max((log_probability_sum_shift != log_probability_sum_shift).to(tl.int32), 1, keep_dims=True) > 0
         largest = tl.where(missing, float("nan"), tl.max(log_probability_sum_shift, 1, keep_dims=True))
         log_probability_sum_shift = largest
         log_probability_sum_shifted = tl.zeros([ROWS, COLUMNS], ACC)
@@ -751,9 +693,7 @@ def cross_entropy_labels_sum_loss_sum_2(
                 mask=live_column & live_row,
                 other=0,
             ).to(ACC)
-            log_probability_sum_shifted += tl.where(
-                live_column, tl.exp(input_value - log_probability_sum_shift), 0.0
-            )
+            log_probability_sum_shifted += tl.where(live_column, tl.exp(input_value - log_probability_sum_shift), 0.0)
         log_probability_sum_shifted = tl.sum(log_probability_sum_shifted, 1, keep_dims=True)
         target_value = tl.load(target_ptr + n * target_stride_n + m * target_stride_m, mask=live_row, other=0)
         loss_sum = tl.zeros([ROWS, COLUMNS], ACC)
@@ -771,16 +711,12 @@ def cross_entropy_labels_sum_loss_sum_2(
                 weight_value = tl.load(weight_ptr + j * weight_stride_k, mask=live_column, other=0).to(ACC)
             else:
                 weight_value = 1.0
-            value = (
-                input_value - tl.log(log_probability_sum_shifted) - log_probability_sum_shift
-            ) * weight_value
+            value = (input_value - tl.log(log_probability_sum_shifted) - log_probability_sum_shift) * weight_value
             loss_sum += tl.where(live_column, value, 0.0)
             loss_sum_2 += tl.where(live_column, tl.where(target_value == j, value, 0.0), 0.0)
         loss_sum = tl.sum(loss_sum, 1, keep_dims=True)
         loss_sum_2 = tl.sum(loss_sum_2, 1, keep_dims=True)
-        tl.store(
-            loss_sum_2_ptr + n * loss_sum_2_stride_n + m * loss_sum_2_stride_m, loss_sum_2, mask=live_row
-        )
+        tl.store(loss_sum_2_ptr + n * loss_sum_2_stride_n + m * loss_sum_2_stride_m, loss_sum_2, mask=live_row)
         tl.store(loss_sum_ptr + n * loss_sum_stride_n + m * loss_sum_stride_m, loss_sum, mask=live_row)
 
 
@@ -821,9 +757,7 @@ def cross_entropy_labels_sum_output(
         column_rest = column // M
         n = column_rest
         output = tl.zeros([ROWS, COLUMNS], ACC)
-        target_value = tl.load(
-            target_ptr + n * target_stride_n + m * target_stride_m, mask=live_column, other=0
-        )
+        target_value = tl.load(target_ptr + n * target_stride_n + m * target_stride_m, mask=live_column, other=0)
         loss_sum_2_value = tl.load(
             loss_sum_2_ptr + n * loss_sum_2_stride_n + m * loss_sum_2_stride_m, mask=live_column, other=0
         ).to(ACC)
@@ -850,9 +784,7 @@ def cross_entropy_labels_sum_output(
             m = column % M
             column_rest = column // M
             n = column_rest
-            target_value = tl.load(
-                target_ptr + n * target_stride_n + m * target_stride_m, mask=live_column, other=0
-            )
+            target_value = tl.load(target_ptr + n * target_stride_n + m * target_stride_m, mask=live_column, other=0)
             loss_sum_2_value = tl.load(
                 loss_sum_2_ptr + n * loss_sum_2_stride_n + m * loss_sum_2_stride_m, mask=live_column, other=0
             ).to(ACC)
@@ -865,9 +797,7 @@ def cross_entropy_labels_sum_output(
                     target_value == ignore_index,
                     0.0,
                     (label_smoothing - 1.0) * loss_sum_2_value
-                    - tl.where(
-                        label_smoothing > 0.0, label_smoothing * loss_sum_value / tl.cast(K, ACC), 0.0
-                    ),
+                    - tl.where(label_smoothing > 0.0, label_smoothing * loss_sum_value / tl.cast(K, ACC), 0.0),
                 ),
                 0.0,
             )
@@ -939,9 +869,7 @@ def cross_entropy_labels_sum_grad_input(
         else:
             weight_value = 1.0
         element = tl.where(live_column, input_value, float("-inf"))
-        log_probability_sum_shift = tl.maximum(
-            log_probability_sum_shift, element, propagate_nan=tl.PropagateNan.ALL
-        )
+        log_probability_sum_shift = tl.maximum(log_probability_sum_shift, element, propagate_nan=tl.PropagateNan.ALL)
         grad_log_probability_sum_sum += tl.where(
             live_column,
             tl.where(target_value == ignore_index, 0.0, tl.full([], label_smoothing - 1.0, ACC))
@@ -956,17 +884,12 @@ def cross_entropy_labels_sum_grad_input(
             * weight_value,
             0.0,
         )
-        missing = (
-            tl.max((log_probability_sum_shift != log_probability_sum_shift).to(tl.int32), 1, keep_dims=True)
-            > 0
-        )
+        missing = tl.max((log_probability_sum_shift != log_probability_sum_shift).to(tl.int32), 1, keep_dims=True) > 0
         largest = tl.where(missing, float("nan"), tl.max(log_probability_sum_shift, 1, keep_dims=True))
         log_probability_sum_shift = largest
         grad_log_probability_sum_sum = tl.sum(grad_log_probability_sum_sum, 1, keep_dims=True)
         log_probability_sum_shifted = tl.zeros([ROWS, COLUMNS], ACC)
-        log_probability_sum_shifted += tl.where(
-            live_column, tl.exp(input_value - log_probability_sum_shift), 0.0
-        )
+        log_probability_sum_shifted += tl.where(live_column, tl.exp(input_value - log_probability_sum_shift), 0.0)
         log_probability_sum_shifted = tl.sum(log_probability_sum_shifted, 1, keep_dims=True)
         tl.store(
             grad_input_ptr + n * grad_input_stride_n + j * grad_input_stride_k + m * grad_input_stride_m,
@@ -1021,10 +944,7 @@ def cross_entropy_labels_sum_grad_input(
                 * weight_value,
                 0.0,
             )
-        missing = (
-            tl.max((log_probability_sum_shift != log_probability_sum_shift).to(tl.int32), 1, keep_dims=True)
-            > 0
-        )
+        missing = tl.max((log_probability_sum_shift != log_probability_sum_shift).to(tl.int32), 1, keep_dims=True) > 0
         largest = tl.where(missing, float("nan"), tl.max(log_probability_sum_shift, 1, keep_dims=True))
         log_probability_sum_shift = largest
         grad_log_probability_sum_sum = tl.sum(grad_log_probability_sum_sum, 1, keep_dims=True)
@@ -1038,9 +958,7 @@ def cross_entropy_labels_sum_grad_input(
                 mask=live_column & live_row,
                 other=0,
             ).to(ACC)
-            log_probability_sum_shifted += tl.where(
-                live_column, tl.exp(input_value - log_probability_sum_shift), 0.0
-            )
+            log_probability_sum_shifted += tl.where(live_column, tl.exp(input_value - log_probability_sum_shift), 0.0)
         log_probability_sum_shifted = tl.sum(log_probability_sum_shifted, 1, keep_dims=True)
         for start in tl.range(0, tl.cast(K, INDEX), COLUMNS):
             column = start + tl.arange(0, COLUMNS)[None, :]
@@ -1126,19 +1044,12 @@ def cross_entropy_labels_none_output(
             other=0,
         ).to(ACC)
         element = tl.where(live_column, input_value, float("-inf"))
-        log_probability_sum_shift = tl.maximum(
-            log_probability_sum_shift, element, propagate_nan=tl.PropagateNan.ALL
-        )
-        missing = (
-            tl.max((log_probability_sum_shift != log_probability_sum_shift).to(tl.int32), 1, keep_dims=True)
-            > 0
-        )
+        log_probability_sum_shift = tl.maximum(log_probability_sum_shift, element, propagate_nan=tl.PropagateNan.ALL)
+        missing = tl.max((log_probability_sum_shift != log_probability_sum_shift).to(tl.int32), 1, keep_dims=True) > 0
         largest = tl.where(missing, float("nan"), tl.max(log_probability_sum_shift, 1, keep_dims=True))
         log_probability_sum_shift = largest
         log_probability_sum_shifted = tl.zeros([ROWS, COLUMNS], ACC)
-        log_probability_sum_shifted += tl.where(
-            live_column, tl.exp(input_value - log_probability_sum_shift), 0.0
-        )
+        log_probability_sum_shifted += tl.where(live_column, tl.exp(input_value - log_probability_sum_shift), 0.0)
         log_probability_sum_shifted = tl.sum(log_probability_sum_shifted, 1, keep_dims=True)
         target_value = tl.load(target_ptr + n * target_stride_n + m * target_stride_m, mask=live_row, other=0)
         loss_sum = tl.zeros([ROWS, COLUMNS], ACC)
@@ -1177,10 +1088,7 @@ def cross_entropy_labels_none_output(
             log_probability_sum_shift = tl.maximum(
                 log_probability_sum_shift, element, propagate_nan=tl.PropagateNan.ALL
             )
-        missing = (
-            tl.max((log_probability_sum_shift != log_probability_sum_shift).to(tl.int32), 1, keep_dims=True)
-            > 0
-        )
+        missing = tl.max((log_probability_sum_shift != log_probability_sum_shift).to(tl.int32), 1, keep_dims=True) > 0
         largest = tl.where(missing, float("nan"), tl.max(log_probability_sum_shift, 1, keep_dims=True))
         log_probability_sum_shift = largest
         log_probability_sum_shifted = tl.zeros([ROWS, COLUMNS], ACC)
@@ -1193,9 +1101,7 @@ def cross_entropy_labels_none_output(
                 mask=live_column & live_row,
                 other=0,
             ).to(ACC)
-            log_probability_sum_shifted += tl.where(
-                live_column, tl.exp(input_value - log_probability_sum_shift), 0.0
-            )
+            log_probability_sum_shifted += tl.where(live_column, tl.exp(input_value - log_probability_sum_shift), 0.0)
         log_probability_sum_shifted = tl.sum(log_probability_sum_shifted, 1, keep_dims=True)
         target_value = tl.load(target_ptr + n * target_stride_n + m * target_stride_m, mask=live_row, other=0)
         loss_sum = tl.zeros([ROWS, COLUMNS], ACC)
@@ -1213,9 +1119,7 @@ def cross_entropy_labels_none_output(
                 weight_value = tl.load(weight_ptr + j * weight_stride_k, mask=live_column, other=0).to(ACC)
             else:
                 weight_value = 1.0
-            value = (
-                input_value - tl.log(log_probability_sum_shifted) - log_probability_sum_shift
-            ) * weight_value
+            value = (input_value - tl.log(log_probability_sum_shifted) - log_probability_sum_shift) * weight_value
             loss_sum += tl.where(live_column, value, 0.0)
             loss_sum_2 += tl.where(live_column, tl.where(target_value == j, value, 0.0), 0.0)
         loss_sum = tl.sum(loss_sum, 1, keep_dims=True)
@@ -1300,9 +1204,7 @@ def cross_entropy_labels_none_grad_input(
         else:
             weight_value = 1.0
         element = tl.where(live_column, input_value, float("-inf"))
-        log_probability_sum_shift = tl.maximum(
-            log_probability_sum_shift, element, propagate_nan=tl.PropagateNan.ALL
-        )
+        log_probability_sum_shift = tl.maximum(log_probability_sum_shift, element, propagate_nan=tl.PropagateNan.ALL)
         grad_log_probability_sum_sum += tl.where(
             live_column,
             tl.where(target_value == ignore_index, 0.0, tl.full([], label_smoothing - 1.0, ACC))
@@ -1317,17 +1219,12 @@ def cross_entropy_labels_none_grad_input(
             * weight_value,
             0.0,
         )
-        missing = (
-            tl.max((log_probability_sum_shift != log_probability_sum_shift).to(tl.int32), 1, keep_dims=True)
-            > 0
-        )
+        missing = tl.max((log_probability_sum_shift != log_probability_sum_shift).to(tl.int32), 1, keep_dims=True) > 0
         largest = tl.where(missing, float("nan"), tl.max(log_probability_sum_shift, 1, keep_dims=True))
         log_probability_sum_shift = largest
         grad_log_probability_sum_sum = tl.sum(grad_log_probability_sum_sum, 1, keep_dims=True)
         log_probability_sum_shifted = tl.zeros([ROWS, COLUMNS], ACC)
-        log_probability_sum_shifted += tl.where(
-            live_column, tl.exp(input_value - log_probability_sum_shift), 0.0
-        )
+        log_probability_sum_shifted += tl.where(live_column, tl.exp(input_value - log_probability_sum_shift), 0.0)
         log_probability_sum_shifted = tl.sum(log_probability_sum_shifted, 1, keep_dims=True)
         tl.store(
             grad_input_ptr + n * grad_input_stride_n + j * grad_input_stride_k + m * grad_input_stride_m,
@@ -1384,10 +1281,7 @@ def cross_entropy_labels_none_grad_input(
                 * weight_value,
                 0.0,
             )
-        missing = (
-            tl.max((log_probability_sum_shift != log_probability_sum_shift).to(tl.int32), 1, keep_dims=True)
-            > 0
-        )
+        missing = tl.max((log_probability_sum_shift != log_probability_sum_shift).to(tl.int32), 1, keep_dims=True) > 0
         largest = tl.where(missing, float("nan"), tl.max(log_probability_sum_shift, 1, keep_dims=True))
         log_probability_sum_shift = largest
         grad_log_probability_sum_sum = tl.sum(grad_log_probability_sum_sum, 1, keep_dims=True)
@@ -1401,9 +1295,7 @@ def cross_entropy_labels_none_grad_input(
                 mask=live_column & live_row,
                 other=0,
             ).to(ACC)
-            log_probability_sum_shifted += tl.where(
-                live_column, tl.exp(input_value - log_probability_sum_shift), 0.0
-            )
+            log_probability_sum_shifted += tl.where(live_column, tl.exp(input_value - log_probability_sum_shift), 0.0)
         log_probability_sum_shifted = tl.sum(log_probability_sum_shifted, 1, keep_dims=True)
         for start in tl.range(0, tl.cast(K, INDEX), COLUMNS):
             column = start + tl.arange(0, COLUMNS)[None, :]
@@ -1486,19 +1378,12 @@ def cross_entropy_probabilities_mean_loss_sum(
             other=0,
         ).to(ACC)
         element = tl.where(live_column, input_value, float("-inf"))
-        log_probability_sum_shift = tl.maximum(
-            log_probability_sum_shift, element, propagate_nan=tl.PropagateNan.ALL
-        )
-        missing = (
-            tl.max((log_probability_sum_shift != log_probability_sum_shift).to(tl.int32), 1, keep_dims=True)
-            > 0
-        )
+        log_probability_sum_shift = tl.maximum(log_probability_sum_shift, element, propagate_nan=tl.PropagateNan.ALL)
+        missing = tl.max((log_probability_sum_shift != log_probability_sum_shift).to(tl.int32), 1, keep_dims=True) > 0
         largest = tl.where(missing, float("nan"), tl.max(log_probability_sum_shift, 1, keep_dims=True))
         log_probability_sum_shift = largest
         log_probability_sum_shifted = tl.zeros([ROWS, COLUMNS], ACC)
-        log_probability_sum_shifted += tl.where(
-            live_column, tl.exp(input_value - log_probability_sum_shift), 0.0
-        )
+        log_probability_sum_shifted += tl.where(live_column, tl.exp(input_value - log_probability_sum_shift), 0.0)
         log_probability_sum_shifted = tl.sum(log_probability_sum_shifted, 1, keep_dims=True)
         loss_sum = tl.zeros([ROWS, COLUMNS], ACC)
         target_value = tl.load(
@@ -1534,10 +1419,7 @@ def cross_entropy_probabilities_mean_loss_sum(
             log_probability_sum_shift = tl.maximum(
                 log_probability_sum_shift, element, propagate_nan=tl.PropagateNan.ALL
             )
-        missing = (
-            tl.max((log_probability_sum_shift != log_probability_sum_shift).to(tl.int32), 1, keep_dims=True)
-            > 0
-        )
+        missing = tl.max((log_probability_sum_shift != log_probability_sum_shift).to(tl.int32), 1, keep_dims=True) > 0
         largest = tl.where(missing, float("nan"), tl.max(log_probability_sum_shift, 1, keep_dims=True))
         log_probability_sum_shift = largest
         log_probability_sum_shifted = tl.zeros([ROWS, COLUMNS], ACC)
@@ -1550,9 +1432,7 @@ def cross_entropy_probabilities_mean_loss_sum(
                 mask=live_column & live_row,
                 other=0,
             ).to(ACC)
-            log_probability_sum_shifted += tl.where(
-                live_column, tl.exp(input_value - log_probability_sum_shift), 0.0
-            )
+            log_probability_sum_shifted += tl.where(live_column, tl.exp(input_value - log_probability_sum_shift), 0.0)
         log_probability_sum_shifted = tl.sum(log_probability_sum_shifted, 1, keep_dims=True)
         loss_sum = tl.zeros([ROWS, COLUMNS], ACC)
         for start in tl.range(0, tl.cast(K, INDEX), COLUMNS):
@@ -1704,9 +1584,7 @@ def cross_entropy_probabilities_mean_grad_input(
         else:
             weight_value = 1.0
         element = tl.where(live_column, input_value, float("-inf"))
-        log_probability_sum_shift = tl.maximum(
-            log_probability_sum_shift, element, propagate_nan=tl.PropagateNan.ALL
-        )
+        log_probability_sum_shift = tl.maximum(log_probability_sum_shift, element, propagate_nan=tl.PropagateNan.ALL)
         grad_log_probability_sum_sum += tl.where(
             live_column,
             -(
@@ -1717,17 +1595,12 @@ def cross_entropy_probabilities_mean_grad_input(
             ),
             0.0,
         )
-        missing = (
-            tl.max((log_probability_sum_shift != log_probability_sum_shift).to(tl.int32), 1, keep_dims=True)
-            > 0
-        )
+        missing = tl.max((log_probability_sum_shift != log_probability_sum_shift).to(tl.int32), 1, keep_dims=True) > 0
         largest = tl.where(missing, float("nan"), tl.max(log_probability_sum_shift, 1, keep_dims=True))
         log_probability_sum_shift = largest
         grad_log_probability_sum_sum = tl.sum(grad_log_probability_sum_sum, 1, keep_dims=True)
         log_probability_sum_shifted = tl.zeros([ROWS, COLUMNS], ACC)
-        log_probability_sum_shifted += tl.where(
-            live_column, tl.exp(input_value - log_probability_sum_shift), 0.0
-        )
+        log_probability_sum_shifted += tl.where(live_column, tl.exp(input_value - log_probability_sum_shift), 0.0)
         log_probability_sum_shifted = tl.sum(log_probability_sum_shifted, 1, keep_dims=True)
         value = tl.cast(M, ACC) * tl.cast(N, ACC)
         if grad_input_ptr is not None:
@@ -1746,10 +1619,7 @@ def cross_entropy_probabilities_mean_grad_input(
             )
         if grad_target_ptr is not None:
             tl.store(
-                grad_target_ptr
-                + n * grad_target_stride_n
-                + j * grad_target_stride_k
-                + m * grad_target_stride_m,
+                grad_target_ptr + n * grad_target_stride_n + j * grad_target_stride_k + m * grad_target_stride_m,
                 -(
                     (input_value - tl.log(log_probability_sum_shifted) - log_probability_sum_shift)
                     * (1.0 - label_smoothing)
@@ -1795,10 +1665,7 @@ def cross_entropy_probabilities_mean_grad_input(
                 ),
                 0.0,
             )
-        missing = (
-            tl.max((log_probability_sum_shift != log_probability_sum_shift).to(tl.int32), 1, keep_dims=True)
-            > 0
-        )
+        missing = tl.max((log_probability_sum_shift != log_probability_sum_shift).to(tl.int32), 1, keep_dims=True) > 0
         largest = tl.where(missing, float("nan"), tl.max(log_probability_sum_shift, 1, keep_dims=True))
         log_probability_sum_shift = largest
         grad_log_probability_sum_sum = tl.sum(grad_log_probability_sum_sum, 1, keep_dims=True)
@@ -1812,9 +1679,7 @@ def cross_entropy_probabilities_mean_grad_input(
                 mask=live_column & live_row,
                 other=0,
             ).to(ACC)
-            log_probability_sum_shifted += tl.where(
-                live_column, tl.exp(input_value - log_probability_sum_shift), 0.0
-            )
+            log_probability_sum_shifted += tl.where(live_column, tl.exp(input_value - log_probability_sum_shift), 0.0)
         log_probability_sum_shifted = tl.sum(log_probability_sum_shifted, 1, keep_dims=True)
         for start in tl.range(0, tl.cast(K, INDEX), COLUMNS):
             column = start + tl.arange(0, COLUMNS)[None, :]
@@ -1837,10 +1702,7 @@ def cross_entropy_probabilities_mean_grad_input(
             value = tl.cast(M, ACC) * tl.cast(N, ACC)
             if grad_input_ptr is not None:
                 tl.store(
-                    grad_input_ptr
-                    + n * grad_input_stride_n
-                    + j * grad_input_stride_k
-                    + m * grad_input_stride_m,
+                    grad_input_ptr + n * grad_input_stride_n + j * grad_input_stride_k + m * grad_input_stride_m,
                     -(
                         ((1.0 - label_smoothing) * target_value + label_smoothing / tl.cast(K, ACC))
                         * grad_output_value
@@ -1854,10 +1716,7 @@ def cross_entropy_probabilities_mean_grad_input(
                 )
             if grad_target_ptr is not None:
                 tl.store(
-                    grad_target_ptr
-                    + n * grad_target_stride_n
-                    + j * grad_target_stride_k
-                    + m * grad_target_stride_m,
+                    grad_target_ptr + n * grad_target_stride_n + j * grad_target_stride_k + m * grad_target_stride_m,
                     -(
                         (input_value - tl.log(log_probability_sum_shifted) - log_probability_sum_shift)
                         * (1.0 - label_smoothing)
@@ -1988,9 +1847,7 @@ def cross_entropy_probabilities_sum_grad_input(
         else:
             weight_value = 1.0
         element = tl.where(live_column, input_value, float("-inf"))
-        log_probability_sum_shift = tl.maximum(
-            log_probability_sum_shift, element, propagate_nan=tl.PropagateNan.ALL
-        )
+        log_probability_sum_shift = tl.maximum(log_probability_sum_shift, element, propagate_nan=tl.PropagateNan.ALL)
         grad_log_probability_sum_sum += tl.where(
             live_column,
             -(
@@ -2000,17 +1857,12 @@ def cross_entropy_probabilities_sum_grad_input(
             ),
             0.0,
         )
-        missing = (
-            tl.max((log_probability_sum_shift != log_probability_sum_shift).to(tl.int32), 1, keep_dims=True)
-            > 0
-        )
+        missing = tl.max((log_probability_sum_shift != log_probability_sum_shift).to(tl.int32), 1, keep_dims=True) > 0
         largest = tl.where(missing, float("nan"), tl.max(log_probability_sum_shift, 1, keep_dims=True))
         log_probability_sum_shift = largest
         grad_log_probability_sum_sum = tl.sum(grad_log_probability_sum_sum, 1, keep_dims=True)
         log_probability_sum_shifted = tl.zeros([ROWS, COLUMNS], ACC)
-        log_probability_sum_shifted += tl.where(
-            live_column, tl.exp(input_value - log_probability_sum_shift), 0.0
-        )
+        log_probability_sum_shifted += tl.where(live_column, tl.exp(input_value - log_probability_sum_shift), 0.0)
         log_probability_sum_shifted = tl.sum(log_probability_sum_shifted, 1, keep_dims=True)
         if grad_input_ptr is not None:
             tl.store(
@@ -2027,10 +1879,7 @@ def cross_entropy_probabilities_sum_grad_input(
             )
         if grad_target_ptr is not None:
             tl.store(
-                grad_target_ptr
-                + n * grad_target_stride_n
-                + j * grad_target_stride_k
-                + m * grad_target_stride_m,
+                grad_target_ptr + n * grad_target_stride_n + j * grad_target_stride_k + m * grad_target_stride_m,
                 -(
                     (input_value - tl.log(log_probability_sum_shifted) - log_probability_sum_shift)
                     * (1.0 - label_smoothing)
@@ -2074,10 +1923,7 @@ def cross_entropy_probabilities_sum_grad_input(
                 ),
                 0.0,
             )
-        missing = (
-            tl.max((log_probability_sum_shift != log_probability_sum_shift).to(tl.int32), 1, keep_dims=True)
-            > 0
-        )
+        missing = tl.max((log_probability_sum_shift != log_probability_sum_shift).to(tl.int32), 1, keep_dims=True) > 0
         largest = tl.where(missing, float("nan"), tl.max(log_probability_sum_shift, 1, keep_dims=True))
         log_probability_sum_shift = largest
         grad_log_probability_sum_sum = tl.sum(grad_log_probability_sum_sum, 1, keep_dims=True)
@@ -2091,9 +1937,7 @@ def cross_entropy_probabilities_sum_grad_input(
                 mask=live_column & live_row,
                 other=0,
             ).to(ACC)
-            log_probability_sum_shifted += tl.where(
-                live_column, tl.exp(input_value - log_probability_sum_shift), 0.0
-            )
+            log_probability_sum_shifted += tl.where(live_column, tl.exp(input_value - log_probability_sum_shift), 0.0)
         log_probability_sum_shifted = tl.sum(log_probability_sum_shifted, 1, keep_dims=True)
         for start in tl.range(0, tl.cast(K, INDEX), COLUMNS):
             column = start + tl.arange(0, COLUMNS)[None, :]
@@ -2115,10 +1959,7 @@ def cross_entropy_probabilities_sum_grad_input(
             ).to(ACC)
             if grad_input_ptr is not None:
                 tl.store(
-                    grad_input_ptr
-                    + n * grad_input_stride_n
-                    + j * grad_input_stride_k
-                    + m * grad_input_stride_m,
+                    grad_input_ptr + n * grad_input_stride_n + j * grad_input_stride_k + m * grad_input_stride_m,
                     -(
                         ((1.0 - label_smoothing) * target_value + label_smoothing / tl.cast(K, ACC))
                         * grad_output_value
@@ -2131,10 +1972,7 @@ def cross_entropy_probabilities_sum_grad_input(
                 )
             if grad_target_ptr is not None:
                 tl.store(
-                    grad_target_ptr
-                    + n * grad_target_stride_n
-                    + j * grad_target_stride_k
-                    + m * grad_target_stride_m,
+                    grad_target_ptr + n * grad_target_stride_n + j * grad_target_stride_k + m * grad_target_stride_m,
                     -(
                         (input_value - tl.log(log_probability_sum_shifted) - log_probability_sum_shift)
                         * (1.0 - label_smoothing)
@@ -2195,19 +2033,12 @@ def cross_entropy_probabilities_none_output(
             other=0,
         ).to(ACC)
         element = tl.where(live_column, input_value, float("-inf"))
-        log_probability_sum_shift = tl.maximum(
-            log_probability_sum_shift, element, propagate_nan=tl.PropagateNan.ALL
-        )
-        missing = (
-            tl.max((log_probability_sum_shift != log_probability_sum_shift).to(tl.int32), 1, keep_dims=True)
-            > 0
-        )
+        log_probability_sum_shift = tl.maximum(log_probability_sum_shift, element, propagate_nan=tl.PropagateNan.ALL)
+        missing = tl.max((log_probability_sum_shift != log_probability_sum_shift).to(tl.int32), 1, keep_dims=True) > 0
         largest = tl.where(missing, float("nan"), tl.max(log_probability_sum_shift, 1, keep_dims=True))
         log_probability_sum_shift = largest
         log_probability_sum_shifted = tl.zeros([ROWS, COLUMNS], ACC)
-        log_probability_sum_shifted += tl.where(
-            live_column, tl.exp(input_value - log_probability_sum_shift), 0.0
-        )
+        log_probability_sum_shifted += tl.where(live_column, tl.exp(input_value - log_probability_sum_shift), 0.0)
         log_probability_sum_shifted = tl.sum(log_probability_sum_shifted, 1, keep_dims=True)
         loss_sum = tl.zeros([ROWS, COLUMNS], ACC)
         target_value = tl.load(
@@ -2243,10 +2074,7 @@ def cross_entropy_probabilities_none_output(
             log_probability_sum_shift = tl.maximum(
                 log_probability_sum_shift, element, propagate_nan=tl.PropagateNan.ALL
             )
-        missing = (
-            tl.max((log_probability_sum_shift != log_probability_sum_shift).to(tl.int32), 1, keep_dims=True)
-            > 0
-        )
+        missing = tl.max((log_probability_sum_shift != log_probability_sum_shift).to(tl.int32), 1, keep_dims=True) > 0
         largest = tl.where(missing, float("nan"), tl.max(log_probability_sum_shift, 1, keep_dims=True))
         log_probability_sum_shift = largest
         log_probability_sum_shifted = tl.zeros([ROWS, COLUMNS], ACC)
@@ -2259,9 +2087,7 @@ def cross_entropy_probabilities_none_output(
                 mask=live_column & live_row,
                 other=0,
             ).to(ACC)
-            log_probability_sum_shifted += tl.where(
-                live_column, tl.exp(input_value - log_probability_sum_shift), 0.0
-            )
+            log_probability_sum_shifted += tl.where(live_column, tl.exp(input_value - log_probability_sum_shift), 0.0)
         log_probability_sum_shifted = tl.sum(log_probability_sum_shifted, 1, keep_dims=True)
         loss_sum = tl.zeros([ROWS, COLUMNS], ACC)
         for start in tl.range(0, tl.cast(K, INDEX), COLUMNS):
@@ -2367,9 +2193,7 @@ def cross_entropy_probabilities_none_grad_input(
         else:
             weight_value = 1.0
         element = tl.where(live_column, input_value, float("-inf"))
-        log_probability_sum_shift = tl.maximum(
-            log_probability_sum_shift, element, propagate_nan=tl.PropagateNan.ALL
-        )
+        log_probability_sum_shift = tl.maximum(log_probability_sum_shift, element, propagate_nan=tl.PropagateNan.ALL)
         grad_log_probability_sum_sum += tl.where(
             live_column,
             -(
@@ -2379,17 +2203,12 @@ def cross_entropy_probabilities_none_grad_input(
             ),
             0.0,
         )
-        missing = (
-            tl.max((log_probability_sum_shift != log_probability_sum_shift).to(tl.int32), 1, keep_dims=True)
-            > 0
-        )
+        missing = tl.max((log_probability_sum_shift != log_probability_sum_shift).to(tl.int32), 1, keep_dims=True) > 0
         largest = tl.where(missing, float("nan"), tl.max(log_probability_sum_shift, 1, keep_dims=True))
         log_probability_sum_shift = largest
         grad_log_probability_sum_sum = tl.sum(grad_log_probability_sum_sum, 1, keep_dims=True)
         log_probability_sum_shifted = tl.zeros([ROWS, COLUMNS], ACC)
-        log_probability_sum_shifted += tl.where(
-            live_column, tl.exp(input_value - log_probability_sum_shift), 0.0
-        )
+        log_probability_sum_shifted += tl.where(live_column, tl.exp(input_value - log_probability_sum_shift), 0.0)
         log_probability_sum_shifted = tl.sum(log_probability_sum_shifted, 1, keep_dims=True)
         if grad_input_ptr is not None:
             tl.store(
@@ -2406,10 +2225,7 @@ def cross_entropy_probabilities_none_grad_input(
             )
         if grad_target_ptr is not None:
             tl.store(
-                grad_target_ptr
-                + n * grad_target_stride_n
-                + j * grad_target_stride_k
-                + m * grad_target_stride_m,
+                grad_target_ptr + n * grad_target_stride_n + j * grad_target_stride_k + m * grad_target_stride_m,
                 -(
                     (input_value - tl.log(log_probability_sum_shifted) - log_probability_sum_shift)
                     * (1.0 - label_smoothing)
@@ -2455,10 +2271,7 @@ def cross_entropy_probabilities_none_grad_input(
                 ),
                 0.0,
             )
-        missing = (
-            tl.max((log_probability_sum_shift != log_probability_sum_shift).to(tl.int32), 1, keep_dims=True)
-            > 0
-        )
+        missing = tl.max((log_probability_sum_shift != log_probability_sum_shift).to(tl.int32), 1, keep_dims=True) > 0
         largest = tl.where(missing, float("nan"), tl.max(log_probability_sum_shift, 1, keep_dims=True))
         log_probability_sum_shift = largest
         grad_log_probability_sum_sum = tl.sum(grad_log_probability_sum_sum, 1, keep_dims=True)
@@ -2472,9 +2285,7 @@ def cross_entropy_probabilities_none_grad_input(
                 mask=live_column & live_row,
                 other=0,
             ).to(ACC)
-            log_probability_sum_shifted += tl.where(
-                live_column, tl.exp(input_value - log_probability_sum_shift), 0.0
-            )
+            log_probability_sum_shifted += tl.where(live_column, tl.exp(input_value - log_probability_sum_shift), 0.0)
         log_probability_sum_shifted = tl.sum(log_probability_sum_shifted, 1, keep_dims=True)
         for start in tl.range(0, tl.cast(K, INDEX), COLUMNS):
             column = start + tl.arange(0, COLUMNS)[None, :]
@@ -2496,10 +2307,7 @@ def cross_entropy_probabilities_none_grad_input(
             ).to(ACC)
             if grad_input_ptr is not None:
                 tl.store(
-                    grad_input_ptr
-                    + n * grad_input_stride_n
-                    + j * grad_input_stride_k
-                    + m * grad_input_stride_m,
+                    grad_input_ptr + n * grad_input_stride_n + j * grad_input_stride_k + m * grad_input_stride_m,
                     -(
                         ((1.0 - label_smoothing) * target_value + label_smoothing / tl.cast(K, ACC))
                         * grad_output_value
@@ -2512,10 +2320,7 @@ def cross_entropy_probabilities_none_grad_input(
                 )
             if grad_target_ptr is not None:
                 tl.store(
-                    grad_target_ptr
-                    + n * grad_target_stride_n
-                    + j * grad_target_stride_k
-                    + m * grad_target_stride_m,
+                    grad_target_ptr + n * grad_target_stride_n + j * grad_target_stride_k + m * grad_target_stride_m,
                     -(
                         (input_value - tl.log(log_probability_sum_shifted) - log_probability_sum_shift)
                         * (1.0 - label_smoothing)
@@ -2580,7 +2385,7 @@ def cross_entropy_labels_mean_forward(
             M,
             N,
         ),
-        dict(),
+        {},
     )
     output = launching.empty((), input.dtype, how)
     launching.run(
@@ -2601,7 +2406,7 @@ def cross_entropy_labels_mean_forward(
             M,
             N,
         ),
-        dict(ignore_index=ignore_index, label_smoothing=label_smoothing),
+        {"ignore_index": ignore_index, "label_smoothing": label_smoothing},
     )
     return (output,)
 
@@ -2643,7 +2448,7 @@ def _cross_entropy_labels_mean_saving(
             M,
             N,
         ),
-        dict(),
+        {},
     )
     output_sum = launching.empty((), how.accumulator, how)
     output = launching.empty((), input.dtype, how)
@@ -2666,7 +2471,7 @@ def _cross_entropy_labels_mean_saving(
             M,
             N,
         ),
-        dict(ignore_index=ignore_index, label_smoothing=label_smoothing),
+        {"ignore_index": ignore_index, "label_smoothing": label_smoothing},
     )
     return (output, output_sum)
 
@@ -2711,7 +2516,7 @@ def cross_entropy_labels_mean_backward(
             M,
             N,
         ),
-        dict(ignore_index=ignore_index, label_smoothing=label_smoothing),
+        {"ignore_index": ignore_index, "label_smoothing": label_smoothing},
     )
     return (grad_input, None)
 
@@ -2763,26 +2568,15 @@ def cross_entropy_labels_sum_forward(
             M,
             N,
         ),
-        dict(),
+        {},
     )
     output = launching.empty((), input.dtype, how)
     launching.run(
         cross_entropy_labels_sum_output,
         how,
         schedule.rows(1, N * M, False, how.accumulator),
-        (
-            target,
-            loss_sum,
-            loss_sum_2,
-            output,
-            *target.stride(),
-            *loss_sum.stride(),
-            *loss_sum_2.stride(),
-            K,
-            M,
-            N,
-        ),
-        dict(ignore_index=ignore_index, label_smoothing=label_smoothing),
+        (target, loss_sum, loss_sum_2, output, *target.stride(), *loss_sum.stride(), *loss_sum_2.stride(), K, M, N),
+        {"ignore_index": ignore_index, "label_smoothing": label_smoothing},
     )
     return (output,)
 
@@ -2825,7 +2619,7 @@ def cross_entropy_labels_sum_backward(
             M,
             N,
         ),
-        dict(ignore_index=ignore_index, label_smoothing=label_smoothing),
+        {"ignore_index": ignore_index, "label_smoothing": label_smoothing},
     )
     return (grad_input, None)
 
@@ -2874,7 +2668,7 @@ def cross_entropy_labels_none_forward(
             M,
             N,
         ),
-        dict(ignore_index=ignore_index, label_smoothing=label_smoothing),
+        {"ignore_index": ignore_index, "label_smoothing": label_smoothing},
     )
     return (output,)
 
@@ -2918,7 +2712,7 @@ def cross_entropy_labels_none_backward(
             M,
             N,
         ),
-        dict(ignore_index=ignore_index, label_smoothing=label_smoothing),
+        {"ignore_index": ignore_index, "label_smoothing": label_smoothing},
     )
     return (grad_input, None)
 
@@ -2966,7 +2760,7 @@ def cross_entropy_probabilities_mean_forward(
             M,
             N,
         ),
-        dict(label_smoothing=label_smoothing),
+        {"label_smoothing": label_smoothing},
     )
     output = launching.empty((), input.dtype, how)
     launching.run(
@@ -2974,7 +2768,7 @@ def cross_entropy_probabilities_mean_forward(
         how,
         schedule.rows(1, N * M, False, how.accumulator),
         (loss_sum, output, *loss_sum.stride(), M, N),
-        dict(),
+        {},
     )
     return (output,)
 
@@ -3023,7 +2817,7 @@ def cross_entropy_probabilities_mean_backward(
             M,
             N,
         ),
-        dict(label_smoothing=label_smoothing),
+        {"label_smoothing": label_smoothing},
     )
     return (grad_input, grad_target)
 
@@ -3071,7 +2865,7 @@ def cross_entropy_probabilities_sum_forward(
             M,
             N,
         ),
-        dict(label_smoothing=label_smoothing),
+        {"label_smoothing": label_smoothing},
     )
     output = launching.empty((), input.dtype, how)
     launching.run(
@@ -3079,7 +2873,7 @@ def cross_entropy_probabilities_sum_forward(
         how,
         schedule.rows(1, N * M, False, how.accumulator),
         (loss_sum, output, *loss_sum.stride(), M, N),
-        dict(),
+        {},
     )
     return (output,)
 
@@ -3128,7 +2922,7 @@ def cross_entropy_probabilities_sum_backward(
             M,
             N,
         ),
-        dict(label_smoothing=label_smoothing),
+        {"label_smoothing": label_smoothing},
     )
     return (grad_input, grad_target)
 
@@ -3176,7 +2970,7 @@ def cross_entropy_probabilities_none_forward(
             M,
             N,
         ),
-        dict(label_smoothing=label_smoothing),
+        {"label_smoothing": label_smoothing},
     )
     return (output,)
 
@@ -3226,6 +3020,6 @@ def cross_entropy_probabilities_none_backward(
             M,
             N,
         ),
-        dict(label_smoothing=label_smoothing),
+        {"label_smoothing": label_smoothing},
     )
     return (grad_input, grad_target)

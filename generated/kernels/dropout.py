@@ -67,8 +67,7 @@ def dropout_grad_input(
     grad_output_value = tl.load(grad_output_ptr + i * grad_output_stride_i, mask=live, other=0).to(ACC)
     tl.store(
         grad_input_ptr + i * grad_input_stride_i,
-        tl.where(primitives.uniform(seed, i) >= p, tl.full([], 1.0 / (1.0 - p), ACC), 0.0)
-        * grad_output_value,
+        tl.where(primitives.uniform(seed, i) >= p, tl.full([], 1.0 / (1.0 - p), ACC), 0.0) * grad_output_value,
         mask=live,
     )
 
@@ -92,11 +91,7 @@ def dropout_forward(
     how = launching.prepare(input)
     output = launching.empty((I,), input.dtype, how)
     launching.run(
-        dropout_output,
-        how,
-        schedule.lanes(I, 1),
-        (input, output, *input.stride(), *output.stride(), I, seed),
-        dict(p=p),
+        dropout_output, how, schedule.lanes(I, 1), (input, output, *input.stride(), *output.stride(), I, seed), {"p": p}
     )
     return (output,)
 
@@ -117,6 +112,6 @@ def dropout_backward(
         how,
         schedule.lanes(I, 1),
         (grad_output, grad_input, *grad_output.stride(), *grad_input.stride(), I, seed),
-        dict(p=p),
+        {"p": p},
     )
     return (grad_input,)

@@ -82,9 +82,7 @@ def image_input_horizontal_sum(
                     - tl.abs(
                         0.5
                         + tl.cast(i, ACC)
-                        - tl.cast(W, ACC)
-                        * (0.5 + tl.cast(left, ACC) + tl.cast(q, ACC))
-                        / tl.cast(scaled_w, ACC)
+                        - tl.cast(W, ACC) * (0.5 + tl.cast(left, ACC) + tl.cast(q, ACC)) / tl.cast(scaled_w, ACC)
                     )
                     / tl.maximum(
                         tl.cast(W, ACC) * tl.cast(antialias, ACC) / tl.cast(scaled_w, ACC),
@@ -162,9 +160,7 @@ def image_input_vertical_sum(
                     - tl.abs(
                         0.5
                         + tl.cast(i, ACC)
-                        - tl.cast(H, ACC)
-                        * (0.5 + tl.cast(p, ACC) + tl.cast(top, ACC))
-                        / tl.cast(scaled_h, ACC)
+                        - tl.cast(H, ACC) * (0.5 + tl.cast(p, ACC) + tl.cast(top, ACC)) / tl.cast(scaled_h, ACC)
                     )
                     / tl.maximum(
                         tl.cast(H, ACC) * tl.cast(antialias, ACC) / tl.cast(scaled_h, ACC),
@@ -253,9 +249,7 @@ def image_input_wide(
         inner = step * BLOCK_K + tl.arange(0, BLOCK_K)[:, None]
         live_inner = inner < tl.cast(W, INDEX)
         w = inner
-        horizontal_sum_value = tl.load(
-            horizontal_sum_ptr + q * horizontal_sum_stride_q, mask=live_n, other=0
-        ).to(ACC)
+        horizontal_sum_value = tl.load(horizontal_sum_ptr + q * horizontal_sum_stride_q, mask=live_n, other=0).to(ACC)
         right_operand = tl.where(
             live_n & live_inner,
             tl.maximum(
@@ -364,9 +358,7 @@ def image_input_output(
         inner = step * BLOCK_K + tl.arange(0, BLOCK_K)[:, None]
         live_inner = inner < tl.cast(H, INDEX)
         h = inner
-        vertical_sum_value = tl.load(vertical_sum_ptr + p * vertical_sum_stride_p, mask=live_n, other=0).to(
-            ACC
-        )
+        vertical_sum_value = tl.load(vertical_sum_ptr + p * vertical_sum_stride_p, mask=live_n, other=0).to(ACC)
         right_operand = tl.where(
             live_n & live_inner,
             tl.maximum(
@@ -484,12 +476,8 @@ def image_input_grad_wide(
             std_value = tl.load(std_ptr + c * std_stride_c, mask=live_m, other=0).to(ACC)
         else:
             std_value = 1.0
-        vertical_sum_value = tl.load(
-            vertical_sum_ptr + p * vertical_sum_stride_p, mask=live_inner, other=0
-        ).to(ACC)
-        left_operand = tl.where(
-            live_m & live_inner, grad_output_value / (std_value * vertical_sum_value), 0.0
-        )
+        vertical_sum_value = tl.load(vertical_sum_ptr + p * vertical_sum_stride_p, mask=live_inner, other=0).to(ACC)
+        left_operand = tl.where(live_m & live_inner, grad_output_value / (std_value * vertical_sum_value), 0.0)
         left_operand = tl.broadcast_to(left_operand, [BLOCK_M, BLOCK_K]).to(DOT)
         inner = step * BLOCK_K + tl.arange(0, BLOCK_K)[:, None]
         live_inner = inner < tl.cast(P, INDEX)
@@ -600,9 +588,9 @@ def image_input_grad_input(
             mask=live_inner & live_m,
             other=0,
         ).to(ACC)
-        horizontal_sum_value = tl.load(
-            horizontal_sum_ptr + q * horizontal_sum_stride_q, mask=live_inner, other=0
-        ).to(ACC)
+        horizontal_sum_value = tl.load(horizontal_sum_ptr + q * horizontal_sum_stride_q, mask=live_inner, other=0).to(
+            ACC
+        )
         left_operand = tl.where(live_m & live_inner, grad_wide_value / horizontal_sum_value, 0.0)
         left_operand = tl.broadcast_to(left_operand, [BLOCK_M, BLOCK_K]).to(DOT)
         inner = step * BLOCK_K + tl.arange(0, BLOCK_K)[:, None]
@@ -678,7 +666,7 @@ def image_input_forward(
         how,
         schedule.rows(Q, W, False, how.accumulator),
         (horizontal_sum, *horizontal_sum.stride(), Q, W),
-        dict(antialias=antialias, left=left, scaled_w=scaled_w),
+        {"antialias": antialias, "left": left, "scaled_w": scaled_w},
     )
     vertical_sum = launching.empty((P,), how.accumulator, how)
     launching.run(
@@ -686,27 +674,15 @@ def image_input_forward(
         how,
         schedule.rows(P, H, False, how.accumulator),
         (vertical_sum, *vertical_sum.stride(), H, P),
-        dict(antialias=antialias, scaled_h=scaled_h, top=top),
+        {"antialias": antialias, "scaled_h": scaled_h, "top": top},
     )
     wide = launching.empty((N, C, H, Q), how.accumulator, how)
     launching.run(
         image_input_wide,
         how,
         schedule.contraction(1, N * C * H, Q, W, 1, launching.operand_type(how), how.gathered),
-        (
-            input,
-            horizontal_sum,
-            wide,
-            *input.stride(),
-            *horizontal_sum.stride(),
-            *wide.stride(),
-            C,
-            H,
-            N,
-            Q,
-            W,
-        ),
-        dict(antialias=antialias, left=left, scaled_w=scaled_w),
+        (input, horizontal_sum, wide, *input.stride(), *horizontal_sum.stride(), *wide.stride(), C, H, N, Q, W),
+        {"antialias": antialias, "left": left, "scaled_w": scaled_w},
     )
     output = launching.empty((N, C, P, Q), input.dtype, how)
     launching.run(
@@ -730,7 +706,7 @@ def image_input_forward(
             P,
             Q,
         ),
-        dict(antialias=antialias, scaled_h=scaled_h, top=top),
+        {"antialias": antialias, "scaled_h": scaled_h, "top": top},
     )
     return (output,)
 
@@ -766,7 +742,7 @@ def image_input_backward(
         how,
         schedule.rows(Q, W, False, how.accumulator),
         (horizontal_sum, *horizontal_sum.stride(), Q, W),
-        dict(antialias=antialias, left=left, scaled_w=scaled_w),
+        {"antialias": antialias, "left": left, "scaled_w": scaled_w},
     )
     vertical_sum = launching.empty((P,), how.accumulator, how)
     launching.run(
@@ -774,7 +750,7 @@ def image_input_backward(
         how,
         schedule.rows(P, H, False, how.accumulator),
         (vertical_sum, *vertical_sum.stride(), H, P),
-        dict(antialias=antialias, scaled_h=scaled_h, top=top),
+        {"antialias": antialias, "scaled_h": scaled_h, "top": top},
     )
     grad_wide = launching.empty((N, C, H, Q), how.accumulator, how)
     launching.run(
@@ -796,7 +772,7 @@ def image_input_backward(
             P,
             Q,
         ),
-        dict(antialias=antialias, scaled_h=scaled_h, top=top),
+        {"antialias": antialias, "scaled_h": scaled_h, "top": top},
     )
     grad_input = launching.gradient_like(input)
     launching.run(
@@ -816,6 +792,6 @@ def image_input_backward(
             Q,
             W,
         ),
-        dict(antialias=antialias, left=left, scaled_w=scaled_w),
+        {"antialias": antialias, "left": left, "scaled_w": scaled_w},
     )
     return (grad_input,)

@@ -68,9 +68,7 @@ def linear_output(
         inner = step * BLOCK_K + tl.arange(0, BLOCK_K)[None, :]
         live_inner = inner < tl.cast(I, INDEX)
         i = inner
-        input_value = tl.load(
-            input_ptr + m * input_stride_m + i * input_stride_i, mask=live_inner & live_m, other=0
-        )
+        input_value = tl.load(input_ptr + m * input_stride_m + i * input_stride_i, mask=live_inner & live_m, other=0)
         left_operand = tl.broadcast_to(input_value, [BLOCK_M, BLOCK_K]).to(DOT)
         inner = step * BLOCK_K + tl.arange(0, BLOCK_K)[:, None]
         live_inner = inner < tl.cast(I, INDEX)
@@ -84,9 +82,7 @@ def linear_output(
         bias_value = tl.load(bias_ptr + o * bias_stride_o, mask=live_n, other=0).to(ACC)
     else:
         bias_value = 0.0
-    tl.store(
-        output_ptr + m * output_stride_m + o * output_stride_o, bias_value + output_sum, mask=live_m & live_n
-    )
+    tl.store(output_ptr + m * output_stride_m + o * output_stride_o, bias_value + output_sum, mask=live_m & live_n)
 
 
 @triton.jit
@@ -142,9 +138,7 @@ def linear_grad_input(
         live_inner = inner < tl.cast(O, INDEX)
         o = inner
         grad_output_value = tl.load(
-            grad_output_ptr + m * grad_output_stride_m + o * grad_output_stride_o,
-            mask=live_inner & live_m,
-            other=0,
+            grad_output_ptr + m * grad_output_stride_m + o * grad_output_stride_o, mask=live_inner & live_m, other=0
         )
         left_operand = tl.broadcast_to(grad_output_value, [BLOCK_M, BLOCK_K]).to(DOT)
         inner = step * BLOCK_K + tl.arange(0, BLOCK_K)[:, None]
@@ -155,9 +149,7 @@ def linear_grad_input(
         )
         right_operand = tl.broadcast_to(weight_value, [BLOCK_K, BLOCK_N]).to(DOT)
         grad_input = tl.dot(left_operand, right_operand, grad_input, input_precision=PRECISION, out_dtype=ACC)
-    tl.store(
-        grad_input_ptr + m * grad_input_stride_m + i * grad_input_stride_i, grad_input, mask=live_m & live_n
-    )
+    tl.store(grad_input_ptr + m * grad_input_stride_m + i * grad_input_stride_i, grad_input, mask=live_m & live_n)
 
 
 @triton.jit
@@ -213,26 +205,16 @@ def linear_grad_weight(
         live_inner = inner < tl.cast(M, INDEX)
         m = inner
         grad_output_value = tl.load(
-            grad_output_ptr + m * grad_output_stride_m + o * grad_output_stride_o,
-            mask=live_inner & live_m,
-            other=0,
+            grad_output_ptr + m * grad_output_stride_m + o * grad_output_stride_o, mask=live_inner & live_m, other=0
         )
         left_operand = tl.broadcast_to(grad_output_value, [BLOCK_M, BLOCK_K]).to(DOT)
         inner = step * BLOCK_K + tl.arange(0, BLOCK_K)[:, None]
         live_inner = inner < tl.cast(M, INDEX)
         m = inner
-        input_value = tl.load(
-            input_ptr + m * input_stride_m + i * input_stride_i, mask=live_inner & live_n, other=0
-        )
+        input_value = tl.load(input_ptr + m * input_stride_m + i * input_stride_i, mask=live_inner & live_n, other=0)
         right_operand = tl.broadcast_to(input_value, [BLOCK_K, BLOCK_N]).to(DOT)
-        grad_weight = tl.dot(
-            left_operand, right_operand, grad_weight, input_precision=PRECISION, out_dtype=ACC
-        )
-    tl.store(
-        grad_weight_ptr + o * grad_weight_stride_o + i * grad_weight_stride_i,
-        grad_weight,
-        mask=live_m & live_n,
-    )
+        grad_weight = tl.dot(left_operand, right_operand, grad_weight, input_precision=PRECISION, out_dtype=ACC)
+    tl.store(grad_weight_ptr + o * grad_weight_stride_o + i * grad_weight_stride_i, grad_weight, mask=live_m & live_n)
 
 
 @triton.jit
@@ -263,9 +245,7 @@ def linear_grad_bias(
         m = column
         grad_bias = tl.zeros([ROWS, COLUMNS], ACC)
         grad_output_value = tl.load(
-            grad_output_ptr + m * grad_output_stride_m + o * grad_output_stride_o,
-            mask=live_column & live_row,
-            other=0,
+            grad_output_ptr + m * grad_output_stride_m + o * grad_output_stride_o, mask=live_column & live_row, other=0
         ).to(ACC)
         grad_bias += tl.where(live_column, grad_output_value, 0.0)
         grad_bias = tl.sum(grad_bias, 1, keep_dims=True)
@@ -328,7 +308,7 @@ def linear_forward(
             M,
             O,
         ),
-        dict(),
+        {},
     )
     return (output,)
 
@@ -359,18 +339,8 @@ def linear_backward(
             linear_grad_input,
             how,
             schedule.contraction(1, M, I, O, 1, launching.operand_type(how, weight, grad_output), "plain"),
-            (
-                weight,
-                grad_output,
-                grad_input,
-                *weight.stride(),
-                *grad_output.stride(),
-                *grad_input.stride(),
-                I,
-                M,
-                O,
-            ),
-            dict(),
+            (weight, grad_output, grad_input, *weight.stride(), *grad_output.stride(), *grad_input.stride(), I, M, O),
+            {},
         )
     if wanted[1]:
         grad_weight = launching.gradient_like(weight)
@@ -378,18 +348,8 @@ def linear_backward(
             linear_grad_weight,
             how,
             schedule.contraction(1, O, I, M, 1, launching.operand_type(how, input, grad_output), "plain"),
-            (
-                input,
-                grad_output,
-                grad_weight,
-                *input.stride(),
-                *grad_output.stride(),
-                *grad_weight.stride(),
-                I,
-                M,
-                O,
-            ),
-            dict(),
+            (input, grad_output, grad_weight, *input.stride(), *grad_output.stride(), *grad_weight.stride(), I, M, O),
+            {},
         )
     if wanted[2]:
         grad_bias = launching.gradient_like(bias)
@@ -398,6 +358,6 @@ def linear_backward(
             how,
             schedule.rows(O, M, grad_output.stride(1) == 1, how.accumulator),
             (grad_output, grad_bias, *grad_output.stride(), *grad_bias.stride(), M, O),
-            dict(),
+            {},
         )
     return (grad_input, grad_weight, grad_bias)

@@ -61,9 +61,7 @@ def local_response_normalization_output(
         place = c + j - J // 2
         inside = (place >= 0) & (place < C)
         input_value = tl.load(
-            input_ptr + n * input_stride_n + place * input_stride_c + m * input_stride_m,
-            mask=live & inside,
-            other=0,
+            input_ptr + n * input_stride_n + place * input_stride_c + m * input_stride_m, mask=live & inside, other=0
         ).to(ACC)
         output_sum += tl.where(inside, input_value * input_value, 0.0)
     input_value_2 = tl.load(
@@ -127,9 +125,7 @@ def local_response_normalization_output_sum(
         place = c + j - J // 2
         inside = (place >= 0) & (place < C)
         input_value = tl.load(
-            input_ptr + n * input_stride_n + place * input_stride_c + m * input_stride_m,
-            mask=live & inside,
-            other=0,
+            input_ptr + n * input_stride_n + place * input_stride_c + m * input_stride_m, mask=live & inside, other=0
         ).to(ACC)
         output_sum += tl.where(inside, input_value * input_value, 0.0)
     input_value_2 = tl.load(
@@ -209,17 +205,12 @@ def local_response_normalization_grad_input(
             other=0,
         ).to(ACC)
         grad_output_value = tl.load(
-            grad_output_ptr
-            + n * grad_output_stride_n
-            + place * grad_output_stride_c
-            + m * grad_output_stride_m,
+            grad_output_ptr + n * grad_output_stride_n + place * grad_output_stride_c + m * grad_output_stride_m,
             mask=live & inside,
             other=0,
         ).to(ACC)
         input_value = tl.load(
-            input_ptr + n * input_stride_n + place * input_stride_c + m * input_stride_m,
-            mask=live & inside,
-            other=0,
+            input_ptr + n * input_stride_n + place * input_stride_c + m * input_stride_m, mask=live & inside, other=0
         ).to(ACC)
         value = alpha * output_sum_value / tl.cast(J, ACC) + k
         grad_input_sum += tl.where(
@@ -238,9 +229,7 @@ def local_response_normalization_grad_input(
         input_ptr + n * input_stride_n + c * input_stride_c + m * input_stride_m, mask=live, other=0
     ).to(ACC)
     output_sum_value_2 = tl.load(
-        output_sum_ptr + n * output_sum_stride_n + c * output_sum_stride_c + m * output_sum_stride_m,
-        mask=live,
-        other=0,
+        output_sum_ptr + n * output_sum_stride_n + c * output_sum_stride_c + m * output_sum_stride_m, mask=live, other=0
     ).to(ACC)
     grad_output_value_2 = tl.load(
         grad_output_ptr + n * grad_output_stride_n + c * grad_output_stride_c + m * grad_output_stride_m,
@@ -290,7 +279,7 @@ def local_response_normalization_forward(
         how,
         schedule.lanes(N * C * M, J),
         (input, output, *input.stride(), *output.stride(), C, M, N),
-        dict(J=J, alpha=alpha, beta=beta, k=k),
+        {"J": J, "alpha": alpha, "beta": beta, "k": k},
     )
     return (output,)
 
@@ -309,7 +298,7 @@ def _local_response_normalization_saving(
         how,
         schedule.lanes(N * C * M, J),
         (input, output_sum, output, *input.stride(), *output_sum.stride(), *output.stride(), C, M, N),
-        dict(J=J, alpha=alpha, beta=beta, k=k),
+        {"J": J, "alpha": alpha, "beta": beta, "k": k},
     )
     return (output, output_sum)
 
@@ -352,6 +341,6 @@ def local_response_normalization_backward(
             M,
             N,
         ),
-        dict(J=J, alpha=alpha, beta=beta, k=k),
+        {"J": J, "alpha": alpha, "beta": beta, "k": k},
     )
     return (grad_input,)

@@ -174,8 +174,7 @@ def log_softmax_grad_input(
         output_sum_shifted = tl.sum(output_sum_shifted, 1, keep_dims=True)
         tl.store(
             grad_input_ptr + a * grad_input_stride_a + j * grad_input_stride_k + b * grad_input_stride_b,
-            grad_output_value
-            - tl.exp(input_value - output_sum_shift) * grad_output_sum_sum / output_sum_shifted,
+            grad_output_value - tl.exp(input_value - output_sum_shift) * grad_output_sum_sum / output_sum_shifted,
             mask=live_row & live_column,
         )
     else:
@@ -191,10 +190,7 @@ def log_softmax_grad_input(
                 other=0,
             ).to(ACC)
             grad_output_value = tl.load(
-                grad_output_ptr
-                + a * grad_output_stride_a
-                + j * grad_output_stride_k
-                + b * grad_output_stride_b,
+                grad_output_ptr + a * grad_output_stride_a + j * grad_output_stride_k + b * grad_output_stride_b,
                 mask=live_column & live_row,
                 other=0,
             ).to(ACC)
@@ -222,10 +218,7 @@ def log_softmax_grad_input(
             live_column = column < tl.cast(K, INDEX)
             j = column
             grad_output_value = tl.load(
-                grad_output_ptr
-                + a * grad_output_stride_a
-                + j * grad_output_stride_k
-                + b * grad_output_stride_b,
+                grad_output_ptr + a * grad_output_stride_a + j * grad_output_stride_k + b * grad_output_stride_b,
                 mask=live_column & live_row,
                 other=0,
             ).to(ACC)
@@ -236,8 +229,7 @@ def log_softmax_grad_input(
             ).to(ACC)
             tl.store(
                 grad_input_ptr + a * grad_input_stride_a + j * grad_input_stride_k + b * grad_input_stride_b,
-                grad_output_value
-                - tl.exp(input_value - output_sum_shift) * grad_output_sum_sum / output_sum_shifted,
+                grad_output_value - tl.exp(input_value - output_sum_shift) * grad_output_sum_sum / output_sum_shifted,
                 mask=live_row & live_column,
             )
 
@@ -267,7 +259,7 @@ def log_softmax_forward(
         how,
         schedule.rows(A * B, K, input.stride(2) == 1, how.accumulator),
         (input, output, *input.stride(), *output.stride(), A, B, K),
-        dict(),
+        {},
     )
     return (output,)
 
@@ -289,17 +281,7 @@ def log_softmax_backward(
         log_softmax_grad_input,
         how,
         schedule.rows(A * B, K, input.stride(2) == 1, how.accumulator),
-        (
-            input,
-            grad_output,
-            grad_input,
-            *input.stride(),
-            *grad_output.stride(),
-            *grad_input.stride(),
-            A,
-            B,
-            K,
-        ),
-        dict(),
+        (input, grad_output, grad_input, *input.stride(), *grad_output.stride(), *grad_input.stride(), A, B, K),
+        {},
     )
     return (grad_input,)

@@ -70,9 +70,7 @@ def max_pooling_1d_output(
         place = q * stride_w + dilation_w * s - padding_w
         inside = (place >= 0) & (place < W)
         input_value = tl.load(
-            input_ptr + n * input_stride_n + c * input_stride_c + place * input_stride_w,
-            mask=live & inside,
-            other=0,
+            input_ptr + n * input_stride_n + c * input_stride_c + place * input_stride_w, mask=live & inside, other=0
         ).to(ACC)
         element = input_value
         take = (element > output) | ((element != element) & (output == output)) | (position < 0)
@@ -148,9 +146,7 @@ def max_pooling_1d_position(
         place = q * stride_w + dilation_w * s - padding_w
         inside = (place >= 0) & (place < W)
         input_value = tl.load(
-            input_ptr + n * input_stride_n + c * input_stride_c + place * input_stride_w,
-            mask=live & inside,
-            other=0,
+            input_ptr + n * input_stride_n + c * input_stride_c + place * input_stride_w, mask=live & inside, other=0
         ).to(ACC)
         element = input_value
         take = (element > output) | ((element != element) & (output == output)) | (position < 0)
@@ -158,11 +154,7 @@ def max_pooling_1d_position(
         output = tl.where(take, element, output)
         position = tl.where(take, s, position)
     position = tl.maximum(position, 0)
-    tl.store(
-        position_ptr + n * position_stride_n + c * position_stride_c + q * position_stride_q,
-        position,
-        mask=live,
-    )
+    tl.store(position_ptr + n * position_stride_n + c * position_stride_c + q * position_stride_q, position, mask=live)
     tl.store(output_ptr + n * output_stride_n + c * output_stride_c + q * output_stride_q, output, mask=live)
     if indices_ptr is not None:
         tl.store(
@@ -231,10 +223,7 @@ def max_pooling_1d_grad_input(
             other=0,
         )
         grad_output_value = tl.load(
-            grad_output_ptr
-            + n * grad_output_stride_n
-            + c * grad_output_stride_c
-            + place * grad_output_stride_q,
+            grad_output_ptr + n * grad_output_stride_n + c * grad_output_stride_c + place * grad_output_stride_q,
             mask=live & inside,
             other=0,
         ).to(ACC)
@@ -297,20 +286,13 @@ def max_pooling_1d_forward(
             Q,
             W,
         ),
-        dict(S=S, dilation_w=dilation_w, padding_w=padding_w, stride_w=stride_w),
+        {"S": S, "dilation_w": dilation_w, "padding_w": padding_w, "stride_w": stride_w},
     )
     return (output, indices)
 
 
 def _max_pooling_1d_saving(
-    input: torch.Tensor,
-    *,
-    Q: int,
-    S: int,
-    dilation_w: int,
-    padding_w: int,
-    stride_w: int,
-    skipped: tuple[str, ...],
+    input: torch.Tensor, *, Q: int, S: int, dilation_w: int, padding_w: int, stride_w: int, skipped: tuple[str, ...]
 ) -> tuple[torch.Tensor | None, ...]:
     N = input.shape[0]
     C = input.shape[1]
@@ -339,7 +321,7 @@ def _max_pooling_1d_saving(
             Q,
             W,
         ),
-        dict(S=S, dilation_w=dilation_w, padding_w=padding_w, stride_w=stride_w),
+        {"S": S, "dilation_w": dilation_w, "padding_w": padding_w, "stride_w": stride_w},
     )
     return (output, indices, position)
 
@@ -382,6 +364,6 @@ def max_pooling_1d_backward(
             Q,
             W,
         ),
-        dict(S=S, dilation_w=dilation_w, padding_w=padding_w, stride_w=stride_w),
+        {"S": S, "dilation_w": dilation_w, "padding_w": padding_w, "stride_w": stride_w},
     )
     return (grad_input,)

@@ -90,11 +90,7 @@ def max_pooling_2d_output(
             place_2 = q * stride_w + dilation_w * s - padding_w
             inside = (place >= 0) & (place < H) & ((place_2 >= 0) & (place_2 < W))
             input_value = tl.load(
-                input_ptr
-                + n * input_stride_n
-                + c * input_stride_c
-                + place * input_stride_h
-                + place_2 * input_stride_w,
+                input_ptr + n * input_stride_n + c * input_stride_c + place * input_stride_h + place_2 * input_stride_w,
                 mask=live & inside,
                 other=0,
             ).to(ACC)
@@ -111,11 +107,7 @@ def max_pooling_2d_output(
     )
     if indices_ptr is not None:
         tl.store(
-            indices_ptr
-            + n * indices_stride_n
-            + c * indices_stride_c
-            + p * indices_stride_p
-            + q * indices_stride_q,
+            indices_ptr + n * indices_stride_n + c * indices_stride_c + p * indices_stride_p + q * indices_stride_q,
             W * (position // S * dilation_h + p * stride_h - padding_h)
             + (position - position // S * S) * dilation_w
             + q * stride_w
@@ -202,11 +194,7 @@ def max_pooling_2d_position(
             place_2 = q * stride_w + dilation_w * s - padding_w
             inside = (place >= 0) & (place < H) & ((place_2 >= 0) & (place_2 < W))
             input_value = tl.load(
-                input_ptr
-                + n * input_stride_n
-                + c * input_stride_c
-                + place * input_stride_h
-                + place_2 * input_stride_w,
+                input_ptr + n * input_stride_n + c * input_stride_c + place * input_stride_h + place_2 * input_stride_w,
                 mask=live & inside,
                 other=0,
             ).to(ACC)
@@ -217,11 +205,7 @@ def max_pooling_2d_position(
             position = tl.where(take, S * r + s, position)
     position = tl.maximum(position, 0)
     tl.store(
-        position_ptr
-        + n * position_stride_n
-        + c * position_stride_c
-        + p * position_stride_p
-        + q * position_stride_q,
+        position_ptr + n * position_stride_n + c * position_stride_c + p * position_stride_p + q * position_stride_q,
         position,
         mask=live,
     )
@@ -232,11 +216,7 @@ def max_pooling_2d_position(
     )
     if indices_ptr is not None:
         tl.store(
-            indices_ptr
-            + n * indices_stride_n
-            + c * indices_stride_c
-            + p * indices_stride_p
-            + q * indices_stride_q,
+            indices_ptr + n * indices_stride_n + c * indices_stride_c + p * indices_stride_p + q * indices_stride_q,
             W * (position // S * dilation_h + p * stride_h - padding_h)
             + (position - position // S * S) * dilation_w
             + q * stride_w
@@ -423,16 +403,16 @@ def max_pooling_2d_forward(
             Q,
             W,
         ),
-        dict(
-            R=R,
-            S=S,
-            dilation_h=dilation_h,
-            dilation_w=dilation_w,
-            padding_h=padding_h,
-            padding_w=padding_w,
-            stride_h=stride_h,
-            stride_w=stride_w,
-        ),
+        {
+            "R": R,
+            "S": S,
+            "dilation_h": dilation_h,
+            "dilation_w": dilation_w,
+            "padding_h": padding_h,
+            "padding_w": padding_w,
+            "stride_h": stride_h,
+            "stride_w": stride_w,
+        },
     )
     return (output, indices)
 
@@ -483,16 +463,16 @@ def _max_pooling_2d_saving(
             Q,
             W,
         ),
-        dict(
-            R=R,
-            S=S,
-            dilation_h=dilation_h,
-            dilation_w=dilation_w,
-            padding_h=padding_h,
-            padding_w=padding_w,
-            stride_h=stride_h,
-            stride_w=stride_w,
-        ),
+        {
+            "R": R,
+            "S": S,
+            "dilation_h": dilation_h,
+            "dilation_w": dilation_w,
+            "padding_h": padding_h,
+            "padding_w": padding_w,
+            "stride_h": stride_h,
+            "stride_w": stride_w,
+        },
     )
     return (output, indices, position)
 
@@ -543,15 +523,15 @@ def max_pooling_2d_backward(
             Q,
             W,
         ),
-        dict(
-            R=R,
-            S=S,
-            dilation_h=dilation_h,
-            dilation_w=dilation_w,
-            padding_h=padding_h,
-            padding_w=padding_w,
-            stride_h=stride_h,
-            stride_w=stride_w,
-        ),
+        {
+            "R": R,
+            "S": S,
+            "dilation_h": dilation_h,
+            "dilation_w": dilation_w,
+            "padding_h": padding_h,
+            "padding_w": padding_w,
+            "stride_h": stride_h,
+            "stride_w": stride_w,
+        },
     )
     return (grad_input,)

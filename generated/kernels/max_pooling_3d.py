@@ -112,10 +112,7 @@ def max_pooling_3d_output(
                 place_2 = q * stride_w + dilation_w * s - padding_w
                 place_3 = dilation_d * t + stride_d * z - padding_d
                 inside = (
-                    (place >= 0)
-                    & (place < H)
-                    & ((place_2 >= 0) & (place_2 < W))
-                    & ((place_3 >= 0) & (place_3 < D))
+                    (place >= 0) & (place < H) & ((place_2 >= 0) & (place_2 < W)) & ((place_3 >= 0) & (place_3 < D))
                 )
                 input_value = tl.load(
                     input_ptr
@@ -264,10 +261,7 @@ def max_pooling_3d_position(
                 place_2 = q * stride_w + dilation_w * s - padding_w
                 place_3 = dilation_d * t + stride_d * z - padding_d
                 inside = (
-                    (place >= 0)
-                    & (place < H)
-                    & ((place_2 >= 0) & (place_2 < W))
-                    & ((place_3 >= 0) & (place_3 < D))
+                    (place >= 0) & (place < H) & ((place_2 >= 0) & (place_2 < W)) & ((place_3 >= 0) & (place_3 < D))
                 )
                 input_value = tl.load(
                     input_ptr
@@ -545,20 +539,20 @@ def max_pooling_3d_forward(
             W,
             Z,
         ),
-        dict(
-            R=R,
-            S=S,
-            T=T,
-            dilation_d=dilation_d,
-            dilation_h=dilation_h,
-            dilation_w=dilation_w,
-            padding_d=padding_d,
-            padding_h=padding_h,
-            padding_w=padding_w,
-            stride_d=stride_d,
-            stride_h=stride_h,
-            stride_w=stride_w,
-        ),
+        {
+            "R": R,
+            "S": S,
+            "T": T,
+            "dilation_d": dilation_d,
+            "dilation_h": dilation_h,
+            "dilation_w": dilation_w,
+            "padding_d": padding_d,
+            "padding_h": padding_h,
+            "padding_w": padding_w,
+            "stride_d": stride_d,
+            "stride_h": stride_h,
+            "stride_w": stride_w,
+        },
     )
     return (output, indices)
 
@@ -618,20 +612,20 @@ def _max_pooling_3d_saving(
             W,
             Z,
         ),
-        dict(
-            R=R,
-            S=S,
-            T=T,
-            dilation_d=dilation_d,
-            dilation_h=dilation_h,
-            dilation_w=dilation_w,
-            padding_d=padding_d,
-            padding_h=padding_h,
-            padding_w=padding_w,
-            stride_d=stride_d,
-            stride_h=stride_h,
-            stride_w=stride_w,
-        ),
+        {
+            "R": R,
+            "S": S,
+            "T": T,
+            "dilation_d": dilation_d,
+            "dilation_h": dilation_h,
+            "dilation_w": dilation_w,
+            "padding_d": padding_d,
+            "padding_h": padding_h,
+            "padding_w": padding_w,
+            "stride_d": stride_d,
+            "stride_h": stride_h,
+            "stride_w": stride_w,
+        },
     )
     return (output, indices, position)
 
@@ -690,19 +684,19 @@ def max_pooling_3d_backward(
             W,
             Z,
         ),
-        dict(
-            R=R,
-            S=S,
-            T=T,
-            dilation_d=dilation_d,
-            dilation_h=dilation_h,
-            dilation_w=dilation_w,
-            padding_d=padding_d,
-            padding_h=padding_h,
-            padding_w=padding_w,
-            stride_d=stride_d,
-            stride_h=stride_h,
-            stride_w=stride_w,
-        ),
+        {
+            "R": R,
+            "S": S,
+            "T": T,
+            "dilation_d": dilation_d,
+            "dilation_h": dilation_h,
+            "dilation_w": dilation_w,
+            "padding_d": padding_d,
+            "padding_h": padding_h,
+            "padding_w": padding_w,
+            "stride_d": stride_d,
+            "stride_h": stride_h,
+            "stride_w": stride_w,
+        },
     )
     return (grad_input,)

@@ -167,7 +167,7 @@ def normalize_forward(
             M,
             N,
         ),
-        dict(),
+        {},
     )
     return (output,)
 
@@ -205,6 +205,6 @@ def normalize_backward(
             M,
             N,
         ),
-        dict(),
+        {},
     )
     return (grad_input,)

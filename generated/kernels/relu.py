@@ -34,9 +34,7 @@ def relu_output(
     i = lane
     input_value = tl.load(input_ptr + i * input_stride_i, mask=live, other=0).to(ACC)
     tl.store(
-        output_ptr + i * output_stride_i,
-        tl.maximum(input_value, 0.0, propagate_nan=tl.PropagateNan.ALL),
-        mask=live,
+        output_ptr + i * output_stride_i, tl.maximum(input_value, 0.0, propagate_nan=tl.PropagateNan.ALL), mask=live
     )
 
 
@@ -63,11 +61,7 @@ def relu_grad_input(
     i = lane
     input_value = tl.load(input_ptr + i * input_stride_i, mask=live, other=0).to(ACC)
     grad_output_value = tl.load(grad_output_ptr + i * grad_output_stride_i, mask=live, other=0).to(ACC)
-    tl.store(
-        grad_input_ptr + i * grad_input_stride_i,
-        tl.where(input_value <= 0.0, 0.0, grad_output_value),
-        mask=live,
-    )
+    tl.store(grad_input_ptr + i * grad_input_stride_i, tl.where(input_value <= 0.0, 0.0, grad_output_value), mask=live)
 
 
 relu_RESIDUALS = 0
@@ -88,9 +82,7 @@ def relu_forward(
     I = input.shape[0]
     how = launching.prepare(input)
     output = launching.empty((I,), input.dtype, how)
-    launching.run(
-        relu_output, how, schedule.lanes(I, 1), (input, output, *input.stride(), *output.stride(), I), dict()
-    )
+    launching.run(relu_output, how, schedule.lanes(I, 1), (input, output, *input.stride(), *output.stride(), I), {})
     return (output,)
 
 
@@ -110,6 +102,6 @@ def relu_backward(
         how,
         schedule.lanes(I, 1),
         (input, grad_output, grad_input, *input.stride(), *grad_output.stride(), *grad_input.stride(), I),
-        dict(),
+        {},
     )
     return (grad_input,)

@@ -50,9 +50,7 @@ def resize_horizontal_sum(
                 1.0
                 - tl.abs(0.5 + tl.cast(i, ACC) - tl.cast(W, ACC) * (0.5 + tl.cast(q, ACC)) / tl.cast(Q, ACC))
                 / tl.maximum(
-                    tl.cast(W, ACC) * tl.cast(antialias, ACC) / tl.cast(Q, ACC),
-                    1.0,
-                    propagate_nan=tl.PropagateNan.ALL,
+                    tl.cast(W, ACC) * tl.cast(antialias, ACC) / tl.cast(Q, ACC), 1.0, propagate_nan=tl.PropagateNan.ALL
                 ),
                 propagate_nan=tl.PropagateNan.ALL,
             ),
@@ -71,9 +69,7 @@ def resize_horizontal_sum(
                 tl.maximum(
                     0.0,
                     1.0
-                    - tl.abs(
-                        0.5 + tl.cast(i, ACC) - tl.cast(W, ACC) * (0.5 + tl.cast(q, ACC)) / tl.cast(Q, ACC)
-                    )
+                    - tl.abs(0.5 + tl.cast(i, ACC) - tl.cast(W, ACC) * (0.5 + tl.cast(q, ACC)) / tl.cast(Q, ACC))
                     / tl.maximum(
                         tl.cast(W, ACC) * tl.cast(antialias, ACC) / tl.cast(Q, ACC),
                         1.0,
@@ -119,9 +115,7 @@ def resize_vertical_sum(
                 1.0
                 - tl.abs(0.5 + tl.cast(i, ACC) - tl.cast(H, ACC) * (0.5 + tl.cast(p, ACC)) / tl.cast(P, ACC))
                 / tl.maximum(
-                    tl.cast(H, ACC) * tl.cast(antialias, ACC) / tl.cast(P, ACC),
-                    1.0,
-                    propagate_nan=tl.PropagateNan.ALL,
+                    tl.cast(H, ACC) * tl.cast(antialias, ACC) / tl.cast(P, ACC), 1.0, propagate_nan=tl.PropagateNan.ALL
                 ),
                 propagate_nan=tl.PropagateNan.ALL,
             ),
@@ -140,9 +134,7 @@ def resize_vertical_sum(
                 tl.maximum(
                     0.0,
                     1.0
-                    - tl.abs(
-                        0.5 + tl.cast(i, ACC) - tl.cast(H, ACC) * (0.5 + tl.cast(p, ACC)) / tl.cast(P, ACC)
-                    )
+                    - tl.abs(0.5 + tl.cast(i, ACC) - tl.cast(H, ACC) * (0.5 + tl.cast(p, ACC)) / tl.cast(P, ACC))
                     / tl.maximum(
                         tl.cast(H, ACC) * tl.cast(antialias, ACC) / tl.cast(P, ACC),
                         1.0,
@@ -228,9 +220,7 @@ def resize_wide(
         inner = step * BLOCK_K + tl.arange(0, BLOCK_K)[:, None]
         live_inner = inner < tl.cast(W, INDEX)
         w = inner
-        horizontal_sum_value = tl.load(
-            horizontal_sum_ptr + q * horizontal_sum_stride_q, mask=live_n, other=0
-        ).to(ACC)
+        horizontal_sum_value = tl.load(horizontal_sum_ptr + q * horizontal_sum_stride_q, mask=live_n, other=0).to(ACC)
         right_operand = tl.where(
             live_n & live_inner,
             tl.maximum(
@@ -238,9 +228,7 @@ def resize_wide(
                 1.0
                 - tl.abs(0.5 + tl.cast(w, ACC) - tl.cast(W, ACC) * (0.5 + tl.cast(q, ACC)) / tl.cast(Q, ACC))
                 / tl.maximum(
-                    tl.cast(W, ACC) * tl.cast(antialias, ACC) / tl.cast(Q, ACC),
-                    1.0,
-                    propagate_nan=tl.PropagateNan.ALL,
+                    tl.cast(W, ACC) * tl.cast(antialias, ACC) / tl.cast(Q, ACC), 1.0, propagate_nan=tl.PropagateNan.ALL
                 ),
                 propagate_nan=tl.PropagateNan.ALL,
             )
@@ -328,9 +316,7 @@ def resize_output(
         inner = step * BLOCK_K + tl.arange(0, BLOCK_K)[:, None]
         live_inner = inner < tl.cast(H, INDEX)
         h = inner
-        vertical_sum_value = tl.load(vertical_sum_ptr + p * vertical_sum_stride_p, mask=live_n, other=0).to(
-            ACC
-        )
+        vertical_sum_value = tl.load(vertical_sum_ptr + p * vertical_sum_stride_p, mask=live_n, other=0).to(ACC)
         right_operand = tl.where(
             live_n & live_inner,
             tl.maximum(
@@ -338,9 +324,7 @@ def resize_output(
                 1.0
                 - tl.abs(0.5 + tl.cast(h, ACC) - tl.cast(H, ACC) * (0.5 + tl.cast(p, ACC)) / tl.cast(P, ACC))
                 / tl.maximum(
-                    tl.cast(H, ACC) * tl.cast(antialias, ACC) / tl.cast(P, ACC),
-                    1.0,
-                    propagate_nan=tl.PropagateNan.ALL,
+                    tl.cast(H, ACC) * tl.cast(antialias, ACC) / tl.cast(P, ACC), 1.0, propagate_nan=tl.PropagateNan.ALL
                 ),
                 propagate_nan=tl.PropagateNan.ALL,
             )
@@ -428,9 +412,7 @@ def resize_grad_wide(
             mask=live_inner & live_m,
             other=0,
         ).to(ACC)
-        vertical_sum_value = tl.load(
-            vertical_sum_ptr + p * vertical_sum_stride_p, mask=live_inner, other=0
-        ).to(ACC)
+        vertical_sum_value = tl.load(vertical_sum_ptr + p * vertical_sum_stride_p, mask=live_inner, other=0).to(ACC)
         left_operand = tl.where(live_m & live_inner, grad_output_value / vertical_sum_value, 0.0)
         left_operand = tl.broadcast_to(left_operand, [BLOCK_M, BLOCK_K]).to(DOT)
         inner = step * BLOCK_K + tl.arange(0, BLOCK_K)[:, None]
@@ -443,9 +425,7 @@ def resize_grad_wide(
                 1.0
                 - tl.abs(0.5 + tl.cast(h, ACC) - tl.cast(H, ACC) * (0.5 + tl.cast(p, ACC)) / tl.cast(P, ACC))
                 / tl.maximum(
-                    tl.cast(H, ACC) * tl.cast(antialias, ACC) / tl.cast(P, ACC),
-                    1.0,
-                    propagate_nan=tl.PropagateNan.ALL,
+                    tl.cast(H, ACC) * tl.cast(antialias, ACC) / tl.cast(P, ACC), 1.0, propagate_nan=tl.PropagateNan.ALL
                 ),
                 propagate_nan=tl.PropagateNan.ALL,
             ),
@@ -536,9 +516,9 @@ def resize_grad_input(
             mask=live_inner & live_m,
             other=0,
         ).to(ACC)
-        horizontal_sum_value = tl.load(
-            horizontal_sum_ptr + q * horizontal_sum_stride_q, mask=live_inner, other=0
-        ).to(ACC)
+        horizontal_sum_value = tl.load(horizontal_sum_ptr + q * horizontal_sum_stride_q, mask=live_inner, other=0).to(
+            ACC
+        )
         left_operand = tl.where(live_m & live_inner, grad_wide_value / horizontal_sum_value, 0.0)
         left_operand = tl.broadcast_to(left_operand, [BLOCK_M, BLOCK_K]).to(DOT)
         inner = step * BLOCK_K + tl.arange(0, BLOCK_K)[:, None]
@@ -551,9 +531,7 @@ def resize_grad_input(
                 1.0
                 - tl.abs(0.5 + tl.cast(w, ACC) - tl.cast(W, ACC) * (0.5 + tl.cast(q, ACC)) / tl.cast(Q, ACC))
                 / tl.maximum(
-                    tl.cast(W, ACC) * tl.cast(antialias, ACC) / tl.cast(Q, ACC),
-                    1.0,
-                    propagate_nan=tl.PropagateNan.ALL,
+                    tl.cast(W, ACC) * tl.cast(antialias, ACC) / tl.cast(Q, ACC), 1.0, propagate_nan=tl.PropagateNan.ALL
                 ),
                 propagate_nan=tl.PropagateNan.ALL,
             ),
@@ -598,7 +576,7 @@ def resize_forward(
         how,
         schedule.rows(Q, W, False, how.accumulator),
         (horizontal_sum, *horizontal_sum.stride(), Q, W),
-        dict(antialias=antialias),
+        {"antialias": antialias},
     )
     vertical_sum = launching.empty((P,), how.accumulator, how)
     launching.run(
@@ -606,27 +584,15 @@ def resize_forward(
         how,
         schedule.rows(P, H, False, how.accumulator),
         (vertical_sum, *vertical_sum.stride(), H, P),
-        dict(antialias=antialias),
+        {"antialias": antialias},
     )
     wide = launching.empty((N, C, H, Q), how.accumulator, how)
     launching.run(
         resize_wide,
         how,
         schedule.contraction(1, N * C * H, Q, W, 1, launching.operand_type(how), how.gathered),
-        (
-            input,
-            horizontal_sum,
-            wide,
-            *input.stride(),
-            *horizontal_sum.stride(),
-            *wide.stride(),
-            C,
-            H,
-            N,
-            Q,
-            W,
-        ),
-        dict(antialias=antialias),
+        (input, horizontal_sum, wide, *input.stride(), *horizontal_sum.stride(), *wide.stride(), C, H, N, Q, W),
+        {"antialias": antialias},
     )
     output = launching.empty((N, C, P, Q), input.dtype, how)
     launching.run(
@@ -634,19 +600,13 @@ def resize_forward(
         how,
         schedule.contraction(1, N * C * Q, P, H, 1, launching.operand_type(how), how.gathered),
         (vertical_sum, wide, output, *vertical_sum.stride(), *wide.stride(), *output.stride(), C, H, N, P, Q),
-        dict(antialias=antialias),
+        {"antialias": antialias},
     )
     return (output,)
 
 
 def resize_backward(
-    grad_output: torch.Tensor,
-    input: torch.Tensor,
-    *,
-    P: int,
-    Q: int,
-    antialias: int,
-    wanted: tuple[bool, ...],
+    grad_output: torch.Tensor, input: torch.Tensor, *, P: int, Q: int, antialias: int, wanted: tuple[bool, ...]
 ) -> tuple[torch.Tensor | None, ...]:
     """Run the backward kernels that the wanted gradients need.
 
@@ -664,7 +624,7 @@ def resize_backward(
         how,
         schedule.rows(Q, W, False, how.accumulator),
         (horizontal_sum, *horizontal_sum.stride(), Q, W),
-        dict(antialias=antialias),
+        {"antialias": antialias},
     )
     vertical_sum = launching.empty((P,), how.accumulator, how)
     launching.run(
@@ -672,7 +632,7 @@ def resize_backward(
         how,
         schedule.rows(P, H, False, how.accumulator),
         (vertical_sum, *vertical_sum.stride(), H, P),
-        dict(antialias=antialias),
+        {"antialias": antialias},
     )
     grad_wide = launching.empty((N, C, H, Q), how.accumulator, how)
     launching.run(
@@ -692,7 +652,7 @@ def resize_backward(
             P,
             Q,
         ),
-        dict(antialias=antialias),
+        {"antialias": antialias},
     )
     grad_input = launching.gradient_like(input)
     launching.run(
@@ -712,6 +672,6 @@ def resize_backward(
             Q,
             W,
         ),
-        dict(antialias=antialias),
+        {"antialias": antialias},
     )
     return (grad_input,)

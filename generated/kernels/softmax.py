@@ -209,10 +209,7 @@ def softmax_grad_input(
                 other=0,
             ).to(ACC)
             grad_output_value = tl.load(
-                grad_output_ptr
-                + a * grad_output_stride_a
-                + j * grad_output_stride_k
-                + b * grad_output_stride_b,
+                grad_output_ptr + a * grad_output_stride_a + j * grad_output_stride_k + b * grad_output_stride_b,
                 mask=live_column & live_row,
                 other=0,
             ).to(ACC)
@@ -231,10 +228,7 @@ def softmax_grad_input(
                 other=0,
             ).to(ACC)
             grad_output_value = tl.load(
-                grad_output_ptr
-                + a * grad_output_stride_a
-                + j * grad_output_stride_k
-                + b * grad_output_stride_b,
+                grad_output_ptr + a * grad_output_stride_a + j * grad_output_stride_k + b * grad_output_stride_b,
                 mask=live_column & live_row,
                 other=0,
             ).to(ACC)
@@ -272,7 +266,7 @@ def softmax_forward(
         how,
         schedule.rows(A * B, K, input.stride(2) == 1, how.accumulator),
         (input, output, *input.stride(), *output.stride(), A, B, K),
-        dict(),
+        {},
     )
     return (output,)
 
@@ -294,17 +288,7 @@ def softmax_backward(
         softmax_grad_input,
         how,
         schedule.rows(A * B, K, input.stride(2) == 1, how.accumulator),
-        (
-            input,
-            grad_output,
-            grad_input,
-            *input.stride(),
-            *grad_output.stride(),
-            *grad_input.stride(),
-            A,
-            B,
-            K,
-        ),
-        dict(),
+        (input, grad_output, grad_input, *input.stride(), *grad_output.stride(), *grad_input.stride(), A, B, K),
+        {},
     )
     return (grad_input,)

@@ -6,10 +6,11 @@ of ``momentum`` towards its mean and unbiased variance. In inference the running
 
 from __future__ import annotations
 
+from sympy import Gt, sqrt
+
 from svertka.spec.definition import Definition, Flag, ModuleFace, Real, Rule, TensorArgument, Variant
 from svertka.spec.layer import Equation, Layer
 from svertka.spec.notation import Sum, Tensor, axis, number
-from sympy import Gt, sqrt
 
 __all__ = ["DEFINITIONS"]
 

@@ -7,10 +7,11 @@ whose layer the slide names; PyTorch's local response normalization mirrors even
 
 from __future__ import annotations
 
+from sympy import Expr
+
 from svertka.spec.definition import Argument, Definition, ModuleFace, Real, TensorArgument, Variant, Whole
 from svertka.spec.layer import Equation, Layer
 from svertka.spec.notation import FloorDiv, Sum, Tensor, axis, number
-from sympy import Expr
 
 __all__ = ["DEFINITIONS"]
 
@@ -25,9 +26,7 @@ k, alpha, beta = number("k"), number("alpha"), number("beta")
 def normalization(name: str, back: Expr) -> Layer:
     """The formula with a window that reaches ``back`` channels back."""
     squares = Sum(x[n, c + j - back, m] ** 2, j)
-    return Layer(
-        name, (x,), (Equation(y, x[n, c, m] / (k + alpha * squares / j.extent) ** beta),), ("output",)
-    )
+    return Layer(name, (x,), (Equation(y, x[n, c, m] / (k + alpha * squares / j.extent) ** beta),), ("output",))
 
 
 CROSS_CHANNEL = normalization("cross_channel_normalization", FloorDiv(j.extent - 1, 2))

@@ -8,10 +8,11 @@ mean divides by.
 
 from __future__ import annotations
 
+from sympy import Eq, Expr, Gt, exp, log
+
 from svertka.spec.definition import Choice, Definition, ModuleFace, Real, TensorArgument, Variant, Whole
 from svertka.spec.layer import Equation, Layer
 from svertka.spec.notation import Select, Sum, Tensor, axis, integer, number
-from sympy import Eq, Expr, Gt, exp, log
 
 __all__ = ["DEFINITIONS"]
 
@@ -85,9 +86,7 @@ DEFINITIONS = (
             TensorArgument(name="weight", default=None, differentiable=False),
             Whole(name="ignore_index", default=-100, symbol="ignore_index"),
             Choice(name="reduction", default="mean", choices=("none", "mean", "sum")),
-            Real(
-                name="label_smoothing", default=0.0, symbol="label_smoothing", low=0.0, high=1.0, closed=True
-            ),
+            Real(name="label_smoothing", default=0.0, symbol="label_smoothing", low=0.0, high=1.0, closed=True),
         ),
         modules=(ModuleFace("CrossEntropyLoss", base="torch.nn.CrossEntropyLoss"),),
     ),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from sympy import Ge
+
 from svertka.spec.definition import Definition, Flag, ModuleFace, Real, Seed, TensorArgument, Variant
 from svertka.spec.layer import Equation, Layer
 from svertka.spec.notation import Select, Tensor, Uniform, axis, integer, number
-from sympy import Ge
 
 __all__ = ["DEFINITIONS"]
 
@@ -14,15 +15,12 @@ x, y = Tensor("input", i), Tensor("output", i)
 p = number("p")
 seed = integer("seed")
 
-FORMULA = Layer(
-    "dropout", (x,), (Equation(y, x[i] * Select(Ge(Uniform(seed, i), p), 1 / (1 - p), 0)),), ("output",)
-)
+FORMULA = Layer("dropout", (x,), (Equation(y, x[i] * Select(Ge(Uniform(seed, i), p), 1 / (1 - p), 0)),), ("output",))
 
 DEFINITIONS = (
     Definition(
         name="dropout",
-        title="Inverted dropout; the random field is Philox4x32-10, "
-        "so that the backward draws the same mask again.",
+        title="Inverted dropout; the random field is Philox4x32-10, so that the backward draws the same mask again.",
         source="slide 19",
         variants=(Variant(FORMULA),),
         function="dropout",

@@ -7,10 +7,11 @@ pixel counts.
 
 from __future__ import annotations
 
+from sympy import Abs, Expr, Le, Rational, Symbol
+
 from svertka.spec.definition import Definition, Flag, ModuleFace, PerAxis, Rule, TensorArgument, Variant
 from svertka.spec.layer import Equation, Layer
 from svertka.spec.notation import FloorDiv, Index, Sum, Tensor, axis, boolean, integer, maximum
-from sympy import Abs, Expr, Le, Rational, Symbol
 
 __all__ = ["DEFINITIONS"]
 

@@ -6,6 +6,8 @@ Padding never wins a maximum. The mean's divisor counts the window's elements in
 
 from __future__ import annotations
 
+from sympy import Expr, Gt, Integer, Mul
+
 from svertka.spec.definition import (
     Argument,
     Definition,
@@ -33,7 +35,6 @@ from svertka.spec.notation import (
     maximum,
     minimum,
 )
-from sympy import Expr, Gt, Integer, Mul
 
 __all__ = ["DEFINITIONS", "average_pooling", "max_pooling"]
 

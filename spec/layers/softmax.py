@@ -6,10 +6,11 @@ is a theorem (``svertka.spec.errata.softmax_is_shift_invariant``), and to use it
 
 from __future__ import annotations
 
+from sympy import exp, log
+
 from svertka.spec.definition import Definition, Dimension, ModuleFace, TensorArgument, Variant
 from svertka.spec.layer import Equation, Layer
 from svertka.spec.notation import Sum, Tensor, axis
-from sympy import exp, log
 
 __all__ = ["DEFINITIONS"]
 

@@ -12,9 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from sympy import Expr, Ge, Integer, Le, Symbol
+
 from svertka.spec.definition import Rule
 from svertka.spec.notation import FloorDiv, Index, axis, boolean, integer, minimum
-from sympy import Expr, Ge, Integer, Le, Symbol
 
 __all__ = ["Window", "names", "spatial_windows"]
 

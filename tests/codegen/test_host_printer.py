@@ -9,9 +9,10 @@ from fractions import Fraction
 from itertools import product
 
 import pytest
+from sympy import Abs, And, Eq, Integer, Ne, Not, Or, Rational, exp, sqrt
+
 from svertka.codegen.host_printer import host_condition, host_expression
 from svertka.spec.notation import Divides, FloorDiv, InRange, Select, integer, maximum, minimum
-from sympy import Abs, And, Eq, Integer, Ne, Not, Or, Rational, exp, sqrt
 
 a, b, c = integer("a"), integer("b"), integer("c", positive=True)
 

@@ -48,7 +48,6 @@ def within(actual: ArrayLike, expected: ArrayLike, magnitude: ArrayLike, operati
     if np.any(excess > 0):
         worst = np.unravel_index(np.argmax(excess), left.shape)
         raise AssertionError(
-            f"at {tuple(map(int, worst))}: {left[worst]!r} in place of "
-            f"{right[worst]!r}, bound {bound[worst]!r}"
+            f"at {tuple(map(int, worst))}: {left[worst]!r} in place of {right[worst]!r}, bound {bound[worst]!r}"
         )
     return True

@@ -32,9 +32,7 @@ def convolutions(draw: st.DrawFn) -> Convolution:
 
     groups, inside, outside = (draw(st.integers(1, 3)) for _ in range(3))
     kernel, dilation = per_axis(1, 3), per_axis(1, 2)
-    padding = draw(
-        st.sampled_from(["same", "valid", 1, per_axis(0, 2), tuple((a, a) for a in per_axis(0, 2))])
-    )
+    padding = draw(st.sampled_from(["same", "valid", 1, per_axis(0, 2), tuple((a, a) for a in per_axis(0, 2))]))
     stride = (1,) * rank if padding == "same" else per_axis(1, 3)
     spans = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
     extents = tuple(span + extra for span, extra in zip(spans, per_axis(0, 3), strict=True))

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 import svertka.reference as reference
 
 IMAGE = np.ones((2, 4, 6, 5))

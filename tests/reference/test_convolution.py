@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import svertka.reference as reference
 import torch
 from hypothesis import given
 from torch.nn import functional
+
+import svertka.reference as reference
 
 from .against_torch import check_linear, normal
 from .geometry import Convolution, convolutions, quick

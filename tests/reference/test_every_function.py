@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 import svertka.reference as reference
 
 from .against_torch import normal
@@ -54,9 +55,7 @@ def example(name: str, batch: int = 2) -> tuple[np.ndarray, dict[str, Any]]:
 def as_type(options: dict[str, Any], dtype: Any) -> dict[str, Any]:
     """Turn the arrays of floats among some arguments into another type."""
     return {
-        key: value.astype(dtype)
-        if isinstance(value, np.ndarray) and np.issubdtype(value.dtype, np.floating)
-        else value
+        key: value.astype(dtype) if isinstance(value, np.ndarray) and np.issubdtype(value.dtype, np.floating) else value
         for key, value in options.items()
     }
 

@@ -1,8 +1,9 @@
 """The lecture's numbers, slide by slide."""
 
 import numpy as np
-import svertka.reference as reference
 import torch
+
+import svertka.reference as reference
 
 from .bounds import within
 

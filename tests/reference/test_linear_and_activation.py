@@ -4,9 +4,10 @@ from functools import partial
 
 import numpy as np
 import pytest
-import svertka.reference as reference
 import torch
 from torch.nn import functional
+
+import svertka.reference as reference
 
 from .against_torch import Float64Array, check_linear, normal, torch_run
 from .bounds import within

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import svertka.reference as reference
 import torch
 from torch.nn import functional
+
+import svertka.reference as reference
 
 from .against_torch import Float64Array, normal, torch_run
 from .bounds import within

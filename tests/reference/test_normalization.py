@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import svertka.reference as reference
 import torch
 from torch.nn import functional
+
+import svertka.reference as reference
 
 from .against_torch import Float64Array, check_gradients, normal, torch_run
 from .bounds import within
@@ -16,9 +17,7 @@ from .bounds import within
 FUNCTION = 4
 
 
-def run_batch_norm(
-    training: bool, statistics: bool, eps: float, *tensors: torch.Tensor | None
-) -> torch.Tensor:
+def run_batch_norm(training: bool, statistics: bool, eps: float, *tensors: torch.Tensor | None) -> torch.Tensor:
     """Run PyTorch's batch norm of (input, weight, bias) with fresh estimates."""
     input, weight, bias = tensors
     assert input is not None
@@ -44,9 +43,7 @@ def estimates(channels: int) -> tuple[Float64Array, Float64Array]:
 @pytest.mark.parametrize("affine", [False, True])
 @pytest.mark.parametrize(("training", "statistics"), [(True, True), (True, False), (False, True)])
 @pytest.mark.parametrize("eps", [1e-5, 0.5])
-def test_batch_norm(
-    shape: tuple[int, ...], affine: bool, training: bool, statistics: bool, eps: float
-) -> None:
+def test_batch_norm(shape: tuple[int, ...], affine: bool, training: bool, statistics: bool, eps: float) -> None:
     channels = shape[1]
     input, weight, bias = normal(22, *shape), normal(23, channels), normal(24, channels)
     arrays = (input, weight, bias) if affine else (input, None, None)

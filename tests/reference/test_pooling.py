@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import svertka.reference as reference
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
+
+import svertka.reference as reference
 
 from .against_torch import check_linear, normal, torch_run
 from .geometry import Pooling, poolings, quick

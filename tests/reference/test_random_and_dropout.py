@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-import svertka.reference as reference
 import torch
+
+import svertka.reference as reference
 
 from .against_torch import check_linear, normal
 
@@ -22,8 +23,7 @@ PUBLISHED = [
 TRITON = {
     0: "1.989fa2p-1 1.e963a6p-3 1.0ea14cp-1 1.93fc8ep-1 1.c6ccd4p-5 1.72c802p-1 1.396a2ap-1 1.2fdfeap-4",
     7: "1.73f0b8p-4 1.ffb030p-2 1.d3aba2p-3 1.5edac6p-3 1.a0ba38p-1 1.a3421ep-2 1.5fd7fap-2 1.59422ap-4",
-    2**40 + 3: "1.575be8p-1 1.3afee6p-1 1.236994p-1 1.8f3082p-3 "
-    "1.1e9266p-2 1.5c82bep-1 1.580706p-5 1.fd2876p-2",
+    2**40 + 3: "1.575be8p-1 1.3afee6p-1 1.236994p-1 1.8f3082p-3 1.1e9266p-2 1.5c82bep-1 1.580706p-5 1.fd2876p-2",
 }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
+
 from svertka.spec.definition import Definition, TensorArgument
 from svertka.spec.evaluate import whole
 from svertka.spec.layer import Layer
@@ -30,9 +31,7 @@ def differentiable() -> Callable[[Definition, Layer], list[str]]:
     """Names of the inputs whose gradients a definition offers."""
 
     def names(definition: Definition, layer: Layer) -> list[str]:
-        offered = {
-            a.bound for a in definition.arguments if isinstance(a, TensorArgument) and a.differentiable
-        }
+        offered = {a.bound for a in definition.arguments if isinstance(a, TensorArgument) and a.differentiable}
         return [t.name for t in layer.inputs if t.kind == "real" and t.name in offered]
 
     return names

@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 import torch
+from sympy import Expr
+from torch.nn import functional
+
 from svertka.spec import Equation, Float, Layer, Rational, Sum, evaluate
 from svertka.spec.binding import bind, call, nested, shape_of_nested
 from svertka.spec.definition import (
@@ -29,8 +32,6 @@ from svertka.spec.layer import walk
 from svertka.spec.layers import DEFINITIONS
 from svertka.spec.layers.pooling import average_pooling
 from svertka.spec.notation import Index, inside
-from sympy import Expr
-from torch.nn import functional
 
 ALL = pytest.mark.parametrize("definition", DEFINITIONS.values(), ids=DEFINITIONS.keys())
 
@@ -134,9 +135,7 @@ def integers(random: Random, *shape: int) -> torch.Tensor:
     count = 1
     for extent in shape:
         count *= extent
-    return torch.tensor([float(random.randint(-4, 4)) for _ in range(count)], dtype=torch.float64).reshape(
-        shape
-    )
+    return torch.tensor([float(random.randint(-4, 4)) for _ in range(count)], dtype=torch.float64).reshape(shape)
 
 
 def rounded(result: Any) -> Any:
@@ -208,9 +207,7 @@ def test_divisor_override_is_torchs_exactly() -> None:
     image = integers(Random(0), 1, 2, 5, 4)
     options: dict[str, Any] = {"kernel_size": 2, "divisor_override": 3}
     expected = functional.avg_pool2d(image, **options)
-    assert equal(
-        call(DEFINITIONS["average_pooling_2d"], Rational(), input=image.tolist(), **options), expected
-    )
+    assert equal(call(DEFINITIONS["average_pooling_2d"], Rational(), input=image.tolist(), **options), expected)
 
 
 def test_unbatched_and_leading_dimensions() -> None:
@@ -228,9 +225,7 @@ def test_masked_classes_do_not_spoil_the_loss() -> None:
     """A logit of minus infinity, as torch: only as a label does it cost, and then infinitely."""
     scores = [[0.0, float("-inf"), 0.0]]
     loss = call(DEFINITIONS["cross_entropy"], Float(), input=scores, target=[2])
-    assert (
-        loss == functional.cross_entropy(torch.tensor(scores, dtype=torch.float64), torch.tensor([2])).item()
-    )
+    assert loss == functional.cross_entropy(torch.tensor(scores, dtype=torch.float64), torch.tensor([2])).item()
     assert call(DEFINITIONS["cross_entropy"], Float(), input=scores, target=[1]) == float("inf")
 
 

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+
 from svertka.spec import Layer, Rational, adjoint
 from svertka.spec.definition import Definition
 from svertka.spec.evaluate import Array, evaluate, holds, whole
@@ -99,9 +100,7 @@ def test_convolution(rank: int, complete: Completer) -> None:
 
     @EXAMPLES
     @given(geometry(rank), st.integers(1, 2), st.integers(1, 2), st.integers(1, 2), st.integers(0, 2), seeds)
-    def run(
-        sizes: dict[str, Any], groups: int, channels: int, kernels: int, examples: int, seed: int
-    ) -> None:
+    def run(sizes: dict[str, Any], groups: int, channels: int, kernels: int, examples: int, seed: int) -> None:
         known = {**sizes, "G": groups, "C": channels, "K": kernels, "N": examples}
         check(definition, layer, completed(definition, known, complete), seed, ["input", "weight", "bias"])
 
@@ -170,9 +169,7 @@ def test_batch_normalization(examples: int, elements: int, seed: int) -> None:
 
 @EXAMPLES
 @given(*[st.integers(1, 6)] * 4, st.integers(0, 1), st.integers(0, 1), seeds)
-def test_image_layers(
-    height: int, width: int, rows: int, columns: int, antialias: int, crop: bool, seed: int
-) -> None:
+def test_image_layers(height: int, width: int, rows: int, columns: int, antialias: int, crop: bool, seed: int) -> None:
     known = {"N": 1, "C": 2, "H": height, "W": width, "P": rows, "Q": columns}
     known |= {"antialias": antialias, "crop": crop}
     for name in ("resize", "image_input", "center_crop"):

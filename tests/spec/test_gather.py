@@ -8,13 +8,14 @@ from typing import Any, TypeAlias
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sympy import Eq, Expr, Integer, Symbol, false, true
+
 from svertka.spec import Equation, FloorDiv, Index, Layer, Sum, Tensor, axes, integer
 from svertka.spec.evaluate import Array
 from svertka.spec.gather import gather
 from svertka.spec.notation import Divides, InRange
 from svertka.spec.proof import Setting, prove_adjoint
 from svertka.spec.rewrite import substitute
-from sympy import Eq, Expr, Integer, Symbol, false, true
 
 System: TypeAlias = tuple[list[Expr], list[Index], list[Index], list[Index]]
 Solutions: TypeAlias = list[tuple[tuple[int, ...], tuple[int, ...]]]
@@ -23,9 +24,7 @@ i, j, u, v = axes("i j u v")
 stride, other = integer("stride", positive=True), integer("other", positive=True)
 
 
-def solutions(
-    expressions: list[Expr], targets: list[Index], free: list[Index], reduced: list[Index]
-) -> Solutions:
+def solutions(expressions: list[Expr], targets: list[Index], free: list[Index], reduced: list[Index]) -> Solutions:
     """All solutions that a Gather describes: pairs of target and index values."""
     found = gather(expressions, targets, free, reduced)
     result = []
@@ -41,9 +40,7 @@ def solutions(
     return sorted(result)
 
 
-def tried(
-    expressions: list[Expr], targets: list[Index], free: list[Index], reduced: list[Index]
-) -> Solutions:
+def tried(expressions: list[Expr], targets: list[Index], free: list[Index], reduced: list[Index]) -> Solutions:
     """The same, by trying all index values."""
     indices = (*free, *reduced)
     result = []

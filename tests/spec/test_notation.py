@@ -6,6 +6,8 @@ import pickle
 from collections.abc import Callable
 
 import pytest
+from sympy import Integer, Symbol
+
 from svertka.spec import (
     Array,
     Equation,
@@ -23,16 +25,13 @@ from svertka.spec import (
     number,
 )
 from svertka.spec.tangent import tangent
-from sympy import Integer, Symbol
 
 i, j, k = axes("i j k")
 x, y = Tensor("x", i, j), Tensor("y", i)
 ROWS = Layer("rows", (x,), (Equation(y, Sum(x[i, j], j)),), ("y",))
 
 
-def layer(
-    *equations: Equation, inputs: tuple[Tensor, ...] = (x,), outputs: tuple[str, ...] = ("y",)
-) -> Layer:
+def layer(*equations: Equation, inputs: tuple[Tensor, ...] = (x,), outputs: tuple[str, ...] = ("y",)) -> Layer:
     return Layer("wrong", inputs, equations, outputs)
 
 

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import pytest
 import sympy
+
 from svertka.spec import adjoint
 from svertka.spec.definition import Definition
 from svertka.spec.evaluate import Array
@@ -32,9 +33,7 @@ PROBABLE = {"N": 2, "K": 3, "M": 1, "label_smoothing": smoothing}
 POOL = {"ceil_mode": 0, "count_include_pad": 0, "divisor_override": 0}
 
 
-def axis(
-    name: str, extent: int, window: int, stride: int, dilation: int, low: int, high: int
-) -> dict[str, int]:
+def axis(name: str, extent: int, window: int, stride: int, dilation: int, low: int, high: int) -> dict[str, int]:
     """Sizes along one spatial axis."""
     return {
         name.upper(): extent,

@@ -5,6 +5,9 @@ from __future__ import annotations
 from fractions import Fraction
 
 import pytest
+from sympy import Integer, log
+from sympy import Rational as Quotient
+
 from svertka.spec import Rational, Symbolic, slides
 from svertka.spec.binding import call
 from svertka.spec.errata import (
@@ -27,8 +30,6 @@ from svertka.spec.slides import (
     PoolingStep,
     WorkedSum,
 )
-from sympy import Integer, log
-from sympy import Rational as Quotient
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda e: f"{e.slide}-{e.definition}")
@@ -69,9 +70,7 @@ def test_pooling_window_by_window(step: PoolingStep) -> None:
 
 
 def test_where_the_maxima_were() -> None:
-    _, indices = call(
-        DEFINITIONS["max_pooling_2d"], Rational(), input=(A,), kernel_size=2, return_indices=True
-    )
+    _, indices = call(DEFINITIONS["max_pooling_2d"], Rational(), input=(A,), kernel_size=2, return_indices=True)
     assert indices == (((1, 7), (8, 11)),)
 
 
@@ -82,9 +81,7 @@ def test_softmax_of_logarithms() -> None:
 
 def test_cross_entropy_is_minus_the_logarithm_of_softmax() -> None:
     scores = [Integer(0), log(2), log(5)]
-    loss = call(
-        DEFINITIONS["cross_entropy"], Symbolic(), input=scores, target=2, ignore_index=-100, label_smoothing=0
-    )
+    loss = call(DEFINITIONS["cross_entropy"], Symbolic(), input=scores, target=2, ignore_index=-100, label_smoothing=0)
     assert loss == -log(5) + log(8)
 
 

@@ -11,6 +11,7 @@ import sys
 
 import pytest
 import sympy
+
 from svertka.spec import (
     Array,
     Equation,
@@ -158,9 +159,7 @@ for definition in DEFINITIONS.values():
 
 def text_with_seed(seed: int) -> str:
     environment = {**os.environ, "PYTHONHASHSEED": str(seed)}
-    found = subprocess.run(
-        [sys.executable, "-c", TEXT], env=environment, capture_output=True, text=True, check=True
-    )
+    found = subprocess.run([sys.executable, "-c", TEXT], env=environment, capture_output=True, text=True, check=True)
     return found.stdout
 
 

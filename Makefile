@@ -1,0 +1,45 @@
+# Two commands: `make run` and `make test`. Both create the environment on their first run.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/ready
+PACKAGES := spec reference codegen generated
+LINKS := build/typing/svertka
+
+.PHONY: run test check lint types gpu benchmark clean
+
+run: $(READY)
+	$(BIN)/svertka generate
+	$(BIN)/svertka validate
+	$(BIN)/svertka slides
+
+test: $(READY)
+	$(BIN)/pytest -n 2
+
+check: lint types test
+	$(BIN)/svertka generate --check
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# The folders install under one name; the links show mypy that name.
+types: $(READY)
+	mkdir -p $(LINKS)
+	for package in $(PACKAGES); do ln -sfn ../../../$$package $(LINKS)/$$package; done
+	MYPYPATH=build/typing $(BIN)/mypy $(PACKAGES:%=-p svertka.%)
+
+# The same equivalence tests on the GPU at hand, in float32, bfloat16 and float16; the report is kept.
+gpu:
+	$(or $(wildcard $(BIN)/python),$(PYTHON)) -m tests.benchmarks.gpu
+
+benchmark: $(READY)
+	$(BIN)/pytest tests/benchmarks --benchmark-only
+
+$(READY): pyproject.toml .ci/constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint .ci/constraints.txt --editable '.[development]'
+	touch $(READY)
+
+clean:
+	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache
