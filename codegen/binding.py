@@ -40,7 +40,7 @@ class Line:
 
     def source(self, used: set[str]) -> str:
         """The line, with ``_`` for names that are not used."""
-        names = [n if n.lstrip("*") in used else ("*_" if n.startswith("*") else "_") for n in self.names]
+        names = [n if _words(n) & used else ("*_" if n.startswith("*") else "_") for n in self.names]
         if set(names) <= {"_", "*_"}:
             return "    " * self.depth + self.text
         left = f"({names[0]},)" if len(names) == 1 and not self.pure else ", ".join(names)
@@ -56,12 +56,15 @@ def source_of(lines: Iterable[Line]) -> list[str]:
     """Source of a function's body, without pure assignments that nothing uses."""
     kept = list(lines)
     while True:
-        words = [set(re.findall(r"\w+", line.text)) for line in kept]
-        used = {n.lstrip("*") for line in kept for n in line.names} & set().union(*words)
-        fewer = [line for line in kept if not line.pure or {n.lstrip("*") for n in line.names} & used]
+        used = set().union(*(_words(line.text) for line in kept))
+        fewer = [line for line in kept if not line.pure or any(_words(name) & used for name in line.names)]
         if len(fewer) == len(kept):
             return [line.source(used) for line in kept]
         kept = fewer
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w+", text))
 
 
 def dimension_of(definition: Definition) -> Dimension | None:

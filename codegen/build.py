@@ -63,7 +63,7 @@ class Program:
         arguments: tensors it takes, in order.
         keywords: extents and parameters it takes.
         launches: what it runs.
-        results: names of tensors it returns; None stands for a gradient that does not exist.
+        results: names of tensors it returns.
         wanted: whether it takes ``wanted``.
         leading: the tensor whose dtype, device and memory format the results follow.
     """
@@ -73,7 +73,7 @@ class Program:
     arguments: tuple[Tensor, ...]
     keywords: tuple[str, ...]
     launches: tuple[Launch, ...]
-    results: tuple[str | None, ...]
+    results: tuple[str, ...]
     wanted: bool
     leading: str
 
@@ -154,7 +154,7 @@ class _Maker:
             Tensor(gradient_name(n), *layer.tensors[n].dims) for n in results
         ]
         ordered = (*seeds, *layer.inputs, *(e.target for e in kept))
-        outputs = tuple(gradient_name(name) if name else None for name in differentiable)
+        outputs = tuple(gradient_name(name) for name in differentiable if name)
         return forward, saving, self._backward(layer, backward, ordered, outputs)
 
     def _program(
@@ -164,14 +164,14 @@ class _Maker:
         return Program(name, layer, layer.inputs, keywords_of(layer), launches, results, False, _leading(layer.inputs))
 
     def _backward(
-        self, layer: Layer, whole: Layer, arguments: tuple[Tensor, ...], results: tuple[str | None, ...]
+        self, layer: Layer, whole: Layer, arguments: tuple[Tensor, ...], results: tuple[str, ...]
     ) -> Program:
         launches = self._launches(layer, whole, layer.name, "", results)
         name = f"{layer.name}_backward"
         return Program(name, layer, arguments, keywords_of(layer), launches, results, True, _leading(layer.inputs))
 
     def _launches(
-        self, primal: Layer, whole: Layer, stem: str, suffix: str, results: tuple[str | None, ...]
+        self, primal: Layer, whole: Layer, stem: str, suffix: str, results: tuple[str, ...]
     ) -> tuple[Launch, ...]:
         lowered = stabilize(inline_maps(whole))
         check_names(lowered)
@@ -236,9 +236,9 @@ def _leading(inputs: tuple[Tensor, ...]) -> str:
     return next(t.name for t in inputs if t.kind == "real")
 
 
-def _serving(kernels: list[Kernel], results: tuple[str | None, ...]) -> list[tuple[int, ...]]:
+def _serving(kernels: list[Kernel], results: tuple[str, ...]) -> list[tuple[int, ...]]:
     """For each kernel, the results that need it, directly or through later kernels."""
-    needs: dict[str, set[int]] = {name: {n} for n, name in enumerate(results) if name}
+    needs: dict[str, set[int]] = {name: {n} for n, name in enumerate(results)}
     served: list[tuple[int, ...]] = []
     for kernel in reversed(kernels):
         wanted = set().union(*(needs.get(name, set()) for name in kernel.stored))
@@ -246,5 +246,5 @@ def _serving(kernels: list[Kernel], results: tuple[str | None, ...]) -> list[tup
         for tensor in kernel.tensors:
             if not tensor.output:
                 needs.setdefault(tensor.name, set()).update(wanted)
-    everything = tuple(sorted({n for n, name in enumerate(results) if name}))
+    everything = tuple(sorted({n for n, name in enumerate(results)}))
     return [() if one == everything else one for one in reversed(served)]

@@ -1,11 +1,16 @@
-"""What a public function does with its arguments: the lines of its body, and the operators that it calls.
+"""What a public function does: check its arguments, bind extents, choose a formula, call it, restore the shapes.
 
-Input: a ``Definition``. Output: ``body``, lines of Python; ``operators``, the data of the formulas behind them.
+Input: a ``Definition``. Output: ``function_body``, the lines of the function.
 """
 
 from __future__ import annotations
 
-from svertka.codegen.binding import Line, indented
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from svertka.codegen.binding import Binder, Line, dimension_of, indented, source_of
+from svertka.codegen.operators import OperatorFace, in_any_order, kinds_of, may_be_absent, operator_of
 from svertka.spec.definition import (
     Argument,
     Choice,
@@ -14,71 +19,41 @@ from svertka.spec.definition import (
     Padding,
     PerAxis,
     Real,
+    Seed,
     TensorArgument,
     Variant,
     Whole,
 )
 from svertka.spec.notation import Tensor
 
-__all__ = ["IN_PLACE", "OperatorFace", "body", "kinds_of", "may_be_absent", "operators"]
-
-IN_PLACE = "inplace"
-"""Name of the ``Flag`` with which, as everywhere in torch, the result overwrites the first tensor."""
+__all__ = ["function_body"]
 
 
-def _variants_with(definition: Definition, argument: TensorArgument) -> list[tuple[Variant, Tensor | None]]:
-    found = []
-    for variant in definition.variants:
-        inputs = {tensor.name: tensor for tensor in variant.layer.inputs}
-        found.append((variant, inputs.get(argument.bound)))
-    return found
-
-
-def may_be_absent(definition: Definition, argument: TensorArgument) -> bool:
-    """Whether a tensor argument may be None."""
-    given = [tensor for _, tensor in _variants_with(definition, argument)]
-    return argument.default is None or any(tensor is None or tensor.default is not None for tensor in given)
-
-
-def kinds_of(definition: Definition, argument: TensorArgument) -> set[str]:
-    """``"real"``, ``"integer"`` or both."""
-    return {tensor.kind for _, tensor in _variants_with(definition, argument) if tensor is not None}
-
-
-def first_tensor(definition: Definition) -> TensorArgument:
-    """The tensor that decides device, type and memory format."""
-    return next(a for a in definition.arguments if isinstance(a, TensorArgument))
-
-
-# The body of a function
-
-
-def body(definition: Definition) -> list[Line]:
-    """Check the arguments, bind the extents, choose the variant, call it, and restore the shapes."""
-    every = [_Variant(definition, variant) for variant in definition.variants]
-    branches = [(variant.when, variant.lines()) for variant in every]
-    return [
-        *_tensor_checks(definition),
-        *_scalars(definition),
-        *_identity(definition),
-        *_tree(definition, branches),
+def function_body(definition: Definition) -> list[str]:
+    """The lines of the public function, unformatted."""
+    branches = [
+        _Branch(dict(variant.when), tuple(_Call(definition, variant).lines())) for variant in definition.variants
     ]
+    return source_of([*_tensor_checks(definition), *_scalars(definition), *_identity(definition), *_tree(branches, definition)])
+
+
+# Checks that every variant shares
 
 
 def _tensor_checks(definition: Definition) -> list[Line]:
-    """One check a tensor: its type, its device, its dtype."""
-    first, lines = first_tensor(definition), []
+    """One line a tensor: its type, device and dtype."""
+    lines: list[Line] = []
+    like = ""
     for argument in definition.arguments:
-        if not isinstance(argument, TensorArgument):
-            continue
-        kinds = kinds_of(definition, argument)
-        check = "any_tensor" if len(kinds) == 2 else f"{kinds.pop()}_tensor"
-        like = "" if argument == first else f", {first.name}"
-        line = Line(f'{check}("{argument.name}", {argument.name}{like})')
-        if may_be_absent(definition, argument):
-            lines += [Line(f"if {argument.name} is not None:"), *indented([line])]
-        else:
-            lines.append(line)
+        if isinstance(argument, TensorArgument):
+            kinds = kinds_of(definition, argument)
+            check = "any_tensor" if len(kinds) > 1 else f"{kinds.pop()}_tensor"
+            line = Line(f'{check}("{argument.name}", {argument.name}{like})')
+            if may_be_absent(definition, argument):
+                lines += [Line(f"if {argument.name} is not None:"), *indented([line])]
+            else:
+                lines.append(line)
+            like = like or f", {argument.name}"
     return lines
 
 
@@ -90,31 +65,219 @@ def _scalars(definition: Definition) -> list[Line]:
 def _scalar(argument: Argument) -> list[Line]:
     name = argument.name
     if isinstance(argument, PerAxis):
-        value = name
-        if isinstance(argument.default, str) and argument.default.startswith("<"):
-            value = f"{argument.default[1:-1]} if {name} is None else {name}"
+        default = str(argument.default)
+        value = f"{default[1:-1]} if {name} is None else {name}" if default.startswith("<") else name
         call = f'per_axis("{name}", {value}, {len(argument.symbols)}, {argument.minimum})'
         return [Line(call, argument.symbols)]
     if isinstance(argument, Padding) and not argument.named:
         return [Line(f'padding_pairs("{name}", {name}, {len(argument.low)})', _pairs(argument))]
     if isinstance(argument, Whole):
-        least = "" if argument.minimum is None else f", {argument.minimum}"
-        call = f'whole("{name}", {name}{least})'
         missing = f"{argument.missing} if {name} is None else " if argument.optional else ""
-        return [Line(missing + call, (argument.symbol,), pure=True)]
+        least = "" if argument.minimum is None else f", {argument.minimum}"
+        return [Line(f'{missing}whole("{name}", {name}{least})', (argument.symbol,), pure=True)]
     if isinstance(argument, Real):
-        bounds = [
-            f"{word}={value}" for word, value in (("low", argument.low), ("high", argument.high)) if value is not None
-        ]
-        options = "".join(f", {bound}" for bound in [*bounds, *["closed=True"] * argument.closed])
+        bounds = {"low": argument.low, "high": argument.high, "closed": argument.closed or None}
+        options = "".join(f", {word}={value}" for word, value in bounds.items() if value is not None)
         return [Line(f'real("{name}", {name}{options})', (argument.symbol,), pure=True)]
     if isinstance(argument, Flag):
         return [Line(f'flag("{name}", {name})')]
     if isinstance(argument, Choice):
-        words = ", ".join(f'"{word}"' for word in argument.choices)
-        return [Line(f'choice("{name}", {name}, ({words}))')]
+        return [Line(f'choice("{name}", {name}, {argument.choices!r})')]
     return []
 
 
 def _pairs(argument: Padding) -> tuple[str, ...]:
     return tuple(f"({low}, {high})" for low, high in zip(argument.low, argument.high, strict=True))
+
+
+def _identity(definition: Definition) -> list[Line]:
+    """Return the first tensor where nothing is to be done."""
+    if not definition.identity_when:
+        return []
+    condition = " and ".join(_holds(definition, *item) for item in definition.identity_when.items())
+    first = next(a.name for a in definition.arguments if isinstance(a, TensorArgument))
+    return [Line(f"if {condition}:"), Line(f"return {first}", depth=1)]
+
+
+# The choice of a variant
+
+
+@dataclass(frozen=True)
+class _Branch:
+    """Lines of a variant, and the argument values with which it applies."""
+
+    when: dict[str, Any]
+    lines: tuple[Line, ...]
+
+
+def _tree(branches: Sequence[_Branch], definition: Definition) -> list[Line]:
+    """What all branches begin with, then a decision by their first argument, and so on."""
+    shared = 0
+    while all(len(b.lines) > shared and b.lines[shared] == branches[0].lines[shared] for b in branches):
+        shared += 1
+    head, rest = list(branches[0].lines[:shared]), [_Branch(b.when, b.lines[shared:]) for b in branches]
+    if not rest[0].lines:
+        return head
+    name = next(iter(rest[0].when))
+    groups: dict[Any, list[_Branch]] = {}
+    for branch in rest:
+        when = {other: value for other, value in branch.when.items() if other != name}
+        groups.setdefault(branch.when[name], []).append(_Branch(when, branch.lines))
+    *others, (_, last) = groups.items()
+    for value, group in others:
+        head += [Line(f"if {_holds(definition, name, value)}:"), *indented(_tree(group, definition))]
+    return head + _tree(last, definition)
+
+
+def _holds(definition: Definition, name: str, value: Any) -> str:
+    """Python for the condition that an argument has a value of ``Variant.when``."""
+    argument = next(a for a in definition.arguments if a.name == name)
+    if isinstance(argument, TensorArgument):
+        if len(kinds_of(definition, argument)) > 1:
+            return f"{'not ' * (value == 'integer')}{name}.is_floating_point()"
+        return f"{name} is None" if value is None else f"{name} is not None"
+    if isinstance(argument, Flag):
+        return name if value else f"not {name}"
+    return f"{name} == {value!r}"
+
+
+# One variant
+
+
+@dataclass
+class _Call:
+    """The lines of one variant, from the shapes of its tensors to the result."""
+
+    definition: Definition
+    variant: Variant
+
+    def __post_init__(self) -> None:
+        self.binder = Binder(self.definition, self.variant)
+        self.operator: OperatorFace = operator_of(self.definition, self.variant)
+        self.layer = self.variant.layer
+        self.tensors = {tensor.name: argument for argument, tensor in self.binder.tensors}
+
+    def lines(self) -> list[Line]:
+        return [
+            *self._required(),
+            *self.binder.unpack(),
+            *self._named_paddings(),
+            *self.binder.agree(),
+            *self.binder.extents(),
+            *self.binder.rules(),
+            *self._labels(),
+            *self._seeds(),
+            *self._operator_call(),
+            *self._states(),
+            *self._result(),
+        ]
+
+    def _required(self) -> list[Line]:
+        """Tensors that other variants can do without."""
+        lines = []
+        for argument, tensor in self.binder.tensors:
+            told = self.variant.when.get(argument.name)
+            if may_be_absent(self.definition, argument) and tensor.default is None and told is None:
+                cases = " and ".join(_holds(self.definition, *item) for item in self.variant.when.items())
+                error = f'mistyped("{argument.name}", None, "must be a tensor where {cases}", "give {argument.name}")'
+                lines += [Line(f"if {argument.name} is None:"), Line(f"raise {error}", depth=1)]
+        return lines
+
+    def _named_paddings(self) -> list[Line]:
+        lines = []
+        for argument in self.definition.arguments:
+            if isinstance(argument, Padding) and argument.named:
+                extents = ", ".join(f"({', '.join(names)}{',' * (len(names) == 1)})" for names in argument.named)
+                call = f'named_padding("{argument.name}", {argument.name}, {extents})'
+                lines.append(Line(call, _pairs(argument)))
+        return lines
+
+    def _labels(self) -> list[Line]:
+        lines = []
+        for argument, tensor in self.binder.tensors:
+            if tensor.kind == "integer" and argument.labels_below:
+                ignored = f", {argument.ignored}" if argument.ignored else ""
+                call = f'labels("{argument.name}", {argument.name}, {argument.labels_below}{ignored})'
+                lines.append(Line(call, (argument.name,), pure=True))
+        return lines
+
+    def _seeds(self) -> list[Line]:
+        seeds = [a for a in self.definition.arguments if isinstance(a, Seed)]
+        return [Line(f'random_seed("{a.name}", {a.name})', (a.symbol,), pure=True) for a in seeds]
+
+    def _operator_call(self) -> list[Line]:
+        lines = []
+        tensors = [self._canonical(tensor) for tensor in self.layer.inputs]
+        if self._in_place:
+            first = self.tensors[self.layer.inputs[0].name].name
+            copy = f"{first}.clone() if {self._in_place} and needs_gradient({first}) else {first}"
+            lines.append(Line(copy, ("given",), pure=True))
+            tensors[0] = self._canonical(self.layer.inputs[0], "given")
+        symbols = [f"{name}={self._symbol(name)}" for name in self.operator.symbols]
+        skipped = [
+            f"() if {flag} else ({output!r},)"
+            for flag, output in self.definition.optional_results.items()
+            if output in self.layer.outputs
+        ]
+        options = [f"skipped={' + '.join(skipped)}"] if skipped else []
+        call = f"{self.operator.constant}({', '.join([*tensors, *symbols, *options])})"
+        return [*lines, Line(call, self.layer.outputs)]
+
+    @property
+    def _in_place(self) -> str:
+        """Name of the flag with which the result overwrites the first tensor."""
+        return next((a.name for a in self.definition.arguments if isinstance(a, Flag) and a.in_place), "")
+
+    def _symbol(self, name: str) -> str:
+        flags = {a.symbol for a in self.definition.arguments if isinstance(a, Flag)}
+        return f"int({name})" if name in flags else name
+
+    def _canonical(self, tensor: Tensor, name: str = "") -> str:
+        """A tensor in the rank of the formula."""
+        name = name or self.tensors[tensor.name].name
+        many = [place for place, dim in enumerate(tensor.dims) if dim[0].many]
+        dimension = dimension_of(self.definition)
+        if dimension and tensor.name in dimension.tensors:
+            return f"collapsed_around({name}, {dimension.name})"
+        if not many:
+            return name
+        if in_any_order(self.layer):
+            return f"in_memory_order({name})"
+        return f"collapsed({name}, {many[0]}, {len(tensor.dims) - many[0] - 1})"
+
+    def _restored(self, output: str) -> str:
+        """An output in the rank that users see."""
+        tensor = self.layer.tensors[output]
+        if all(not dim[0].many for dim in tensor.dims):
+            value = output
+        elif in_any_order(self.layer):
+            value = f"from_memory_order({output}, {self.tensors[self.layer.inputs[0].name].name})"
+        else:
+            value = f"{output}.reshape({self.binder.shape(tensor)})"
+        first = next((t for t in self.layer.inputs if self.tensors[t.name].name == self.binder.unbatched), None)
+        if first and tensor.dims and tensor.dims[0] == first.dims[0]:
+            return f"{value}.squeeze(0) if unbatched else {value}"
+        return value
+
+    def _states(self) -> list[Line]:
+        """Outputs that replace the contents of arguments."""
+        pairs = [(a.name, a.updated_by) for a in self.tensors.values() if a.updated_by in self.layer.outputs]
+        return [Line(f"store({name}, {output})") for name, output in pairs]
+
+    def _result(self) -> list[Line]:
+        definition = self.definition
+        optional = {o: f for f, o in definition.optional_results.items() if o in self.layer.outputs}
+        lines, values = [], {}
+        for output in (*definition.result, *optional):
+            value = self._restored(output)
+            values[output] = value
+            if value != output and (optional or self._in_place or len(definition.result) > 1):
+                lines.append(Line(value, (output,), pure=True))
+                values[output] = output
+        plain = ", ".join(values[output] for output in definition.result)
+        if self._in_place:
+            first = self.tensors[self.layer.inputs[0].name].name
+            plain = f"{first}.copy_({plain}) if {self._in_place} else {plain}"
+        for output, flag in optional.items():
+            plain = f"({plain}, {values[output]}) if {flag} else {plain}"
+        return [*lines, Line(f"return {plain}")]

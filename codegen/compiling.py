@@ -25,8 +25,8 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from svertka.codegen.build import KernelModule, build
-from svertka.codegen.cases import Case, large_case, tensor_arguments
-from svertka.codegen.equivalence import canonical_shape, run_backward, run_forward
+from svertka.codegen.cases import Case, large_case
+from svertka.codegen.equivalence import canonical_shape, differentiable, run_backward, run_forward
 from svertka.spec import gradient_name
 from svertka.spec.definition import Definition, Variant
 from svertka.spec.notation import Tensor
@@ -99,8 +99,7 @@ def launches(
     tensors = {t.name: _meta(t, case, dtype, last) for t in layer.inputs if t.name not in case.absent}
     results = [name for name in module.definition.result if layer.tensors[name].kind == "real"]
     seeds = [_meta(Tensor(gradient_name(name), *layer.tensors[name].dims), case, dtype, last) for name in results]
-    real = {t.name for t in layer.inputs if t.kind == "real" and t.name not in case.absent}
-    wanted = tuple(a.bound in real for a in tensor_arguments(module.definition) if a.differentiable)
+    wanted = tuple(name in tensors for name in differentiable(module.definition, layer))
 
     def record(kernel: Any, how: Any, schedule: Any, arguments: tuple[Any, ...], constants: Mapping[str, Any]) -> None:
         programs, tiles = schedule

@@ -21,7 +21,7 @@ import torch
 from svertka.codegen.build import KernelModule, keywords_of
 from svertka.codegen.cases import Case, tensor_arguments
 from svertka.spec import FORMATS, Array, RunningError, adjoint, evaluate, gradient_name
-from svertka.spec.definition import Variant
+from svertka.spec.definition import Definition, Variant
 from svertka.spec.evaluate import shape_of
 from svertka.spec.layer import Layer
 from svertka.spec.notation import Tensor
@@ -145,16 +145,20 @@ def compare(
     for name in results:
         seed = Tensor(gradient_name(name), *layer.tensors[name].dims)
         gradients[seed.name] = _tensor(seed, case, dtype, integers, draw)
-    arguments = [a for a in tensor_arguments(definition) if a.differentiable]
-    real = {t.name for t in layer.inputs if t.kind == "real" and t.name not in case.absent}
-    names = [a.bound if a.bound in real else None for a in arguments]
-    wanted = tuple(name is not None for name in names)
+    names = differentiable(definition, layer)
+    wanted = tuple(name in tensors for name in names)
     back = run_backward(kernels, layer, case, on_device, [g.to(device) for g in gradients.values()], residuals, wanted)
-    derived = adjoint(layer, wrt=[name for name in names if name], outputs=results)
+    derived = adjoint(layer, wrt=[name for name in names if name in tensors], outputs=results)
     exact = _evaluated(derived, case, {**tensors, **gradients}, dtype)
-    for given, gradient in zip(names, back, strict=True):
-        if given is not None and gradient is not None:
-            yield _compared(gradient_name(given), gradient, exact[gradient_name(given)])
+    for name, gradient in zip(names, back, strict=True):
+        if gradient is not None:
+            yield _compared(gradient_name(name), gradient, exact[gradient_name(name)])
+
+
+def differentiable(definition: Definition, layer: Layer) -> tuple[str, ...]:
+    """The real tensors of a formula for which a gradient is offered, in the order of the arguments."""
+    real = {t.name for t in layer.inputs if t.kind == "real"}
+    return tuple(a.bound for a in tensor_arguments(definition) if a.differentiable and a.bound in real)
 
 
 def _evaluated(layer: Layer, case: Case, tensors: Mapping[str, torch.Tensor], dtype: torch.dtype) -> dict[str, Array]:

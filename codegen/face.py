@@ -1,0 +1,245 @@
+"""The PyTorch face of a package: functions, modules, and the support code around them, as source.
+
+Input: ``Definition``s. Output: unformatted Python, by file.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from svertka.codegen.binding import source_of
+from svertka.codegen.calling import IN_PLACE, OperatorFace, body, kinds_of, may_be_absent, operators
+from svertka.codegen.render import environment
+from svertka.spec.definition import (
+    REQUIRED,
+    Argument,
+    Choice,
+    Definition,
+    Dimension,
+    Flag,
+    ModuleFace,
+    Padding,
+    PerAxis,
+    Real,
+    Seed,
+    TensorArgument,
+    Whole,
+)
+from svertka.spec.notation import Tensor
+
+__all__ = ["functional_source", "modules_source", "package_source", "runtime_sources"]
+
+SUPPORT = ("arguments", "runtime", "host")
+
+
+def runtime_sources() -> dict[str, str]:
+    """Support code that knows no layer, by path."""
+    return {f"{name}.py": environment().get_template(f"{name}.py.jinja").render() for name in SUPPORT}
+
+
+def functional_source(definitions: Sequence[Definition]) -> str:
+    """Functions with torch's signatures, and the operators behind them."""
+    functions = [_Function(definition) for definition in definitions]
+    text = "\n".join(line for function in functions for line in function.lines)
+    template = environment().get_template("functional.py.jinja")
+    return template.render(functions=functions, arguments=_used("arguments", text), runtime=_used("runtime", text))
+
+
+def modules_source(definitions: Sequence[Definition]) -> str:
+    """Modules, drop-ins for torch's where torch has them."""
+    modules = [_Module(d, face) for d in definitions for face in d.modules]
+    return environment().get_template("modules.py.jinja").render(modules=modules)
+
+
+def package_source(definitions: Sequence[Definition]) -> str:
+    """The package's ``__init__``: modules by name, imported when first asked for."""
+    names = sorted(face.name for d in definitions for face in d.modules)
+    return environment().get_template("package.py.jinja").render(names=names)
+
+
+def _used(template: str, text: str) -> list[str]:
+    """Public functions of a support module that a text calls."""
+    source = environment().get_template(f"{template}.py.jinja").render()
+    return [name for name in re.findall(r"^def ([a-z]\w*)", source, re.M) if re.search(rf"\b{name}\(", text)]
+
+
+def _type(argument: Argument, definition: Definition) -> str:
+    """Annotation of an argument."""
+    if isinstance(argument, TensorArgument):
+        return "Tensor | None" if may_be_absent(definition, argument) else "Tensor"
+    if isinstance(argument, PerAxis):
+        own = "int | Sequence[int]"
+        return f"{own} | None" if isinstance(argument.default, str) else own
+    if isinstance(argument, Padding):
+        own = "int | Sequence[int] | Sequence[tuple[int, int]]"
+        return f"{own} | str" if argument.named else own
+    if isinstance(argument, Whole | Dimension):
+        return "int | None" if getattr(argument, "optional", False) else "int"
+    if isinstance(argument, Seed):
+        return "int | None"
+    return {Real: "float", Flag: "bool", Choice: "str"}[type(argument)]
+
+
+def _default(argument: Argument) -> str:
+    """Default of an argument, as Python."""
+    if isinstance(argument.default, str) and argument.default.startswith("<"):
+        return "None"
+    return repr(argument.default)
+
+
+def _signature(arguments: Iterable[Argument], definition: Definition) -> str:
+    parts = []
+    for argument in arguments:
+        default = "" if argument.default is REQUIRED else f" = {_default(argument)}"
+        parts.append(f"{argument.name}: {_type(argument, definition)}{default}")
+    return ", ".join(parts)
+
+
+@dataclass(frozen=True)
+class _Function:
+    """What the template asks about a function."""
+
+    definition: Definition
+
+    @property
+    def name(self) -> str:
+        return self.definition.function
+
+    @property
+    def signature(self) -> str:
+        return _signature(self.definition.arguments, self.definition)
+
+    @property
+    def lines(self) -> list[str]:
+        return source_of(body(self.definition))
+
+    @property
+    def operators(self) -> list[OperatorFace]:
+        return operators(self.definition)
+
+    @property
+    def result_type(self) -> str:
+        one = "Tensor" if len(self.definition.result) == 1 else "tuple[Tensor, ...]"
+        return f"{one} | tuple[Tensor, ...]" if self.definition.optional_results else one
+
+    @property
+    def equations(self) -> list[str]:
+        """The first formula, wrapped."""
+        equations = self.definition.variants[0].layer.equations
+        texts = [f"{e.target[e.target.axes]} = {e.value}" for e in equations]
+        return [line for text in texts for line in textwrap.wrap(text, 100, subsequent_indent="    ")]
+
+    @property
+    def arguments(self) -> list[tuple[str, str]]:
+        """Every argument with what it is."""
+        return [(a.name, self._explained(a)) for a in self.definition.arguments]
+
+    def _explained(self, argument: Argument) -> str:
+        if isinstance(argument, TensorArgument):
+            return self._tensor(argument)
+        if isinstance(argument, PerAxis):
+            return f"an integer, or {len(argument.symbols)}, one an axis, at least {argument.minimum}."
+        if isinstance(argument, Padding):
+            words = ", or 'same' or 'valid'" if argument.named else ""
+            return f"an integer, one an axis, or (low, high) pairs{words}."
+        if isinstance(argument, Choice):
+            return f"one of {', '.join(map(repr, argument.choices))}."
+        if isinstance(argument, Real):
+            high = "" if argument.high is None else f", {'at most' if argument.closed else 'less than'} {argument.high}"
+            return f"a number{'' if argument.low is None else f', at least {argument.low}'}{high}."
+        if isinstance(argument, Dimension):
+            return "the dimension to work along; negative ones count from the end."
+        if isinstance(argument, Seed):
+            return "a whole number that fixes the random field; None draws one from torch's default generator."
+        if argument.name == IN_PLACE:
+            return "whether the result overwrites the first tensor."
+        return "True or False." if isinstance(argument, Flag) else "an integer."
+
+    def _tensor(self, argument: TensorArgument) -> str:
+        kinds = " or ".join(sorted(kinds_of(self.definition, argument)))
+        given = [t for v in self.definition.variants for t in v.layer.inputs if t.name == argument.bound]
+        shapes = list(dict.fromkeys(_shape(tensor) for tensor in given))
+        unbatched = "; the first dimension may be left out" if argument.unbatched else ""
+        absent = "; may be None" if may_be_absent(self.definition, argument) else ""
+        return f"{kinds} tensor of shape {' or '.join(shapes)}{unbatched}{absent}."
+
+
+def _shape(tensor: Tensor) -> str:
+    dims = []
+    for dim in tensor.dims:
+        text = " x ".join(index.meaning for index in dim)
+        dims.append(f"*{text}" if dim[0].many else text)
+    return f"({', '.join(dims)})"
+
+
+@dataclass(frozen=True)
+class _Module:
+    """What the template asks about a module."""
+
+    definition: Definition
+    face: ModuleFace
+
+    @property
+    def name(self) -> str:
+        return self.face.name
+
+    @property
+    def own(self) -> bool:
+        """Whether torch has no such module."""
+        return self.face.base == "torch.nn.Module"
+
+    @property
+    def inputs(self) -> str:
+        """Parameters of forward."""
+        return ", ".join(f"{a.name}: Tensor" for a in self._forward_tensors())
+
+    def _forward_tensors(self) -> list[TensorArgument]:
+        """Tensors that come with each call: the required ones that the module does not hold."""
+        held = {"weight", *self.face.call, *self.face.buffers}
+        tensors = [a for a in self.definition.arguments if isinstance(a, TensorArgument)]
+        return [a for a in tensors if a.default is REQUIRED and a.name not in held]
+
+    @property
+    def settings(self) -> list[Argument]:
+        """Arguments of an own module's constructor."""
+        held = {a.name for a in self._forward_tensors()}
+        return [a for a in self.definition.arguments if a.name not in held and a.name != IN_PLACE]
+
+    @property
+    def signature(self) -> str:
+        """The constructor's parameters, required ones first."""
+        ordered = sorted(self.settings, key=lambda a: a.default is not REQUIRED)
+        parts = []
+        for argument in ordered:
+            default = "" if argument.default is REQUIRED else f" = {_default(argument)}"
+            kind = _type(argument, self.definition)
+            if argument.name in self.face.buffers:
+                kind = "Tensor | Sequence[float] | None"
+            parts.append(f"{argument.name}: {kind}{default}")
+        return ", ".join(parts)
+
+    @property
+    def shown(self) -> list[str]:
+        """Settings that ``repr`` shows."""
+        return [a.name for a in self.settings if a.name not in self.face.buffers]
+
+    @property
+    def call(self) -> str:
+        """Arguments of the function's call."""
+        held = {a.name for a in self._forward_tensors()}
+        parts = []
+        for argument in self.definition.arguments:
+            name = argument.name
+            if self.own and name == IN_PLACE:
+                continue
+            value = name if name in held else self.face.call.get(name, f"self.{name}")
+            parts.append(f"{name}={value}")
+        return ", ".join(parts)
+
+    @property
+    def fixed(self) -> list[tuple[str, str]]:
+        """Attributes of torch's class that must have one value."""
+        return [(name, repr(value)) for name, value in self.face.fixed.items()]
