@@ -163,9 +163,7 @@ class _Maker:
         launches = self._launches(layer, whole, layer.name, "_saving" if saving else "", ())
         return Program(name, layer, layer.inputs, keywords_of(layer), launches, results, False, _leading(layer.inputs))
 
-    def _backward(
-        self, layer: Layer, whole: Layer, arguments: tuple[Tensor, ...], results: tuple[str, ...]
-    ) -> Program:
+    def _backward(self, layer: Layer, whole: Layer, arguments: tuple[Tensor, ...], results: tuple[str, ...]) -> Program:
         launches = self._launches(layer, whole, layer.name, "", results)
         name = f"{layer.name}_backward"
         return Program(name, layer, arguments, keywords_of(layer), launches, results, True, _leading(layer.inputs))

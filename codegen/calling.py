@@ -10,7 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from svertka.codegen.binding import Binder, Line, dimension_of, indented, source_of
-from svertka.codegen.operators import OperatorFace, in_any_order, kinds_of, may_be_absent, operator_of
+from svertka.codegen.operators import (
+    IN_PLACE,
+    OperatorFace,
+    in_any_order,
+    kinds_of,
+    may_be_absent,
+    operator_of,
+)
 from svertka.spec.definition import (
     Argument,
     Choice,
@@ -34,7 +41,9 @@ def function_body(definition: Definition) -> list[str]:
     branches = [
         _Branch(dict(variant.when), tuple(_Call(definition, variant).lines())) for variant in definition.variants
     ]
-    return source_of([*_tensor_checks(definition), *_scalars(definition), *_identity(definition), *_tree(branches, definition)])
+    return source_of(
+        [*_tensor_checks(definition), *_scalars(definition), *_identity(definition), *_tree(branches, definition)]
+    )
 
 
 # Checks that every variant shares
@@ -225,8 +234,8 @@ class _Call:
 
     @property
     def _in_place(self) -> str:
-        """Name of the flag with which the result overwrites the first tensor."""
-        return next((a.name for a in self.definition.arguments if isinstance(a, Flag) and a.in_place), "")
+        """``IN_PLACE`` where the function has this flag."""
+        return IN_PLACE if any(a.name == IN_PLACE for a in self.definition.arguments) else ""
 
     def _symbol(self, name: str) -> str:
         flags = {a.symbol for a in self.definition.arguments if isinstance(a, Flag)}

@@ -10,8 +10,8 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from svertka.codegen.binding import source_of
-from svertka.codegen.calling import IN_PLACE, OperatorFace, body, kinds_of, may_be_absent, operators
+from svertka.codegen.calling import function_body
+from svertka.codegen.operators import OperatorFace, kinds_of, may_be_absent, operator_of
 from svertka.codegen.render import environment
 from svertka.spec.definition import (
     REQUIRED,
@@ -114,11 +114,11 @@ class _Function:
 
     @property
     def lines(self) -> list[str]:
-        return source_of(body(self.definition))
+        return function_body(self.definition)
 
     @property
     def operators(self) -> list[OperatorFace]:
-        return operators(self.definition)
+        return [operator_of(self.definition, variant) for variant in self.definition.variants]
 
     @property
     def result_type(self) -> str:
@@ -154,7 +154,7 @@ class _Function:
             return "the dimension to work along; negative ones count from the end."
         if isinstance(argument, Seed):
             return "a whole number that fixes the random field; None draws one from torch's default generator."
-        if argument.name == IN_PLACE:
+        if isinstance(argument, Flag) and argument.in_place:
             return "whether the result overwrites the first tensor."
         return "True or False." if isinstance(argument, Flag) else "an integer."
 
@@ -206,7 +206,7 @@ class _Module:
     def settings(self) -> list[Argument]:
         """Arguments of an own module's constructor."""
         held = {a.name for a in self._forward_tensors()}
-        return [a for a in self.definition.arguments if a.name not in held and a.name != IN_PLACE]
+        return [a for a in self.definition.arguments if a.name not in held and not (isinstance(a, Flag) and a.in_place)]
 
     @property
     def signature(self) -> str:
@@ -233,7 +233,7 @@ class _Module:
         parts = []
         for argument in self.definition.arguments:
             name = argument.name
-            if self.own and name == IN_PLACE:
+            if self.own and isinstance(argument, Flag) and argument.in_place:
                 continue
             value = name if name in held else self.face.call.get(name, f"self.{name}")
             parts.append(f"{name}={value}")

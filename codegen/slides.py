@@ -18,7 +18,7 @@ from svertka.spec import FORMATS, Rational, RunningError, errata
 from svertka.spec.binding import call
 from svertka.spec.definition import Definition
 from svertka.spec.layers import DEFINITIONS
-from svertka.spec.slides import EXAMPLES, LOST, POOLING_STEPS, WORKED_SUMS, A, B, Example
+from svertka.spec.slides import EXAMPLES, IMAGE_SIZE, LOST, NETWORK_SIZE, POOLING_STEPS, WORKED_SUMS, A, B, Example
 
 __all__ = ["Row", "slide_rows"]
 
@@ -59,7 +59,7 @@ def slide_rows() -> list[Row]:
     pooling = next(roads[id(e)] for e in EXAMPLES if e.slide == 16 and not e.ours)
     rows += _sum_rows(convolution)
     rows += _pooling_rows(pooling)
-    rows += _errata_rows()
+    rows += [_photograph(), *_errata_rows()]
     rows += [Row((str(slide), f"lost: {what}", NONE, NONE, NONE, NONE)) for slide, what in LOST.items()]
     return sorted(rows, key=lambda row: int(row.cells[0]))
 
@@ -138,6 +138,20 @@ def _pooling_rows(roads: _Roads) -> Iterator[Row]:
         yield Row((str(step.slide), "windows filled in so far", shown, marks[0], marks[1], marks[2]))
 
 
+def _photograph() -> Row:
+    """Slide 2: the photograph's size goes in, the network's comes out."""
+    from svertka.generated import functional
+
+    expected = f"{NETWORK_SIZE[1]} x {NETWORK_SIZE[0]}"
+    photograph = np.ones((1, 1, *IMAGE_SIZE))
+    shapes = (
+        reference.resize(photograph, NETWORK_SIZE).shape,
+        tuple(functional.resize(torch.from_numpy(photograph), NETWORK_SIZE).shape),
+    )
+    marks = [AGREES if shape == (1, 1, *NETWORK_SIZE) else DIFFERS for shape in shapes]
+    return Row(("2", f"a photograph of {IMAGE_SIZE[1]} x {IMAGE_SIZE[0]}, resized", expected, NONE, marks[0], marks[1]))
+
+
 def _errata_rows() -> Iterator[Row]:
     """What the slides leave out or get wrong, each by a computation with the formula."""
     values = (1, 5, 1, 5)
@@ -147,28 +161,28 @@ def _errata_rows() -> Iterator[Row]:
     checks = (
         (
             3,
-            "first element with the kernel turned round is another number",
+            "erratum: first element with the kernel turned round is another number",
             f"{straight} and {turned}",
             straight != turned,
         ),
         (
             18,
-            "softmax of ln p(x|C) p(C) is the posterior",
+            "identity: softmax of ln p(x|C) p(C) is the posterior",
             "identity",
             errata.softmax_of_logarithms_is_bayes(4),
         ),
         (
             18,
-            "softmax does not change when all scores shift",
+            "identity: softmax does not change when all scores shift",
             "identity",
             errata.softmax_is_shift_invariant(4),
         ),
-        (20, "variance of the normalised batch with the square root", "1", with_root == 1),
-        (20, "the same as the slide has it, without the root", str(without), without != 1),
-        (21, "the border divides by the whole window too", _borders(), _borders_differ()),
+        (20, "erratum: variance of the normalised batch with the square root", "1", with_root == 1),
+        (20, "erratum: the same as the slide has it, without the root", str(without), without != 1),
+        (21, "erratum: the border divides by the whole window too", _borders(), _borders_differ()),
     )
     for slide, what, expected, holds in checks:
-        yield Row((str(slide), f"erratum: {what}", expected, AGREES if holds else DIFFERS, NONE, NONE))
+        yield Row((str(slide), what, expected, AGREES if holds else DIFFERS, NONE, NONE))
 
 
 def _borders() -> str:

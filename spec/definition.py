@@ -142,9 +142,14 @@ class Real(Argument):
 
 @dataclass(frozen=True, kw_only=True)
 class Flag(Argument):
-    """True or False; selects a ``Variant`` or, with ``symbol``, binds 1 or 0."""
+    """True or False; selects a ``Variant`` or, with ``symbol``, binds 1 or 0.
+
+    Attributes:
+        in_place: with this flag the result overwrites the first tensor.
+    """
 
     symbol: str = ""
+    in_place: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

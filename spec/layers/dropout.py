@@ -28,7 +28,7 @@ DEFINITIONS = (
             TensorArgument(name="input"),
             Real(name="p", default=0.5, symbol="p", low=0.0, high=1.0),
             Flag(name="training", default=True),
-            Flag(name="inplace", default=False),
+            Flag(name="inplace", default=False, in_place=True),
             Seed(name="seed"),
         ),
         identity_when={"training": False},
