@@ -12,11 +12,12 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from sympy import Not
+from sympy import Not, Symbol
 
 from svertka.codegen.host_printer import host_condition, host_expression
 from svertka.spec.definition import Definition, Dimension, Padding, Rule, TensorArgument, Variant
 from svertka.spec.notation import Index, Tensor
+from svertka.spec.rewrite import replace
 
 __all__ = ["Binder", "Line", "argument_of_symbol", "dimension_of", "indented", "source_of"]
 
@@ -278,7 +279,9 @@ class Binder:
         names = sorted(symbol.name for symbol in rule.condition.free_symbols)
         values = ", ".join(f"{name}={{{name}}}" for name in names)
         error = f'invalid("{blamed}", {value}, f"must be {rule.rule}; {values}", "{rule.remedy}")'
-        return [Line(f"if {host_condition(Not(rule.condition))}:"), Line(f"raise {error}", depth=1)]
+        computed = {value: Symbol(name, integer=True) for name, value in self.definition.extents.items()}
+        broken = host_condition(replace(Not(rule.condition), computed))
+        return [Line(f"if {broken}:"), Line(f"raise {error}", depth=1)]
 
     def _given_shape(self, argument: TensorArgument) -> str:
         return f"{argument.name}.shape[unbatched:]" if argument.unbatched else f"{argument.name}.shape"

@@ -10,14 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from svertka.codegen.binding import Binder, Line, dimension_of, indented, source_of
-from svertka.codegen.operators import (
-    IN_PLACE,
-    OperatorFace,
-    in_any_order,
-    kinds_of,
-    may_be_absent,
-    operator_of,
-)
+from svertka.codegen.operators import OperatorFace, in_any_order, kinds_of, may_be_absent, operator_of
 from svertka.spec.definition import (
     Argument,
     Choice,
@@ -168,8 +161,8 @@ class _Call:
 
     def lines(self) -> list[Line]:
         return [
-            *self._required(),
             *self.binder.unpack(),
+            *self._required(),
             *self._named_paddings(),
             *self.binder.agree(),
             *self.binder.extents(),
@@ -218,8 +211,7 @@ class _Call:
         lines = []
         tensors = [self._canonical(tensor) for tensor in self.layer.inputs]
         if self._in_place:
-            first = self.tensors[self.layer.inputs[0].name].name
-            copy = f"{first}.clone() if {self._in_place} and needs_gradient({first}) else {first}"
+            copy = f"{self._first}.clone() if {self._in_place} and needs_gradient({self._first}) else {self._first}"
             lines.append(Line(copy, ("given",), pure=True))
             tensors[0] = self._canonical(self.layer.inputs[0], "given")
         symbols = [f"{name}={self._symbol(name)}" for name in self.operator.symbols]
@@ -234,8 +226,8 @@ class _Call:
 
     @property
     def _in_place(self) -> str:
-        """``IN_PLACE`` where the function has this flag."""
-        return IN_PLACE if any(a.name == IN_PLACE for a in self.definition.arguments) else ""
+        """Name of the flag with which the result overwrites the first tensor."""
+        return next((a.name for a in self.definition.arguments if isinstance(a, Flag) and a.in_place), "")
 
     def _symbol(self, name: str) -> str:
         flags = {a.symbol for a in self.definition.arguments if isinstance(a, Flag)}
@@ -254,19 +246,24 @@ class _Call:
             return f"in_memory_order({name})"
         return f"collapsed({name}, {many[0]}, {len(tensor.dims) - many[0] - 1})"
 
-    def _restored(self, output: str) -> str:
-        """An output in the rank that users see."""
+    def _restored(self, output: str) -> list[Line]:
+        """Give an output the rank that users see."""
         tensor = self.layer.tensors[output]
-        if all(not dim[0].many for dim in tensor.dims):
-            value = output
-        elif in_any_order(self.layer):
-            value = f"from_memory_order({output}, {self.tensors[self.layer.inputs[0].name].name})"
-        else:
-            value = f"{output}.reshape({self.binder.shape(tensor)})"
+        lines = []
+        if in_any_order(self.layer):
+            value = f"from_memory_order({output}, {self._first})"
+            lines.append(Line(value, (output,), pure=True))
+        elif any(dim[0].many for dim in tensor.dims):
+            lines.append(Line(f"{output}.reshape({self.binder.shape(tensor)})", (output,), pure=True))
         first = next((t for t in self.layer.inputs if self.tensors[t.name].name == self.binder.unbatched), None)
         if first and tensor.dims and tensor.dims[0] == first.dims[0]:
-            return f"{value}.squeeze(0) if unbatched else {value}"
-        return value
+            lines.append(Line(f"{output}.squeeze(0) if unbatched else {output}", (output,), pure=True))
+        return lines
+
+    @property
+    def _first(self) -> str:
+        """Name of the first tensor's argument."""
+        return self.tensors[self.layer.inputs[0].name].name
 
     def _states(self) -> list[Line]:
         """Outputs that replace the contents of arguments."""
@@ -274,19 +271,15 @@ class _Call:
         return [Line(f"store({name}, {output})") for name, output in pairs]
 
     def _result(self) -> list[Line]:
-        definition = self.definition
-        optional = {o: f for f, o in definition.optional_results.items() if o in self.layer.outputs}
-        lines, values = [], {}
-        for output in (*definition.result, *optional):
-            value = self._restored(output)
-            values[output] = value
-            if value != output and (optional or self._in_place or len(definition.result) > 1):
-                lines.append(Line(value, (output,), pure=True))
-                values[output] = output
-        plain = ", ".join(values[output] for output in definition.result)
+        names = self.definition.result
+        optional = {o: f for f, o in self.definition.optional_results.items() if o in self.layer.outputs}
+        plain = ", ".join(names)
         if self._in_place:
-            first = self.tensors[self.layer.inputs[0].name].name
-            plain = f"{first}.copy_({plain}) if {self._in_place} else {plain}"
+            plain = f"{self._first}.copy_({plain}) if {self._in_place} else {plain}"
         for output, flag in optional.items():
-            plain = f"({plain}, {values[output]}) if {flag} else {plain}"
-        return [*lines, Line(f"return {plain}")]
+            plain = f"({plain}, {output}) if {flag} else {plain}"
+        restored = [line for output in (*names, *optional) for line in self._restored(output)]
+        *before, last = [*restored, Line(plain, ("result",), pure=True)]
+        if not optional and not self._in_place and before and before[-1].names == (plain,):
+            last = before.pop()
+        return [*before, Line(f"return {last.text}")]

@@ -48,6 +48,12 @@ class OperatorFace:
     state: dict[str, str]
     unused: tuple[str, ...]
 
+    @property
+    def options(self) -> dict[str, object]:
+        """Fields that differ from their defaults."""
+        every = {name: getattr(self, name) for name in ("optional", "integer", "state", "unused")}
+        return {name: value for name, value in every.items() if value}
+
 
 def _bound(definition: Definition, argument: TensorArgument) -> list[Tensor | None]:
     """The tensor behind an argument in every variant; None in one that has no such tensor."""
