@@ -210,8 +210,8 @@ class _Module:
 
     @property
     def signature(self) -> str:
-        """The constructor's parameters, required ones first."""
-        ordered = sorted(self.settings, key=lambda a: a.default is not REQUIRED)
+        """The constructor's parameters: required ones, then plain settings, then buffers."""
+        ordered = sorted(self.settings, key=lambda a: (a.default is not REQUIRED, a.name in self.face.buffers))
         parts = []
         for argument in ordered:
             default = "" if argument.default is REQUIRED else f" = {_default(argument)}"

@@ -100,7 +100,8 @@ class _Printer:
         return _Text(self.names.get(node.name, node.name), ATOM)
 
     def sum(self, node: Any) -> _Text:
-        added, taken = [], []
+        added: list[_Text] = []
+        taken: list[_Text] = []
         for term in node.args:
             negative = term.as_coeff_Mul()[0].is_negative
             (taken if negative else added).append(self.text(-term if negative else term))
@@ -115,7 +116,8 @@ class _Printer:
         coefficient, rest = node.as_coeff_Mul()
         if coefficient.is_negative:
             return _Text(f"-{self.text(-node).within(PRODUCT)}", SUM)
-        over, under = [], []
+        over: list[str] = []
+        under: list[str] = []
         for factor in rest.args if isinstance(rest, Mul) else (rest,):
             inverse = isinstance(factor, Pow) and factor.exp.is_Integer and factor.exp.is_negative
             (under if inverse else over).append(self.text(1 / factor if inverse else factor).within(POWER))

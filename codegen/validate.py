@@ -104,10 +104,13 @@ def validate_module(
 
 def _results(run: Callable[..., Iterable[Any]], variant: Variant, case: Any, dtype: Any) -> Iterator[Any]:
     """Comparisons of a case; a kernel that cannot run is a failure with its reason."""
+    import numpy as np
     from triton.runtime.errors import InterpreterError
 
     try:
-        yield from run(variant, case, dtype)
+        # Lanes behind a tile's end compute with what they have; they store nothing.
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            yield from run(variant, case, dtype)
     except InterpreterError as error:
         yield f"the kernel does not run: {error}"
 

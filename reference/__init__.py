@@ -42,6 +42,8 @@ from svertka.reference.dropout import dropout, dropout_backward
 from svertka.reference.image import (
     center_crop,
     center_crop_backward,
+    image_input,
+    image_input_backward,
     normalize,
     normalize_backward,
     resize,
@@ -82,6 +84,8 @@ __all__ = [
     "cross_entropy_backward",
     "dropout",
     "dropout_backward",
+    "image_input",
+    "image_input_backward",
     "linear",
     "linear_backward",
     "local_response_norm",

@@ -109,29 +109,31 @@ def center_crop_backward(grad_output: Array, input: Array, size: Sizes) -> tuple
 Channels = float | Sequence[float] | Array
 
 
-def normalize(input: Array, mean: Channels, std: Channels) -> Array:
+def normalize(input: Array, mean: Channels | None = None, std: Channels | None = None) -> Array:
     """Return (x - mean) / std per channel (slide 2); as torchvision's `normalize`.
 
     With std = 1 this is zero-centring, with the training set's own it is z-score.
 
     Args:
-        input: (..., C, H, W); float16, float32 or float64.
-        mean: One number per channel, or one for all.
-        std: One number per channel, or one for all; not 0.
+        input: (N, C, ...); float16, float32 or float64.
+        mean: One number per channel, or one for all; None for 0.
+        std: One number per channel, or one for all, not 0; None for 1.
 
     Returns:
         An array of the shape and type of `input`.
 
     Raises:
         TypeError: The input is not of a float type, or `mean` or `std` no numbers.
-        ValueError: Fewer than 3 axes, a wrong number of values, or a zero in `std`.
+        ValueError: Fewer than 2 axes, a wrong number of values, or a zero in `std`.
     """
     values = as_float64("input", input)
     centre, deviation = _mean_and_deviation(values, mean, std)
     return rounded((values - centre) / deviation, input.dtype)
 
 
-def normalize_backward(grad_output: Array, input: Array, mean: Channels, std: Channels) -> tuple[Array]:
+def normalize_backward(
+    grad_output: Array, input: Array, mean: Channels | None = None, std: Channels | None = None
+) -> tuple[Array]:
     """Gradient of `normalize`: g / std.
 
     Args:
@@ -151,6 +153,87 @@ def normalize_backward(grad_output: Array, input: Array, mean: Channels, std: Ch
     _, deviation = _mean_and_deviation(values, mean, std)
     grad = as_gradient(grad_output, values.shape)
     return (rounded(grad / deviation, input.dtype),)
+
+
+def image_input(
+    input: Array,
+    mean: Channels | None = None,
+    std: Channels | None = None,
+    size: Sizes = 224,
+    crop: bool = False,
+    antialias: bool = True,
+) -> Array:
+    """Bring images to the size and range that a network expects (slide 2).
+
+    They are resized to `size`; or with `crop` so that they just cover it, proportions
+    kept to a whole pixel, rounded down, and the middle is cut out. Then the channels
+    are normalised.
+
+    Args:
+        input: (N, C, H, W); float16, float32 or float64.
+        mean: As in `normalize`.
+        std: As in `normalize`.
+        size: The output's height and width, or an int for both.
+        crop: Whether proportions are kept, and what is too much cut off.
+        antialias: As in `resize`.
+
+    Returns:
+        (N, C, *size), of the type of `input`.
+
+    Raises:
+        TypeError: As `resize` and `normalize`.
+        ValueError: As `resize` and `normalize`.
+    """
+    values = as_float64_with_rank("input", input, 4)
+    covering = _covering(values.shape, size, crop)
+    output = normalize(center_crop(resize(values, covering, antialias), size), mean, std)
+    return rounded(np.asarray(output, np.float64), input.dtype)
+
+
+def image_input_backward(
+    grad_output: Array,
+    input: Array,
+    mean: Channels | None = None,
+    std: Channels | None = None,
+    size: Sizes = 224,
+    crop: bool = False,
+    antialias: bool = True,
+) -> tuple[Array]:
+    """Gradient of `image_input`: the gradients of its steps, last step first.
+
+    Args:
+        grad_output: Gradient of the output, of its shape.
+        input: As in `image_input`; only its shape and type matter.
+        mean: As in `image_input`; without effect.
+        std: As in `image_input`.
+        size: As in `image_input`.
+        crop: As in `image_input`.
+        antialias: As in `image_input`.
+
+    Returns:
+        The gradient of the input, of its shape and type.
+
+    Raises:
+        TypeError: As `image_input`.
+        ValueError: As `image_input`, and where `grad_output` has not the output's shape.
+    """
+    values = as_float64_with_rank("input", input, 4)
+    covering = _covering(values.shape, size, crop)
+    uncropped = np.zeros((*values.shape[:2], *covering))
+    output = center_crop(uncropped, size)
+    (grad,) = normalize_backward(as_gradient(grad_output, output.shape), output, mean, std)
+    (grad,) = center_crop_backward(grad, uncropped, size)
+    (grad,) = resize_backward(grad, values, covering, antialias)
+    return (rounded(np.asarray(grad, np.float64), input.dtype),)
+
+
+def _covering(shape: tuple[int, ...], size: Sizes, crop: bool) -> tuple[int, int]:
+    """Return the size to resize to: `size` itself, or with `crop` what just covers it."""
+    new_height, new_width = per_axis("size", size, 2)
+    height, width = shape[2:]
+    if not crop or not height or not width:
+        return new_height, new_width
+    return max(new_height, height * new_width // width), max(new_width, width * new_height // height)
 
 
 def _interpolation(input: Array, size: Sizes, antialias: bool) -> tuple[Float64Array, Float64Array, Float64Array]:
@@ -188,17 +271,21 @@ def _middle(shape: tuple[int, ...], size: Sizes) -> tuple[EllipsisType, slice, s
     return ..., height, width
 
 
-def _mean_and_deviation(values: Float64Array, mean: Channels, std: Channels) -> tuple[Float64Array, Float64Array]:
-    rule, remedy = "must have at least 3 axes, (..., C, H, W)", "Reshape the input"
-    require(values.ndim >= 3, "input.shape", values.shape, rule, remedy)
-    deviation = _per_channel("std", std, values.shape[-3])
+def _mean_and_deviation(
+    values: Float64Array, mean: Channels | None, std: Channels | None
+) -> tuple[Float64Array, Float64Array]:
+    """Return both, shaped to meet the channels of `values`."""
+    rule, remedy = "must have at least 2 axes, (N, C, ...)", "Reshape the input"
+    require(values.ndim >= 2, "input.shape", values.shape, rule, remedy)
+    deviation = _per_channel("std", 1.0 if std is None else std, values)
     rule, remedy = "must not be 0", "Pass the deviation of a channel that varies"
     require(bool(np.all(deviation != 0)), "std", std, rule, remedy)
-    return _per_channel("mean", mean, values.shape[-3]), deviation
+    return _per_channel("mean", 0.0 if mean is None else mean, values), deviation
 
 
-def _per_channel(argument: str, given: Channels, channels: int) -> Float64Array:
-    """Return one number per channel as (C, 1, 1)."""
+def _per_channel(argument: str, given: Channels, values: Float64Array) -> Float64Array:
+    """Return one number per channel as (C, 1, ..., 1)."""
+    channels = values.shape[1]
     try:
         numbers = np.asarray(given, dtype=np.float64)
     except (TypeError, ValueError):
@@ -207,4 +294,4 @@ def _per_channel(argument: str, given: Channels, channels: int) -> Float64Array:
     rule = f"must hold one number, or {channels}, one per channel"
     fits = numbers.shape in ((), (1,), (channels,))
     require(fits, argument, given, rule, "Match it to the channels")
-    return np.broadcast_to(numbers, (channels,)).reshape(channels, 1, 1)
+    return np.broadcast_to(numbers, (channels,)).reshape(channels, *(1,) * (values.ndim - 2))

@@ -37,6 +37,7 @@ EXAMPLES: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
     "cross_channel_norm": (IMAGE, {"window_channel_size": 4, "alpha": 2.0}),
     "resize": (IMAGE, {"size": (4, 7)}),
     "center_crop": (IMAGE, {"size": (3, 2)}),
+    "image_input": (IMAGE, {"mean": [0.1, 0.2, 0.3, 0.4], "size": (3, 4), "crop": True}),
     "normalize": (IMAGE, {"mean": [0.1, 0.2, 0.3, 0.4], "std": 0.5}),
 }
 

@@ -76,13 +76,14 @@ def test_center_crop(size: Any, rows: slice, columns: slice) -> None:
     )
 
 
-@pytest.mark.parametrize("shape", [(3, 4, 5), (2, 3, 4, 5), (0, 3, 2, 2)])
+@pytest.mark.parametrize("shape", [(2, 3), (2, 3, 5), (2, 3, 4, 5), (0, 3, 2, 2)])
 @pytest.mark.parametrize(
     ("mean", "std"),
     [([0.4, -0.5, 0.6], [0.2, 0.3, 0.25]), (0.5, 1.0), (np.zeros(3), np.full(3, 2.0))],
 )
 def test_normalize(shape: tuple[int, ...], mean: Any, std: Any) -> None:
-    centre, deviation = (torch.tensor(np.broadcast_to(v, 3).copy()).view(3, 1, 1) for v in (mean, std))
+    channels = (3, *(1,) * (len(shape) - 2))
+    centre, deviation = (torch.tensor(np.broadcast_to(v, 3).copy()).view(channels) for v in (mean, std))
     input = normal(33, *shape)
     run = torch_run(lambda image: (image - centre) / deviation, [input])
     output, grad, gradients = run
@@ -91,3 +92,41 @@ def test_normalize(shape: tuple[int, ...], mean: Any, std: Any) -> None:
     assert within(found, output, magnitude, 2)
     backward = reference.normalize_backward(grad, input, mean, std)
     check_gradients(backward, gradients, [np.abs(grad) / deviation.numpy()], 2)
+
+
+def test_normalize_without_mean_and_std_changes_nothing() -> None:
+    input = normal(34, 2, 3, 4)
+    np.testing.assert_array_equal(reference.normalize(input), input)
+
+
+@pytest.mark.parametrize(
+    ("image", "size", "covering", "rows", "columns"),
+    [
+        ((6, 11), (4, 3), (4, 7), slice(0, 4), slice(2, 5)),
+        ((11, 6), (4, 3), (5, 3), slice(0, 4), slice(0, 3)),
+        ((5, 9), (6, 4), (6, 10), slice(0, 6), slice(3, 7)),
+        ((7, 13), (4, 4), (4, 7), slice(0, 4), slice(2, 6)),
+        ((4, 6), (2, 3), (2, 3), slice(0, 2), slice(0, 3)),
+    ],
+)
+@pytest.mark.parametrize("crop", [False, True])
+def test_image_input(
+    image: tuple[int, int], size: tuple[int, int], covering: tuple[int, int], rows: slice, columns: slice, crop: bool
+) -> None:
+    """Resized by PyTorch to the covering size, which is worked out by hand, as are the slices."""
+    deviation = torch.tensor([0.5, 2.0, 0.25], dtype=torch.float64).view(3, 1, 1)
+    centre = torch.tensor([0.25, -1.0, 2.0], dtype=torch.float64).view(3, 1, 1)
+    shape = covering if crop else size
+
+    def run(images: torch.Tensor) -> torch.Tensor:
+        found = functional.interpolate(images, shape, mode="bilinear", align_corners=False, antialias=True)
+        return ((found[..., rows, columns] if crop else found) - centre) / deviation
+
+    input = normal(35, 2, 3, *image)
+    output, grad, gradients = torch_run(run, [input])
+    options: dict[str, Any] = {"mean": [0.25, -1.0, 2.0], "std": [0.5, 2.0, 0.25], "size": size, "crop": crop}
+    operations = 8 * (sum(image) + sum(shape)) + 2
+    found = reference.image_input(input, **options)
+    assert within(found, output, (np.abs(input).max() + 2.0) / 0.25, operations)
+    reach = np.abs(grad / deviation.numpy()).sum(axis=(2, 3), keepdims=True)
+    check_gradients(reference.image_input_backward(grad, input, **options), gradients, [reach], operations)

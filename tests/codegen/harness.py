@@ -1,0 +1,220 @@
+"""Cases with values and expectations, and the comparison of kernels with them.
+
+``svertka.codegen.equivalence`` validates kernels before they are written. The tests do not lean on it: they draw other
+values (labels of all classes, labels that are ignored) and compare on their own. What both share is the formula.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import math
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from svertka.codegen.build import KernelModule, build
+from svertka.codegen.cases import Case, cases, tensor_arguments
+from svertka.codegen.equivalence import canonical_shape, run_backward, run_forward
+from svertka.spec import FORMATS, Array, Layer, RunningError, Tensor, adjoint, evaluate, gradient_name
+from svertka.spec.definition import Definition, Variant
+from svertka.spec.evaluate import shape_of
+from svertka.spec.layers import DEFINITIONS
+
+from .exact import Exact
+
+__all__ = ["Problem", "definition_of", "kernels_of", "misses", "module_of", "outcome", "problem", "problem_names"]
+
+Values = dict[str, torch.Tensor]
+Arrange = Callable[[torch.Tensor], torch.Tensor]
+LABELS_THAT_ARE_IGNORED = 0.25
+
+
+@functools.cache
+def module_of(name: str) -> KernelModule:
+    """A definition's kernels and programs, derived once a process."""
+    return build(DEFINITIONS[name])
+
+
+def kernels_of(name: str) -> ModuleType:
+    """The committed kernels of a definition."""
+    return importlib.import_module(f"svertka.generated.kernels.{name}")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A case with values: inputs, and gradients of the results.
+
+    Attributes:
+        kind: ``"float64"``, ``"float32"``, ``"half"`` (values that float16 and bfloat16 hold) or ``"integer"``.
+    """
+
+    module: KernelModule
+    variant: Variant
+    case: Case
+    kind: str
+    tensors: Values
+    gradients: Values
+
+    @property
+    def layer(self) -> Layer:
+        """The formula."""
+        return self.variant.layer
+
+    @property
+    def differentiated(self) -> list[str | None]:
+        """Inputs in the order of the backward's results; None where there is no gradient."""
+        real = {t.name for t in self.layer.inputs if t.kind == "real" and t.name not in self.case.absent}
+        offered = [a for a in tensor_arguments(self.module.definition) if a.differentiable]
+        return [a.bound if a.bound in real else None for a in offered]
+
+    def expected(self) -> dict[str, Array]:
+        """Outputs and gradients of the formula: with error bounds, or exact.
+
+        Raises:
+            Inexact: the kind is ``"integer"`` and some operation rounds.
+        """
+        arithmetic: Any = Exact()
+        if self.kind != "integer":
+            arithmetic = RunningError(FORMATS["bfloat16" if self.kind == "half" else self.kind])
+        known = {**self.tensors, **self.gradients}
+        results = [name for name in self.differentiated if name]
+        found = evaluate(self.layer, _arrays(self.layer, self.case, known, arithmetic), self.case.sizes, arithmetic)
+        back = adjoint(self.layer, wrt=results, outputs=_returned(self.module.definition, self.layer))
+        return found | evaluate(back, _arrays(back, self.case, known, arithmetic), self.case.sizes, arithmetic)
+
+
+def _returned(definition: Definition, layer: Layer) -> list[str]:
+    return [name for name in definition.result if layer.tensors[name].kind == "real"]
+
+
+def _arrays(layer: Layer, case: Case, values: Values, arithmetic: Any) -> dict[str, Array]:
+    take = arithmetic.exact if isinstance(arithmetic, RunningError) else arithmetic.number
+    arrays = {}
+    for tensor in layer.inputs:
+        if tensor.name in values:
+            flat = values[tensor.name].reshape(-1).tolist()
+            kept = flat if tensor.kind == "integer" else [take(value) for value in flat]
+            arrays[tensor.name] = Array(shape_of(tensor, case.sizes), kept)
+    return arrays
+
+
+def definition_of(layer: str) -> tuple[Definition, Variant]:
+    """The definition that has a formula of this name, and the variant."""
+    return next((d, v) for d in DEFINITIONS.values() for v in d.variants if v.layer.name == layer)
+
+
+def problem_names() -> list[str]:
+    """Formulas and numbers of their cases: ``"relu-0"``."""
+    names = [variant.layer.name for d in DEFINITIONS.values() for variant in d.variants]
+    return [f"{name}-{number}" for name in names for number in range(3)]
+
+
+def problem(name: str, kind: str) -> Problem:
+    """A case by its name."""
+    layer, number = name.rsplit("-", 1)
+    definition, variant = definition_of(layer)
+    case = list(cases(definition, variant))[int(number)]
+    return of_case(module_of(definition.name), variant, case, kind)
+
+
+def of_case(module: KernelModule, variant: Variant, case: Case, kind: str) -> Problem:
+    """Draw the values of a case."""
+    draw = random.Random(f"{case.name} {kind}")
+    layer = variant.layer
+    given = [t for t in layer.inputs if t.name not in case.absent]
+    tensors = {t.name: _drawn(t, module.definition, case, kind, draw) for t in given}
+    seeds = [Tensor(gradient_name(n), *layer.tensors[n].dims) for n in _returned(module.definition, layer)]
+    gradients = {t.name: _drawn(t, module.definition, case, kind, draw) for t in seeds}
+    return Problem(module, variant, case, kind, tensors, gradients)
+
+
+def _drawn(tensor: Tensor, definition: Definition, case: Case, kind: str, draw: random.Random) -> torch.Tensor:
+    total = math.prod(shape_of(tensor, case.sizes))
+    shape = canonical_shape(tensor, case.sizes)
+    if tensor.kind == "integer":
+        labels = [_label(tensor, definition, case, draw) for _ in range(total)]
+        return torch.tensor(labels, dtype=torch.int64).reshape(shape)
+    if kind == "integer":
+        whole = [float(draw.randint(-4, 4)) for _ in range(total)]
+        return torch.tensor(whole, dtype=torch.float64).reshape(shape)
+    values = torch.tensor([draw.gauss(0.0, 1.0) for _ in range(total)], dtype=torch.float64)
+    if tensor.default == 1 or tensor.name.endswith("var"):  # scales and variances are positive
+        values = values.abs() + 0.5
+    if kind == "half":  # so large that float16 holds them too
+        values = values.to(torch.bfloat16).double()
+        values = torch.where(values.abs() < 2.0**-10, 0.0, values)
+    if kind == "float32":
+        values = values.float().double()
+    return values.reshape(shape)
+
+
+def _label(tensor: Tensor, definition: Definition, case: Case, draw: random.Random) -> int:
+    argument = next(a for a in tensor_arguments(definition) if a.bound == tensor.name)
+    if argument.ignored and draw.random() < LABELS_THAT_ARE_IGNORED:
+        return int(case.sizes[argument.ignored])
+    return draw.randrange(case.sizes[argument.labels_below])
+
+
+def outcome(
+    given: Problem, kernels: ModuleType, dtype: torch.dtype, device: str, arrange: Arrange = torch.Tensor.contiguous
+) -> dict[str, torch.Tensor | None]:
+    """Run forward, forward that saves nothing, and backward; the first and the third by the formula's names."""
+
+    def placed(values: Mapping[str, torch.Tensor]) -> Values:
+        cast = {n: v.to(dtype) if v.is_floating_point() else v for n, v in values.items()}
+        return {n: arrange(v.to(device)) for n, v in cast.items()}
+
+    layer, case = given.layer, given.case
+    tensors, gradients = placed(given.tensors), placed(given.gradients)
+    before = {n: t.clone() for n, t in tensors.items()}
+    saved = run_forward(kernels, layer, case, tensors, save=True)
+    plain = run_forward(kernels, layer, case, tensors, save=False)
+    count = len(layer.outputs)
+    wanted = tuple(name is not None for name in given.differentiated)
+    back = run_backward(kernels, layer, case, tensors, list(gradients.values()), saved[count:], wanted)
+    for name, tensor in tensors.items():
+        assert torch.equal(tensor, before[name]), f"{name} was changed"
+    found: dict[str, torch.Tensor | None] = dict(zip(layer.outputs, saved, strict=False))
+    found |= {f"{n} (nothing saved)": t for n, t in zip(layer.outputs, plain, strict=True)}
+    names = zip(given.differentiated, back, strict=True)
+    return found | {gradient_name(name): gradient for name, gradient in names if name}
+
+
+def misses(found: Mapping[str, torch.Tensor | None], expected: Mapping[str, Array], dtype: torch.dtype) -> list[str]:
+    """What lies outside its bound, one line a tensor."""
+    lines = []
+    for name, tensor in found.items():
+        assert tensor is not None, f"{name} is missing"
+        whole = not tensor.is_floating_point()
+        assert whole or tensor.dtype == dtype, f"{name} has dtype {tensor.dtype}"
+        right = expected[name.removesuffix(" (nothing saved)")]
+        values = tensor.detach().cpu().contiguous().reshape(-1)
+        bad = _integers(values, right) if whole else _reals(values, right, dtype)
+        if bad:
+            lines.append(f"{name}: {len(bad)} of {len(right.values)} elements, first {bad[0]}")
+    return lines
+
+
+def _integers(values: torch.Tensor, right: Array) -> list[str]:
+    pairs = enumerate(zip(values.tolist(), right.values, strict=True))
+    return [f"element {place}: {got}, not {want}" for place, (got, want) in pairs if got != want]
+
+
+def _reals(values: torch.Tensor, right: Array, dtype: torch.dtype) -> list[str]:
+    exact = not right.values or not hasattr(right.values[0], "error")
+    if exact:  # rounded once, to the storage format
+        wanted = torch.tensor([float(v) for v in right.values], dtype=torch.float64).to(dtype)
+        return _integers(values, Array(right.shape, wanted.tolist()))
+    arithmetic = RunningError(FORMATS[str(dtype).removeprefix("torch.")])
+    bad = []
+    for place, (got, bounded) in enumerate(zip(values.tolist(), right.values, strict=True)):
+        want = arithmetic.stored(bounded)
+        same = got == want.value or (math.isnan(got) and math.isnan(want.value))
+        if not same and not abs(got - want.value) <= want.error:
+            bad.append(f"element {place}: {got!r}, not {want.value!r} +- {want.error:.2g}")
+    return bad
