@@ -13,17 +13,18 @@ import importlib
 import importlib.util
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from svertka.codegen.build import KernelModule, build
-from svertka.codegen.cases import cases
+from svertka.codegen.cases import Case, cases
 from svertka.spec.definition import Definition, Variant
 
 __all__ = ["ValidationError", "Verdict", "load_package", "validate_module", "validate_package"]
@@ -76,41 +77,36 @@ def validate_module(
     module: KernelModule, kernels: ModuleType, dtypes: Sequence[str] = ("float32",), device: str = "cpu"
 ) -> Verdict:
     """Compare every variant's forward and backward with its formula."""
-    import torch
-
-    from svertka.codegen.equivalence import compare
-
     ran, elements, tightness = 0, 0, 0.0
     failures: list[str] = []
     for variant in module.definition.variants:
-        for case in cases(module.definition, variant):
-            for dtype in dtypes:
-                ran += 1
-                for result in _results(
-                    lambda v, c, d: compare(module, v, kernels, c, d, device=device),
-                    variant,
-                    case,
-                    getattr(torch, dtype),
-                ):
-                    if isinstance(result, str):
-                        failures.append(f"{case.name} {dtype}: {result}")
-                        continue
-                    elements += result.elements
-                    tightness = max(tightness, result.ratio)
-                    if not result.holds:
-                        failures.append(f"{case.name} {dtype}: {result}")
+        for case, dtype in product(cases(module.definition, variant), dtypes):
+            ran += 1
+            for result in _results(module, variant, kernels, case, dtype, device):
+                if isinstance(result, str):
+                    failures.append(f"{case.name} {dtype}: {result}")
+                    continue
+                elements += result.elements
+                tightness = max(tightness, result.ratio)
+                if not result.holds:
+                    failures.append(f"{case.name} {dtype}: {result}")
     return Verdict(module.definition.name, ran, elements, tightness, tuple(failures))
 
 
-def _results(run: Callable[..., Iterable[Any]], variant: Variant, case: Any, dtype: Any) -> Iterator[Any]:
+def _results(
+    module: KernelModule, variant: Variant, kernels: ModuleType, case: Case, dtype: str, device: str
+) -> Iterator[Any]:
     """Comparisons of a case; a kernel that cannot run is a failure with its reason."""
     import numpy as np
+    import torch
     from triton.runtime.errors import InterpreterError
+
+    from svertka.codegen.equivalence import compare
 
     try:
         # Lanes behind a tile's end compute with what they have; they store nothing.
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            yield from run(variant, case, dtype)
+            yield from compare(module, variant, kernels, case, getattr(torch, dtype), device=device)
     except InterpreterError as error:
         yield f"the kernel does not run: {error}"
 

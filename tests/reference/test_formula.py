@@ -59,7 +59,15 @@ def test_reference_equals_formula(definition: Definition, variant: Variant, case
     assert [str(result) for result in found if not result.holds] == []
 
 
-POLYNOMIAL = ("convolution_1d", "convolution_2d", "convolution_3d", "linear", "relu", "max_pooling_2d", "max_pooling_3d")
+POLYNOMIAL = (
+    "convolution_1d",
+    "convolution_2d",
+    "convolution_3d",
+    "linear",
+    "relu",
+    "max_pooling_2d",
+    "max_pooling_3d",
+)
 
 
 @pytest.mark.parametrize(("definition", "variant", "case"), [p for p in EVERY if p.values[0].name in POLYNOMIAL])
