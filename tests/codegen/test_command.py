@@ -1,0 +1,112 @@
+"""The command line: exit codes, messages without tracebacks, files."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from svertka.codegen.command import main
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run ``svertka`` in a process of its own, without the interpreter's variable."""
+    inherited = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
+    return subprocess.run(
+        [sys.executable, "-m", "svertka.codegen", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**inherited, "COLUMNS": "160", **environment},
+    )
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:
+    """``svertka`` in this process: exit code, output, messages."""
+    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setenv("TRITON_INTERPRET", "1")  # put back after commands that set it
+
+    def run_here(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["svertka", *arguments])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        captured = capsys.readouterr()
+        return int(stop.value.code or 0), captured.out, captured.err
+
+    return run_here
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("generate", "no_such_layer"), ("no_such_layer", "svertka list", "relu")),
+        (("validate", "no_such_layer"), ("no_such_layer", "svertka list")),
+        (("compile", "relu", "--target", "sm_1"), ("sm_1", "sm_90")),
+        (("compile", "relu", "--dtype", "int8"), ("int8", "bfloat16")),
+        (("generate", "relu", "--into", "/dev/null"), ("/dev/null", "folder")),
+        (("no_such_command",), ("no_such_command",)),
+    ],
+)
+def test_wrong_calls_exit_with_two_and_a_sentence(
+    arguments: tuple[str, ...], words: tuple[str, ...], call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    code, _, message = call(*arguments)
+    assert code == 2
+    assert "Traceback" not in message
+    for word in words:
+        assert word in message
+
+
+def test_a_wrong_call_from_the_shell_has_the_same_exit_code() -> None:
+    done = run("generate", "no_such_layer")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "no_such_layer" in done.stderr
+
+
+def test_compile_refuses_the_interpreter(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    code, _, message = call("compile", "relu")
+    assert code == 2
+    assert "TRITON_INTERPRET" in message
+
+
+def test_list_shows_every_layer(call: Call) -> None:
+    from svertka.spec.layers import DEFINITIONS
+
+    code, printed, _ = call("list")
+    assert code == 0
+    for name, definition in DEFINITIONS.items():
+        assert name in printed
+        assert definition.function in printed
+
+
+def test_check_sees_an_edit(tmp_path: Path) -> None:
+    written = run("generate", "relu", "--into", str(tmp_path / "package"))
+    assert written.returncode == 0, written.stderr
+    kernels = tmp_path / "package" / "kernels" / "relu.py"
+    assert run("generate", "relu", "--check", "--into", str(tmp_path / "package")).returncode == 0
+    kernels.write_text(kernels.read_text().replace("0.0", "0.5"))
+    done = run("generate", "relu", "--check", "--into", str(tmp_path / "package"))
+    assert done.returncode == 1
+    assert "kernels/relu.py: differs" in done.stdout
+
+
+def test_slides_come_out(call: Call) -> None:
+    code, printed, _ = call("slides")
+    assert code == 0, printed
+    assert " 0 do not come out" in printed
+
+
+def test_validate_prints_a_row_a_layer() -> None:
+    done = run("validate", "relu", "linear")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("holds") == 2
