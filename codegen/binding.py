@@ -157,10 +157,16 @@ class Binder:
         found = self.definition.extents.items()
         return [Line(host_expression(value), (name,), pure=True) for name, value in found]
 
-    def rules(self) -> list[Line]:
-        """Check the definition's conditions."""
+    def rules(self, computed: bool) -> list[Line]:
+        """Check the definition's conditions: those about ``extents``, or those that hold before these are computed."""
         every = (*self.definition.rules, *self.variant.rules)
-        return [line for rule in every for line in self._rule(rule)]
+        return [line for rule in every if self._needs_extents(rule) == computed for line in self._rule(rule)]
+
+    def _needs_extents(self, rule: Rule) -> bool:
+        """Whether a condition is about ``extents``, by name or by value."""
+        names = {symbol.name for symbol in rule.condition.free_symbols}
+        extents = self.definition.extents
+        return not names.isdisjoint(extents) or any(rule.condition.has(value) for value in extents.values())
 
     def shape(self, tensor: Tensor) -> str:
         """Python for the shape that a tensor has with all its dimensions."""

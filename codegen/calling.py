@@ -165,8 +165,9 @@ class _Call:
             *self._required(),
             *self._named_paddings(),
             *self.binder.agree(),
+            *self.binder.rules(computed=False),
             *self.binder.extents(),
-            *self.binder.rules(),
+            *self.binder.rules(computed=True),
             *self._labels(),
             *self._seeds(),
             *self._operator_call(),
@@ -205,7 +206,7 @@ class _Call:
 
     def _seeds(self) -> list[Line]:
         seeds = [a for a in self.definition.arguments if isinstance(a, Seed)]
-        return [Line(f'random_seed("{a.name}", {a.name})', (a.symbol,), pure=True) for a in seeds]
+        return [Line(f'random_seed("{a.name}", {a.name})', (f"drawn_{a.symbol}",), pure=True) for a in seeds]
 
     def _operator_call(self) -> list[Line]:
         lines = []
@@ -230,8 +231,10 @@ class _Call:
         return next((a.name for a in self.definition.arguments if isinstance(a, Flag) and a.in_place), "")
 
     def _symbol(self, name: str) -> str:
+        """Python for a symbol that the operator takes."""
         flags = {a.symbol for a in self.definition.arguments if isinstance(a, Flag)}
-        return f"int({name})" if name in flags else name
+        seeds = {a.symbol for a in self.definition.arguments if isinstance(a, Seed)}
+        return f"int({name})" if name in flags else f"drawn_{name}" if name in seeds else name
 
     def _canonical(self, tensor: Tensor, name: str = "") -> str:
         """A tensor in the rank of the formula."""
@@ -266,20 +269,21 @@ class _Call:
         return self.tensors[self.layer.inputs[0].name].name
 
     def _states(self) -> list[Line]:
-        """Outputs that replace the contents of arguments."""
+        """Outputs that replace the contents of arguments; an empty tensor teaches nothing, and state stays."""
         pairs = [(a.name, a.updated_by) for a in self.tensors.values() if a.updated_by in self.layer.outputs]
-        return [Line(f"store({name}, {output})") for name, output in pairs]
+        stores = [Line(f"store({name}, {output})") for name, output in pairs]
+        return [Line(f"if {self._first}.numel():"), *indented(stores)] if stores else []
 
     def _result(self) -> list[Line]:
-        names = self.definition.result
-        optional = {o: f for f, o in self.definition.optional_results.items() if o in self.layer.outputs}
-        plain = ", ".join(names)
+        """Return the results, and those that a flag adds."""
+        lines = [line for output in self.definition.result for line in self._restored(output)]
+        value = ", ".join(self.definition.result)
         if self._in_place:
-            plain = f"{self._first}.copy_({plain}) if {self._in_place} else {plain}"
-        for output, flag in optional.items():
-            plain = f"({plain}, {output}) if {flag} else {plain}"
-        restored = [line for output in (*names, *optional) for line in self._restored(output)]
-        *before, last = [*restored, Line(plain, ("result",), pure=True)]
-        if not optional and not self._in_place and before and before[-1].names == (plain,):
-            last = before.pop()
-        return [*before, Line(f"return {last.text}")]
+            value = f"{self._first}.copy_({value}) if {self._in_place} else {value}"
+        for flag, output in self.definition.optional_results.items():
+            if output in self.layer.outputs:
+                lines += [Line(f"if not {flag}:"), Line(f"return {value}", depth=1), *self._restored(output)]
+                value = f"{value}, {output}"
+        if lines and lines[-1].names == (value,):
+            value = lines.pop().text
+        return [*lines, Line(f"return {value}")]

@@ -9,6 +9,8 @@ import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
+from inspect import signature
 
 from svertka.codegen.calling import function_body
 from svertka.codegen.operators import OperatorFace, kinds_of, may_be_absent, operator_of
@@ -76,9 +78,9 @@ def _type(argument: Argument, definition: Definition) -> str:
     if isinstance(argument, Padding):
         own = "int | Sequence[int] | Sequence[tuple[int, int]]"
         return f"{own} | str" if argument.named else own
-    if isinstance(argument, Whole | Dimension):
-        return "int | None" if getattr(argument, "optional", False) else "int"
-    if isinstance(argument, Seed):
+    if isinstance(argument, Whole):
+        return "int | None" if argument.optional else "int"
+    if isinstance(argument, Seed | Dimension):  # a module of torch may hold None for a dimension; refused with a reason
         return "int | None"
     return {Real: "float", Flag: "bool", Choice: "str"}[type(argument)]
 
@@ -141,7 +143,9 @@ class _Function:
         if isinstance(argument, TensorArgument):
             return self._tensor(argument)
         if isinstance(argument, PerAxis):
-            return f"an integer, or {len(argument.symbols)}, one an axis, at least {argument.minimum}."
+            missing = f"; None stands for {argument.default[1:-1]}" if isinstance(argument.default, str) else ""
+            many = f" or {len(argument.symbols)}, one an axis," if len(argument.symbols) > 1 else ""
+            return f"an integer{many} of at least {argument.minimum}{missing}."
         if isinstance(argument, Padding):
             words = ", or 'same' or 'valid'" if argument.named else ""
             return f"an integer, one an axis, or (low, high) pairs{words}."
@@ -156,7 +160,22 @@ class _Function:
             return "a whole number that fixes the random field; None draws one from torch's default generator."
         if isinstance(argument, Flag) and argument.in_place:
             return "whether the result overwrites the first tensor."
-        return "True or False." if isinstance(argument, Flag) else "an integer."
+        if isinstance(argument, Flag):
+            added = self.definition.optional_results.get(argument.name)
+            return f"whether to return {added} too." if added else "True or False."
+        return f"an integer{_least(argument)}."
+
+    @property
+    def results(self) -> str:
+        """The shapes of the results."""
+        optional = self.definition.optional_results
+        parts = [f"{name} {self._shapes(name)}" for name in self.definition.result]
+        parts += [f"with {flag} also {name} {self._shapes(name)}" for flag, name in optional.items()]
+        return f"{'; '.join(parts)}."
+
+    def _shapes(self, output: str) -> str:
+        layers = [variant.layer for variant in self.definition.variants]
+        return " or ".join(dict.fromkeys(_shape(layer.tensors[output]) for layer in layers))
 
     def _tensor(self, argument: TensorArgument) -> str:
         kinds = " or ".join(sorted(kinds_of(self.definition, argument)))
@@ -167,12 +186,18 @@ class _Function:
         return f"{kinds} tensor of shape {' or '.join(shapes)}{unbatched}{absent}."
 
 
+def _least(argument: Argument) -> str:
+    if not isinstance(argument, Whole) or argument.minimum is None:
+        return ""
+    return f" of at least {argument.minimum}{', or None' if argument.optional else ''}"
+
+
 def _shape(tensor: Tensor) -> str:
     dims = []
     for dim in tensor.dims:
         text = " x ".join(index.meaning for index in dim)
         dims.append(f"*{text}" if dim[0].many else text)
-    return f"({', '.join(dims)})"
+    return f"({', '.join(dims)})" if dims else "()"
 
 
 @dataclass(frozen=True)
@@ -197,10 +222,16 @@ class _Module:
         return ", ".join(f"{a.name}: Tensor" for a in self._forward_tensors())
 
     def _forward_tensors(self) -> list[TensorArgument]:
-        """Tensors that come with each call: the required ones that the module does not hold."""
-        held = {"weight", *self.face.call, *self.face.buffers}
+        """Tensors that come with each call: those that torch's forward takes, else the required ones."""
         tensors = [a for a in self.definition.arguments if isinstance(a, TensorArgument)]
-        return [a for a in tensors if a.default is REQUIRED and a.name not in held]
+        if self.own:
+            return [a for a in tensors if a.default is REQUIRED and a.name not in self.face.buffers]
+        base = getattr(import_module("torch.nn"), self.face.base.rpartition(".")[2])
+        return [a for a in tensors if a.name in signature(base.forward).parameters]
+
+    @property
+    def result_type(self) -> str:
+        return _Function(self.definition).result_type
 
     @property
     def settings(self) -> list[Argument]:

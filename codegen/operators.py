@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from svertka.codegen.build import keywords_of
 from svertka.spec.definition import (
     Argument,
-    Choice,
     Definition,
     Dimension,
     Flag,
@@ -23,7 +22,7 @@ from svertka.spec.definition import (
     Variant,
     Whole,
 )
-from svertka.spec.layer import Layer, walk
+from svertka.spec.layer import Layer
 from svertka.spec.notation import Index, Read, Tensor
 
 __all__ = ["OperatorFace", "in_any_order", "kinds_of", "may_be_absent", "operator_of"]

@@ -52,7 +52,8 @@ def write(sources: Mapping[str, str], folder: Path, stale: bool = True) -> None:
         stale: whether to remove files that svertka wrote once and does not write now.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    _sweep(folder)
+    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-{os.getpid()}-", dir=folder.parent))
     try:
         if folder.exists():
             shutil.copytree(folder, staging, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
@@ -67,6 +68,14 @@ def write(sources: Mapping[str, str], folder: Path, stale: bool = True) -> None:
         _exchange(staging, folder)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a run that was killed left beside the folder; a run that still lives keeps its own."""
+    for left in folder.parent.glob(f".{folder.name}-*-*"):
+        process = left.name.removeprefix(f".{folder.name}-").split("-")[0]
+        if process.isdigit() and not Path(f"/proc/{process}").exists():
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _written(folder: Path) -> list[str]:

@@ -6,7 +6,7 @@ of ``momentum`` towards its mean and unbiased variance. In inference the running
 
 from __future__ import annotations
 
-from sympy import Gt, sqrt
+from sympy import Ne, sqrt
 
 from svertka.spec.definition import Definition, Flag, ModuleFace, Real, Rule, TensorArgument, Variant
 from svertka.spec.layer import Equation, Layer
@@ -62,9 +62,9 @@ INFERENCE = Layer(
 )
 
 SEVERAL_VALUES = Rule(
-    Gt(count, 1),
+    Ne(count, 1),
     "input",
-    "more than one value per channel in training",
+    "more than one value per channel in training (or none: an empty batch)",
     "give a larger batch, or normalise by running estimates with training=False",
 )
 

@@ -7,7 +7,7 @@ pixel counts.
 
 from __future__ import annotations
 
-from sympy import Abs, Expr, Le, Rational, Symbol
+from sympy import Abs, Expr, Ge, Le, Rational, Symbol
 
 from svertka.spec.definition import Definition, Flag, ModuleFace, PerAxis, Rule, TensorArgument, Variant
 from svertka.spec.layer import Equation, Layer
@@ -111,6 +111,10 @@ def _not_larger(output: Symbol, extent: Symbol, meaning: str) -> Rule:
     )
 
 
+NOT_EMPTY = tuple(
+    Rule(Ge(index.extent, 1), "input", f"an image of positive {index.meaning}", "leave empty images out")
+    for index in (h, w)
+)
 SIZE = PerAxis(name="size", symbols=("P", "Q"))
 ANTIALIAS = Flag(name="antialias", default=True, symbol="antialias")
 IMAGE = TensorArgument(name="input", unbatched=True)
@@ -123,6 +127,7 @@ DEFINITIONS = (
         variants=(Variant(RESIZE),),
         function="resize",
         arguments=(IMAGE, SIZE, ANTIALIAS),
+        rules=NOT_EMPTY,
     ),
     Definition(
         name="center_crop",
@@ -166,6 +171,7 @@ DEFINITIONS = (
             "top": _middle(p.extent, scaled_h),
             "left": _middle(q.extent, scaled_w),
         },
+        rules=NOT_EMPTY,
         modules=(ModuleFace("ImageInput", buffers=("mean", "std")),),
     ),
 )

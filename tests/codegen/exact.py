@@ -1,72 +1,64 @@
 """Arithmetic in which every operation of a float32 kernel is exact, or that says which one is not.
 
-Where a formula evaluates in it without ``Inexact``, each sum, product and quotient is representable in float32, whatever
-the order of the sums, so that a kernel has nothing to round but its result, once, to the storage format. Then a kernel must
-give that very number.
+Its numbers are multiples of 2**-8 below 2**16: float32, with its 24 bits, holds every one of them, and every partial sum of
+numbers whose magnitudes add up to less than 2**16, in any order. Where a formula evaluates in this arithmetic without
+``Inexact``, a kernel has nothing to round but its result, once, to the storage format; then it must give that very number.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from fractions import Fraction
-from math import lcm
 from typing import Any
 
-from svertka.spec import Rational
+from svertka.spec import Float
 
 __all__ = ["Exact", "Inexact"]
 
-BITS = 24  # of float32's significand
+QUANTA = 2.0**8
+LARGEST = 2.0**16
 
 
 class Inexact(Exception):
     """An operation that may have to round."""
 
 
-class Exact(Rational):
-    """Rationals, all of them float32 numbers."""
+class Exact(Float):
+    """float64, which computes each operation on such numbers exactly, and checks of the results."""
 
-    def number(self, value: Any) -> Fraction:
-        """A number of the formula; infinities and irrational numbers are inexact."""
-        try:
-            return _checked(super().number(value))
-        except (ValueError, OverflowError) as error:
-            raise Inexact(str(error)) from error
+    def number(self, value: Any) -> float:
+        """A number of the formula."""
+        return _checked(super().number(value))
 
-    def add(self, *values: Fraction) -> Fraction:
+    def add(self, *values: float) -> float:
         """Sum of a few values."""
         return self.total(values)
 
-    def total(self, values: Sequence[Fraction]) -> Fraction:
-        """Sum: partial sums are multiples of the smallest quantum and not larger than the sum of the magnitudes."""
-        quantum = lcm(*(value.denominator for value in values))
-        _checked(Fraction(1, quantum))
-        if sum(abs(value) for value in values) * quantum > 2**BITS:
-            raise Inexact(f"sum of {len(values)} values")
-        return super().total(values)
+    def total(self, values: Sequence[float]) -> float:
+        """Sum; no partial sum is larger than the sum of the magnitudes."""
+        _checked(sum(map(abs, values)))
+        return float(sum(values))
 
-    def multiply(self, *values: Fraction) -> Fraction:
+    def multiply(self, *values: float) -> float:
         """Product from left to right."""
         result = values[0]
         for value in values[1:]:
             result = _checked(result * value)
         return result
 
-    def power(self, base: Fraction, exponent: Fraction) -> Fraction:
+    def power(self, base: float, exponent: float) -> float:
         """Whole powers; GPUs approximate the others."""
-        if exponent.denominator != 1 or (base == 0 and exponent < 0):
+        if exponent not in (-2.0, -1.0, 1.0, 2.0, 3.0):
             raise Inexact(f"{base} ** {exponent}")
-        return _checked(base**exponent.numerator)
+        return _checked(super().power(base, exponent))
 
-    def function(self, name: str, value: Fraction) -> Fraction:
+    def function(self, name: str, value: float) -> float:
         """Absolute value and sign."""
-        try:
-            return super().function(name, value)
-        except ValueError as error:
-            raise Inexact(str(error)) from error
+        if name not in ("Abs", "sign"):
+            raise Inexact(name)
+        return super().function(name, value)
 
 
-def _checked(value: Fraction) -> Fraction:
-    if value.denominator & (value.denominator - 1) or abs(value.numerator).bit_length() > BITS:
+def _checked(value: float) -> float:
+    if not (abs(value) <= LARGEST and (value * QUANTA).is_integer()):
         raise Inexact(str(value))
     return value

@@ -19,15 +19,15 @@ import torch
 
 from svertka.codegen.build import KernelModule, build
 from svertka.codegen.cases import Case, cases, tensor_arguments
-from svertka.codegen.equivalence import canonical_shape, run_backward, run_forward
+from svertka.codegen.equivalence import canonical_shape, differentiable, run_backward, run_forward
 from svertka.spec import FORMATS, Array, Layer, RunningError, Tensor, adjoint, evaluate, gradient_name
 from svertka.spec.definition import Definition, Variant
-from svertka.spec.evaluate import shape_of
+from svertka.spec.evaluate import holds, shape_of
 from svertka.spec.layers import DEFINITIONS
 
 from .exact import Exact
 
-__all__ = ["Problem", "definition_of", "kernels_of", "misses", "module_of", "outcome", "problem", "problem_names"]
+__all__ = ["Problem", "cases_of", "definition_of", "emptied", "kernels_of", "misses", "module_of", "of_case", "outcome", "problem", "problem_names", "smallest"]
 
 Values = dict[str, torch.Tensor]
 Arrange = Callable[[torch.Tensor], torch.Tensor]
@@ -67,10 +67,9 @@ class Problem:
 
     @property
     def differentiated(self) -> list[str | None]:
-        """Inputs in the order of the backward's results; None where there is no gradient."""
-        real = {t.name for t in self.layer.inputs if t.kind == "real" and t.name not in self.case.absent}
-        offered = [a for a in tensor_arguments(self.module.definition) if a.differentiable]
-        return [a.bound if a.bound in real else None for a in offered]
+        """Inputs in the order of the backward's results; None for one that is left out."""
+        names = differentiable(self.module.definition, self.layer)
+        return [name if name in self.tensors else None for name in names]
 
     def expected(self) -> dict[str, Array]:
         """Outputs and gradients of the formula: with error bounds, or exact.
@@ -114,12 +113,23 @@ def problem_names() -> list[str]:
     return [f"{name}-{number}" for name in names for number in range(3)]
 
 
+@functools.cache
+def cases_of(layer: str) -> tuple[Case, ...]:
+    """The cases of a formula, drawn once a process."""
+    return tuple(cases(*definition_of(layer)))
+
+
 def problem(name: str, kind: str) -> Problem:
     """A case by its name."""
     layer, number = name.rsplit("-", 1)
     definition, variant = definition_of(layer)
-    case = list(cases(definition, variant))[int(number)]
-    return of_case(module_of(definition.name), variant, case, kind)
+    return of_case(module_of(definition.name), variant, cases_of(layer)[int(number)], kind)
+
+
+def smallest(layer: str) -> int:
+    """Number of the case that reduces the fewest elements."""
+    sizes = [math.prod(v for n, v in case.sizes.items() if n.isupper()) for case in cases_of(layer)]
+    return sizes.index(min(sizes))
 
 
 def of_case(module: KernelModule, variant: Variant, case: Case, kind: str) -> Problem:
@@ -131,6 +141,16 @@ def of_case(module: KernelModule, variant: Variant, case: Case, kind: str) -> Pr
     seeds = [Tensor(gradient_name(n), *layer.tensors[n].dims) for n in _returned(module.definition, layer)]
     gradients = {t.name: _drawn(t, module.definition, case, kind, draw) for t in seeds}
     return Problem(module, variant, case, kind, tensors, gradients)
+
+
+def emptied(given: Problem) -> Problem | None:
+    """The case without examples: the first axis of the first real tensor has no element; None if a rule forbids it."""
+    leading = next(t for t in given.layer.inputs if t.kind == "real")
+    sizes = {**given.case.sizes, str(leading.axes[0].extent): 0}
+    rules = (*given.module.definition.rules, *given.variant.rules)
+    if not all(holds(rule.condition, sizes) for rule in rules):
+        return None
+    return of_case(given.module, given.variant, Case(f"{given.case.name}-empty", sizes, given.case.absent), given.kind)
 
 
 def _drawn(tensor: Tensor, definition: Definition, case: Case, kind: str, draw: random.Random) -> torch.Tensor:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["LARGE_TILES", "SMALL_TILES", "TILES_WITHOUT_TAPS", "Launched", "recorded", "tiles"]
+__all__ = ["LARGE_TILES", "SMALL_TILES", "Launched", "recorded", "table", "tiles"]
 
 
 @dataclass(frozen=True)
@@ -20,18 +20,23 @@ class Launched:
     constants: Mapping[str, Any]
 
 
-def _table(lanes: int, row: int, beside: int, contraction: tuple[int, int, int]) -> dict[str, Any]:
+def table(lanes: int, row: int, beside: int, contraction: tuple[int, int, int]) -> dict[str, Any]:
+    """Tables for the interpreter.
+
+    Args:
+        lanes: results a program.
+        row: elements a program of a row kernel; ``beside``: most rows side by side where these are neighbours.
+        contraction: rows, columns and depth of a product's tile.
+    """
     rows = {"elements": row, "contiguous_rows": beside, "short_row": 1, "elements_a_warp": 512, "most_warps": 4}
     lane = {"block": lanes, "window_block": lanes, "unroll": 1, "warps": 4}
     only = [{"least_m": 0, "least_n": 0, "tile": list(contraction), "warps": 4, "stages": 1}]
     return {"interpreter": {**lane, **rows}, "interpreter_contraction": dict.fromkeys(("half", "float32", "float64"), only)}
 
 
-SMALL_TILES = _table(64, 32, 4, (32, 4, 4))
-"""Many programs a kernel, many chunks a row and a sum; taps are walked one by one unless they have one element."""
-TILES_WITHOUT_TAPS = _table(128, 64, 1, (64, 8, 64))
-"""The summed axes and the window are walked as one."""
-LARGE_TILES = _table(65536, 65536, 64, (1024, 64, 16))
+SMALL_TILES = table(256, 64, 4, (64, 8, 8))
+"""Several programs a kernel, several chunks a row and a sum."""
+LARGE_TILES = table(65536, 65536, 64, (1024, 64, 256))
 """Tiles larger than extents."""
 
 

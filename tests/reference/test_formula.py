@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import torch
 
+from svertka.codegen.build import KernelModule
 from svertka.codegen.cases import Case, cases
 from svertka.codegen.equivalence import Comparison, compare
-from svertka.codegen.build import KernelModule
 from svertka.generated import functional, host
 from svertka.generated.runtime import Operator
 from svertka.spec.definition import Definition, Variant
@@ -32,7 +32,6 @@ EVERY = [
 
 def through_reference(operator: Operator, case: Case) -> Any:
     """The reference under the interface of a module of kernels."""
-
     symbols = {name: case.sizes[name] for name in operator.symbols}
 
     def forward(*tensors: torch.Tensor | None, save: bool, **_: Any) -> tuple[torch.Tensor, ...]:

@@ -1,0 +1,132 @@
+"""Tiles smaller and larger than extents: every path of every template is taken, and each gives the formula.
+
+The tables of tiles are replaced; what is launched is recorded, so that a path counts only if it was taken.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+import torch
+
+from svertka.codegen.cases import Case
+from svertka.codegen.classify import Family
+from svertka.spec.definition import Definition
+
+from .arrangements import channels_last
+from .harness import (
+    Problem,
+    cases_of,
+    definition_of,
+    kernels_of,
+    misses,
+    module_of,
+    of_case,
+    outcome,
+    problem,
+    problem_names,
+    smallest,
+)
+from .tiles import LARGE_TILES, SMALL_TILES, Launched, recorded, table, tiles
+
+LAYERS = sorted({name.rsplit("-", 1)[0] for name in problem_names()})
+
+pytestmark = pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") != "1", reason="these are the interpreter's tables")
+
+
+def _run(given: Problem, expected: Any, chosen: Any, arrange: Any = torch.Tensor.contiguous) -> list[Launched]:
+    """Run a case with some tiles, compare, and return what was launched."""
+    kernels = kernels_of(given.module.definition.name)
+    with tiles(chosen), recorded() as launches:
+        found = outcome(given, kernels, torch.float32, "cpu", arrange)
+    bad = misses(found, expected, torch.float32)
+    assert not bad, "\n".join(bad)
+    return launches
+
+
+def _of(launches: Sequence[Launched], definition: Definition, family: Family) -> list[Launched]:
+    names = {kernel.name for kernel in module_of(definition.name).kernels if kernel.family == family}
+    return [launched for launched in launches if launched.kernel in names]
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_paths(layer: str) -> None:
+    """Several tiles, and one tile larger than everything, with and without channels last."""
+    given = problem(f"{layer}-{smallest(layer)}", "float32")
+    definition, expected = given.module.definition, given.expected()
+    small = [*_run(given, expected, SMALL_TILES), *_run(given, expected, SMALL_TILES, channels_last)]
+    large = _run(given, expected, LARGE_TILES)
+    assert {launched.kernel for launched in small} == {launched.kernel for launched in large}
+    for launched in large:
+        assert launched.constants.get("SINGLE", True)
+    for family in (Family.POINTWISE, Family.WINDOW):
+        assert all(launched.programs == 1 for launched in _of(large, definition, family))
+        assert all(launched.constants["BLOCK"] == SMALL_LANES for launched in _of(small, definition, family))
+    for launched in _of(small, definition, Family.CONTRACTION):
+        assert launched.constants["BLOCK_K"] == SMALL_DEPTH
+
+
+SMALL_LANES = SMALL_TILES["interpreter"]["block"]
+SMALL_DEPTH = SMALL_TILES["interpreter_contraction"]["half"][0]["tile"][2]
+
+
+def test_every_path_is_taken() -> None:
+    """Over a few layers, each switch of each template stands once this way and once that."""
+    seen: dict[str, set[Any]] = {}
+    programs: dict[Family, set[bool]] = {}
+    for layer in ("convolution_2d", "max_pooling_2d", "softmax", "batch_normalization_training", "relu"):
+        given = problem(f"{layer}-{smallest(layer)}", "float32")
+        expected = given.expected()
+        for chosen in (SMALL_TILES, LARGE_TILES, WITHOUT_TAPS):
+            for arrange in (torch.Tensor.contiguous, channels_last):
+                launches = _run(given, expected, chosen, arrange)
+                for family in Family:
+                    several = {one.programs > 1 for one in _of(launches, given.module.definition, family)}
+                    programs.setdefault(family, set()).update(several)
+                for launched in launches:
+                    for switch in ("SINGLE", "TAPS", "LAST"):
+                        if switch in launched.constants:
+                            seen.setdefault(switch, set()).add(bool(launched.constants[switch]))
+    assert seen == dict.fromkeys(("SINGLE", "TAPS", "LAST"), {True, False})
+    assert programs == dict.fromkeys(Family, {True, False})
+
+
+WITHOUT_TAPS = table(256, 64, 1, (64, 8, 64))
+
+RESIDUES = {
+    # formula: extent that walks along the tile, tile, other sizes
+    "relu": ("I", table(4, 4, 1, (4, 4, 4)), {}),
+    "log_softmax": ("K", table(8, 4, 1, (4, 4, 4)), {"A": 2, "B": 3}),
+    "softmax": ("B", table(8, 4, 4, (4, 4, 4)), {"A": 1, "K": 3}),
+    "max_pooling_1d": ("W", table(4, 4, 1, (4, 4, 4)), {"N": 1, "C": 1, "S": 3, "stride_w": 2, "padding_w": 1}),
+    "linear m": ("M", table(4, 4, 1, (4, 4, 4)), {"I": 3, "O": 2}),
+    "linear n": ("O", table(4, 4, 1, (4, 4, 4)), {"I": 3, "M": 2}),
+    "linear k": ("I", table(4, 4, 1, (4, 4, 4)), {"M": 3, "O": 2}),
+}
+
+
+@pytest.mark.parametrize("row", RESIDUES)
+@pytest.mark.parametrize("extent", range(1, 10))
+def test_every_residue(row: str, extent: int) -> None:
+    """Extents of every residue modulo the tile, below, at and above one and two tiles."""
+    layer, (axis, chosen, sizes) = row.split()[0], RESIDUES[row]
+    definition, variant = definition_of(layer)
+    drawn = cases_of(layer)[0]
+    given = dict(_completed(definition, {**drawn.sizes, **sizes, axis: extent}))
+    case = Case(f"{row}-{extent}", given, drawn.absent)
+    small = of_case(module_of(definition.name), variant, case, "float32")
+    launches = _run(small, small.expected(), chosen)
+    if extent > 4:
+        chunks = any(not one.constants.get("SINGLE", True) or one.programs > 1 for one in launches)
+        assert chunks or row == "linear k"
+
+
+def _completed(definition: Definition, sizes: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    from svertka.spec.evaluate import whole
+
+    yield from sizes.items()
+    for name, rule in definition.extents.items():
+        yield name, whole(rule, sizes)

@@ -1,0 +1,196 @@
+"""Calls of every public function over torch's full argument lists, at shapes whose extents all differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["CASES", "DIVISIBLE", "EXACT", "Case"]
+
+# Sums of products of integers, largest elements: exact in float64 in any order. So are averages of multiples of a
+# number that every window's count divides.
+DIVISIBLE = 2520
+EXACT = ("conv1d", "conv2d", "conv3d", "linear", "relu", "center_crop")
+EXACT += tuple(f"{kind}_pool{rank}d" for kind in ("max", "avg") for rank in (1, 2, 3))
+
+
+@dataclass(frozen=True)
+class Case:
+    """One call.
+
+    Attributes:
+        function: name of the public function.
+        shapes: of the real tensors, by argument; in order.
+        options: the other arguments.
+        positive: tensors whose elements are positive.
+        constant: tensors that have no gradient.
+    """
+
+    function: str
+    shapes: Mapping[str, tuple[int, ...]]
+    options: dict[str, Any] = field(default_factory=dict)
+    positive: tuple[str, ...] = ("running_var", "std")
+    constant: tuple[str, ...] = ("running_mean", "running_var", "mean", "std")
+
+    def __str__(self) -> str:
+        shown = (f"{k}={tuple(v.shape) if isinstance(v, Tensor) else v}" for k, v in self.options.items())
+        return f"{self.function}-{'-'.join(map(str, self.shapes.values()))}-{'-'.join(shown)}".replace(" ", "")
+
+    @property
+    def exact(self) -> bool:
+        """Whether integers stay integers."""
+        return self.function in EXACT
+
+    def tensors(self, dtype: torch.dtype = torch.float64, device: str = "cpu", largest: int = 4) -> dict[str, Tensor]:
+        """The real tensors: integers where the function keeps them."""
+        random = torch.Generator().manual_seed(len(str(self)))
+        made = {}
+        for name, shape in self.shapes.items():
+            values = torch.randn(shape, generator=random, dtype=torch.float64)
+            if self.exact:
+                values = torch.randint(-largest, largest + 1, shape, generator=random).to(torch.float64)
+                values *= DIVISIBLE if "avg" in self.function and largest > 1 else 1
+            made[name] = (values.abs() + 0.5 if name in self.positive else values).to(device, dtype)
+        return made
+
+    def others(self, dtype: torch.dtype = torch.float64, device: str = "cpu") -> dict[str, Any]:
+        """The other arguments; real tensors among them in another type."""
+        moved = {k: v.to(device) for k, v in self.options.items() if isinstance(v, Tensor)}
+        typed = {k: v.to(dtype) if v.is_floating_point() else v for k, v in moved.items()}
+        return self.options | typed
+
+
+def _convolutions() -> Iterator[Case]:
+    shapes = {"input": (2, 4, 7, 5), "weight": (6, 2, 3, 2), "bias": (6,)}
+    plain: list[dict[str, Any]] = [
+        {},
+        {"stride": (2, 1), "padding": (1, 2), "dilation": (1, 2)},
+        {"stride": 3, "padding": 2, "dilation": (2, 1)},
+        {"padding": "same", "dilation": (2, 1)},
+        {"padding": "valid"},
+        {"stride": [2], "padding": (1,)},
+    ]
+    for options in plain:
+        yield Case("conv2d", shapes, options | {"groups": 2})
+    yield Case("conv2d", {"input": (4, 6, 5), "weight": (3, 4, 2, 3)})
+    yield Case("conv2d", {"input": (2, 3, 6, 5), "weight": (6, 1, 3, 3)}, {"groups": 3, "padding": 1})
+    yield Case("conv2d", {"input": (2, 3, 6, 5), "weight": (5, 3, 1, 1)})
+    yield Case("conv1d", {"input": (2, 3, 9), "weight": (5, 3, 4), "bias": (5,)}, {"stride": 2, "padding": 3})
+    yield Case("conv1d", {"input": (3, 8), "weight": (2, 3, 3)}, {"padding": "same"})
+    yield Case("conv1d", {"input": (2, 4, 8), "weight": (4, 2, 2)}, {"dilation": (3,), "groups": 2})
+    wide = {"input": (2, 2, 4, 3, 5), "weight": (4, 1, 2, 3, 2), "bias": (4,)}
+    yield Case("conv3d", wide, {"stride": (1, 2, 1), "padding": (1, 0, 2), "dilation": (2, 1, 1), "groups": 2})
+    yield Case("conv3d", {"input": (2, 3, 2, 4), "weight": (3, 2, 2, 1, 3)}, {"padding": "same"})
+
+
+def _max_poolings() -> Iterator[Case]:
+    plain: list[dict[str, Any]] = [
+        {"kernel_size": 2},
+        {"kernel_size": (3, 2), "stride": (2, 1), "padding": 1, "ceil_mode": True},
+        {"kernel_size": 3, "stride": 2, "padding": 1, "dilation": (1, 2), "return_indices": True},
+        {"kernel_size": 2, "stride": 1, "dilation": 2, "ceil_mode": True, "return_indices": True},
+    ]
+    for options in plain:
+        yield Case("max_pool2d", {"input": (2, 3, 8, 5)}, options)
+    yield Case("max_pool2d", {"input": (3, 6, 5)}, {"kernel_size": (2, 3), "stride": 2, "return_indices": True})
+    yield Case("max_pool1d", {"input": (2, 3, 9)}, {"kernel_size": 3, "stride": 2, "padding": 1, "ceil_mode": True})
+    yield Case("max_pool1d", {"input": (3, 7)}, {"kernel_size": 2, "dilation": 2, "return_indices": True})
+    wide = {"kernel_size": (2, 3, 2), "stride": (1, 2, 1), "padding": (1, 1, 0), "return_indices": True}
+    yield Case("max_pool3d", {"input": (2, 2, 4, 5, 3)}, wide)
+    yield Case("max_pool3d", {"input": (2, 4, 3, 5)}, {"kernel_size": 2, "ceil_mode": True})
+
+
+def _average_poolings() -> Iterator[Case]:
+    plain: list[dict[str, Any]] = [
+        {"kernel_size": 2},
+        {"kernel_size": (3, 2), "stride": (2, 1), "padding": 1, "ceil_mode": True},
+        {"kernel_size": 3, "stride": 2, "padding": 1, "ceil_mode": True, "count_include_pad": False},
+        {"kernel_size": 3, "stride": (1, 2), "padding": (0, 1), "divisor_override": 5},
+    ]
+    for options in plain:
+        yield Case("avg_pool2d", {"input": (2, 3, 8, 5)}, options)
+    yield Case("avg_pool2d", {"input": (3, 6, 5)}, {"kernel_size": (2, 3), "stride": None})
+    yield Case("avg_pool1d", {"input": (2, 3, 9)}, {"kernel_size": 4, "stride": 3, "padding": 2, "ceil_mode": True})
+    yield Case("avg_pool1d", {"input": (3, 7)}, {"kernel_size": 3, "padding": 1, "count_include_pad": False})
+    wide = {"kernel_size": (2, 3, 2), "stride": (1, 2, 1), "padding": (1, 1, 0), "count_include_pad": False}
+    yield Case("avg_pool3d", {"input": (2, 2, 4, 5, 3)}, wide)
+    yield Case("avg_pool3d", {"input": (2, 4, 3, 5)}, {"kernel_size": 2, "ceil_mode": True, "divisor_override": 7})
+
+
+def _rows() -> Iterator[Case]:
+    for shape, dim in (((2, 4, 3), 1), ((3, 5), 1), ((2, 3, 4, 2), -1), ((2, 3, 4, 2), -4), ((6,), 0)):
+        yield Case("softmax", {"input": shape}, {"dim": dim})
+        yield Case("log_softmax", {"input": shape}, {"dim": dim})
+    for leading in ((2, 3), (), (3,), (2, 1, 3)):
+        yield Case("linear", {"input": (*leading, 5), "weight": (4, 5), "bias": (4,)})
+    yield Case("linear", {"input": (3, 5), "weight": (4, 5)})
+    for shape in ((2, 3, 4, 5), (7,), ()):
+        yield Case("relu", {"input": shape})
+
+
+def _losses() -> Iterator[Case]:
+    labels = torch.tensor([[1, 4, 0], [-100, 2, 3]])
+    scores = {"input": (2, 5, 3)}
+    heavy = {"weight": torch.arange(1.0, 6.0, dtype=torch.float64)}
+    for reduction in ("mean", "sum", "none"):
+        yield Case("cross_entropy", scores, {"target": labels, "reduction": reduction})
+        weighted = {"target": labels.clamp(min=0), "ignore_index": 2, "reduction": reduction, **heavy}
+        yield Case("cross_entropy", scores, weighted | {"label_smoothing": 0.2})
+        both = {"input": (2, 5, 3), "target": (2, 5, 3)}
+        yield Case("cross_entropy", both, {"reduction": reduction}, positive=("target",))
+        smooth = {"label_smoothing": 0.3, "reduction": reduction, **heavy}
+        yield Case("cross_entropy", both, smooth, positive=("target",))
+    yield Case("cross_entropy", {"input": (4, 3)}, {"target": torch.tensor([0, 2, 1, 1], dtype=torch.uint8)})
+    yield Case("cross_entropy", {"input": (5,)}, {"target": torch.tensor(3), "reduction": "none"})
+    yield Case("cross_entropy", {"input": (5,), "target": (5,)}, {}, positive=("target",))
+    yield Case("cross_entropy", {"input": (2, 3, 2, 4)}, {"target": torch.arange(16).view(2, 2, 4) % 3})
+
+
+def _normalizations() -> Iterator[Case]:
+    for shape in ((2, 3, 4, 5), (4, 3), (3, 2, 5), (2, 2, 3, 1, 4)):
+        c = (shape[1],)
+        estimates = {"running_mean": c, "running_var": c}
+        affine = {"weight": c, "bias": c}
+        none = {"running_mean": None, "running_var": None}
+        yield Case("batch_norm", {"input": shape, **estimates, **affine}, {"training": True, "momentum": 0.3})
+        yield Case("batch_norm", {"input": shape, **estimates, **affine}, {"eps": 0.5})
+        yield Case("batch_norm", {"input": shape, **affine}, {"training": True, "eps": 0.1, **none})
+    yield Case("batch_norm", {"input": (3, 2, 4), **estimates, "weight": (2,)})
+    yield Case("batch_norm", {"input": (3, 2, 4)}, {"training": True, **none})
+    yield Case("batch_norm", {"input": (3, 2, 4), **estimates}, {"training": True, "momentum": 0.0})
+    sizes = (((2, 5, 3), 3), ((2, 6, 2, 3), 4), ((1, 4, 2, 1, 3), 9), ((2, 5, 3), 1))
+    for shape, size in sizes:
+        strong = {"alpha": 4.0, "beta": 0.75, "k": 1.5}
+        yield Case("local_response_norm", {"input": shape}, {"size": size, **strong})
+        yield Case("cross_channel_norm", {"input": shape}, {"window_channel_size": size, **strong})
+    yield Case("cross_channel_norm", {"input": (3, 7)}, {"window_channel_size": 2, "alpha": 1.0, "beta": 1.25})
+
+
+def _images() -> Iterator[Case]:
+    for size, antialias in (((4, 7), True), ((4, 7), False), ((9, 3), True), (6, False)):
+        yield Case("resize", {"input": (2, 3, 7, 5)}, {"size": size, "antialias": antialias})
+    yield Case("resize", {"input": (3, 7, 5)}, {"size": (3, 4)})
+    yield Case("center_crop", {"input": (2, 3, 8, 5)}, {"size": (3, 2)})
+    yield Case("center_crop", {"input": (3, 7, 6)}, {"size": [5]})
+    channels = {"mean": (3,), "std": (3,)}
+    for shape in ((2, 3, 4, 5), (2, 3), (2, 3, 4)):
+        yield Case("normalize", {"input": shape, **channels})
+    yield Case("normalize", {"input": (2, 3, 4), "mean": (3,)})
+    yield Case("image_input", {"input": (2, 3, 7, 5), **channels}, {"size": (4, 6)})
+    yield Case("image_input", {"input": (2, 3, 6, 11), **channels}, {"size": (4, 3), "crop": True})
+    yield Case("image_input", {"input": (3, 11, 6)}, {"size": (4, 3), "crop": True, "antialias": False})
+
+
+CASES = [
+    *_convolutions(),
+    *_max_poolings(),
+    *_average_poolings(),
+    *_rows(),
+    *_losses(),
+    *_normalizations(),
+    *_images(),
+]

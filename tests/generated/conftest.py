@@ -1,0 +1,26 @@
+"""The roads that tensors take: the NumPy reference, Triton's interpreter, the GPU."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from svertka.generated import runtime
+
+# The shapes are small: threads would only wait for each other.
+torch.set_num_threads(1)
+
+ROADS = ["reference", *(["interpreter"] if runtime.INTERPRETED else ["device"] * torch.cuda.is_available())]
+
+
+@pytest.fixture(params=ROADS)
+def road(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Send tensors of the CPU down one road; the name of the road."""
+    monkeypatch.setattr(runtime, "INTERPRETED", request.param == "interpreter")
+    return str(request.param)
+
+
+@pytest.fixture
+def device(road: str) -> str:
+    """Where tensors lie on this road."""
+    return "cuda" if road == "device" else "cpu"

@@ -1,0 +1,276 @@
+"""Autograd and ``torch.compile``: which gradients are asked for, what is saved, second order, in place, graphs."""
+
+from __future__ import annotations
+
+import copy
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from svertka.generated import functional, runtime
+
+from .cases import CASES, Case
+
+SEEDED = Case("dropout", {"input": (3, 4)}, {"p": 0.25, "seed": 7})
+FIRST: dict[str, Case] = {case.function: case for case in reversed(CASES)} | {"dropout": SEEDED}
+every_function = pytest.mark.parametrize("case", FIRST.values(), ids=FIRST)
+
+
+def formula(case: Case) -> tuple[object, ...]:
+    """What decides which of a function's formulas a call takes."""
+    options = case.options
+    mean = "running_mean" in case.shapes
+    return case.function, options.get("training"), mean, options.get("reduction"), "target" in case.shapes
+
+
+EVERY_FORMULA = {formula(case): case for case in (*reversed(CASES), SEEDED)}
+every_formula = pytest.mark.parametrize("case", EVERY_FORMULA.values(), ids=str)
+
+
+def call(case: Case, tensors: dict[str, Tensor]) -> Any:
+    return getattr(functional, case.function)(**tensors, **case.others())
+
+
+def first(results: Any) -> Tensor:
+    found: Tensor = results[0] if isinstance(results, tuple) else results
+    return found
+
+
+def differentiable(case: Case) -> list[str]:
+    return [name for name in case.shapes if name not in case.constant]
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[bool, ...]]:
+    """What every backward was asked for."""
+    found: list[tuple[bool, ...]] = []
+    compute = runtime.Operator.backward
+
+    def backward(
+        operator: runtime.Operator,
+        gradients: Sequence[Tensor | None],
+        tensors: Sequence[Tensor | None],
+        residuals: Sequence[Tensor | None],
+        symbols: dict[str, Any],
+        wanted: Sequence[bool],
+    ) -> tuple[Tensor | None, ...]:
+        found.append(tuple(wanted))
+        return compute(operator, gradients, tensors, residuals, symbols, wanted)
+
+    monkeypatch.setattr(runtime.Operator, "backward", backward)
+    return found
+
+
+@every_function
+def test_only_wanted_gradients_are_computed(case: Case, road: str, asked: list[tuple[bool, ...]]) -> None:
+    names = differentiable(case)
+    whole = {k: t.requires_grad_(k in names) for k, t in case.tensors().items()}
+    output = first(call(case, whole))
+    every = torch.autograd.grad(output.sum(), [whole[name] for name in names])
+    assert asked.pop() == (True,) * len(names)
+    for place, name in enumerate(names):
+        given = {k: t.detach().requires_grad_(k == name) for k, t in case.tensors().items()}
+        (alone,) = torch.autograd.grad(first(call(case, given)).sum(), [given[name]])
+        assert asked.pop() == tuple(other == name for other in names)
+        torch.testing.assert_close(alone, every[place], rtol=0, atol=0)
+
+
+@every_function
+def test_nothing_is_kept_without_gradients(case: Case, road: str) -> None:
+    given = {k: t.requires_grad_(k not in case.constant) for k, t in case.tensors().items()}
+    with torch.no_grad():
+        output = first(call(case, given))
+    assert output.grad_fn is None
+    assert not output.requires_grad
+    frozen = first(call(case, case.tensors()))
+    assert frozen.grad_fn is None
+    torch.testing.assert_close(output, frozen, rtol=0, atol=0)
+
+
+@every_function
+def test_second_order_is_refused(case: Case, road: str) -> None:
+    given = {k: t.requires_grad_(k not in case.constant) for k, t in case.tensors().items()}
+    wanted = [t for t in given.values() if t.requires_grad]
+    gradients = torch.autograd.grad(first(call(case, given)).sum(), wanted, create_graph=True)
+    plain = torch.autograd.grad(first(call(case, given)).sum(), wanted)
+    for left, right in zip(gradients, plain, strict=True):
+        torch.testing.assert_close(left.detach(), right, rtol=0, atol=0)
+    with pytest.raises(NotImplementedError, match="no second-order gradient"):
+        torch.autograd.grad(sum(g.square().sum() for g in gradients), wanted)  # type: ignore[arg-type]
+
+
+def test_integer_results_have_no_gradient(road: str) -> None:
+    image = torch.arange(16.0).view(1, 1, 4, 4).requires_grad_()
+    output, indices = functional.max_pool2d(image, 2, return_indices=True)
+    assert output.requires_grad
+    assert not indices.requires_grad
+    assert indices.dtype == torch.int64
+
+
+# State and memory
+
+
+def test_state_may_change_before_the_backward(road: str) -> None:
+    """Running estimates are replaced in place between forward and backward; a frozen state stays."""
+    given = torch.randn(4, 3, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    mean, variance = torch.zeros(3, dtype=torch.float64), torch.ones(3, dtype=torch.float64)
+    output = functional.batch_norm(given, mean, variance, training=True)
+    assert mean.abs().min() > 0
+    output.square().sum().backward()
+    before = mean.clone()
+    functional.batch_norm(given, mean, variance)
+    assert torch.equal(mean, before)
+
+
+IN_PLACE: list[Callable[..., Tensor]] = [functional.relu, lambda t, **k: functional.dropout(t, seed=3, **k)]
+
+
+@pytest.mark.parametrize("function", IN_PLACE, ids=["relu", "dropout"])
+def test_in_place(function: Callable[..., Tensor], road: str) -> None:
+    """The result stands in the input, and gradients are those of the other way."""
+    leaf = torch.tensor([[-1.0, 2.0, 0.5], [3.0, -4.0, 5.0]], requires_grad=True)
+    expected = function(leaf * 2).square()
+    moved = leaf * 2
+    output = function(moved, inplace=True)
+    assert output is moved
+    assert torch.equal(output.square(), expected)
+    grads = [torch.autograd.grad(result.sum(), leaf)[0] for result in (output.square(), expected)]
+    assert torch.equal(*grads)
+    with pytest.raises(RuntimeError, match="leaf Variable"):
+        function(leaf, inplace=True)
+    plain = torch.tensor([-1.0, 2.0])
+    assert function(plain, inplace=True) is plain
+
+
+@pytest.mark.parametrize("function", [functional.relu, lambda t: functional.max_pool2d(t, 2)], ids=["relu", "pool"])
+def test_channels_last_stays(function: Callable[[Tensor], Tensor]) -> None:
+    given = torch.arange(96.0).view(2, 3, 4, 4).to(memory_format=torch.channels_last).requires_grad_()
+    output = function(given)
+    assert torch.equal(output, function(given.contiguous()))
+    if function is functional.relu:
+        assert output.is_contiguous(memory_format=torch.channels_last)
+
+
+# Randomness
+
+
+def test_seeds_come_from_torch(road: str) -> None:
+    ones = torch.ones(1000)
+    torch.manual_seed(5)
+    one, two = functional.dropout(ones), functional.dropout(ones)
+    torch.manual_seed(5)
+    assert torch.equal(functional.dropout(ones), one)
+    assert not torch.equal(one, two)
+    assert torch.equal(functional.dropout(ones, seed=2**62 + 1), functional.dropout(ones, seed=2**62 + 1))
+    assert functional.dropout(ones, training=False) is ones
+
+
+# torch.compile and torch.library
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    torch._dynamo.reset()
+    found: Callable[..., Any] = torch.compile(function, fullgraph=True, backend="aot_eager")
+    return found
+
+
+@every_formula
+def test_compiled_as_eager(case: Case) -> None:
+    """Results, state and gradients of one whole graph."""
+    function = getattr(functional, case.function)
+    names = differentiable(case)
+    eager = {k: t.requires_grad_(k in names) for k, t in case.tensors().items()}
+    traced = {k: t.requires_grad_(k in names) for k, t in case.tensors().items()}
+    expected = function(**eager, **case.others())
+    found = compiled(function)(**traced, **case.others())
+    for left, right in zip(as_tuple(found), as_tuple(expected), strict=True):
+        torch.testing.assert_close(left, right, rtol=0, atol=0)
+    first(found).square().sum().backward()
+    first(expected).square().sum().backward()
+    for name, tensor in eager.items():
+        torch.testing.assert_close(traced[name].detach(), tensor.detach(), rtol=0, atol=0)
+        if name in names:
+            torch.testing.assert_close(traced[name].grad, tensor.grad, rtol=0, atol=0)
+
+
+def as_tuple(results: Any) -> tuple[Tensor, ...]:
+    return results if isinstance(results, tuple) else (results,)
+
+
+def test_compiled_dropout_draws_anew() -> None:
+    function = compiled(lambda t: functional.dropout(t))
+    ones = torch.ones(1000)
+    assert not torch.equal(function(ones), function(ones))
+
+
+def test_compiled_for_any_batch() -> None:
+    """One graph serves all sizes."""
+    torch._dynamo.reset()
+    counted = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
+    function = torch.compile(
+        lambda t, w: functional.relu(functional.conv2d(t, w, padding=1)), fullgraph=True, dynamic=True, backend=counted
+    )
+    weight = torch.ones(3, 2, 3, 3)
+    for extent in (5, 6, 9):
+        given = torch.ones(extent, 2, extent + 1, extent + 2)
+        assert torch.equal(function(given, weight), functional.relu(functional.conv2d(given, weight, padding=1)))
+    assert counted.frame_count == 1
+
+
+def test_compiled_labels_are_checked() -> None:
+    function = compiled(functional.cross_entropy)
+    with pytest.raises((RuntimeError, ValueError), match="target"):
+        function(torch.zeros(2, 3), torch.tensor([0, 3]))
+
+
+@every_formula
+def test_registered_as_torch_asks(case: Case) -> None:
+    """Schema, fake tensors and autograd registration, by torch's own checks."""
+    called: list[tuple[runtime.Operator, tuple[Any, ...]]] = []
+    original = runtime.Operator.__call__
+
+    def record(operator: runtime.Operator, *tensors: Any, skipped: tuple[str, ...] = (), **symbols: Any) -> Any:
+        called.append((operator, (*tensors, *operator.packed(symbols))))
+        return original(operator, *tensors, skipped=skipped, **symbols)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runtime.Operator, "__call__", record)
+        call(case, {k: t.requires_grad_(k in differentiable(case)) for k, t in case.tensors().items()})
+    for operator, values in called:
+        torch.library.opcheck(operator.registered, copy.copy(values), rtol=0, atol=0)
+
+
+@every_function
+def test_meta_tensors_have_the_shapes(case: Case) -> None:
+    given = {k: t.to("meta") for k, t in case.tensors().items()}
+    others = {k: v.to("meta") if isinstance(v, Tensor) else v for k, v in case.others().items()}
+    if any(isinstance(v, Tensor) and not v.is_floating_point() for v in others.values()):
+        pytest.skip("labels are data")
+    found = as_tuple(getattr(functional, case.function)(**given, **others))
+    expected = as_tuple(call(case, case.tensors()))
+    assert [(t.shape, t.dtype) for t in found] == [(t.shape, t.dtype) for t in expected]
+
+
+def test_import_is_cheap() -> None:
+    """No SymPy, no Jinja, no reference, no kernels; 0.3 s at most on top of torch and Triton."""
+    program = (
+        "import sys, time, torch, triton\n"
+        "begin = time.process_time()\n"
+        "from svertka.generated import Conv2d\n"
+        "print(time.process_time() - begin)\n"
+        "loaded = [n for n in sys.modules if n.startswith(('svertka', 'jinja2'))]\n"
+        "print(*loaded)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    seconds, loaded = done.stdout.splitlines()
+    allowed = {
+        "svertka",
+        *(f"svertka.generated{part}" for part in ("", ".arguments", ".runtime", ".functional", ".modules")),
+    }
+    assert set(loaded.split()) <= allowed
+    assert float(seconds) < 0.3

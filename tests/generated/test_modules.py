@@ -1,0 +1,203 @@
+"""Modules: drop-ins for torch's, with the same constructor, state and results."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import math
+import pickle
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import svertka.generated as generated
+from svertka.generated import functional, modules
+
+from .agreement import agree, equal
+
+LABELS = torch.tensor([[1, 0, 3], [-100, 2, 1]])
+
+# Class, arguments of the constructor, keywords, shape of the input.
+DROP_INS: list[tuple[str, tuple[Any, ...], dict[str, Any], tuple[int, ...]]] = [
+    ("Conv1d", (4, 6, 3), {"stride": 2, "padding": 1, "groups": 2}, (2, 4, 9)),
+    ("Conv2d", (4, 6, (3, 2)), {"padding": "same", "dilation": (2, 1)}, (2, 4, 7, 5)),
+    ("Conv2d", (4, 6, 3), {"bias": False, "padding": (1, 0)}, (4, 7, 5)),
+    ("Conv3d", (2, 3, 2), {"padding": 1}, (2, 2, 3, 4, 2)),
+    ("Linear", (5, 4), {}, (2, 3, 5)),
+    ("Linear", (5, 4, False), {}, (5,)),
+    ("ReLU", (), {}, (2, 3)),
+    ("ReLU", (True,), {}, (2, 3)),
+    ("MaxPool1d", (3,), {"stride": 2, "ceil_mode": True}, (2, 3, 8)),
+    ("MaxPool2d", (3, 2, 1), {"return_indices": True}, (2, 3, 7, 5)),
+    ("MaxPool3d", (2,), {"dilation": 2}, (2, 2, 4, 5, 3)),
+    ("AvgPool1d", (3,), {"padding": 1, "count_include_pad": False}, (2, 3, 8)),
+    ("AvgPool2d", ((3, 2),), {"divisor_override": 5}, (2, 3, 7, 5)),
+    ("AvgPool3d", (2,), {"ceil_mode": True}, (2, 2, 4, 5, 3)),
+    ("Softmax", (1,), {}, (2, 4, 3)),
+    ("LogSoftmax", (-1,), {}, (2, 4, 3)),
+    ("CrossEntropyLoss", (torch.tensor([1.0, 2.0, 0.5, 3.0], dtype=torch.float64),), {}, (2, 4, 3)),
+    ("CrossEntropyLoss", (), {"reduction": "none", "label_smoothing": 0.1}, (2, 4, 3)),
+    ("Dropout", (0.0,), {}, (2, 3)),
+    ("BatchNorm1d", (4,), {"momentum": None}, (5, 4)),
+    ("BatchNorm2d", (4,), {}, (3, 4, 2, 5)),
+    ("BatchNorm2d", (4,), {"affine": False, "track_running_stats": False}, (3, 4, 2, 5)),
+    ("BatchNorm3d", (2, 1e-3, 0.4), {}, (3, 2, 2, 1, 3)),
+    ("LocalResponseNorm", (4,), {"alpha": 2.0, "k": 1.5}, (2, 5, 3)),
+]
+drop_ins = pytest.mark.parametrize(
+    ("name", "arguments", "options", "shape"), DROP_INS, ids=[f"{n}-{i}" for i, (n, *_) in enumerate(DROP_INS)]
+)
+
+
+def pair(name: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> tuple[nn.Module, nn.Module]:
+    """Our module and torch's, in float64, with torch's state."""
+    ours = getattr(generated, name)(*arguments, **options, **double(name))
+    theirs = getattr(nn, name)(*arguments, **options, **double(name))
+    ours.load_state_dict(theirs.state_dict())
+    return ours, theirs
+
+
+def double(name: str) -> dict[str, Any]:
+    taken = inspect.signature(getattr(nn, name)).parameters
+    return {"dtype": torch.float64} if "dtype" in taken else {}
+
+
+def inputs(name: str, shape: tuple[int, ...]) -> tuple[Tensor, ...]:
+    values = torch.randn(shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    return (values, LABELS) if name == "CrossEntropyLoss" else (values,)
+
+
+def as_tuple(results: Any) -> tuple[Tensor, ...]:
+    return results if isinstance(results, tuple) else (results,)
+
+
+def test_every_drop_in_is_tried() -> None:
+    own = {"CrossChannelNorm", "ImageInput"}
+    assert {name for name, *_ in DROP_INS} | own == set(modules.__all__)
+    assert set(modules.__all__) | {"functional", "modules"} == set(generated.__all__) == set(dir(generated))
+
+
+@pytest.mark.parametrize("name", sorted({name for name, *_ in DROP_INS}))
+def test_subclass_with_the_same_constructor(name: str) -> None:
+    ours, theirs = getattr(generated, name), getattr(nn, name)
+    assert issubclass(ours, theirs)
+    assert inspect.signature(ours) == inspect.signature(theirs)
+
+
+@drop_ins
+def test_as_torch(
+    name: str, arguments: tuple[Any, ...], options: dict[str, Any], shape: tuple[int, ...], road: str, device: str
+) -> None:
+    """Results and state of three calls: two in training, one in evaluation.
+
+    A module adds nothing to its function, whose bound the tests of the functions derive. Here a coarser one will do: no
+    layer sums more than products of all that it is given, and what it divides by is at least of the order of 1.
+    """
+    ours, theirs = pair(name, arguments, options)
+    ours.to(device)
+    for step in range(3):
+        if step == 2:
+            ours.eval()
+            theirs.eval()
+        given = inputs(name, shape)
+        # In-place layers change what they are given.
+        found = as_tuple(ours(*(t.to(device) for t in copy.deepcopy(given))))
+        expected = as_tuple(theirs(*copy.deepcopy(given)))
+        every = (*given[:1], *theirs.state_dict().values())
+        condition = math.prod(1 + float(t.abs().sum()) for t in every)
+        elements = sum(t.numel() for t in every)
+        pairs = [*zip(found, expected, strict=True), *zip(ours.buffers(), theirs.buffers(), strict=True)]
+        for left, right in pairs:
+            agree(left, right, condition, elements)
+
+
+@drop_ins
+def test_state_and_repr(name: str, arguments: tuple[Any, ...], options: dict[str, Any], shape: tuple[int, ...]) -> None:
+    ours, theirs = pair(name, arguments, options)
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    theirs.load_state_dict(ours.state_dict())
+    for key, value in theirs.state_dict().items():
+        equal(ours.state_dict()[key], value)
+    assert repr(ours) == repr(theirs)
+
+
+@drop_ins
+def test_copies(name: str, arguments: tuple[Any, ...], options: dict[str, Any], shape: tuple[int, ...]) -> None:
+    ours, _ = pair(name, arguments, options)
+    given = inputs(name, shape)
+    expected = as_tuple(copy.deepcopy(ours)(*copy.deepcopy(given)))
+    found = as_tuple(pickle.loads(pickle.dumps(ours))(*copy.deepcopy(given)))
+    for left, right in zip(found, expected, strict=True):
+        equal(left, right)
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_other_paddings_are_refused(rank: int) -> None:
+    module = getattr(generated, f"Conv{rank}d")(2, 2, 3, padding=1, padding_mode="circular")
+    with pytest.raises(ValueError, match=r"padding_mode='circular': must be 'zeros', .*; use the module of torch\.nn"):
+        module(torch.ones(1, 2, *(4,) * rank))
+
+
+def test_batches_are_counted(road: str, device: str) -> None:
+    module = generated.BatchNorm1d(2, momentum=None, device=device)
+    batches = [torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([[5.0, 0.0], [7.0, 2.0]])]
+    for batch in batches:
+        module(batch.to(device))
+    assert module.num_batches_tracked is not None
+    assert int(module.num_batches_tracked) == 2
+    assert module.running_mean is not None
+    equal(module.running_mean, torch.tensor([4.0, 2.0]))
+    with pytest.raises(ValueError, match="expected 2D or 3D input"):
+        module(torch.ones(2, 2, 2, 2, device=device))
+
+
+def test_gradients_pass_through_a_network(road: str, device: str) -> None:
+    """Of integers, so that equality is asked for."""
+    gradients = []
+    for house in (generated, nn):
+        network = nn.Sequential(
+            house.Conv2d(2, 3, 3), house.ReLU(), house.MaxPool2d(2), nn.Flatten(), house.Linear(12, 4)
+        )
+        network.to(device, torch.float64)
+        for parameter in network.parameters():
+            parameter.data = (torch.arange(parameter.numel(), device=device) % 7 - 3).view(parameter.shape).double()
+        images = (torch.arange(144, device=device) % 5 - 2).view(2, 2, 6, 6).double()
+        gradients.append(torch.autograd.grad(network(images).square().sum(), list(network.parameters())))
+    for found, expected in zip(*gradients, strict=True):
+        equal(found, expected.cpu())
+
+
+# Modules that torch does not have
+
+
+def test_cross_channel_norm(road: str, device: str) -> None:
+    module = generated.CrossChannelNorm(5, alpha=2.0)
+    given = torch.arange(24.0, device=device).view(2, 6, 2)
+    equal(module(given), functional.cross_channel_norm(given, 5, alpha=2.0).cpu())
+    assert repr(module) == "CrossChannelNorm(window_channel_size=5, k=2.0, alpha=2.0, beta=0.75)"
+    assert not module.state_dict()
+
+
+def test_image_input_takes_its_size_first(road: str, device: str) -> None:
+    given = torch.arange(210.0, device=device).view(2, 3, 7, 5)
+    assert generated.ImageInput(8)(given).shape == (2, 3, 8, 8)
+    assert generated.ImageInput()(given[0]).shape == (3, 224, 224)
+    assert list(inspect.signature(generated.ImageInput).parameters) == ["size", "crop", "antialias", "mean", "std"]
+
+
+def test_image_input_keeps_mean_and_std_as_buffers(road: str, device: str) -> None:
+    module = generated.ImageInput((4, 6), crop=True, mean=[0.5, 1.0, 2.0], std=torch.tensor([1.0, 2.0, 4.0])).to(device)
+    assert list(module.state_dict()) == ["mean", "std"]
+    assert repr(module) == "ImageInput(size=(4, 6), crop=True, antialias=True)"
+    given = torch.arange(210.0, device=device).view(2, 3, 7, 5)
+    expected = functional.image_input(given, module.mean, module.std, (4, 6), True)
+    equal(module(given), expected.cpu())
+    twin = pickle.loads(pickle.dumps(module))
+    equal(copy.deepcopy(twin)(given), expected.cpu())
+
+
+def test_an_unknown_name_is_named() -> None:
+    with pytest.raises(AttributeError, match=r"has no attribute 'Conv4d'; it has .*Conv2d"):
+        generated.Conv4d  # noqa: B018
