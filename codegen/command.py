@@ -160,6 +160,9 @@ def compile_kernels(
     layers: Names = None,
     target: Annotated[list[str] | None, typer.Option(help="sm_80, sm_90, sm_100 or gfx942; all if none.")] = None,
     dtype: Annotated[list[str] | None, typer.Option(help="float16, bfloat16, float32 or float64.")] = None,
+    both: Annotated[
+        bool, typer.Option("--both-formats/--row-major", help="In channels_last format too, or not.")
+    ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print rows of JSON.")] = False,
 ) -> None:
     """Compile every kernel for GPUs that need not be there, and show registers, spills and the matrix unit's use."""
@@ -176,7 +179,7 @@ def compile_kernels(
             raise ValueError(f"--dtype {name}: unknown; use float16, bfloat16, float32 or float64")
     chosen = _chosen(layers)
     with _progress("compiling", len(chosen)) as advance:
-        rows = compile_definitions(chosen, targets, dtypes, advance)
+        rows = compile_definitions(chosen, targets, dtypes, (False, True) if both else (False,), advance)
     if as_json:
         for row in rows:
             print(json.dumps(row.row()))

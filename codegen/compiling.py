@@ -201,16 +201,17 @@ def compile_definitions(
     definitions: Sequence[Definition],
     targets: Sequence[str],
     dtypes: Sequence[str],
+    formats: Sequence[bool] = (False, True),
     progress: Callable[[str], None] = lambda name: None,
 ) -> list[Compiled]:
-    """Compile all kernels of some definitions at realistic sizes, in both memory formats."""
+    """Compile all kernels of some definitions at realistic sizes; ``formats``: whether channels come last."""
     rows: list[Compiled] = []
     for definition in definitions:
         module = build(definition)
         kernels = importlib.import_module(f"svertka.generated.kernels.{definition.name}")
         seen: set[str] = set()
         for variant in definition.variants:
-            rows += _compile_variant(module, variant, kernels, targets, dtypes, seen)
+            rows += _compile_variant(module, variant, kernels, targets, dtypes, formats, seen)
         progress(definition.name)
     return rows
 
@@ -221,11 +222,12 @@ def _compile_variant(
     kernels: ModuleType,
     targets: Sequence[str],
     dtypes: Sequence[str],
+    formats: Sequence[bool],
     seen: set[str],
 ) -> Iterator[Compiled]:
     case = large_case(module.definition, variant)
     for dtype in dtypes:
-        for last in (False, True):
+        for last in formats:
             for launch in launches(module, variant, kernels, case, getattr(torch, dtype), last):
                 for target in targets:
                     key = f"{launch.kernel.__name__} {dtype} {target} {launch.constants}"

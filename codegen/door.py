@@ -44,7 +44,7 @@ class Door:
         if node.is_Number or node in (S.Infinity, S.NegativeInfinity, S.NaN):
             return _constant(node, "real")
         if isinstance(node, Add):
-            return self._sum([self._signed(term, masks) for term in _sorted(node.args)])
+            return self._sum([self._signed(term, masks) for term in _elements_first(node.args)])
         if isinstance(node, Mul):
             return self._product(node, masks)
         if isinstance(node, Pow):
@@ -187,6 +187,14 @@ class Door:
 
 def _sorted(parts: tuple[Basic, ...]) -> list[Basic]:
     return sorted(parts, key=lambda part: (not part.is_Number, str(part)))
+
+
+def _elements_first(terms: tuple[Basic, ...]) -> list[Basic]:
+    """Terms of a sum with tensor elements before the rest.
+
+    A row's maximum is then subtracted from its elements before anything else is added; large scores cancel exactly.
+    """
+    return sorted(_sorted(terms), key=lambda term: not isinstance(term.as_coeff_Mul()[1], Read))
 
 
 def _constant(node: Expr, kind: Kind) -> Constant:

@@ -27,7 +27,20 @@ from svertka.spec.layers import DEFINITIONS
 
 from .exact import Exact
 
-__all__ = ["Problem", "cases_of", "definition_of", "emptied", "kernels_of", "misses", "module_of", "of_case", "outcome", "problem", "problem_names", "smallest"]
+__all__ = [
+    "Problem",
+    "cases_of",
+    "definition_of",
+    "emptied",
+    "kernels_of",
+    "misses",
+    "module_of",
+    "of_case",
+    "outcome",
+    "problem",
+    "problem_names",
+    "smallest",
+]
 
 Values = dict[str, torch.Tensor]
 Arrange = Callable[[torch.Tensor], torch.Tensor]

@@ -22,6 +22,8 @@ def compiled(target: str, dtype: str) -> list[dict[str, Any]]:
     """Rows of ``svertka compile`` in a process without the interpreter."""
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
     command = [sys.executable, "-m", "svertka.codegen", "compile", "--json", "--target", target, "--dtype", dtype]
+    if target != "sm_90":
+        command.append("--row-major")
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
     return [json.loads(line) for line in done.stdout.splitlines()]

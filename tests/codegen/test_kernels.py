@@ -14,7 +14,18 @@ from svertka.codegen.cases import tensor_arguments
 
 from .arrangements import channels_last, scattered
 from .exact import Inexact
-from .harness import Problem, cases_of, definition_of, emptied, kernels_of, misses, outcome, problem, problem_names, smallest
+from .harness import (
+    Problem,
+    cases_of,
+    definition_of,
+    emptied,
+    kernels_of,
+    misses,
+    outcome,
+    problem,
+    problem_names,
+    smallest,
+)
 from .tiles import recorded
 
 EXACT = (

@@ -31,10 +31,13 @@ def table(lanes: int, row: int, beside: int, contraction: tuple[int, int, int]) 
     rows = {"elements": row, "contiguous_rows": beside, "short_row": 1, "elements_a_warp": 512, "most_warps": 4}
     lane = {"block": lanes, "window_block": lanes, "unroll": 1, "warps": 4}
     only = [{"least_m": 0, "least_n": 0, "tile": list(contraction), "warps": 4, "stages": 1}]
-    return {"interpreter": {**lane, **rows}, "interpreter_contraction": dict.fromkeys(("half", "float32", "float64"), only)}
+    return {
+        "interpreter": {**lane, **rows},
+        "interpreter_contraction": dict.fromkeys(("half", "float32", "float64"), only),
+    }
 
 
-SMALL_TILES = table(256, 64, 4, (64, 8, 8))
+SMALL_TILES = table(256, 16, 4, (128, 16, 8))
 """Several programs a kernel, several chunks a row and a sum."""
 LARGE_TILES = table(65536, 65536, 64, (1024, 64, 256))
 """Tiles larger than extents."""

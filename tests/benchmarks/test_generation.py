@@ -1,0 +1,51 @@
+"""What generation costs: ``make benchmark``. Quote medians and ratios of one run."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from svertka.codegen.build import build
+from svertka.codegen.generate import generate_package
+from svertka.spec import adjoint
+from svertka.spec.layers import DEFINITIONS
+
+
+def test_derive_and_print_everything(benchmark: Any) -> None:
+    package = benchmark.pedantic(lambda: generate_package(list(DEFINITIONS.values())), rounds=3)
+    assert len(package.modules) == len(DEFINITIONS)
+
+
+def test_generate_and_validate_everything_cold(benchmark: Any, tmp_path: Any) -> None:
+    folders = iter(range(100))
+
+    def cold() -> None:
+        folder = tmp_path / str(next(folders))
+        command = [sys.executable, "-m", "svertka.codegen", "generate", "--into", str(folder)]
+        subprocess.run(command, check=True, capture_output=True)
+
+    benchmark.pedantic(cold, rounds=1)
+
+
+@pytest.mark.parametrize("name", ["convolution_1d", "convolution_2d", "convolution_3d", "batch_normalization"])
+def test_derive_an_adjoint(benchmark: Any, name: str) -> None:
+    """Sizes are symbols here: the cost cannot depend on them."""
+    derived = benchmark(lambda: adjoint(DEFINITIONS[name].variants[0].layer))
+    assert derived.outputs
+
+
+@pytest.mark.parametrize("name", ["convolution_2d", "cross_entropy"])
+def test_build_kernels(benchmark: Any, name: str) -> None:
+    assert benchmark(lambda: build(DEFINITIONS[name])).kernels
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["import torch, triton", "import torch, triton; from svertka.generated import Conv2d"],
+    ids=["torch and triton alone", "with svertka.generated"],
+)
+def test_import(benchmark: Any, statement: str) -> None:
+    benchmark.pedantic(lambda: subprocess.run([sys.executable, "-c", statement], check=True), rounds=3, warmup_rounds=1)

@@ -1,0 +1,85 @@
+"""An equation's indices decide its family, and nothing else does."""
+
+from __future__ import annotations
+
+import pytest
+from sympy import exp
+
+from svertka.codegen.classify import Family, as_contraction, constant_extents, family
+from svertka.codegen.inline import inline_maps
+from svertka.spec import Equation, Layer, Max, Sum, Tensor, adjoint, axes, inside, integer, normal_form
+from svertka.spec.layers import DEFINITIONS
+
+a, b, c, d, k, r = axes("a b c d k r")
+x, y, z = Tensor("x", a, b), Tensor("y", b, c), Tensor("z", a, c)
+cube, wide = Tensor("cube", d, a, b), Tensor("wide", d, b, c)
+stride = integer("stride", positive=True)
+line, kernel = Tensor("line", a), Tensor("kernel", r)
+
+EQUATIONS = {
+    "map": (Tensor("o", a, b), exp(x[a, b]), Family.POINTWISE),
+    "row": (Tensor("o", a), Sum(x[a, b], b), Family.ROW),
+    "maximum": (Tensor("o", a), Max(x[a, b] * y[b, 0], b), Family.ROW),
+    "everything": (Tensor("o"), Sum(x[a, b], a, b), Family.ROW),
+    "product": (Tensor("o", a, c), Sum(x[a, b] * y[b, c], b), Family.CONTRACTION),
+    "batched product": (Tensor("o", d, a, c), Sum(cube[d, a, b] * wide[d, b, c], b), Family.CONTRACTION),
+    "vector product": (Tensor("o", a), Sum(x[a, b] * kernel[b], b), Family.ROW),
+    "square": (Tensor("o", a), Sum(x[a, b] ** 2, b), Family.ROW),
+    "sliding": (Tensor("o", k), Sum(line[stride * k + r] * kernel[r], r), Family.WINDOW),
+    "guarded": (Tensor("o", k), Sum(kernel[r], r, where=inside(k - r, a.extent)), Family.WINDOW),
+    "guard on one side": (
+        Tensor("o", a, c),
+        Sum(x[a, b] * y[b, c], b, where=inside(a - b, d.extent)),
+        Family.CONTRACTION,
+    ),
+    "guard between sides": (
+        Tensor("o", a, c),
+        Sum(x[a, b] * y[b, c], b, where=inside(a - c, d.extent)),  # the condition ties m to n
+        Family.ROW,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", EQUATIONS)
+def test_family(name: str) -> None:
+    target, value, expected = EQUATIONS[name]
+    assert family(Equation(target, value)) == expected
+
+
+def test_indices_of_a_product() -> None:
+    split = as_contraction(Equation(Tensor("o", d, a, c), Sum(cube[d, a, b] * wide[d, b, c], b)))
+    assert split is not None
+    assert (split.batch, split.m, split.n) == ((d,), (a,), (c,))
+    assert (str(split.left), str(split.right)) == ("cube[d, a, b]", "wide[d, b, c]")
+
+
+def test_the_left_side_owns_the_first_axis_of_the_result() -> None:
+    turned = as_contraction(Equation(Tensor("o", c, a), Sum(x[a, b] * y[b, c], b)))
+    assert turned is not None
+    assert (turned.m, turned.n) == ((c,), (a,))
+
+
+def test_fewest_batch_indices_win() -> None:
+    """A factor of the batch alone goes where it makes no more indices common."""
+    scale = Tensor("scale", a)
+    split = as_contraction(Equation(Tensor("o", a, c), Sum(scale[a] * x[a, b] * y[b, c], b)))
+    assert split is not None
+    assert split.batch == ()
+
+
+def test_windows_are_compile_time_constants() -> None:
+    layer = Layer("w", (line, kernel), (Equation(Tensor("o", k), Sum(line[stride * k + r] * kernel[r], r)),), ("o",))
+    assert constant_extents(normal_form(layer)) == ("R",)
+
+
+def contractions(name: str) -> int:
+    """How many kernels of a definition's first variant, forward and backward, are matrix products."""
+    layer = DEFINITIONS[name].variants[0].layer
+    whole = (normal_form(layer), normal_form(adjoint(layer)))
+    return sum(family(e) == Family.CONTRACTION for one in whole for e in inline_maps(one).equations)
+
+
+@pytest.mark.parametrize("name", ["convolution_1d", "convolution_2d", "convolution_3d", "linear"])
+def test_layers_of_products_are_three_of_one_family(name: str) -> None:
+    """Forward, gradient of the input, gradient of the weights: one template serves six kernels."""
+    assert contractions(name) == 3

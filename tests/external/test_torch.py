@@ -1,0 +1,87 @@
+"""torch's own checks: gradients against differences, and operators against what ``torch.library`` asks of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from svertka.generated import functional, runtime
+
+from .calls import CALLS, Call, operators
+
+every_call = pytest.mark.parametrize("call", CALLS, ids=str)
+
+
+def recorded(call: Call, monkeypatch: pytest.MonkeyPatch) -> tuple[runtime.Operator, list[Any]]:
+    """The operator that a call leads to, and the arguments as ``torch.library`` takes them."""
+    found: list[tuple[runtime.Operator, list[Any]]] = []
+    original = runtime.Operator.__call__
+
+    def record(operator: runtime.Operator, *tensors: Any, skipped: tuple[str, ...] = (), **symbols: Any) -> Any:
+        found.append((operator, [*tensors, *operator.packed(symbols)]))
+        return original(operator, *tensors, skipped=skipped, **symbols)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runtime.Operator, "__call__", record)
+        tensors = call.tensors()
+        call.bound(tensors)(*(tensors[name] for name in call.wanted()))
+    (pair,) = found
+    return pair
+
+
+def asking(operator: runtime.Operator, values: list[Any]) -> list[Any]:
+    """The arguments, with gradients asked for."""
+    return [
+        value.detach().requires_grad_() if place in operator.differentiable and isinstance(value, Tensor) else value
+        for place, value in enumerate(values)
+    ]
+
+
+def test_every_operator_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "INTERPRETED", False)
+    assert [recorded(call, monkeypatch)[0].name for call in CALLS] == [call.operator for call in CALLS]
+    assert {call.operator for call in CALLS} == set(operators())
+    assert {call.function for call in CALLS} == set(functional.__all__)
+
+
+@every_call
+def test_gradient_against_differences(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every element of the Jacobian, over the reference."""
+    monkeypatch.setattr(runtime, "INTERPRETED", False)
+    tensors = call.tensors()
+    moving = [tensors[name].requires_grad_() for name in call.wanted()]
+    assert torch.autograd.gradcheck(call.bound(tensors), moving)
+
+
+@pytest.mark.skipif(not runtime.INTERPRETED, reason="needs the interpreter")
+@every_call
+def test_kernels_gradient_against_differences(call: Call) -> None:
+    """Random combinations of the Jacobian's rows and columns, over the kernels in Triton's interpreter."""
+    tensors = call.tensors()
+    moving = [tensors[name].requires_grad_() for name in call.wanted()]
+    with np.errstate(divide="ignore", invalid="ignore"):  # the interpreter divides in masked lanes too
+        assert torch.autograd.gradcheck(call.bound(tensors), moving, fast_mode=True)
+
+
+@every_call
+def test_operator_as_torch_asks(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Schema, autograd registration, fake tensors, and the graph of forward and backward for any extents."""
+    monkeypatch.setattr(runtime, "INTERPRETED", False)
+    operator, values = recorded(call, monkeypatch)
+    torch.library.opcheck(operator.registered, tuple(asking(operator, values)))
+
+
+@every_call
+def test_operator_s_gradient_as_torch_asks(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The backward is an operator of its own."""
+    monkeypatch.setattr(runtime, "INTERPRETED", False)
+    operator, values = recorded(call, monkeypatch)
+    outputs = operator.registered(*values)
+    listed = outputs if isinstance(outputs, tuple) else (outputs,)
+    grads = [torch.ones_like(listed[place]) for place in operator.results]
+    wanted = [values[place] is not None for place in operator.differentiable]
+    torch.library.opcheck(operator.registered_backward, (*grads, *values, wanted))
