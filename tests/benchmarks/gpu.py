@@ -1,6 +1,7 @@
 """The equivalence tests on the GPU at hand, in float32, bfloat16, float16 and float64: ``make gpu``.
 
-Every definition's forward and backward run at its cases on the device and are compared with the formula, within the bound
+Every definition's forward and backward run at its cases on the device and are compared with the formula,
+within the bound
 of the format; each runs a second time and must give the same bits. The report goes to ``results/gpu-<device>.json``.
 It needs torch, triton, numpy and sympy, nothing of the development tools.
 """

@@ -1,8 +1,10 @@
 """Arithmetic in which every operation of a float32 kernel is exact, or that says which one is not.
 
-Its numbers are multiples of 2**-8 below 2**16: float32, with its 24 bits, holds every one of them, and every partial sum of
+Its numbers are multiples of 2**-8 below 2**16: float32, with its 24 bits, holds every one of them, and every
+partial sum of
 numbers whose magnitudes add up to less than 2**16, in any order. Where a formula evaluates in this arithmetic without
-``Inexact``, a kernel has nothing to round but its result, once, to the storage format; then it must give that very number.
+``Inexact``, a kernel has nothing to round but its result, once, to the storage format; then it must give that
+very number.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ QUANTA = 2.0**8
 LARGEST = 2.0**16
 
 
-class Inexact(Exception):
+class Inexact(Exception):  # noqa: N818 - it is raised to say so, and caught
     """An operation that may have to round."""
 
 

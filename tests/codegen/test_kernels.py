@@ -1,7 +1,9 @@
 """Every committed kernel, forward and backward, against its formula.
 
-Real values are compared within the error bound that the formula's own evaluation carries along. Whole numbers are asked to
-be equal wherever no operation of the formula rounds. One test runs a case in every dtype and memory format that its values
+Real values are compared within the error bound that the formula's own evaluation carries along. Whole numbers
+are asked to
+be equal wherever no operation of the formula rounds. One test runs a case in every dtype and memory format
+that its values
 serve, since the formula's evaluation costs more than the kernels.
 """
 

@@ -90,8 +90,8 @@ def test_every_path_is_taken() -> None:
             for launched in launches:
                 for switch in SWITCHES & launched.constants.keys():
                     seen.setdefault(switch, set()).add(bool(launched.constants[switch]))
-    assert seen == dict.fromkeys(SWITCHES, {True, False})
-    assert programs == dict.fromkeys(Family, {True, False})
+    assert seen == {switch: {True, False} for switch in SWITCHES}
+    assert programs == {family: {True, False} for family in Family}
 
 
 WITHOUT_TAPS = table(8, 4, 1, (128, 4, 64))

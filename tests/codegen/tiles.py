@@ -25,7 +25,8 @@ def table(lanes: int, row: int, beside: int, contraction: tuple[int, int, int]) 
 
     Args:
         lanes: results a program.
-        row: elements a program of a row kernel; ``beside``: most rows side by side where these are neighbours.
+        row: elements a program of a row kernel.
+        beside: most rows side by side where these are neighbours.
         contraction: rows, columns and depth of a product's tile.
     """
     rows = {"elements": row, "contiguous_rows": beside, "short_row": 1, "elements_a_warp": 512, "most_warps": 4}

@@ -94,10 +94,5 @@ NOT_RUN: dict[str, str] = {
     for case in names.split()
 }
 
-_CANCELLATION = (
-    "the kernel computes (x - log sum) - shift: the first difference is rounded at the size of x, and the shift that "
-    "was to spare it comes too late"
-)
-
 # Cases that fail by a fault of svertka's, by road; one that is mended must leave this table.
 FAULTS: dict[tuple[str, str], str] = {}
