@@ -80,10 +80,16 @@ def _tensor(tensor: Tensor, case: Case, dtype: torch.dtype, integers: bool, draw
     elif integers:
         values = torch.tensor([float(draw.randint(-4, 4)) for _ in range(total)], dtype=dtype)
     else:
-        values = torch.tensor([draw.gauss(0.0, 1.0) for _ in range(total)], dtype=torch.float64).to(dtype)
+        values = torch.tensor([_real(draw) for _ in range(total)], dtype=torch.float64).to(dtype)
         if tensor.default == 1 or tensor.name.endswith("var"):  # scales and variances are positive
             values = values.abs() + 0.5
     return values.reshape(canonical_shape(tensor, case.sizes))
+
+
+def _real(draw: random.Random) -> float:
+    """Half of all reals are whole: maxima tie, and kinks at 0 are met."""
+    value = draw.gauss(0.0, 1.0)
+    return float(round(value)) if draw.random() < 0.5 else value
 
 
 def canonical_shape(tensor: Tensor, sizes: Mapping[str, Any]) -> tuple[int, ...]:

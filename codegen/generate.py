@@ -23,6 +23,7 @@ from svertka.spec.definition import Definition
 __all__ = ["PACKAGE", "VERSION", "Package", "generate_package", "kernels_path"]
 
 VERSION = "0.1.0"
+SHARED = ("launching.py", "schedule.py", "kernels/primitives.py")  # what kernels call
 PACKAGE = Path(__file__).resolve().parent.parent / "generated"
 
 
@@ -111,7 +112,9 @@ def _digest(text: str) -> str:
 
 
 def changed_modules(package: Package, existing: Mapping[str, str]) -> list[str]:
-    """Names of the definitions whose kernels differ from those on disk."""
+    """Names of the definitions whose kernels, or whose kernels' common files, differ from those on disk."""
+    if any(existing.get(path) != package.sources[path] for path in SHARED):
+        return list(package.modules)
     return [
         name
         for name, module in package.modules.items()

@@ -15,6 +15,8 @@ import pytest
 from svertka.codegen.build import build
 from svertka.spec.layers import DEFINITIONS
 
+pytestmark = pytest.mark.xdist_group("compile")  # one process compiles, all tests look
+
 TARGETS = {"sm_80": "bfloat16", "sm_90": "bfloat16", "sm_100": "float32", "gfx942": "float32"}
 
 

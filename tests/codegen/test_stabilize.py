@@ -62,7 +62,9 @@ def test_the_function_stays(name: str) -> None:
         "bias": Array((3,), [1.0, -2.0, 0.25]),
     }
     given = {t.name: arrays[t.name] for t in layer(name).inputs}
-    before, after = (evaluate(one, given, sizes, Float())["out"].values for one in (layer(name), stabilize(prepared(name))))
+    before, after = (
+        evaluate(one, given, sizes, Float())["out"].values for one in (layer(name), stabilize(prepared(name)))
+    )
     for left, right in zip(before, after, strict=True):
         assert abs(left - right) <= 32 * math.ulp(max(abs(left), 1.0))  # fewer than 32 operations, each half an ulp
 

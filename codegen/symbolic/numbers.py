@@ -1,0 +1,95 @@
+"""Exact numbers behind floating-point literals, and parameters that stay symbols inside a kernel.
+
+A formula says 1/3, the kernel's text 0.3333333333333333. The literal stands for the simplest rational that rounds to
+it: the same on both sides, and no tolerance.
+"""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from typing import Any
+
+__all__ = ["Parameter", "simplest"]
+
+
+def simplest(value: float) -> Fraction:
+    """The rational of least denominator whose nearest float64 is ``value``."""
+    if value == 0:
+        return Fraction(0)
+    if value < 0:
+        return -simplest(-value)
+    exact = Fraction(value)
+    low = (exact + Fraction(math.nextafter(value, 0.0))) / 2
+    high = (exact + Fraction(math.nextafter(value, math.inf))) / 2
+    return _between(low, high)
+
+
+def _between(low: Fraction, high: Fraction) -> Fraction:
+    """The simplest rational strictly between two positive ones, along their common continued fraction."""
+    whole = low.numerator // low.denominator
+    if whole + 1 < high:
+        return Fraction(whole + 1)
+    rest_low, rest_high = low - whole, high - whole
+    if rest_low == 0:  # the next candidate is whole + 1/n with 1/n < rest_high
+        return whole + Fraction(1, math.floor(1 / rest_high) + 1)
+    return whole + 1 / _between(1 / rest_high, 1 / rest_low)
+
+
+class Parameter(float):
+    """A real parameter: a float to whoever looks at its value, a node of the expression graph to its arithmetic.
+
+    Kernels take such parameters at compile time and compute with them as Python numbers; this keeps ``1.0 - p`` an
+    expression, so that a proof holds for every value in the region and no rounding of Python's enters it.
+    """
+
+    graph: Any
+    node: int
+
+    def __new__(cls, graph: Any, node: int) -> Parameter:
+        """The parameter for a node; its value is the node's sample."""
+        made = super().__new__(cls, graph.samples[node])
+        made.graph, made.node = graph, node
+        return made
+
+    def _combine(self, operation: str, other: Any, swapped: bool = False) -> Any:
+        if not isinstance(other, int | float):
+            return NotImplemented
+        pair = (self.node, self.graph.number(other))
+        return Parameter(self.graph, getattr(self.graph, operation)(*(reversed(pair) if swapped else pair)))
+
+    def __add__(self, other: Any) -> Any:
+        return self._combine("add", other)
+
+    def __radd__(self, other: Any) -> Any:
+        return self._combine("add", other)
+
+    def __sub__(self, other: Any) -> Any:
+        return self._combine("subtract", other)
+
+    def __rsub__(self, other: Any) -> Any:
+        return self._combine("subtract", other, swapped=True)
+
+    def __mul__(self, other: Any) -> Any:
+        return self._combine("multiply", other)
+
+    def __rmul__(self, other: Any) -> Any:
+        return self._combine("multiply", other)
+
+    def __truediv__(self, other: Any) -> Any:
+        return self._combine("divide", other)
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return self._combine("divide", other, swapped=True)
+
+    def __pow__(self, other: Any, modulo: Any = None) -> Any:
+        return self._combine("power", other)
+
+    def __rpow__(self, other: Any, modulo: Any = None) -> Any:
+        return self._combine("power", other, swapped=True)
+
+    def __neg__(self) -> Any:
+        return Parameter(self.graph, self.graph.negate(self.node))
+
+    def __abs__(self) -> Any:
+        return self if self >= 0 else -self

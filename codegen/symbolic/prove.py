@@ -1,0 +1,203 @@
+"""Prove that a definition's kernels, as they are, compute its formula.
+
+The kernels run in Triton's interpreter on expressions (``interpreter``), the formula and its adjoint, derived anew, are
+evaluated on the same expressions; what each output element became is compared at random points of a prime field
+(``point``). Memory is checked in the same run (``memory``).
+
+Input: a definition's programs, a variant, loaded kernels, a case. Output: a ``Proof``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+
+from svertka.codegen.build import KernelModule
+from svertka.codegen.cases import Case
+from svertka.codegen.equivalence import differentiable, run_backward, run_forward
+from svertka.codegen.symbolic.arithmetic import GraphArithmetic
+from svertka.codegen.symbolic.degree import error_probability
+from svertka.codegen.symbolic.graph import POISON, Graph
+from svertka.codegen.symbolic.memory import Memory
+from svertka.codegen.symbolic.point import Point
+from svertka.codegen.symbolic.regions import REGIONS, Inputs, Region, tiles
+from svertka.spec import Layer, adjoint, evaluate, gradient_name
+from svertka.spec.definition import Variant
+from svertka.spec.notation import Tensor
+
+__all__ = ["Proof", "prove"]
+
+_ATTEMPTS = 8
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What was shown of a variant's kernels at one case.
+
+    Attributes:
+        layer: name of the formula.
+        sizes: extents and parameters as text, by name; real parameters are samples of a symbol.
+        shapes: of the inputs, by name.
+        regions: the runs, up to the first that fails.
+        kernels: names of the kernels that ran.
+        elements: how many output elements were compared.
+        nodes: how many expressions were made.
+        points: how many random points each comparison took.
+        error_probability: with which something different may have passed, at most.
+        failures: one line each; empty if all holds.
+    """
+
+    layer: str
+    sizes: tuple[tuple[str, str], ...]
+    shapes: tuple[tuple[str, tuple[int, ...]], ...]
+    regions: tuple[str, ...]
+    kernels: tuple[str, ...]
+    elements: int
+    nodes: int
+    points: int
+    error_probability: float
+    failures: tuple[str, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing failed."""
+        return not self.failures
+
+
+def prove(module: KernelModule, variant: Variant, kernels: ModuleType, case: Case, points: int = 2) -> Proof:
+    """Run forward (with and without residuals) and backward in every region and compare with the formula."""
+    names = tuple(n for n in differentiable(module.definition, variant.layer) if n not in case.absent)
+    results = [n for n in module.definition.result if variant.layer.tensors[n].kind == "real"]
+    derived = adjoint(variant.layer, wrt=list(names), outputs=results)
+    runs = []
+    for region in REGIONS:
+        run = _Run(module, variant.layer, derived, kernels, case, region)
+        run.execute(results)
+        run.decide(points)
+        runs.append(run)
+        if run.memory.failures:
+            break
+    shapes = {name: tuple(tensor.shape) for run in runs for name, tensor in run.inputs.tensors.items()}
+    return Proof(
+        layer=variant.layer.name,
+        sizes=tuple((name, str(value)) for name, value in sorted(case.sizes.items())),
+        shapes=tuple(shapes.items()),
+        regions=tuple(run.region.name for run in runs),
+        kernels=tuple(dict.fromkeys(kernel for run in runs for kernel in run.memory.launched)),
+        elements=sum(run.elements for run in runs),
+        nodes=sum(len(run.graph) for run in runs),
+        points=points,
+        error_probability=min(1.0, sum(run.error_probability for run in runs)),
+        failures=tuple(f"{run.region.name}: {text}" for run in runs for text in run.memory.failures),
+    )
+
+
+class _Run:
+    """One region of one case: the graph, the memory, and the pairs of expressions to be compared."""
+
+    def __init__(
+        self, module: KernelModule, layer: Layer, derived: Layer, kernels: ModuleType, case: Case, region: Region
+    ) -> None:
+        self.definition, self.layer, self.derived = module.definition, layer, derived
+        self.kernels, self.region = kernels, region
+        self.graph, self.memory = Graph(), Memory()
+        self.inputs = Inputs(module.definition, layer, case, region, self.graph)
+        self.case = Case(case.name, self.inputs.sizes, case.absent)
+        self.elements = 0
+        self.error_probability = 0.0
+        self.pairs: list[tuple[str, int, int]] = []
+
+    def execute(self, results: Sequence[str]) -> None:
+        """Run the kernels and the formula; a kernel that does not run is a failure with its reason."""
+        for tensor in self.layer.inputs:
+            if tensor.name not in self.case.absent:
+                self.inputs.add(tensor, self.memory, self.region.ties)
+        primal = dict(self.inputs.tensors)
+        seeds = [Tensor(gradient_name(name), *self.layer.tensors[name].dims) for name in results]
+        gradients = [self.inputs.add(seed, self.memory, ties=False) for seed in seeds]
+        symbolic = importlib.import_module("svertka.codegen.symbolic.interpreter").symbolic
+        arithmetic = GraphArithmetic(self.graph)
+        known = self.inputs.arrays
+        expected = evaluate(self.layer, known, self.case.sizes, arithmetic)
+        expected |= evaluate(self.derived, known, self.case.sizes, arithmetic)
+        try:
+            largest = max(len(array.values) for array in (*known.values(), *expected.values()))
+            with (
+                tiles(self.kernels, self.region, largest),
+                symbolic(self.graph, self.memory),
+                np.errstate(all="ignore"),
+            ):
+                self._run(primal, gradients, expected)
+        except Exception as error:
+            self.memory.fail(f"{self.memory.kernel}: the kernel does not run: {error!r}")
+        self.memory.check_stores()
+
+    def _run(
+        self, primal: Mapping[str, torch.Tensor], gradients: Sequence[torch.Tensor], expected: Mapping[str, Any]
+    ) -> None:
+        saved = run_forward(self.kernels, self.layer, self.case, primal, save=True)
+        plain = run_forward(self.kernels, self.layer, self.case, primal, save=False)
+        count = len(self.layer.outputs)
+        for name, output, again in zip(self.layer.outputs, saved[:count], plain, strict=True):
+            self._pair(name, output, expected[name].values)
+            self._pair(f"{name} (nothing saved)", again, expected[name].values)
+        names = differentiable(self.definition, self.layer)
+        present = tuple(name in primal for name in names)
+        asked = [present]
+        if self.region.alone and sum(present) > 1:
+            asked += [tuple(n == only for n in range(len(names))) for only, there in enumerate(present) if there]
+        for wanted in asked:
+            back = run_backward(self.kernels, self.layer, self.case, primal, gradients, saved[count:], wanted)
+            for name, gradient, there in zip(names, back, wanted, strict=True):
+                if there and gradient is not None:
+                    self._pair(gradient_name(name), gradient, expected[gradient_name(name)].values)
+                elif there:
+                    self.memory.fail(f"{gradient_name(name)}: wanted, and not returned")
+
+    def _pair(self, name: str, got: torch.Tensor, expected: Sequence[int]) -> None:
+        """Note each element's two expressions; whole numbers are compared at once."""
+        real = got.dtype.is_floating_point
+        values = self.memory.nodes_of(got) if real else got.reshape(-1).tolist()
+        if len(values) != len(expected):
+            self.memory.fail(f"{name}: {len(values)} elements instead of {len(expected)}")
+            return
+        self.elements += len(values)
+        for place, (left, right) in enumerate(zip(values, expected, strict=True)):
+            label = f"{name}{np.unravel_index(place, tuple(got.shape)) if got.dim() else ()}"
+            label = label.replace("np.int64(", "").replace(")", "").replace("(", "[") + "]"
+            if real and left == POISON:
+                self.memory.fail(f"{label}: it depends on memory that nothing was stored in")
+            elif real:
+                self.pairs.append((label, left, right))
+            elif left != right:
+                self.memory.fail(f"{label}: the kernel gives {left}, the formula {right}")
+
+    def decide(self, points: int) -> None:
+        """Compare all pairs at random points; the first that differs is a failure with both expressions."""
+        open_pairs = [pair for pair in self.pairs if pair[1] != pair[2]]
+        nodes = sorted({node for _, left, right in open_pairs for node in (left, right)})
+        for number in range(points if open_pairs else 0):
+            values = self._values(nodes, number)
+            for label, left, right in open_pairs:
+                if values is not None and values[left] != values[right]:
+                    texts = self.graph.text(left), self.graph.text(right)
+                    self.memory.fail(f"{label}: the kernel computes {texts[0]}, the formula {texts[1]}")
+                    return
+        self.error_probability = error_probability(self.graph, [pair[1:] for pair in open_pairs], points)
+
+    def _values(self, nodes: Sequence[int], number: int) -> Mapping[int, Any] | None:
+        for attempt in range(_ATTEMPTS):
+            point = Point(self.graph, f"{self.case.name}/{self.region.name}/{number}/{attempt}")
+            try:
+                point.evaluate(nodes)
+            except ZeroDivisionError:
+                continue
+            return point.values
+        self.memory.fail("every random point lies on a pole: some expression divides by what is identically 0")
+        return None

@@ -1,0 +1,179 @@
+"""Where a kernel is run: sample values, memory layout, types and tiles.
+
+A run shows one region of every maximum and selection: the one that the samples lie in. Each region here also takes
+other roads through the kernel: rows or channels last, 32-bit or 64-bit offsets, tiles smaller or larger than the
+extents.
+
+Where samples tie, the elements that tie are one variable (0 is the number 0): the two sides of a tie are equal there,
+and what is left to show is the convention for the gradient.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import random
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from svertka.codegen.cases import Case, tensor_arguments
+from svertka.codegen.equivalence import canonical_shape
+from svertka.codegen.symbolic.graph import ZERO, Graph
+from svertka.codegen.symbolic.memory import Memory
+from svertka.codegen.symbolic.numbers import Parameter
+from svertka.spec import Array, Layer
+from svertka.spec.definition import Definition
+from svertka.spec.evaluate import shape_of
+from svertka.spec.notation import Tensor
+
+__all__ = ["REGIONS", "Inputs", "Region", "tiles"]
+
+
+@dataclass(frozen=True)
+class Region:
+    """One run.
+
+    Attributes:
+        name: for reports; also the seed of the samples.
+        ties: whether samples repeat.
+        layout: ``"rows"``, ``"last"`` (channels last) or ``"gaps"`` (every second element of a row).
+        small: whether tiles are smaller than the extents.
+        wide: whether offsets have 64 bits.
+        alone: whether each gradient is asked for by itself too.
+        dtype: of the tensors. At this level no value is rounded; the type chooses the road through host code.
+    """
+
+    name: str
+    ties: bool
+    layout: str
+    small: bool
+    wide: bool
+    alone: bool
+    dtype: torch.dtype
+
+
+REGIONS = (
+    Region("distinct samples, rows, small tiles", False, "rows", True, False, False, torch.float32),
+    Region("distinct samples, channels last, large tiles", False, "last", False, False, True, torch.float64),
+    Region("ties, gaps, small tiles, 64-bit offsets", True, "gaps", True, True, False, torch.float16),
+)
+
+
+@contextmanager
+def tiles(kernels: ModuleType, region: Region, elements: int) -> Iterator[None]:
+    """Let a generated package choose tiles and offsets as a region asks; the largest tensor has so many elements."""
+    schedule, launching = kernels.schedule, kernels.launching
+    table, limit = copy.deepcopy(schedule.TABLE), launching.INT32_ELEMENTS
+    choosers = [value for value in vars(schedule).values() if hasattr(value, "cache_clear")]
+    try:
+        if region.small:
+            block = 1 << max(elements // 3, 2).bit_length() - 1  # at least three programs
+            smaller = {"block": block, "window_block": block, "elements": 4, "contiguous_rows": 2}
+            smaller |= {"short_row": 4}
+            schedule.TABLE["interpreter"].update(smaller)
+            for rows in schedule.TABLE["interpreter_contraction"].values():
+                rows[0]["tile"] = [max(block // 4, 4), 4, 4]
+        if region.wide:
+            launching.INT32_ELEMENTS = 1
+        for chooser in choosers:
+            chooser.cache_clear()
+        yield
+    finally:
+        schedule.TABLE.update(table)
+        launching.INT32_ELEMENTS = limit
+        for chooser in choosers:
+            chooser.cache_clear()
+
+
+class Inputs:
+    """Tensors of a run, as the kernels and as the formula get them.
+
+    Attributes:
+        tensors: as kernels get them.
+        arrays: as the formula gets them.
+        sizes: extents and parameters; real parameters are symbols.
+    """
+
+    def __init__(self, definition: Definition, layer: Layer, case: Case, region: Region, graph: Graph) -> None:
+        self.tensors: dict[str, torch.Tensor] = {}
+        self.arrays: dict[str, Array] = {}
+        self.region = region
+        self.graph = graph
+        self.case = case
+        self.draw = random.Random(f"{case.name}/{region.name}")
+        self.labels = {a.bound: a for a in tensor_arguments(definition) if a.labels_below}
+        self.sizes = _parameters(layer, case.sizes, graph)
+        self.pool: list[float] = []
+
+    def add(self, tensor: Tensor, memory: Memory, ties: bool) -> torch.Tensor:
+        """Make a tensor."""
+        shape = shape_of(tensor, self.case.sizes)
+        canonical, total = canonical_shape(tensor, self.case.sizes), math.prod(shape)
+        if tensor.kind == "integer":
+            values = [self._label(tensor) for _ in range(total)]
+            made = _laid_out(canonical, torch.int64, self.region.layout)
+            made.copy_(torch.tensor(values, dtype=torch.int64).reshape(canonical))
+            memory.give(made, None, tensor.name)
+        else:
+            made = _laid_out(canonical, self.region.dtype, self.region.layout)
+            values = self._nodes(tensor, shape, ties)
+            memory.give(made, values, tensor.name)
+        self.tensors[tensor.name], self.arrays[tensor.name] = made, Array(shape, values)
+        return made
+
+    def _label(self, tensor: Tensor) -> int:
+        argument = self.labels.get(tensor.name)
+        below = min(int(v) for n, v in self.case.sizes.items() if n.isupper())
+        if argument is None:
+            return self.draw.randrange(below)
+        if argument.ignored and self.draw.random() < 0.25:
+            return int(self.case.sizes[argument.ignored])
+        return self.draw.randrange(int(self.case.sizes[argument.labels_below]))
+
+    def _nodes(self, tensor: Tensor, shape: tuple[int, ...], ties: bool) -> list[int]:
+        positive = tensor.default == 1 or tensor.name.endswith("var")
+        nodes = []
+        for place in range(math.prod(shape)):
+            sample = float(self.draw.randint(-1, 1)) if ties else self._distinct()
+            sample = abs(sample) + 0.5 if positive else sample
+            name = f"{tensor.name}={sample}" if ties else f"{tensor.name}{list(_indices(place, shape))}"
+            nodes.append(self.graph.variable(name, sample) if sample else ZERO)
+        return nodes
+
+    def _distinct(self) -> float:
+        """A number that was not drawn before, from -3 to 3, exact in binary."""
+        if not self.pool:
+            self.pool = [odd / 2048 for odd in range(-6143, 6144, 2)]
+            self.draw.shuffle(self.pool)
+        return self.pool.pop()
+
+
+def _parameters(layer: Layer, sizes: Mapping[str, Any], graph: Graph) -> dict[str, Any]:
+    """Real parameters as symbols; 0 stays 0, since kernels may ask whether it is."""
+    known = dict(sizes)
+    for symbol in layer.parameters:
+        value = known.get(symbol.name)
+        if not symbol.is_integer and value:
+            known[symbol.name] = Parameter(graph, graph.variable(symbol.name, float(value)))
+    return known
+
+
+def _laid_out(shape: tuple[int, ...], dtype: torch.dtype, layout: str) -> torch.Tensor:
+    if layout == "last" and len(shape) > 2:
+        return torch.zeros((shape[0], *shape[2:], shape[1]), dtype=dtype).movedim(-1, 1)
+    if layout == "gaps" and shape:
+        return torch.zeros((*shape[:-1], 2 * shape[-1]), dtype=dtype)[..., ::2]
+    return torch.zeros(shape, dtype=dtype)
+
+
+def _indices(place: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+    indices = []
+    for extent in reversed(shape):
+        place, index = divmod(place, extent)
+        indices.append(index)
+    return tuple(reversed(indices))

@@ -1,0 +1,68 @@
+"""Small cases to prove kernels at.
+
+An expression costs a thousand times what a number costs, and a wrong kernel is wrong at small extents too, as long as
+they differ from one another and from the tiles. So cases are drawn as for every other validation, and then shrunk.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from svertka.codegen.cases import Case, cases
+from svertka.spec import normal_form
+from svertka.spec.definition import Definition, Variant, Whole
+from svertka.spec.evaluate import holds, whole
+
+__all__ = ["small_cases"]
+
+_DRAWS = 8
+_EXTENTS = (3, 5, 6, 7, 9, 10)  # no powers of two: a tile that is one has a tail then
+_AXES_APIECE = 4  # so many free extents, and one value may come twice
+
+
+def small_cases(definition: Definition, variant: Variant) -> tuple[Case, ...]:
+    """Two cases: all arguments given, and optional tensors left out (one, where there are none)."""
+    plain, *drawn = cases(definition, variant, _DRAWS)
+    names = [symbol.name for symbol in variant.layer.parameters]
+
+    def usual(case: Case) -> Any:
+        """How many parameters have their default and how many extents are 1; the fewer, the more a case shows."""
+        same = sum(case.sizes[name] == plain.sizes[name] for name in names)
+        return same + len(names) * sum(case.sizes[name] == 1 for name in definition.extents)
+
+    best = sorted(drawn[:-1], key=lambda case: (usual(case), case.name))[:2]
+    first, second = (Case(case.name, _shrunk(definition, variant, case.sizes), frozenset()) for case in best)
+    optional = frozenset(tensor.name for tensor in variant.layer.inputs if tensor.default is not None)
+    return (first, Case(second.name, second.sizes, optional)) if optional else (first,)
+
+
+def _shrunk(definition: Definition, variant: Variant, sizes: dict[str, Any]) -> dict[str, Any]:
+    """Make extents smaller one by one, as far as the rules allow and few of them come to be equal."""
+    axes = [index for tensor in normal_form(variant.layer).tensors.values() for index in tensor.axes]
+    extents = {symbol.name for index in axes for symbol in index.extent.free_symbols}
+    outer = {str(index.extent) for index in axes if index.batch}
+    outer |= {argument.symbol for argument in definition.arguments if isinstance(argument, Whole)}
+    free = sorted(extents - set(definition.extents))
+    repeats = len(free) // _AXES_APIECE
+    for name in free if len(free) > 1 else ():
+        for smaller in ((2,) if name in outer else ()) + _EXTENTS:
+            others = [sizes[other] for other in free if other != name]
+            trial = _derived(definition, {**sizes, name: smaller})
+            few = smaller < sizes[name] and others.count(smaller) <= repeats
+            kept = all(trial[extent] >= min(2, sizes[extent]) for extent in extents)  # one output shows no stride
+            if few and kept and _valid(definition, variant, trial):
+                sizes = trial
+                break
+    return sizes
+
+
+def _derived(definition: Definition, sizes: dict[str, Any]) -> dict[str, Any]:
+    """Extents that follow from others, computed anew."""
+    for _ in definition.extents:
+        for name, rule in definition.extents.items():
+            sizes[name] = whole(rule, sizes)
+    return sizes
+
+
+def _valid(definition: Definition, variant: Variant, sizes: dict[str, Any]) -> bool:
+    return all(holds(rule.condition, sizes) for rule in (*definition.rules, *variant.rules))

@@ -1,0 +1,128 @@
+"""Law 4: no kernel is written unless it validated.
+
+Faults are planted in templates and in the printer. Each must be refused, with the case, the element, what the kernel
+gives and what the formula gives; and the command must leave the files of the folder as they were.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+import pytest
+
+from svertka.codegen import generate, triton_printer
+from svertka.codegen.generate import changed_modules, generate_package
+from svertka.codegen.render import environment
+from svertka.codegen.validate import validate_package
+from svertka.spec.layers import DEFINITIONS
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Text of a template (or, without one, of the printer's tables) that is replaced, and a layer that must miss."""
+
+    template: str
+    old: str
+    new: str
+    layer: str
+
+
+FAULTS = (
+    Fault("macros.jinja", "{{ a.name }} += ", "{{ a.name }} -= ", "average_pooling_1d"),
+    Fault("macros.jinja", "(element > {{ a.best }})", "(element >= {{ a.best }})", "max_pooling_1d"),
+    Fault("lanes.jinja", "live = lane < {{", "live = lane + 1 < {{", "relu"),
+    Fault("contraction.jinja", "tl.range(0, steps)", "tl.range(1, steps)", "linear"),
+    Fault("contraction.jinja", "live_n = column < total_n", "live_n = column + 1 < total_n", "linear"),
+    Fault("row.jinja", "live_row = row < {{", "live_row = row + 1 < {{", "log_softmax"),
+    Fault("row.jinja", "tl.sum({{ a.name }}, 1, keep_dims=True)", "tl.max({{ a.name }}, 1, keep_dims=True)", "softmax"),
+    Fault("primitives.py.jinja", "tl.exp2(y * tl.log2(x))", "tl.exp2(y + tl.log2(x))", "local_response_normalization"),
+    Fault("", "add", "-", "linear"),
+    Fault("", "multiply", "+", "cross_channel_normalization"),
+    Fault("", "maximum", "tl.minimum", "relu"),
+    Fault("", "guard", "", "convolution_1d"),
+)
+
+
+@contextmanager
+def planted(fault: Fault, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Generate with the fault."""
+    with monkeypatch.context() as patch:
+        if fault.template:
+            templates = environment()
+            loader = templates.loader
+            assert loader is not None
+            text = loader.get_source(templates, fault.template)[0]
+            assert fault.old in text, "the fault's place is gone; plant it elsewhere"
+            faulty = jinja2.DictLoader({fault.template: text.replace(fault.old, fault.new)})
+            patch.setattr(templates, "loader", jinja2.ChoiceLoader([faulty, loader]))
+            patch.setattr(templates, "cache", {})
+        elif fault.old in triton_printer._NAN:
+            patch.setitem(triton_printer._NAN, fault.old, fault.new)
+        elif fault.old == "guard":  # an operand that lies in the padding is no longer 0
+            mask = triton_printer.TritonPrinter._mask
+            patch.setattr(
+                triton_printer.TritonPrinter, "_mask", lambda *given: mask(*given).replace("other=0", "other=1")
+            )
+        else:
+            patch.setitem(triton_printer._BINARY, fault.old, (triton_printer._BINARY[fault.old][0], fault.new))
+        yield
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault.template or 'printer'}: {fault.new}")
+def test_a_fault_is_refused(fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
+    definition = DEFINITIONS[fault.layer]
+    with planted(fault, monkeypatch):
+        sources = generate_package([definition]).sources
+    assert sources != generate_package([definition]).sources
+    (verdict,) = validate_package(sources, [definition])
+    assert verdict.failures
+    assert re.search(r"-\d float32: .*\w+\[[\d, ]*\]: the kernel gives .*, the formula ", verdict.failures[0])
+
+
+def test_without_a_fault_nothing_is_refused() -> None:
+    chosen = [DEFINITIONS[name] for name in ("linear", "relu")]
+    verdicts = validate_package(generate_package(chosen).sources, chosen)
+    assert [verdict.failures for verdict in verdicts] == [(), ()]
+    assert all(verdict.elements > 0 for verdict in verdicts)
+
+
+COMMAND = """
+import os, sys
+os.environ["TRITON_INTERPRET"] = "1"
+from svertka.codegen import triton_printer
+if sys.argv[2] == "faulty":
+    triton_printer._NAN["maximum"] = "tl.minimum"
+sys.argv = ["svertka", "generate", "relu", "--into", sys.argv[1]]
+from svertka.codegen.command import main
+main()
+"""
+
+
+def test_generation_with_a_fault_leaves_the_files_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "package"
+    command = [sys.executable, "-c", COMMAND, str(folder)]
+    sound = subprocess.run([*command, "sound"], capture_output=True, text=True, check=False)
+    assert sound.returncode == 0, sound.stderr
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    faulty = subprocess.run([*command, "faulty"], capture_output=True, text=True, check=False)
+    assert faulty.returncode == 1
+    assert "relu-0" in faulty.stderr
+    assert "output[" in faulty.stderr
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("path", ["kernels/primitives.py", "launching.py", "schedule.py"])
+def test_what_all_kernels_share_validates_them_all(path: str) -> None:
+    """A kernel whose own file is unchanged computes something else when what it calls has changed."""
+    package = generate_package([DEFINITIONS["relu"], DEFINITIONS["linear"]])
+    assert changed_modules(package, package.sources) == []
+    assert changed_modules(package, {**package.sources, path: "# as it was\n"}) == ["relu", "linear"]
+    kernels = {**package.sources, generate.kernels_path(DEFINITIONS["relu"]): "# as it was\n"}
+    assert changed_modules(package, kernels) == ["relu"]

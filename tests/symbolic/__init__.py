@@ -1,0 +1,1 @@
+"""Tests of symbolic execution; a package, so that they share their helpers."""

@@ -1,0 +1,27 @@
+"""Every kernel of the committed package, forward and backward, is proven to compute its formula."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+
+from svertka.codegen.build import build
+from svertka.codegen.symbolic import prove
+from svertka.codegen.symbolic.small import small_cases
+from svertka.spec.layers import DEFINITIONS
+
+
+@pytest.mark.parametrize("name", sorted(DEFINITIONS))
+def test_kernels_compute_their_formula(name: str) -> None:
+    module = build(DEFINITIONS[name])
+    kernels = importlib.import_module(f"svertka.generated.kernels.{name}")
+    ran = set()
+    for variant in module.definition.variants:
+        for case in small_cases(module.definition, variant):
+            proof = prove(module, variant, kernels, case)
+            assert proof.failures == ()
+            assert proof.elements > 0
+            assert proof.error_probability < 2.0**-80
+            ran |= set(proof.kernels)
+    assert ran == {kernel.name for kernel in module.kernels}
