@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from svertka.codegen.classify import Family, constant_extents, family
+from svertka.codegen.classify import Family, constant_extents, extent_names, family
 from svertka.codegen.inline import inline_maps
 from svertka.codegen.ir import Kernel
 from svertka.codegen.lower import lower
@@ -97,10 +97,7 @@ def build(definition: Definition) -> KernelModule:
 
 def keywords_of(layer: Layer) -> tuple[str, ...]:
     """Parameters, and extents that no dimension of a required input shows by itself, sorted."""
-    normal = normal_form(layer)
-    indices = [i for tensor in normal.tensors.values() for i in tensor.axes]
-    indices += [i for e in normal.equations if isinstance(e.value, Reduction) for i in e.value.indices]
-    extents = {s.name for i in indices for s in i.extent.free_symbols}
+    extents = extent_names(normal_form(layer))
     shown = {str(dim[0].extent) for t in layer.inputs if t.default is None for dim in t.dims if len(dim) == 1}
     return tuple(sorted((extents - shown) | {symbol.name for symbol in layer.parameters}))
 

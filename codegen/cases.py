@@ -12,7 +12,7 @@ from typing import Any
 
 from sympy import Symbol
 
-from svertka.codegen.classify import constant_extents
+from svertka.codegen.classify import constant_extents, extent_names
 from svertka.spec import normal_form
 from svertka.spec.definition import (
     REQUIRED,
@@ -29,7 +29,6 @@ from svertka.spec.definition import (
 )
 from svertka.spec.evaluate import holds, whole
 from svertka.spec.layer import Layer
-from svertka.spec.notation import Reduction
 
 __all__ = ["Case", "cases", "large_case", "tensor_arguments"]
 
@@ -97,10 +96,7 @@ def _derive(definition: Definition, sizes: dict[str, Any]) -> None:
 
 
 def _extents(layer: Layer) -> list[str]:
-    normal = normal_form(layer)
-    indices = [i for tensor in normal.tensors.values() for i in tensor.axes]
-    indices += [i for e in normal.equations if isinstance(e.value, Reduction) for i in e.value.indices]
-    return sorted({s.name for i in indices for s in i.extent.free_symbols})
+    return sorted(extent_names(normal_form(layer)))
 
 
 def _drawn(definition: Definition, variant: Variant, draw: random.Random, plain: bool) -> dict[str, Any]:

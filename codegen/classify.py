@@ -16,7 +16,7 @@ from svertka.spec.layer import Equation, Layer, walk
 from svertka.spec.notation import Divides, Index, InRange, Read, Reduction
 from svertka.spec.rewrite import conditions, index_set
 
-__all__ = ["Contraction", "Family", "as_contraction", "constant_extents", "family"]
+__all__ = ["Contraction", "Family", "as_contraction", "constant_extents", "extent_names", "family"]
 
 
 class Family(StrEnum):
@@ -79,6 +79,13 @@ def constant_extents(layer: Layer) -> tuple[str, ...]:
         if isinstance(equation.value, Reduction):
             names |= {str(s) for i in windowed_indices(equation.value) for s in i.extent.free_symbols}
     return tuple(sorted(names))
+
+
+def extent_names(layer: Layer) -> set[str]:
+    """Names of the extents of all axes of a layer in normal form, bound ones too."""
+    indices = [index for tensor in layer.tensors.values() for index in tensor.axes]
+    indices += [i for e in layer.equations if isinstance(e.value, Reduction) for i in e.value.indices]
+    return {symbol.name for index in indices for symbol in index.extent.free_symbols}
 
 
 def as_contraction(equation: Equation) -> Contraction | None:
