@@ -14,7 +14,7 @@ run: $(READY)
 	$(BIN)/svertka slides
 
 test: $(READY)
-	$(BIN)/pytest -n 2 --dist loadgroup --ignore tests/benchmarks
+	$(BIN)/pytest -n 2 --ignore tests/benchmarks
 
 check: lint types test
 	$(BIN)/svertka generate --check

@@ -27,8 +27,16 @@ application = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-console = Console()
-errors = Console(stderr=True)
+WIDE = 200  # columns of a table that goes to a file or a pipe, where nothing may be cut
+
+
+def _console(stderr: bool = False) -> Console:
+    made = Console(stderr=stderr)
+    return made if made.is_terminal else Console(stderr=stderr, width=WIDE)
+
+
+console = _console()
+errors = _console(stderr=True)
 
 Names = Annotated[
     list[str] | None, typer.Argument(metavar="[LAYER]...", help="Names as in `svertka list`; all if none.")

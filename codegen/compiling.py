@@ -1,8 +1,7 @@
 """Compile generated kernels for GPUs that are not there, and read what the compiler made of them.
 
 The programs run on tensors of torch's ``meta`` device, which have shapes and strides and no memory; each
-launch is recorded
-instead of run, and compiled with just the arguments it would have had.
+launch is recorded instead of run, and compiled with just the arguments it would have had.
 
 Input: a module's programs and a case. Output: ``Launched``, then ``Compiled``.
 """
@@ -48,6 +47,11 @@ _TYPES = {
     torch.int64: "*i64",
 }
 _OPTIONS = ("num_warps", "num_stages")
+# Sixteen bytes or more a lane: vector loads, asynchronous copies to shared memory, and boxes by TMA.
+_WIDE_LOAD = (
+    r"\bld\.global\S*\.(?:v4\.[bfu]32|v2\.[bfu]64|v8\.[bfu]32|v4\.[bfu]64)"
+    r"|\bcp\.async\.c[ag]\S* \[[^\n]*, 0x10,|\bcp\.async\.bulk\.tensor"
+)
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ class Compiled:
 
     Attributes:
         kernel, target, dtype: what was compiled.
-        registers: a thread; ``spills``: bytes or instructions that go to local memory; ``shared``: bytes a program.
+        registers: a thread; ``spills``: bytes of local memory a thread; ``shared``: bytes a program.
         matrix: instructions of the matrix unit (wgmma on sm_90); ``wide_loads``: 16-byte loads and copies.
     """
 
@@ -159,21 +163,22 @@ def _type_of(value: Any) -> str:
 
 
 def _resources(compiled: Any) -> dict[str, int]:
-    """Registers and the like from the machine code."""
+    """Registers and stack of the machine code; instructions as the assembler was given them."""
     if "cubin" not in compiled.asm:
         return _resources_of_amd(compiled)
-    tools = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
+    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(compiled.asm["cubin"])
         file.flush()
-        usage = _output(str(tools / "cuobjdump"), "--dump-resource-usage", file.name)
-        code = _output(str(tools / "nvdisasm"), "-c", file.name)
+        command = [str(tool), "--dump-resource-usage", file.name]
+        usage = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    code = compiled.asm["ptx"]
     return {
         "registers": _number(r"\bREG:(\d+)", usage),
-        "spills": _number(r"\bSTACK:(\d+)", usage) + len(re.findall(r"\b(?:STL|LDL)\b", code)),
+        "spills": _number(r"\bSTACK:(\d+)", usage),
         "shared": compiled.metadata.shared,
-        "matrix": len(re.findall(r"\b[HQI]?GMMA|\b[HD]MMA|\bUTC\w*MMA", code)),
-        "wide_loads": len(re.findall(r"\bLDG\.E\S*\.128|\bLDGSTS\S*\.128|\bUTMALDG", code)),
+        "matrix": len(re.findall(r"\bwgmma\.mma_async|\bmma\.sync|\btcgen05\.mma\b", code)),
+        "wide_loads": len(re.findall(_WIDE_LOAD, code)),
     }
 
 
@@ -186,10 +191,6 @@ def _resources_of_amd(compiled: Any) -> dict[str, int]:
         "matrix": code.count("v_mfma"),
         "wide_loads": code.count("load_dwordx4"),
     }
-
-
-def _output(*command: str) -> str:
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def _number(pattern: str, text: str) -> int:

@@ -18,6 +18,7 @@ from typing import Any
 from sympy import Basic, Expr, Integer
 from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue, Not, Or
 
+from svertka.spec.affine import Affine
 from svertka.spec.arithmetic import Arithmetic, Bounded, Float, RunningError, uniform
 from svertka.spec.layer import Equation, Layer
 from svertka.spec.normal_form import normal_form
@@ -194,6 +195,9 @@ class _Scope:
             return lambda: constant
         if isinstance(node, Read):
             return self._read(node)
+        affine = self._affine(node)
+        if affine is not None:
+            return affine.at(self.here)
         parts = [self.index(part) for part in node.args]
         if node.is_Add:
             return lambda: sum(part() for part in parts)
@@ -210,6 +214,25 @@ class _Scope:
             f"index expression {node}: {type(node).__name__} is not supported; use +, *, FloorDiv and reads"
         )
 
+    def _affine(self, node: Expr) -> Affine | None:
+        """The expression as a constant and slopes of the loop indices at these sizes; None if it is not affine."""
+        if isinstance(node, Index):
+            return Affine(0, {node.name: 1})
+        if node.is_Integer or node.is_Symbol:
+            return Affine(int(node) if node.is_Integer else int(self._parameter(node.name)), {})
+        if not (node.is_Add or node.is_Mul):
+            return None
+        parts = [part for part in map(self._affine, node.args) if part is not None]
+        if len(parts) < len(node.args):
+            return None
+        if node.is_Add:
+            return Affine.sum((1, part) for part in parts)
+        varying = [part for part in parts if part.slopes]
+        if len(varying) > 1:
+            return None
+        factor = prod(part.constant for part in parts if not part.slopes)
+        return Affine.sum([(factor, varying[0] if varying else Affine(1, {}))])
+
     def _parameter(self, name: str) -> Any:
         if name not in self.sizes:
             raise ValueError(f"parameter or extent {name!r} is missing; give it in sizes (given: {sorted(self.sizes)})")
@@ -220,6 +243,11 @@ class _Scope:
             default = self.defaults[node.tensor]
             return lambda: default
         array = self.arrays[node.tensor]
+        affine = [part for part in map(self._affine, node.indices) if part is not None]
+        if len(affine) == len(node.indices):
+            strides = [prod(array.shape[place + 1 :]) for place in range(len(array.shape))]
+            offset = Affine.sum(zip(strides, affine, strict=True)).at(self.here)
+            return lambda: array.values[offset()]
         parts = [self.index(part) for part in node.indices]
         return lambda: array.values[_offset([part() for part in parts], array.shape)]
 

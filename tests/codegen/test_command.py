@@ -23,14 +23,13 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
         capture_output=True,
         text=True,
         check=False,
-        env={**inherited, "COLUMNS": "160", **environment},
+        env={**inherited, **environment},
     )
 
 
 @pytest.fixture
 def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:
     """``svertka`` in this process: exit code, output, messages."""
-    monkeypatch.setenv("COLUMNS", "160")
     monkeypatch.setenv("TRITON_INTERPRET", "1")  # put back after commands that set it
 
     def run_here(*arguments: str) -> tuple[int, str, str]:
