@@ -23,7 +23,7 @@ from svertka.spec.definition import Definition, Real, Seed, TensorArgument
 from svertka.spec.layer import Equation, Layer, reads
 from svertka.spec.notation import Reduction, Tensor
 
-__all__ = ["Allocation", "KernelModule", "Launch", "Program", "build", "keywords_of", "residuals_of"]
+__all__ = ["Allocation", "KernelModule", "Launch", "Program", "build", "keywords_of", "residuals_of", "results_of"]
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,11 @@ def keywords_of(layer: Layer) -> tuple[str, ...]:
     return tuple(sorted((extents - shown) | {symbol.name for symbol in layer.parameters}))
 
 
+def results_of(definition: Definition, layer: Layer) -> list[str]:
+    """The real results of a layer's function: gradients come back for them."""
+    return [name for name in definition.result if layer.tensors[name].kind == "real"]
+
+
 def residuals_of(primal: Layer, backward: Layer, gradients: Iterable[str]) -> tuple[Equation, ...]:
     """Reductions that the backward needs and the forward can keep.
 
@@ -135,7 +140,7 @@ class _Maker:
         real = {t.name for t in layer.inputs if t.kind == "real"}
         wrt = [a.bound if a.differentiable and a.bound in real else None for a in self.tensor_arguments]
         differentiable = [name for a, name in zip(self.tensor_arguments, wrt, strict=True) if a.differentiable]
-        results = [name for name in self.definition.result if layer.tensors[name].kind == "real"]
+        results = results_of(self.definition, layer)
         primal = normal_form(layer)
         derived = normal_form(adjoint(layer, wrt=[name for name in wrt if name], outputs=results))
         gradients = [gradient_name(name) for name in results]

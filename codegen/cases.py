@@ -29,8 +29,9 @@ from svertka.spec.definition import (
 )
 from svertka.spec.evaluate import holds, whole
 from svertka.spec.layer import Layer
+from svertka.spec.notation import Tensor
 
-__all__ = ["Case", "cases", "large_case", "tensor_arguments"]
+__all__ = ["Case", "cases", "label", "large_case", "tensor_arguments"]
 
 ATTEMPTS = 2000
 LARGEST = 4096  # elements of a tensor, and of what one result is reduced from
@@ -164,6 +165,16 @@ def _elements(axes: Any, sizes: dict[str, Any]) -> int:
         extent = axis.extent
         total *= sizes[extent.name] if isinstance(extent, Symbol) else whole(extent, sizes)
     return total
+
+
+def label(definition: Definition, tensor: Tensor, case: Case, draw: random.Random) -> int:
+    """An element of an integer tensor: a class, now and then one that is ignored."""
+    argument = next((a for a in tensor_arguments(definition) if a.bound == tensor.name and a.labels_below), None)
+    if argument is None:
+        return draw.randrange(min(int(v) for n, v in case.sizes.items() if n.isupper()))
+    if argument.ignored and draw.random() < 0.25:
+        return int(case.sizes[argument.ignored])
+    return draw.randrange(int(case.sizes[argument.labels_below]))
 
 
 def tensor_arguments(definition: Definition) -> tuple[TensorArgument, ...]:

@@ -95,7 +95,8 @@ def generate(
 ) -> None:
     """Derive, print and validate kernels, and write them all or none."""
     _interpret()
-    from svertka.codegen.generate import PACKAGE, changed_modules, generate_package
+    from svertka.codegen.certificate import certificate_path, certificates, outdated
+    from svertka.codegen.generate import PACKAGE, generate_package
     from svertka.codegen.validate import validate_package
     from svertka.codegen.write import differences, write
     from svertka.spec.layers import DEFINITIONS
@@ -106,51 +107,50 @@ def generate(
     chosen = _chosen(layers)
     with _progress("deriving", len(chosen)) as advance:
         package = generate_package(list(DEFINITIONS.values()), [d.name for d in chosen], advance)
-    changes = differences(package.sources, folder, stale=not layers)
+    paths = [*package.sources, *(certificate_path(definition) for definition in chosen)]
+    existing = {path: (folder / path).read_text(encoding="utf-8") for path in paths if (folder / path).exists()}
+    names = outdated(package, existing)
     if check:
+        changes = differences(package.sources | certificates(package, existing, ()), folder, stale=not layers)
+        changes += [f"{certificate_path(d)}: not of these kernels" for d in chosen if d.name in names]
         for change in changes:
             console.print(change, highlight=False)
-        console.print(f"{len(package.sources)} files, {len(changes)} would change", highlight=False)
+        console.print(f"{len(paths)} files, {len(changes)} would change", highlight=False)
         raise typer.Exit(FAILED if changes else 0)
-    existing = {
-        path: (folder / path).read_text(encoding="utf-8") for path in package.sources if (folder / path).exists()
-    }
-    names = set(package.modules) if every else set(changed_modules(package, existing))
-    due = [d for d in chosen if d.name in names]
+    due = [definition for definition in chosen if every or definition.name in names]
+    verdicts = []
     if due:
-        with _progress("validating", len(due)) as advance:
+        with _progress("validating", sum(len(definition.variants) for definition in due)) as advance:
             verdicts = validate_package(package.sources, due, advance)
         _stop_at_failures(verdicts)
+    sources = package.sources | certificates(package, existing, verdicts)
+    changes = differences(sources, folder, stale=not layers)
     if changes:
-        write(package.sources, folder, stale=not layers)
+        write(sources, folder, stale=not layers)
     console.print(
-        f"{folder}: {len(package.sources)} files, {len(changes)} changed, {len(due)} layers validated",
+        f"{folder}: {len(sources)} files, {len(changes)} changed, {len(due)} layers validated",
         highlight=False,
     )
 
 
 @application.command()
-def validate(layers: Names = None) -> None:
-    """Compare the kernels on disk with their formulas, forward and backward."""
+def validate(
+    layers: Names = None,
+    level: Annotated[list[str] | None, typer.Option(help="adjoint, reference, source, exact, rounding; all.")] = None,
+) -> None:
+    """Show at every level that the kernels on disk compute their formulas, forward and backward."""
     _interpret()
     from svertka.codegen.generate import PACKAGE
+    from svertka.codegen.levels import LEVELS
+    from svertka.codegen.report import matrix, tightness
     from svertka.codegen.validate import validate_folder
 
-    chosen = _chosen(layers)
-    with _progress("validating", len(chosen)) as advance:
-        verdicts = validate_folder(PACKAGE, chosen, advance)
-    table = Table("layer", "cases", "elements", "observed / bound", "verdict")
-    for verdict in verdicts:
-        word = "[green]holds[/green]" if not verdict.failures else "[red]fails[/red]"
-        row = (
-            verdict.definition,
-            str(verdict.cases),
-            str(verdict.elements),
-            f"{verdict.tightness:.3f}",
-            word,
-        )
-        table.add_row(*row)
-    console.print(table)
+    chosen, levels = _chosen(layers), level or list(LEVELS)
+    with _progress("validating", sum(len(definition.variants) for definition in chosen)) as advance:
+        verdicts = validate_folder(PACKAGE, chosen, advance, levels)
+    console.print(matrix(verdicts, levels))
+    if "rounding" in levels:
+        console.print(tightness(verdicts))
     _stop_at_failures(verdicts)
 
 

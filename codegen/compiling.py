@@ -23,7 +23,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from svertka.codegen.build import KernelModule, build
+from svertka.codegen.build import KernelModule, build, results_of
 from svertka.codegen.cases import Case, large_case
 from svertka.codegen.equivalence import canonical_shape, differentiable, run_backward, run_forward
 from svertka.spec import gradient_name
@@ -101,7 +101,7 @@ def launches(
     recorded: list[Launched] = []
     launching = kernels.launching
     tensors = {t.name: _meta(t, case, dtype, last) for t in layer.inputs if t.name not in case.absent}
-    results = [name for name in module.definition.result if layer.tensors[name].kind == "real"]
+    results = results_of(module.definition, layer)
     seeds = [_meta(Tensor(gradient_name(name), *layer.tensors[name].dims), case, dtype, last) for name in results]
     wanted = tuple(name in tensors for name in differentiable(module.definition, layer))
 

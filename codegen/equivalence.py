@@ -1,32 +1,46 @@
-"""Run a generated module's programs and compare them with their formula.
+"""Run a generated module's programs on numbers and compare them with their formula.
 
 Forward and backward run in Triton's interpreter (or on a GPU) and the formula, its adjoint derived anew, is evaluated
-literally: in float64 with the running error of the kernel's formats. Where every operation is exact the bound is 0 and
-equality is asked for.
+literally: with the running error of the kernel's formats, or in an arithmetic that admits no rounding; then equality
+is asked for. One evaluation serves every dtype, since it costs more than the kernels.
 
-Input: a definition, its programs, a case, a dtype. Output: a ``Comparison`` a result.
+Input: a definition, its programs, a case, values, dtypes. Output: a ``Comparison`` a result.
 """
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
 import torch
 
-from svertka.codegen.build import KernelModule, keywords_of
-from svertka.codegen.cases import Case, tensor_arguments
-from svertka.spec import FORMATS, Array, RunningError, adjoint, evaluate, gradient_name
+from svertka.codegen.build import KernelModule, keywords_of, results_of
+from svertka.codegen.cases import Case, label, tensor_arguments
+from svertka.codegen.tensor_evaluate import evaluate_tensors
+from svertka.codegen.tensor_numbers import Tensors
+from svertka.spec import FORMATS, RunningError, adjoint, gradient_name
 from svertka.spec.definition import Definition, Variant
 from svertka.spec.evaluate import shape_of
 from svertka.spec.layer import Layer
 from svertka.spec.notation import Tensor
+from svertka.spec.running_error import Bounded, Format
 
-__all__ = ["Comparison", "compare", "run_backward", "run_forward"]
+__all__ = [
+    "Comparison",
+    "Values",
+    "compare",
+    "compare_exactly",
+    "differentiable",
+    "draw_values",
+    "run_backward",
+    "run_forward",
+]
+
+HELD_BY_ALL = 2.0**-10  # smaller magnitudes become 0, so that float16 and bfloat16 hold the same values
 
 
 @dataclass(frozen=True)
@@ -61,32 +75,41 @@ class Comparison:
         )
 
 
-def inputs_for(layer: Layer, case: Case, dtype: torch.dtype, integers: bool) -> dict[str, torch.Tensor]:
-    """Tensors for a case, in the canonical rank of the launchers; small integers, or reals of every size."""
-    draw = random.Random(case.name)
-    made = {}
-    for tensor in layer.inputs:
-        if tensor.name not in case.absent:
-            made[tensor.name] = _tensor(tensor, case, dtype, integers, draw)
-    return made
+@dataclass(frozen=True)
+class Values:
+    """What a case is run with: inputs, and gradients of the results, float64 or int64, in the launchers' rank."""
+
+    tensors: Mapping[str, torch.Tensor]
+    gradients: Mapping[str, torch.Tensor]
+
+    @property
+    def all(self) -> dict[str, torch.Tensor]:
+        """Both."""
+        return {**self.tensors, **self.gradients}
 
 
-def _tensor(tensor: Tensor, case: Case, dtype: torch.dtype, integers: bool, draw: random.Random) -> torch.Tensor:
-    shape = shape_of(tensor, case.sizes)
-    total = math.prod(shape)
+def draw_values(
+    definition: Definition, layer: Layer, case: Case, draw_real: Callable[[random.Random], float], seed: str = ""
+) -> Values:
+    """Draw every element; scales and variances are made positive."""
+    draw = random.Random(f"{case.name}{seed}")
+    seeds = [Tensor(gradient_name(name), *layer.tensors[name].dims) for name in results_of(definition, layer)]
+    inputs = [tensor for tensor in layer.inputs if tensor.name not in case.absent]
+    return Values(*({t.name: _drawn(definition, t, case, draw, draw_real) for t in some} for some in (inputs, seeds)))
+
+
+def _drawn(
+    definition: Definition, tensor: Tensor, case: Case, draw: random.Random, draw_real: Callable[[random.Random], float]
+) -> torch.Tensor:
+    total, shape = math.prod(shape_of(tensor, case.sizes)), canonical_shape(tensor, case.sizes)
     if tensor.kind == "integer":
-        below = min(int(v) for n, v in case.sizes.items() if n.isupper())
-        values = torch.tensor([draw.randrange(below) for _ in range(total)], dtype=torch.int64)
-    elif integers:
-        values = torch.tensor([float(draw.randint(-4, 4)) for _ in range(total)], dtype=dtype)
-    else:
-        values = torch.tensor([_real(draw) for _ in range(total)], dtype=torch.float64).to(dtype)
-        if tensor.default == 1 or tensor.name.endswith("var"):  # scales and variances are positive
-            values = values.abs() + 0.5
-    return values.reshape(canonical_shape(tensor, case.sizes))
+        labels = [label(definition, tensor, case, draw) for _ in range(total)]
+        return torch.tensor(labels, dtype=torch.int64).reshape(shape)
+    values = torch.tensor([draw_real(draw) for _ in range(total)], dtype=torch.float64).reshape(shape)
+    return values.abs() + 0.5 if tensor.default == 1 or tensor.name.endswith("var") else values
 
 
-def _real(draw: random.Random) -> float:
+def real(draw: random.Random) -> float:
     """Half of all reals are whole: maxima tie, and kinks at 0 are met."""
     value = draw.gauss(0.0, 1.0)
     return float(round(value)) if draw.random() < 0.5 else value
@@ -128,37 +151,106 @@ def run_backward(
 def compare(
     module: KernelModule,
     variant: Variant,
-    kernels: ModuleType,
+    kernels: Any,
     case: Case,
+    dtypes: Sequence[torch.dtype],
+    device: str = "cpu",
+    target: Format | None = None,
+) -> Iterator[tuple[torch.dtype, Comparison]]:
+    """Compare forward and backward of one case with the formula, within its running error.
+
+    Args:
+        module: the derived kernels.
+        variant: the formula.
+        kernels: the module that is compared.
+        case: sizes and parameters.
+        dtypes: storage formats; they must share the arithmetic between load and store.
+        device: where to run.
+        target: arithmetic of the device; by default that of the first dtype's format.
+    """
+    formats = [FORMATS[str(dtype).removeprefix("torch.")] for dtype in dtypes]
+    layer = variant.layer
+    drawn = draw_values(module.definition, layer, case, real)
+    values = Values(*(held(some, dtypes) for some in (drawn.tensors, drawn.gradients)))
+    arithmetic = RunningError(target or formats[0], Tensors())
+    expected = formula_values(module.definition, layer, case, values, arithmetic)
+    for dtype, storage in zip(dtypes, formats, strict=True):
+        right = {name: _stored(array, storage) for name, array in expected.items()}
+        for name, got in outcome(module.definition, layer, kernels, case, values, dtype, device):
+            yield dtype, compared(name, got, right[name.removesuffix(UNSAVED)])
+
+
+def _stored(result: Any, storage: Format) -> Any:
+    """A real result rounded to a storage format."""
+    return RunningError(storage, Tensors()).stored(result) if isinstance(result, Bounded) else result
+
+
+def compare_exactly(
+    module: KernelModule,
+    variant: Variant,
+    kernels: Any,
+    case: Case,
+    values: Values,
+    expected: Mapping[str, Any],
     dtype: torch.dtype,
-    integers: bool = False,
     device: str = "cpu",
 ) -> Iterator[Comparison]:
-    """Compare forward and backward of one case with the formula."""
-    layer, definition = variant.layer, module.definition
-    tensors = inputs_for(layer, case, dtype, integers)
-    on_device = {name: t.to(device) for name, t in tensors.items()}
-    saved = run_forward(kernels, layer, case, on_device, save=True)
-    plain = run_forward(kernels, layer, case, on_device, save=False)
-    outputs, residuals = saved[: len(layer.outputs)], saved[len(layer.outputs) :]
-    expected = _evaluated(layer, case, tensors, dtype)
-    for name, output, again in zip(layer.outputs, outputs, plain, strict=True):
-        yield _compared(name, output, expected[name])
-        yield _compared(f"{name} (nothing saved)", again, expected[name])
-    results = [name for name in definition.result if layer.tensors[name].kind == "real"]
-    draw = random.Random(f"{case.name} gradients")
-    gradients = {}
-    for name in results:
-        seed = Tensor(gradient_name(name), *layer.tensors[name].dims)
-        gradients[seed.name] = _tensor(seed, case, dtype, integers, draw)
+    """Compare with numbers that nothing but the storage format may round, once: to the last bit."""
+    for name, got in outcome(module.definition, variant.layer, kernels, case, values, dtype, device):
+        right = expected[name.removesuffix(UNSAVED)]
+        if isinstance(right, Bounded):
+            right = Bounded(right.value.to(dtype).double(), right.error)
+        yield compared(name, got, right)
+
+
+def held(tensors: Mapping[str, torch.Tensor], dtypes: Sequence[torch.dtype]) -> dict[str, torch.Tensor]:
+    """Values that every one of some dtypes holds."""
+
+    def rounded(tensor: torch.Tensor) -> torch.Tensor:
+        if not tensor.is_floating_point():
+            return tensor
+        for dtype in dtypes:
+            tensor = tensor.to(dtype).double()
+        return tensor if len(dtypes) == 1 else torch.where(tensor.abs() < HELD_BY_ALL, 0.0, tensor)
+
+    return {name: rounded(tensor) for name, tensor in tensors.items()}
+
+
+def formula_values(
+    definition: Definition, layer: Layer, case: Case, values: Values, arithmetic: RunningError
+) -> dict[str, Any]:
+    """Outputs and gradients by the formula and its adjoint, derived anew."""
+    names = [name for name in differentiable(definition, layer) if name in values.tensors]
+    derived = adjoint(layer, wrt=names, outputs=results_of(definition, layer))
+    found: dict[str, Any] = {}
+    for equations in (layer, derived):
+        shapes = {tensor.name: shape_of(tensor, case.sizes) for tensor in equations.inputs}
+        given = {name: values.all[name].reshape(shape) for name, shape in shapes.items() if name in values.all}
+        found |= evaluate_tensors(equations, given, case.sizes, arithmetic)
+    return found
+
+
+def outcome(
+    definition: Definition, layer: Layer, kernels: Any, case: Case, values: Values, dtype: torch.dtype, device: str
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """Run forward, forward that saves nothing, and backward; results by the formula's names."""
+
+    def placed(some: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {n: (t.to(dtype) if t.is_floating_point() else t).to(device) for n, t in some.items()}
+
+    tensors, gradients = placed(values.tensors), placed(values.gradients)
+    saved = run_forward(kernels, layer, case, tensors, save=True)
+    plain = run_forward(kernels, layer, case, tensors, save=False)
+    count = len(layer.outputs)
+    yield from zip(layer.outputs, saved[:count], strict=True)
+    yield from ((f"{name}{UNSAVED}", tensor) for name, tensor in zip(layer.outputs, plain, strict=True))
     names = differentiable(definition, layer)
     wanted = tuple(name in tensors for name in names)
-    back = run_backward(kernels, layer, case, on_device, [g.to(device) for g in gradients.values()], residuals, wanted)
-    derived = adjoint(layer, wrt=[name for name in names if name in tensors], outputs=results)
-    exact = _evaluated(derived, case, {**tensors, **gradients}, dtype)
-    for name, gradient in zip(names, back, strict=True):
-        if gradient is not None:
-            yield _compared(gradient_name(name), gradient, exact[gradient_name(name)])
+    back = run_backward(kernels, layer, case, tensors, list(gradients.values()), saved[count:], wanted)
+    yield from ((gradient_name(n), g) for n, g in zip(names, back, strict=True) if g is not None)
+
+
+UNSAVED = " (nothing saved)"
 
 
 def differentiable(definition: Definition, layer: Layer) -> tuple[str, ...]:
@@ -167,39 +259,24 @@ def differentiable(definition: Definition, layer: Layer) -> tuple[str, ...]:
     return tuple(a.bound for a in tensor_arguments(definition) if a.differentiable and a.bound in real)
 
 
-def _evaluated(layer: Layer, case: Case, tensors: Mapping[str, torch.Tensor], dtype: torch.dtype) -> dict[str, Array]:
-    """The formula with running error bounds; results rounded to the storage format."""
-    arithmetic = RunningError(FORMATS[str(dtype).removeprefix("torch.")])
-    arrays = {}
-    for tensor in layer.inputs:
-        if tensor.name in tensors:
-            values = tensors[tensor.name].reshape(-1).tolist()
-            exact = values if tensor.kind == "integer" else [arithmetic.exact(v) for v in values]
-            arrays[tensor.name] = Array(shape_of(tensor, case.sizes), exact)
-    found = evaluate(layer, arrays, case.sizes, arithmetic)
-    return {
-        name: array if layer.tensors[name].kind == "integer" else array.map(arithmetic.stored)
-        for name, array in found.items()
-    }
-
-
-def _compared(name: str, got: torch.Tensor, expected: Array) -> Comparison:
-    values = got.detach().to("cpu").contiguous().reshape(-1).tolist()
-    worst = Comparison(name, len(values), (), 0.0, 0.0, 0.0, 0.0)
-    for place, (value, bounded) in enumerate(zip(values, expected.values, strict=True)):
-        right, bound = (bounded, 0.0) if isinstance(bounded, int) else (bounded.value, bounded.error)
-        ratio = _ratio(value, right, bound)
-        if ratio > worst.ratio or not worst.worst:
-            indices = _indices(place, expected.shape)
-            worst = Comparison(name, len(values), indices, float(value), float(right), bound, ratio)
-    return worst
-
-
-def _ratio(value: float, right: float, bound: float) -> float:
-    if value == right or (math.isnan(value) and math.isnan(right)):
-        return 0.0
-    difference = abs(value - right)
-    return difference / bound if bound > 0 and math.isfinite(difference) else math.inf
+def compared(name: str, got: torch.Tensor, expected: Any) -> Comparison:
+    """Compare every element; the one that misses by most, or comes nearest to its bound, is kept."""
+    real = isinstance(expected, Bounded)
+    right = (expected.value if real else expected).double().reshape(-1)
+    bound = (expected.error if real else torch.zeros_like(right)).reshape(-1)
+    values = got.detach().to(right.device).double().reshape(-1)
+    if len(values) != len(right):
+        return Comparison(name, len(right), (), float(len(values)), float(len(right)), 0.0, math.inf)
+    if not len(values):
+        return Comparison(name, 0, (), 0.0, 0.0, 0.0, 0.0)
+    same = (values == right) | (values.isnan() & right.isnan())
+    difference = (values - right).abs()
+    comparable = (bound > 0) & difference.isfinite()
+    ratio = torch.where(same, 0.0, torch.where(comparable, difference / bound, math.inf))
+    place = int(ratio.argmax())
+    shape = (expected.value if real else expected).shape
+    found = (float(part[place]) for part in (values, right, bound, ratio))
+    return Comparison(name, len(values), _indices(place, shape), *found)
 
 
 def _indices(place: int, shape: Sequence[int]) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -20,7 +20,7 @@ from svertka.codegen.render import environment
 from svertka.codegen.write import MARK
 from svertka.spec.definition import Definition
 
-__all__ = ["PACKAGE", "VERSION", "Package", "generate_package", "kernels_path"]
+__all__ = ["PACKAGE", "SHARED", "VERSION", "Package", "digest", "formula_text", "generate_package", "kernels_path"]
 
 VERSION = "0.1.0"
 SHARED = ("launching.py", "schedule.py", "kernels/primitives.py")  # what kernels call
@@ -102,21 +102,11 @@ def _headed(text: str, formula: str | None) -> str:
     """The source with a header: who wrote it, from what, and a digest of the rest."""
     lines = [f"{MARK} {VERSION}. Do not edit: change the formula and run `svertka generate`."]
     if formula is not None:
-        lines.append(f"# formula sha256 {_digest(formula)}")
-    lines.append(f"# source sha256 {_digest(text)}")
+        lines.append(f"# formula sha256 {digest(formula)}")
+    lines.append(f"# source sha256 {digest(text)}")
     return "\n".join(lines) + "\n" + text
 
 
-def _digest(text: str) -> str:
+def digest(text: str) -> str:
+    """The digest of a text that headers and certificates show."""
     return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def changed_modules(package: Package, existing: Mapping[str, str]) -> list[str]:
-    """Names of the definitions whose kernels, or whose kernels' common files, differ from those on disk."""
-    if any(existing.get(path) != package.sources[path] for path in SHARED):
-        return list(package.modules)
-    return [
-        name
-        for name, module in package.modules.items()
-        if existing.get(kernels_path(module.definition)) != package.sources[kernels_path(module.definition)]
-    ]

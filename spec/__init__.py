@@ -1,7 +1,7 @@
 """Formulas: notation, index calculus, evaluation, and one file a layer."""
 
 from svertka.spec.adjoint import adjoint, gradient_name
-from svertka.spec.arithmetic import FORMATS, Float, Rational, RunningError, Symbolic
+from svertka.spec.arithmetic import Float, Rational, Symbolic
 from svertka.spec.evaluate import Array, evaluate
 from svertka.spec.layer import Equation, Layer
 from svertka.spec.normal_form import normal_form
@@ -25,6 +25,7 @@ from svertka.spec.notation import (
     minimum,
     number,
 )
+from svertka.spec.running_error import FORMATS, RunningError
 
 __all__ = [
     "FORMATS",

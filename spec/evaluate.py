@@ -19,7 +19,7 @@ from sympy import Basic, Expr, Integer
 from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue, Not, Or
 
 from svertka.spec.affine import Affine
-from svertka.spec.arithmetic import Arithmetic, Bounded, Float, RunningError, uniform
+from svertka.spec.arithmetic import Arithmetic, Float, uniform
 from svertka.spec.layer import Equation, Layer
 from svertka.spec.normal_form import normal_form
 from svertka.spec.notation import (
@@ -35,6 +35,7 @@ from svertka.spec.notation import (
     maximum,
     minimum,
 )
+from svertka.spec.running_error import Bounded, RunningError
 
 __all__ = ["Array", "evaluate", "extents_of", "holds", "whole"]
 
@@ -258,7 +259,8 @@ class _Scope:
             return self._read(node)
         if isinstance(node, Uniform):
             seed, index = self.index(node.args[0]), self.index(node.args[1])
-            return lambda: _exact(arithmetic, uniform(seed(), index()))
+            take = getattr(arithmetic, "exact", arithmetic.number)  # a random number is what it is
+            return lambda: take(uniform(seed(), index()))
         if node.is_Number or (node.is_Symbol and not isinstance(node, Index)):
             constant = arithmetic.number(node if node.is_Number else self._parameter(node.name))
             return lambda: constant
@@ -319,10 +321,6 @@ class _Scope:
             return lambda: _compare_integers(relation, low(), high())
         left, right = (self.real(side) for side in node.args)
         return lambda: self.arithmetic.compare(relation, left(), right())
-
-
-def _exact(arithmetic: Arithmetic, value: float) -> Any:
-    return arithmetic.exact(value) if isinstance(arithmetic, RunningError) else arithmetic.number(value)
 
 
 def _compare_integers(relation: str, left: int, right: int) -> bool:

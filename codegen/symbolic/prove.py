@@ -18,22 +18,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from svertka.codegen.build import KernelModule
+from svertka.codegen.build import KernelModule, results_of
 from svertka.codegen.cases import Case
 from svertka.codegen.equivalence import differentiable, run_backward, run_forward
 from svertka.codegen.symbolic.arithmetic import GraphArithmetic
-from svertka.codegen.symbolic.degree import error_probability
+from svertka.codegen.symbolic.decide import decide
 from svertka.codegen.symbolic.graph import POISON, Graph
 from svertka.codegen.symbolic.memory import Memory
-from svertka.codegen.symbolic.point import Point
 from svertka.codegen.symbolic.regions import REGIONS, Inputs, Region, tiles
 from svertka.spec import Layer, adjoint, evaluate, gradient_name
 from svertka.spec.definition import Variant
 from svertka.spec.notation import Tensor
 
 __all__ = ["Proof", "prove"]
-
-_ATTEMPTS = 8
 
 
 @dataclass(frozen=True)
@@ -73,7 +70,7 @@ class Proof:
 def prove(module: KernelModule, variant: Variant, kernels: ModuleType, case: Case, points: int = 2) -> Proof:
     """Run forward (with and without residuals) and backward in every region and compare with the formula."""
     names = tuple(n for n in differentiable(module.definition, variant.layer) if n not in case.absent)
-    results = [n for n in module.definition.result if variant.layer.tensors[n].kind == "real"]
+    results = results_of(module.definition, variant.layer)
     derived = adjoint(variant.layer, wrt=list(names), outputs=results)
     runs = []
     for region in REGIONS:
@@ -180,24 +177,8 @@ class _Run:
 
     def decide(self, points: int) -> None:
         """Compare all pairs at random points; the first that differs is a failure with both expressions."""
-        open_pairs = [pair for pair in self.pairs if pair[1] != pair[2]]
-        nodes = sorted({node for _, left, right in open_pairs for node in (left, right)})
-        for number in range(points if open_pairs else 0):
-            values = self._values(nodes, number)
-            for label, left, right in open_pairs:
-                if values is not None and values[left] != values[right]:
-                    texts = self.graph.text(left), self.graph.text(right)
-                    self.memory.fail(f"{label}: the kernel computes {texts[0]}, the formula {texts[1]}")
-                    return
-        self.error_probability = error_probability(self.graph, [pair[1:] for pair in open_pairs], points)
-
-    def _values(self, nodes: Sequence[int], number: int) -> Mapping[int, Any] | None:
-        for attempt in range(_ATTEMPTS):
-            point = Point(self.graph, f"{self.case.name}/{self.region.name}/{number}/{attempt}")
-            try:
-                point.evaluate(nodes)
-            except ZeroDivisionError:
-                continue
-            return point.values
-        self.memory.fail("every random point lies on a pole: some expression divides by what is identically 0")
-        return None
+        seed = f"{self.case.name}/{self.region.name}"
+        decided = decide(self.graph, self.pairs, points, seed, ("the kernel computes", "the formula"))
+        for text in decided.failures:
+            self.memory.fail(text)
+        self.error_probability = decided.error_probability

@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from svertka.codegen.cases import Case, tensor_arguments
+from svertka.codegen.cases import Case, label
 from svertka.codegen.equivalence import canonical_shape
 from svertka.codegen.symbolic.graph import ZERO, Graph
 from svertka.codegen.symbolic.memory import Memory
@@ -31,7 +31,7 @@ from svertka.spec.definition import Definition
 from svertka.spec.evaluate import shape_of
 from svertka.spec.notation import Tensor
 
-__all__ = ["REGIONS", "Inputs", "Region", "tiles"]
+__all__ = ["REGIONS", "Inputs", "Region", "parameters", "tiles"]
 
 
 @dataclass(frozen=True)
@@ -106,8 +106,8 @@ class Inputs:
         self.graph = graph
         self.case = case
         self.draw = random.Random(f"{case.name}/{region.name}")
-        self.labels = {a.bound: a for a in tensor_arguments(definition) if a.labels_below}
-        self.sizes = _parameters(layer, case.sizes, graph)
+        self.definition = definition
+        self.sizes = parameters(layer, case.sizes, graph)
         self.pool: list[float] = []
 
     def add(self, tensor: Tensor, memory: Memory, ties: bool) -> torch.Tensor:
@@ -115,7 +115,7 @@ class Inputs:
         shape = shape_of(tensor, self.case.sizes)
         canonical, total = canonical_shape(tensor, self.case.sizes), math.prod(shape)
         if tensor.kind == "integer":
-            values = [self._label(tensor) for _ in range(total)]
+            values = [label(self.definition, tensor, self.case, self.draw) for _ in range(total)]
             made = _laid_out(canonical, torch.int64, self.region.layout)
             made.copy_(torch.tensor(values, dtype=torch.int64).reshape(canonical))
             memory.give(made, None, tensor.name)
@@ -125,15 +125,6 @@ class Inputs:
             memory.give(made, values, tensor.name)
         self.tensors[tensor.name], self.arrays[tensor.name] = made, Array(shape, values)
         return made
-
-    def _label(self, tensor: Tensor) -> int:
-        argument = self.labels.get(tensor.name)
-        below = min(int(v) for n, v in self.case.sizes.items() if n.isupper())
-        if argument is None:
-            return self.draw.randrange(below)
-        if argument.ignored and self.draw.random() < 0.25:
-            return int(self.case.sizes[argument.ignored])
-        return self.draw.randrange(int(self.case.sizes[argument.labels_below]))
 
     def _nodes(self, tensor: Tensor, shape: tuple[int, ...], ties: bool) -> list[int]:
         positive = tensor.default == 1 or tensor.name.endswith("var")
@@ -153,7 +144,7 @@ class Inputs:
         return self.pool.pop()
 
 
-def _parameters(layer: Layer, sizes: Mapping[str, Any], graph: Graph) -> dict[str, Any]:
+def parameters(layer: Layer, sizes: Mapping[str, Any], graph: Graph) -> dict[str, Any]:
     """Real parameters as symbols; 0 stays 0, since kernels may ask whether it is."""
     known = dict(sizes)
     for symbol in layer.parameters:

@@ -6,16 +6,20 @@ they differ from one another and from the tiles. So cases are drawn as for every
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 from svertka.codegen.cases import Case, cases
 from svertka.spec import normal_form
 from svertka.spec.definition import Definition, Variant, Whole
 from svertka.spec.evaluate import holds, whole
+from svertka.spec.notation import Reduction
 
 __all__ = ["small_cases"]
 
-_DRAWS = 8
+_DRAWS = 10
+_LITTLE = 400  # work that need not be less
+_TELLING = 4  # of them, those that show most; the smallest are taken
 _EXTENTS = (3, 5, 6, 7, 9, 10)  # no powers of two: a tile that is one has a tail then
 _AXES_APIECE = 4  # so many free extents, and one value may come twice
 
@@ -30,10 +34,20 @@ def small_cases(definition: Definition, variant: Variant) -> tuple[Case, ...]:
         same = sum(case.sizes[name] == plain.sizes[name] for name in names)
         return same + len(names) * sum(case.sizes[name] == 1 for name in definition.extents)
 
-    best = sorted(drawn[:-1], key=lambda case: (usual(case), case.name))[:2]
-    first, second = (Case(case.name, _shrunk(definition, variant, case.sizes), frozenset()) for case in best)
+    telling = sorted(drawn[:-1], key=lambda case: (usual(case), case.name))[:_TELLING]
+    shrunk = [Case(case.name, _shrunk(definition, variant, case.sizes), frozenset()) for case in telling]
+    first, second = sorted(shrunk, key=lambda case: (max(_work(variant, case), _LITTLE), case.name))[:2]
     optional = frozenset(tensor.name for tensor in variant.layer.inputs if tensor.default is not None)
     return (first, Case(second.name, second.sizes, optional)) if optional else (first,)
+
+
+def _work(variant: Variant, case: Case) -> int:
+    """Elements of the largest loop nest."""
+    work = []
+    for equation in normal_form(variant.layer).equations:
+        summed = [index for reduction in equation.value.atoms(Reduction) for index in reduction.indices]
+        work.append(prod(whole(index.extent, case.sizes) for index in (*equation.target.axes, *summed)))
+    return max(work)
 
 
 def _shrunk(definition: Definition, variant: Variant, sizes: dict[str, Any]) -> dict[str, Any]:

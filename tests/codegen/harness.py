@@ -20,14 +20,17 @@ import torch
 from svertka.codegen.build import KernelModule, build
 from svertka.codegen.cases import Case, cases, tensor_arguments
 from svertka.codegen.equivalence import canonical_shape, differentiable, run_backward, run_forward
-from svertka.spec import FORMATS, Array, Layer, RunningError, Tensor, adjoint, evaluate, gradient_name
+from svertka.codegen.tensor_evaluate import evaluate_tensors
+from svertka.codegen.tensor_numbers import Tensors
+from svertka.spec import FORMATS, Layer, RunningError, Tensor, adjoint, gradient_name
 from svertka.spec.definition import Definition, Variant
 from svertka.spec.evaluate import holds, shape_of
+from svertka.spec.exact import Exact
 from svertka.spec.layers import DEFINITIONS
-
-from .exact import Exact
+from svertka.spec.running_error import Bounded
 
 __all__ = [
+    "Inexact",
     "Problem",
     "cases_of",
     "definition_of",
@@ -84,35 +87,36 @@ class Problem:
         names = differentiable(self.module.definition, self.layer)
         return [name if name in self.tensors else None for name in names]
 
-    def expected(self) -> dict[str, Array]:
+    def expected(self) -> dict[str, Any]:
         """Outputs and gradients of the formula: with error bounds, or exact.
 
         Raises:
             Inexact: the kind is ``"integer"`` and some operation rounds.
         """
-        arithmetic: Any = Exact()
+        arithmetic: RunningError = Exact(numbers=Tensors())
         if self.kind != "integer":
-            arithmetic = RunningError(FORMATS["bfloat16" if self.kind == "half" else self.kind])
+            arithmetic = RunningError(FORMATS["bfloat16" if self.kind == "half" else self.kind], Tensors())
         known = {**self.tensors, **self.gradients}
         results = [name for name in self.differentiated if name]
-        found = evaluate(self.layer, _arrays(self.layer, self.case, known, arithmetic), self.case.sizes, arithmetic)
         back = adjoint(self.layer, wrt=results, outputs=_returned(self.module.definition, self.layer))
-        return found | evaluate(back, _arrays(back, self.case, known, arithmetic), self.case.sizes, arithmetic)
+        found: dict[str, Any] = {}
+        for layer in (self.layer, back):
+            given = {
+                t.name: known[t.name].reshape(shape_of(t, self.case.sizes)) for t in layer.inputs if t.name in known
+            }
+            found |= evaluate_tensors(layer, given, self.case.sizes, arithmetic)
+        for name, result in found.items():
+            if self.kind == "integer" and isinstance(result, Bounded) and bool((result.error != 0).any()):
+                raise Inexact(name)
+        return found
+
+
+class Inexact(Exception):  # noqa: N818 - it is raised to say so, and caught
+    """A result that some operation may have rounded."""
 
 
 def _returned(definition: Definition, layer: Layer) -> list[str]:
     return [name for name in definition.result if layer.tensors[name].kind == "real"]
-
-
-def _arrays(layer: Layer, case: Case, values: Values, arithmetic: Any) -> dict[str, Array]:
-    take = arithmetic.exact if isinstance(arithmetic, RunningError) else arithmetic.number
-    arrays = {}
-    for tensor in layer.inputs:
-        if tensor.name in values:
-            flat = values[tensor.name].reshape(-1).tolist()
-            kept = flat if tensor.kind == "integer" else [take(value) for value in flat]
-            arrays[tensor.name] = Array(shape_of(tensor, case.sizes), kept)
-    return arrays
 
 
 def definition_of(layer: str) -> tuple[Definition, Variant]:
@@ -218,7 +222,7 @@ def outcome(
     return found | {gradient_name(name): gradient for name, gradient in names if name}
 
 
-def misses(found: Mapping[str, torch.Tensor | None], expected: Mapping[str, Array], dtype: torch.dtype) -> list[str]:
+def misses(found: Mapping[str, torch.Tensor | None], expected: Mapping[str, Any], dtype: torch.dtype) -> list[str]:
     """What lies outside its bound, one line a tensor."""
     lines = []
     for name, tensor in found.items():
@@ -226,28 +230,24 @@ def misses(found: Mapping[str, torch.Tensor | None], expected: Mapping[str, Arra
         whole = not tensor.is_floating_point()
         assert whole or tensor.dtype == dtype, f"{name} has dtype {tensor.dtype}"
         right = expected[name.removesuffix(" (nothing saved)")]
-        values = tensor.detach().cpu().contiguous().reshape(-1)
-        bad = _integers(values, right) if whole else _reals(values, right, dtype)
+        bad = _bad(tensor.detach().cpu().reshape(-1), right, dtype)
         if bad:
-            lines.append(f"{name}: {len(bad)} of {len(right.values)} elements, first {bad[0]}")
+            lines.append(f"{name}: {len(bad)} of {tensor.numel()} elements, first {bad[0]}")
     return lines
 
 
-def _integers(values: torch.Tensor, right: Array) -> list[str]:
-    pairs = enumerate(zip(values.tolist(), right.values, strict=True))
-    return [f"element {place}: {got}, not {want}" for place, (got, want) in pairs if got != want]
-
-
-def _reals(values: torch.Tensor, right: Array, dtype: torch.dtype) -> list[str]:
-    exact = not right.values or not hasattr(right.values[0], "error")
-    if exact:  # rounded once, to the storage format
-        wanted = torch.tensor([float(v) for v in right.values], dtype=torch.float64).to(dtype)
-        return _integers(values, Array(right.shape, wanted.tolist()))
-    arithmetic = RunningError(FORMATS[str(dtype).removeprefix("torch.")])
-    bad = []
-    for place, (got, bounded) in enumerate(zip(values.tolist(), right.values, strict=True)):
-        want = arithmetic.stored(bounded)
-        same = got == want.value or (math.isnan(got) and math.isnan(want.value))
-        if not same and not abs(got - want.value) <= want.error:
-            bad.append(f"element {place}: {got!r}, not {want.value!r} +- {want.error:.2g}")
-    return bad
+def _bad(values: torch.Tensor, right: Any, dtype: torch.dtype) -> list[str]:
+    """Elements that differ by more than they may; where nothing but the result is rounded, by anything."""
+    if not isinstance(right, Bounded):
+        want, bound = right.reshape(-1), torch.zeros(right.numel())
+    elif not bool((right.error != 0).any()) and dtype != torch.float64:
+        want, bound = right.value.reshape(-1).to(dtype), torch.zeros(right.value.numel())
+    else:
+        stored = RunningError(FORMATS[str(dtype).removeprefix("torch.")], Tensors()).stored(right)
+        want, bound = stored.value.reshape(-1), stored.error.reshape(-1)
+    assert len(values) == len(want)
+    got, want = values.double(), want.double()
+    good = (got == want) | (got.isnan() & want.isnan()) | ((got - want).abs() <= bound)
+    return [
+        f"element {i}: {float(got[i])!r}, not {float(want[i])!r} +- {float(bound[i]):.2g}" for i in (~good).nonzero()
+    ]

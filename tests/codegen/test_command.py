@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from svertka.codegen.command import main
+from svertka.codegen.levels import LEVELS
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -105,7 +107,52 @@ def test_slides_come_out(call: Call) -> None:
     assert " 0 do not come out" in printed
 
 
-def test_validate_prints_a_row_a_layer() -> None:
-    done = run("validate", "relu", "linear")
+def rows_of(printed: str) -> dict[str, list[str]]:
+    """The cells of each row of the first table, by the first cell."""
+    first = printed.split("└")[0]
+    rows = [
+        [cell.strip() for cell in line.strip("│").split("│")] for line in first.splitlines() if line.startswith("│")
+    ]
+    return {row[0]: row[1:] for row in rows}
+
+
+def test_validate_prints_a_row_a_layer_and_a_column_a_level() -> None:
+    done = run("validate", "relu", "softmax")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("holds") == 2
+    rows = rows_of(done.stdout)
+    assert rows.keys() == {"relu", "softmax"}
+    for row in rows.values():
+        assert len(row) == len(LEVELS)
+    numbers = [int(cell.split()[0]) for cell in rows["relu"]]
+    assert all(number > 0 for number in numbers)
+    assert rows["softmax"][list(LEVELS).index("exact")] == "- (it rounds whole numbers)"
+    assert "observed error / bound" in done.stdout
+
+
+def test_validate_takes_levels(call: Call) -> None:
+    code, printed, _ = call("validate", "relu", "--level", "adjoint")
+    assert code == 0
+    assert len(rows_of(printed)["relu"]) == 1
+    code, _, message = call("validate", "relu", "--level", "hope")
+    assert code == 2
+    assert "level 'hope': there is no such level; use adjoint" in message
+
+
+def test_a_certificate_is_of_its_kernels(tmp_path: Path) -> None:
+    """Kernels without a certificate, or with one of other kernels, are validated anew and not waved through."""
+    folder = tmp_path / "package"
+    assert run("generate", "relu", "--into", str(folder)).returncode == 0
+    path = folder / "kernels" / "relu.json"
+    content = json.loads(path.read_text())
+    assert content["formulas"]["relu"].keys() == LEVELS.keys()
+    again = run("generate", "relu", "--into", str(folder))
+    assert "0 changed, 0 layers validated" in again.stdout
+    content["digests"]["kernels"] = "0" * 32
+    path.write_text(json.dumps(content))
+    done = run("generate", "relu", "--check", "--into", str(folder))
+    assert done.returncode == 1
+    assert "kernels/relu.json: not of these kernels" in done.stdout
+    path.write_text("{")
+    mended = run("generate", "relu", "--into", str(folder))
+    assert "1 changed, 1 layers validated" in mended.stdout
+    assert run("generate", "relu", "--check", "--into", str(folder)).returncode == 0

@@ -1,10 +1,7 @@
 """Every committed kernel, forward and backward, against its formula.
 
-Real values are compared within the error bound that the formula's own evaluation carries along. Whole numbers
-are asked to
-be equal wherever no operation of the formula rounds. One test runs a case in every dtype and memory format
-that its values
-serve, since the formula's evaluation costs more than the kernels.
+Real values are compared within the error bound that the formula's own evaluation carries along. Whole numbers are asked
+to be equal wherever no operation of the formula rounds.
 """
 
 from __future__ import annotations
@@ -15,8 +12,8 @@ import torch
 from svertka.codegen.cases import tensor_arguments
 
 from .arrangements import channels_last, scattered
-from .exact import Inexact
 from .harness import (
+    Inexact,
     Problem,
     cases_of,
     definition_of,

@@ -1,7 +1,7 @@
 """Law 4: no kernel is written unless it validated.
 
-Faults are planted in templates and in the printer. Each must be refused, with the case, the element, what the kernel
-gives and what the formula gives; and the command must leave the files of the folder as they were.
+Faults are planted in templates, in the printer and in the calculus. Each must be refused, with the case, the element,
+what the kernel gives and what the formula gives; and the command must leave the files of the folder as they were.
 """
 
 from __future__ import annotations
@@ -11,17 +11,24 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import pytest
+from sympy import Expr
 
 from svertka.codegen import generate, triton_printer
-from svertka.codegen.generate import changed_modules, generate_package
+from svertka.codegen.certificate import certificate_path, certificates, outdated
+from svertka.codegen.generate import generate_package
+from svertka.codegen.levels import LEVELS
 from svertka.codegen.render import environment
 from svertka.codegen.validate import validate_package
+from svertka.spec.adjoint import partial_derivative
+from svertka.spec.gather import Gather, gather
 from svertka.spec.layers import DEFINITIONS
+from svertka.spec.notation import Divides, Read
 
 
 @dataclass(frozen=True)
@@ -83,14 +90,48 @@ def test_a_fault_is_refused(fault: Fault, monkeypatch: pytest.MonkeyPatch) -> No
     assert sources != generate_package([definition]).sources
     (verdict,) = validate_package(sources, [definition])
     assert verdict.failures
-    assert re.search(r"-\d float32: .*\w+\[[\d, ]*\]: the kernel gives .*, the formula ", verdict.failures[0])
+    source = [text for text in verdict.failures if text.startswith("source: ")]
+    assert source, "running the kernel on symbols misses it"
+    assert re.search(r"-\d: .*: .*\w+", source[0])
+    assert any(
+        re.search(r"^rounding: .*-\d \w+: \w+\S*.*\[[\d, ]*\]: the kernel gives .*, the formula ", text)
+        for text in verdict.failures
+    )
 
 
 def test_without_a_fault_nothing_is_refused() -> None:
     chosen = [DEFINITIONS[name] for name in ("linear", "relu")]
     verdicts = validate_package(generate_package(chosen).sources, chosen)
     assert [verdict.failures for verdict in verdicts] == [(), ()]
-    assert all(verdict.elements > 0 for verdict in verdicts)
+    for verdict in verdicts:
+        assert [outcome.level for outcome in verdict.outcomes] == list(LEVELS)
+        assert all(outcome.holds for outcome in verdict.outcomes)
+
+
+def half_of(value: Expr, read: Read) -> Expr:
+    return partial_derivative(value, read) / 2
+
+
+def without_divisibility(*given: Any) -> Gather:
+    solved = gather(*given)
+    return replace(solved, guards=tuple(guard for guard in solved.guards if not isinstance(guard, Divides)))
+
+
+@pytest.mark.parametrize(
+    ("name", "fault", "layer"),
+    [("partial_derivative", half_of, "relu"), ("gather", without_divisibility, "average_pooling_1d")],
+)
+def test_a_fault_of_the_calculus_is_refused(name: str, fault: Any, layer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel computes the wrong adjoint just as it stands; differentiation itself does not agree."""
+    definition = DEFINITIONS[layer]
+    monkeypatch.setattr(sys.modules["svertka.spec.adjoint"], name, fault)  # the function of this name hides the module
+    package = generate_package([definition])
+    (verdict,) = validate_package(package.sources, [definition])
+    adjoint, source = (verdict.of(level)[0] for level in ("adjoint", "source"))
+    assert source.holds or name == "gather"  # a kernel's floor division is not defined below 0
+    assert re.search(r"-\d: input\[[\d, ]*\]: the adjoint gives .*, the derivative ", adjoint.failures[0])
+    with pytest.raises(ValueError, match="it gets no certificate"):
+        certificates(package, {}, [verdict])
 
 
 COMMAND = """
@@ -121,8 +162,13 @@ def test_generation_with_a_fault_leaves_the_files_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", ["kernels/primitives.py", "launching.py", "schedule.py"])
 def test_what_all_kernels_share_validates_them_all(path: str) -> None:
     """A kernel whose own file is unchanged computes something else when what it calls has changed."""
-    package = generate_package([DEFINITIONS["relu"], DEFINITIONS["linear"]])
-    assert changed_modules(package, package.sources) == []
-    assert changed_modules(package, {**package.sources, path: "# as it was\n"}) == ["relu", "linear"]
-    kernels = {**package.sources, generate.kernels_path(DEFINITIONS["relu"]): "# as it was\n"}
-    assert changed_modules(package, kernels) == ["relu"]
+    chosen = [DEFINITIONS["relu"], DEFINITIONS["linear"]]
+    package = generate_package(chosen)
+    committed = {certificate_path(d): (generate.PACKAGE / certificate_path(d)).read_text() for d in chosen}
+    assert outdated(package, committed) == []
+    assert outdated(package, {}) == ["relu", "linear"]
+    changed = {**package.sources, path: package.sources[path] + "# another\n"}
+    assert outdated(replace(package, sources=changed), committed) == ["relu", "linear"]
+    kernels = generate.kernels_path(DEFINITIONS["relu"])
+    changed = {**package.sources, kernels: package.sources[kernels] + "# another\n"}
+    assert outdated(replace(package, sources=changed), committed) == ["relu"]

@@ -7,18 +7,20 @@ float64 holds and the formula only adds, multiplies and compares, they must be e
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any
+import random
 
 import pytest
 import torch
 
 from svertka.codegen.build import KernelModule
 from svertka.codegen.cases import Case, cases
-from svertka.codegen.equivalence import Comparison, compare
-from svertka.generated import functional, host
+from svertka.codegen.equivalence import Comparison, compare, compare_exactly, draw_values, formula_values
+from svertka.codegen.levels.reference import through_reference
+from svertka.codegen.tensor_numbers import Tensors
+from svertka.generated import functional
 from svertka.generated.runtime import Operator
 from svertka.spec.definition import Definition, Variant
+from svertka.spec.exact import Exact
 from svertka.spec.layers import DEFINITIONS
 
 OPERATORS = {o.kernels[1]: o for o in vars(functional).values() if isinstance(o, Operator)}
@@ -30,30 +32,18 @@ EVERY = [
 ]
 
 
-def through_reference(operator: Operator, case: Case) -> Any:
-    """The reference under the interface of a module of kernels."""
-    symbols = {name: case.sizes[name] for name in operator.symbols}
-
-    def forward(*tensors: torch.Tensor | None, save: bool, **_: Any) -> tuple[torch.Tensor, ...]:
-        return host.forward(operator, tensors, symbols)
-
-    def backward(*given: torch.Tensor | None, wanted: tuple[bool, ...], **_: Any) -> tuple[torch.Tensor | None, ...]:
-        results = len(operator.results)
-        return host.backward(operator, given[:results], given[results:], symbols, wanted)
-
-    name = operator.kernels[1]
-    return SimpleNamespace(**{f"{name}_forward": forward, f"{name}_backward": backward})
+def _module(definition: Definition) -> KernelModule:
+    return KernelModule(definition, (), (), {})
 
 
-def comparisons(definition: Definition, variant: Variant, case: Case, integers: bool) -> list[Comparison]:
-    module = KernelModule(definition, (), (), {})
+def comparisons(definition: Definition, variant: Variant, case: Case) -> list[Comparison]:
     programs = through_reference(OPERATORS[variant.layer.name], case)
-    return list(compare(module, variant, programs, case, torch.float64, integers=integers))
+    return [result for _, result in compare(_module(definition), variant, programs, case, (torch.float64,))]
 
 
 @pytest.mark.parametrize(("definition", "variant", "case"), EVERY)
 def test_reference_equals_formula(definition: Definition, variant: Variant, case: Case) -> None:
-    found = comparisons(definition, variant, case, integers=False)
+    found = comparisons(definition, variant, case)
     assert found, "nothing was compared"
     assert [str(result) for result in found if not result.holds] == []
 
@@ -71,5 +61,14 @@ POLYNOMIAL = (
 
 @pytest.mark.parametrize(("definition", "variant", "case"), [p for p in EVERY if p.values[0].name in POLYNOMIAL])
 def test_reference_equals_formula_exactly(definition: Definition, variant: Variant, case: Case) -> None:
-    found = comparisons(definition, variant, case, integers=True)
+    layer = variant.layer
+    values = draw_values(definition, layer, case, _small)
+    expected = formula_values(definition, layer, case, values, Exact(numbers=Tensors()))
+    programs = through_reference(OPERATORS[layer.name], case)
+    found = list(compare_exactly(_module(definition), variant, programs, case, values, expected, torch.float64))
+    assert found, "nothing was compared"
     assert [str(result) for result in found if result.got != result.expected] == []
+
+
+def _small(draw: random.Random) -> float:
+    return float(draw.randint(-4, 4))

@@ -1,9 +1,9 @@
-"""Right casts of bfloat16 in Triton's interpreter, for tests alone.
+"""Right casts of bfloat16 in Triton's interpreter.
 
-Triton's interpreter keeps a bfloat16 as its 16 bits in an integer. Up to Triton 3.7.1 its cast from float32
-cuts the lower
-16 bits off where a GPU rounds to the nearest even: half of all values come out one unit too small in magnitude, a value
-that should overflow does not, and subnormal numbers are wrong both ways; a float64 is cast as if it were an integer
+Triton's interpreter keeps a bfloat16 as its 16 bits in an integer. Up to Triton 3.7.1 its cast from float32 cuts the
+lower 16 bits off where a GPU rounds to the nearest even: half of all values come out one unit too small in magnitude, a
+value that should overflow does not, and subnormal numbers are wrong both ways; a float64 is cast as if it were an
+integer
 (``triton/runtime/interpreter.py``: ``_convert_float``, ``InterpreterBuilder.cast_impl`` and ``create_fp_to_fp``). With
 the casts below all 65536 values and all roundings equal torch's.
 """

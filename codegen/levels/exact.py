@@ -1,0 +1,105 @@
+"""Level "exact": the kernel on whole numbers equals the formula to the last bit, wherever the formula never rounds.
+
+Sums of products and piecewise linear formulas never round small whole numbers. For each case the largest range of
+integers is taken at which the formula's own evaluation proves that; formulas that round all of them (exponentials,
+roots) are not for this level.
+
+Two different polynomials of degree d agree at integers drawn from n values with probability at most d / n (Schwartz and
+Zippel); the cases are drawn independently.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+
+from svertka.codegen.cases import Case, cases
+from svertka.codegen.equivalence import Comparison, Values, compare_exactly, draw_values, formula_values
+from svertka.codegen.levels.bfloat16 import repaired
+from svertka.codegen.levels.numbers import summed
+from svertka.codegen.levels.subject import Outcome, Subject
+from svertka.codegen.tensor_numbers import Tensors
+from svertka.spec.exact import Exact, never_exact
+from svertka.spec.running_error import Bounded
+
+__all__ = ["DTYPES", "check"]
+
+NAME = "exact"
+DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+RANGES = (3, 16, 128)  # bfloat16 holds whole numbers to 256
+FRACTION_BITS = (0, 8)
+WANTED, TRIED = 3, 12  # exact cases, among so many
+DEGREE = 3  # at most, of what multiplies an input, a weight and a gradient
+
+
+def check(subject: Subject) -> Outcome:
+    """Compare forward and backward in the exact cases; the first of them in every dtype."""
+    if never_exact(subject.layer):
+        return Outcome(NAME, subject.layer.name, inapplicable="it rounds whole numbers")
+    comparisons, found, probability = [], 0, 1.0
+    for case in cases(subject.module.definition, subject.variant, TRIED):
+        numbers = _whole_numbers(subject, case)
+        if numbers is None:
+            continue
+        probability *= DEGREE / (2 * numbers.largest + 1)
+        for dtype in DTYPES if found == 0 else DTYPES[:1]:
+            comparisons += _comparisons(subject, case, numbers, dtype)
+        found += 1
+        if found == WANTED:
+            break
+    if not found:
+        return Outcome(NAME, subject.layer.name, inapplicable="it rounds whole numbers")
+    return summed(NAME, subject, found, comparisons, failure_probability=probability)
+
+
+@dataclass(frozen=True)
+class _Numbers:
+    """Whole numbers up to ``largest`` in magnitude that nothing rounds, and the formula's results."""
+
+    largest: int
+    values: Values
+    expected: Mapping[str, Any]
+
+
+def _whole_numbers(subject: Subject, case: Case) -> _Numbers | None:
+    """The largest range of integers that no operation rounds; None if there is none."""
+    definition, layer = subject.module.definition, subject.layer
+    best = None
+    for largest in RANGES:
+        values = draw_values(definition, layer, case, partial(_integer, largest=largest))
+        for fraction_bits in FRACTION_BITS:
+            found = formula_values(definition, layer, case, values, Exact(fraction_bits, Tensors()))
+            if not any(bool((r.error != 0).any()) for r in found.values() if isinstance(r, Bounded)):
+                best = _Numbers(largest, values, found)
+                break
+        else:
+            break
+    return best
+
+
+def _integer(draw: random.Random, largest: int) -> float:
+    return float(draw.randint(-largest, largest))
+
+
+def _comparisons(
+    subject: Subject, case: Case, numbers: _Numbers, dtype: torch.dtype
+) -> list[tuple[str, str, Comparison]]:
+    # the interpreter's own casts to bfloat16 cut instead of rounding
+    with repaired() if subject.device == "cpu" else nullcontext():
+        found = compare_exactly(
+            subject.module,
+            subject.variant,
+            subject.kernels,
+            case,
+            numbers.values,
+            numbers.expected,
+            dtype,
+            subject.device,
+        )
+        return [(case.name, str(dtype).removeprefix("torch."), result) for result in found]

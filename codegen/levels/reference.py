@@ -1,0 +1,65 @@
+"""Level "reference": the NumPy oracle equals the formula, forward and backward, in float64.
+
+The oracle is called as CPU tensors are: through the package's own functions. Its results may differ from the formula's
+by the running error bound of float64.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+from svertka import reference
+from svertka.codegen.cases import Case
+from svertka.codegen.equivalence import compare
+from svertka.codegen.levels.numbers import summed
+from svertka.codegen.levels.subject import Outcome, Subject
+
+__all__ = ["check", "through_reference"]
+
+NAME = "reference"
+
+
+def check(subject: Subject) -> Outcome:
+    """Compare the reference with the formula at every case."""
+    function = subject.module.definition.function
+    missing = [name for name in (function, f"{function}_backward") if not hasattr(reference, name)]
+    if missing:
+        return Outcome(NAME, subject.layer.name, inapplicable=f"the reference has no {missing[0]}")
+    operator = _operator(subject)
+    comparisons = []
+    for case in subject.cases:
+        programs: Any = through_reference(operator, case)
+        found = compare(subject.module, subject.variant, programs, case, (torch.float64,))
+        comparisons += [(case.name, "float64", result) for _, result in found]
+    return summed(NAME, subject, len(subject.cases), comparisons)
+
+
+def _operator(subject: Subject) -> Any:
+    """The formula's operator in the package's functions."""
+    functional = importlib.import_module(f"{subject.package}.functional")
+    kernels = (subject.module.definition.name, subject.layer.name)
+    return next(value for value in vars(functional).values() if getattr(value, "kernels", None) == kernels)
+
+
+def through_reference(operator: Any, case: Case) -> Any:
+    """The reference under the interface of a module of kernels."""
+    host = importlib.import_module(".host", type(operator).__module__.rpartition(".")[0])
+    symbols = {name: case.sizes[name] for name in operator.symbols}
+
+    def forward(*tensors: torch.Tensor | None, save: bool, **_: Any) -> tuple[torch.Tensor, ...]:
+        found: tuple[torch.Tensor, ...] = host.forward(operator, tensors, symbols)
+        return found
+
+    def backward(*given: torch.Tensor | None, wanted: tuple[bool, ...], **_: Any) -> tuple[torch.Tensor | None, ...]:
+        results = len(operator.results)
+        found: tuple[torch.Tensor | None, ...] = host.backward(
+            operator, given[:results], given[results:], symbols, wanted
+        )
+        return found
+
+    name = operator.kernels[1]
+    return SimpleNamespace(**{f"{name}_forward": forward, f"{name}_backward": backward})

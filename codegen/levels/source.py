@@ -1,0 +1,37 @@
+"""Level "source": the emitted kernel, unmodified, executed on symbols, equals the formula.
+
+How that is done stands in ``codegen.symbolic``.
+"""
+
+from __future__ import annotations
+
+from svertka.codegen.levels.subject import Outcome, Subject
+from svertka.codegen.symbolic import prove
+
+__all__ = ["check"]
+
+NAME = "source"
+
+
+def check(subject: Subject) -> Outcome:
+    """Prove forward, backward and the forward that keeps nothing, in every region of every small case."""
+    proofs = [prove(subject.module, subject.variant, subject.kernels, case) for case in subject.small_cases]
+    figures = {
+        "kernels": sorted({kernel for proof in proofs for kernel in proof.kernels}),
+        "points": max(proof.points for proof in proofs),
+        "error_probability": sum(proof.error_probability for proof in proofs),
+        "nodes": sum(proof.nodes for proof in proofs),
+        "proofs": [
+            {
+                "sizes": dict(proof.sizes),
+                "shapes": {name: list(shape) for name, shape in proof.shapes},
+                "regions": list(proof.regions),
+            }
+            for proof in proofs
+        ],
+    }
+    failures = tuple(
+        f"{case.name}: {text}" for case, p in zip(subject.small_cases, proofs, strict=True) for text in p.failures
+    )
+    elements = sum(proof.elements for proof in proofs)
+    return Outcome(NAME, subject.layer.name, len(proofs), elements, figures, failures)

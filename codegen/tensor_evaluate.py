@@ -1,0 +1,296 @@
+"""Evaluate a layer over whole tensors, in values that carry their rounding error.
+
+The meaning of a formula is ``spec.evaluate``; this is the same for many elements at once, on the CPU or on a GPU, so
+that kernels can be judged at sizes that people use. Both branches of a selection are computed; where rounding may turn
+a comparison round, the bound covers both.
+
+Input: a ``Layer``, tensors by name, extents and parameters, an arithmetic. Output: tensors, real ones ``Bounded``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from sympy import Basic, Expr
+from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue, Not
+
+from svertka.codegen.tensor_numbers import Tensors, Truth, philox_uniform
+from svertka.spec import (
+    Equation,
+    FloorDiv,
+    Index,
+    Layer,
+    Read,
+    Reduction,
+    Select,
+    Uniform,
+    maximum,
+    minimum,
+    normal_form,
+)
+from svertka.spec.evaluate import whole
+from svertka.spec.notation import Divides, InRange
+from svertka.spec.running_error import Bounded, RunningError
+
+__all__ = ["evaluate_tensors"]
+
+LANES = 1 << 21  # elements of a loop nest that are held at once
+
+
+def evaluate_tensors(
+    layer: Layer, tensors: Mapping[str, torch.Tensor], sizes: Mapping[str, Any], arithmetic: RunningError
+) -> dict[str, Any]:
+    """Evaluate all outputs of a layer.
+
+    Args:
+        layer: the layer.
+        tensors: its inputs by name, float64 or int64, in the shapes of the formula's axes; a tensor with a default may
+            be left out.
+        sizes: all extents and parameters by name.
+        arithmetic: a ``RunningError`` over ``Tensors``.
+
+    Returns:
+        ``Bounded`` tensors for real outputs, int64 tensors for the others.
+    """
+    scope = _Scope(arithmetic, dict(sizes), next(iter(tensors.values())).device)
+    for tensor in layer.inputs:
+        if tensor.name in tensors:
+            given = tensors[tensor.name]
+            scope.known[tensor.name] = given if tensor.kind == "integer" else arithmetic.exact(given)
+        else:
+            scope.defaults[tensor.name] = arithmetic.number(tensor.default)
+    for equation in normal_form(layer).equations:
+        scope.known[equation.target.name] = scope.run(equation)
+    return {name: scope.known[name] for name in layer.outputs}
+
+
+class _Scope:
+    """Values known so far."""
+
+    def __init__(self, arithmetic: RunningError, sizes: dict[str, Any], device: torch.device) -> None:
+        self.arithmetic, self.sizes, self.device = arithmetic, sizes, device
+        self.known: dict[str, Any] = {}
+        self.defaults: dict[str, Bounded] = {}
+
+    def run(self, equation: Equation) -> Any:
+        """All elements of an equation's target, some lanes at a time."""
+        shape = [self._extent(index) for index in equation.target.axes]
+        reduction = equation.value if isinstance(equation.value, Reduction) else None
+        summed = list(reduction.indices) if reduction is not None else []
+        inner = [self._extent(index) for index in summed]
+        total, depth = math.prod(shape), math.prod(inner)
+        step = max(LANES // max(depth, 1), 1)
+        parts = []
+        for start in range(0, max(total, 1), step):
+            lanes = torch.arange(start, min(start + step, total), device=self.device)
+            here = dict(_places(equation.target.axes, shape, lanes[:, None]))
+            here |= dict(_places(summed, inner, torch.arange(depth, device=self.device)[None, :]))
+            chunk = _Chunk(self, here, len(lanes), depth)
+            parts.append(chunk.reduced(reduction) if reduction is not None else chunk.mapped(equation))
+        if isinstance(parts[0], Bounded):
+            value, error = (torch.cat([getattr(part, name) for part in parts]) for name in ("value", "error"))
+            return Bounded(value.reshape(shape), error.reshape(shape))
+        return torch.cat(parts).reshape(shape)
+
+    def _extent(self, index: Index) -> int:
+        return whole(index.extent, self.sizes)
+
+
+def _places(indices: Any, extents: list[int], lanes: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
+    """Value of each index in every lane; the last index is the fastest."""
+    for index, extent in zip(reversed(indices), reversed(extents), strict=True):
+        yield index.name, lanes % max(extent, 1)
+        lanes = lanes // max(extent, 1)
+
+
+@dataclass
+class _Chunk:
+    """Some lanes of an equation: (results, elements of the reduction)."""
+
+    scope: _Scope
+    here: dict[str, torch.Tensor]
+    results: int
+    depth: int
+
+    def __post_init__(self) -> None:
+        self.arithmetic = self.scope.arithmetic
+        self._integers: dict[Expr, Any] = {}
+        self._reals: dict[Expr, Bounded] = {}
+
+    def _spread(self, value: Any) -> torch.Tensor:
+        tensor = torch.as_tensor(value, device=self.scope.device)
+        return tensor.expand(self.results, self.depth)
+
+    def mapped(self, equation: Equation) -> Any:
+        """Results of an equation without reduction."""
+        if equation.target.kind == "integer":
+            return self._spread(self.integer(equation.value))[:, 0].clone()
+        value = self.real(equation.value)
+        return Bounded(*(self._spread(part).double()[:, 0].clone() for part in (value.value, value.error)))
+
+    def reduced(self, node: Reduction) -> Any:
+        """Results of a reduction."""
+        member = self._spread(self.truth(node.guard).value)
+        body = self.real(node.body)
+        value, error = (self._spread(part).double() for part in (body.value, body.error))
+        if node.operation == "sum":
+            zero = torch.zeros((), dtype=torch.float64, device=self.scope.device)
+            value, error = torch.where(member, value, zero), torch.where(member, error, zero)
+            sizes = (value.abs() + error).sum(1)
+            arithmetic = self.arithmetic
+            return _full(arithmetic.summed(value.sum(1), error.sum(1), sizes, member.sum(1), arithmetic.addition))
+        return self._extreme(node, member, value, error)
+
+    def _extreme(self, node: Reduction, member: torch.Tensor, value: torch.Tensor, error: torch.Tensor) -> Any:
+        """Largest element, or its place: the first of several; NaN is largest of all, nothing is -inf."""
+        if self.depth == 0:
+            nothing = torch.full((self.results,), -math.inf, dtype=torch.float64, device=self.scope.device)
+            return (
+                Bounded(nothing, torch.zeros_like(nothing))
+                if node.operation == "max"
+                else torch.zeros_like(nothing).long()
+            )
+        shown = torch.where(member, value, -math.inf)
+        largest = shown.amax(1)  # propagates NaN
+        if node.operation == "max":
+            return Bounded(largest, torch.where(member, error, 0.0).amax(1))
+        best = member & ((shown == largest[:, None]) | (shown.isnan() & largest[:, None].isnan()))
+        place = torch.where(best, torch.arange(self.depth, device=self.scope.device), self.depth).amin(1)
+        return torch.where(place < self.depth, place, 0)
+
+    # Expressions ----------------------------------------------------------------------------------------------------
+
+    def integer(self, node: Expr) -> Any:
+        """An integer expression: a number or an int64 tensor."""
+        if node not in self._integers:
+            self._integers[node] = self._integer(node)
+        return self._integers[node]
+
+    def _integer(self, node: Expr) -> Any:
+        if isinstance(node, Index):
+            return self.here[node.name]
+        if node.is_Integer:
+            return int(node)
+        if node.is_Symbol:
+            return int(self.scope.sizes[node.name])
+        if isinstance(node, Read):
+            return self._gathered(self.scope.known[node.tensor], node)
+        parts = [self.integer(part) for part in node.args]
+        if node.is_Add:
+            return sum(parts[1:], parts[0])
+        if node.is_Mul:
+            return math.prod(parts[1:], start=parts[0])
+        if isinstance(node, FloorDiv):
+            return parts[0] // parts[1]
+        if isinstance(node, maximum | minimum):
+            larger, smaller = Tensors().larger(*parts), -Tensors().larger(*(-part for part in parts))
+            return larger if isinstance(node, maximum) else smaller
+        if node.is_Pow:
+            return parts[0] ** parts[1]
+        raise TypeError(
+            f"index expression {node}: {type(node).__name__} is not supported; use +, *, FloorDiv and reads"
+        )
+
+    def _gathered(self, array: torch.Tensor, node: Read) -> torch.Tensor:
+        """Elements of an array; a place outside, which a guard rules out, gives any element."""
+        place: Any = 0
+        for part, extent in zip(node.indices, array.shape, strict=True):
+            place = place * extent + self.integer(part)
+        if array.numel() == 0:
+            return torch.zeros((), dtype=array.dtype, device=array.device)
+        place = torch.as_tensor(place, device=array.device).clamp(0, array.numel() - 1)
+        return array.reshape(-1)[place]
+
+    def real(self, node: Expr) -> Bounded:
+        """A real expression."""
+        if node not in self._reals:
+            self._reals[node] = self._real(node)
+        return self._reals[node]
+
+    def _real(self, node: Expr) -> Bounded:
+        arithmetic = self.arithmetic
+        if isinstance(node, Read) and node.args[1].name == "real":
+            if node.tensor in self.scope.defaults:
+                return self.scope.defaults[node.tensor]
+            array = self.scope.known[node.tensor]
+            exact = not isinstance(array.error, torch.Tensor)
+            return Bounded(self._gathered(array.value, node), 0.0 if exact else self._gathered(array.error, node))
+        if isinstance(node, Uniform):
+            return arithmetic.exact(philox_uniform(self.integer(node.args[0]), self.integer(node.args[1])))
+        if node.is_Number or (node.is_Symbol and not isinstance(node, Index)):
+            return arithmetic.number(node if node.is_Number else self.scope.sizes[node.name])
+        if node.is_integer and isinstance(node, Index | Read | FloorDiv):
+            return arithmetic.exact(torch.as_tensor(self.integer(node), device=self.scope.device).double())
+        if isinstance(node, Select):
+            return self._selected(self.truth(node.args[0]), self.real(node.args[1]), self.real(node.args[2]))
+        return self._operation(node, [self.real(part) for part in node.args])
+
+    def _selected(self, truth: Truth, if_true: Bounded, if_false: Bounded) -> Bounded:
+        numbers = self.arithmetic.numbers
+        value = numbers.choose(truth.value, if_true.value, if_false.value)
+        error = numbers.choose(truth.value, if_true.error, if_false.error)
+        if truth.certain:
+            return Bounded(value, error)
+        spans = [abs(side.value - value) + side.error for side in (if_true, if_false)]
+        either = numbers.larger(*spans)
+        either = numbers.choose(either != either, math.inf, either)
+        return Bounded(value, numbers.choose(truth.doubt, either, error))
+
+    def _operation(self, node: Expr, parts: list[Bounded]) -> Bounded:
+        arithmetic, name = self.arithmetic, type(node).__name__
+        if node.is_Add:
+            return arithmetic.add(*parts)
+        if node.is_Mul:
+            return arithmetic.multiply(*parts)
+        if node.is_Pow:
+            return arithmetic.power(*parts)
+        if name in ("maximum", "minimum"):
+            numbers, sign = arithmetic.numbers, 1 if name == "maximum" else -1
+            value = sign * numbers.larger(sign * parts[0].value, sign * parts[1].value)
+            return Bounded(value, numbers.larger(parts[0].error, parts[1].error))
+        if len(parts) == 1:
+            return arithmetic.function(name, parts[0])
+        raise TypeError(f"expression {node}: {name} is not supported in a formula")
+
+    # Conditions -----------------------------------------------------------------------------------------------------
+
+    def truth(self, node: Basic) -> Truth:
+        """A condition."""
+        if isinstance(node, BooleanTrue | BooleanFalse):
+            return Truth(torch.tensor(bool(node), device=self.scope.device))
+        if isinstance(node, InRange):
+            place, extent = self.integer(node.args[0]), self.integer(node.args[1])
+            return Truth(self._condition(place >= 0) & self._condition(place < extent))
+        if isinstance(node, Divides):
+            divisor, number = self.integer(node.args[0]), self.integer(node.args[1])
+            return Truth(self._condition(number % divisor == 0))
+        if isinstance(node, Not):
+            return ~self.truth(node.args[0])
+        parts = [self.truth(part) for part in node.args] if not getattr(node, "rel_op", None) else []
+        if parts:
+            return Truth.every(parts) if isinstance(node, And) else ~Truth.every([~part for part in parts])
+        return self._comparison(node)
+
+    def _condition(self, value: Any) -> torch.Tensor:
+        return torch.as_tensor(value, device=self.scope.device)
+
+    def _comparison(self, node: Basic) -> Truth:
+        relation = node.rel_op
+        if all(side.is_integer for side in node.args):
+            left, right = (self.integer(side) for side in node.args)
+            return Truth(self._condition(Tensors.RELATIONS[relation](left, right)))
+        left, right = (self.real(side) for side in node.args)
+        value = self._condition(Tensors.RELATIONS[relation](left.value, right.value))
+        errors = left.error + right.error
+        if not isinstance(errors, torch.Tensor) and errors == 0:
+            return Truth(value)
+        close = self._condition(abs(left.value - right.value) <= errors) & self._condition(errors > 0)
+        return Truth(value, close)
+
+
+def _full(bounded: Bounded) -> Bounded:
+    return Bounded(bounded.value, torch.as_tensor(bounded.error, device=bounded.value.device).expand_as(bounded.value))

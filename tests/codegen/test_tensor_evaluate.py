@@ -1,0 +1,104 @@
+"""Evaluation over tensors is the literal evaluation, value by value and bound by bound."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+
+from svertka.codegen import tensor_evaluate
+from svertka.codegen.cases import Case, cases
+from svertka.codegen.equivalence import differentiable, draw_values, real
+from svertka.codegen.symbolic.small import small_cases
+from svertka.codegen.tensor_evaluate import evaluate_tensors
+from svertka.codegen.tensor_numbers import Tensors, philox_uniform
+from svertka.spec import FORMATS, Array, Equation, Layer, RunningError, Tensor, adjoint, axis, evaluate, maximum, number
+from svertka.spec.arithmetic import uniform
+from svertka.spec.definition import Definition, Variant
+from svertka.spec.evaluate import shape_of
+from svertka.spec.layers import DEFINITIONS
+from svertka.spec.running_error import Bounded
+
+FORMULAS = [(d, v) for d in DEFINITIONS.values() for v in d.variants]
+UNIT = 2.0**-53
+
+
+def compare(layer: Layer, case: Case, tensors: dict[str, torch.Tensor]) -> int:
+    """Evaluate both ways; values may differ by float64's own rounding, bounds by as little."""
+    literal, whole = RunningError(FORMATS["float32"]), RunningError(FORMATS["float32"], Tensors())
+    given = {t.name: tensors[t.name].reshape(shape_of(t, case.sizes)) for t in layer.inputs if t.name in tensors}
+    arrays = {
+        t.name: Array(
+            tuple(given[t.name].shape),
+            [v if t.kind == "integer" else literal.exact(v) for v in given[t.name].reshape(-1).tolist()],
+        )
+        for t in layer.inputs
+        if t.name in given
+    }
+    expected = evaluate(layer, arrays, case.sizes, literal)
+    found = evaluate_tensors(layer, given, case.sizes, whole)
+    assert found.keys() == expected.keys()
+    for name, array in expected.items():
+        assert_same(found[name], array)
+    return sum(len(array.values) for array in expected.values())
+
+
+def assert_same(found: Any, expected: Array) -> None:
+    if not isinstance(found, Bounded):
+        assert found.tolist() == torch.tensor(expected.values).reshape(expected.shape).tolist()
+        return
+    assert tuple(found.value.shape) == expected.shape
+    for value, error, right in zip(
+        found.value.reshape(-1).tolist(), found.error.reshape(-1).tolist(), expected.values, strict=True
+    ):
+        close = max(right.error * 1e-4, 64 * UNIT * abs(right.value))
+        assert value == right.value or math.isnan(right.value) or abs(value - right.value) <= close
+        assert error == right.error or abs(error - right.error) <= 1e-3 * right.error + 1e-300
+
+
+@pytest.mark.parametrize(("definition", "variant"), FORMULAS, ids=[v.layer.name for _, v in FORMULAS])
+def test_as_the_literal_evaluation(definition: Definition, variant: Variant) -> None:
+    layer = variant.layer
+    for case in small_cases(definition, variant):
+        values = draw_values(definition, layer, case, real)
+        names = [name for name in differentiable(definition, layer) if name in values.tensors]
+        results = [name for name in definition.result if layer.tensors[name].kind == "real"]
+        for equations in (layer, adjoint(layer, names, results)):
+            assert compare(equations, case, values.all) > 0
+
+
+def test_lanes_in_several_parts_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    definition = DEFINITIONS["convolution_1d"]
+    case = next(iter(cases(definition, definition.variants[0])))
+    layer = definition.variants[0].layer
+    values = draw_values(definition, layer, case, real)
+    run = partial(evaluate_tensors, layer, sizes=case.sizes, arithmetic=RunningError(FORMATS["float32"], Tensors()))
+    given = {t.name: values.all[t.name].reshape(shape_of(t, case.sizes)) for t in layer.inputs}
+    whole = run(tensors=given)["output"]
+    monkeypatch.setattr(tensor_evaluate, "LANES", 50)
+    parts = run(tensors=given)["output"]
+    assert torch.equal(whole.value, parts.value)
+    assert torch.equal(whole.error, parts.error)
+
+
+def test_a_comparison_that_rounding_may_turn_round_is_covered_both_ways() -> None:
+    """Relu of a difference that is 0 but for rounding: its gradient may be 0 or 1."""
+    i = axis("i", many=True)
+    x, scale, y = Tensor("x", i), number("scale"), Tensor("y", i)
+    layer = Layer("kink", (x,), (Equation(y, maximum(x[i] * scale - 1, 0)),), ("y",))
+    back = adjoint(layer)
+    given = {"x": torch.tensor([3.0, 5.0], dtype=torch.float64), "grad_y": torch.ones(2, dtype=torch.float64)}
+    found = evaluate_tensors(back, given, {"I": 2, "scale": 1 / 3}, RunningError(FORMATS["float32"], Tensors()))
+    near, far = found["grad_x"].error.tolist()
+    assert near >= 1 / 3
+    assert far < 1e-6
+
+
+def test_the_random_field() -> None:
+    places = [0, 1, 2, 3, 4, 5, 1001, 2**33 + 7]
+    for seed in (0, 5, 2**40 + 123):
+        found = philox_uniform(seed, torch.tensor(places)).tolist()
+        assert found == [uniform(seed, place) for place in places]
