@@ -6,7 +6,7 @@ READY := .venv/ready
 PACKAGES := spec reference codegen generated
 LINKS := build/typing/svertka
 
-.PHONY: run test check lint types gpu benchmark clean
+.PHONY: run test check lint types gpu benchmark mutation clean
 
 run: $(READY)
 	$(BIN)/svertka generate
@@ -35,6 +35,10 @@ gpu:
 
 benchmark: $(READY)
 	$(BIN)/pytest tests/benchmarks --benchmark-only
+
+# Seeded faults in every stage, each against every level of validation; a run that is killed goes on where it stopped.
+mutation: $(READY)
+	$(BIN)/python -m tests.mutation
 
 $(READY): pyproject.toml .ci/constraints.txt
 	$(PYTHON) -m venv .venv

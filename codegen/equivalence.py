@@ -122,12 +122,19 @@ def canonical_shape(tensor: Tensor, sizes: Mapping[str, Any]) -> tuple[int, ...]
 
 
 def run_forward(
-    kernels: ModuleType, layer: Layer, case: Case, tensors: Mapping[str, torch.Tensor], save: bool
-) -> tuple[torch.Tensor, ...]:
-    """Run a layer's forward program."""
+    kernels: Any,
+    layer: Layer,
+    case: Case,
+    tensors: Mapping[str, torch.Tensor],
+    save: bool,
+    skipped: tuple[str, ...] = (),
+) -> tuple[torch.Tensor | None, ...]:
+    """Run a layer's forward program; results that are ``skipped`` are None."""
     keywords = {name: case.sizes[name] for name in keywords_of(layer)}
     arguments = [tensors.get(t.name) for t in layer.inputs]
-    results: tuple[torch.Tensor, ...] = getattr(kernels, f"{layer.name}_forward")(*arguments, **keywords, save=save)
+    options = {"skipped": skipped} if skipped else {}
+    forward = getattr(kernels, f"{layer.name}_forward")
+    results: tuple[torch.Tensor | None, ...] = forward(*arguments, **keywords, save=save, **options)
     return results
 
 
@@ -137,7 +144,7 @@ def run_backward(
     case: Case,
     tensors: Mapping[str, torch.Tensor],
     gradients: Sequence[torch.Tensor],
-    residuals: Sequence[torch.Tensor],
+    residuals: Sequence[torch.Tensor | None],
     wanted: tuple[bool, ...],
 ) -> tuple[torch.Tensor | None, ...]:
     """Run a layer's backward program."""
@@ -240,10 +247,11 @@ def outcome(
 
     tensors, gradients = placed(values.tensors), placed(values.gradients)
     saved = run_forward(kernels, layer, case, tensors, save=True)
-    plain = run_forward(kernels, layer, case, tensors, save=False)
     count = len(layer.outputs)
-    yield from zip(layer.outputs, saved[:count], strict=True)
-    yield from ((f"{name}{UNSAVED}", tensor) for name, tensor in zip(layer.outputs, plain, strict=True))
+    yield from named(layer, saved)
+    for skipped in dict.fromkeys([(), tuple(definition.optional_results.values())]):
+        plain = run_forward(kernels, layer, case, tensors, save=False, skipped=skipped)
+        yield from named(layer, plain, UNSAVED)
     names = differentiable(definition, layer)
     wanted = tuple(name in tensors for name in names)
     back = run_backward(kernels, layer, case, tensors, list(gradients.values()), saved[count:], wanted)
@@ -251,6 +259,13 @@ def outcome(
 
 
 UNSAVED = " (nothing saved)"
+
+
+def named(layer: Layer, results: Sequence[torch.Tensor | None], suffix: str = "") -> Iterator[tuple[str, torch.Tensor]]:
+    """A forward program's outputs by name, without those that were skipped."""
+    for name, tensor in zip(layer.outputs, results, strict=False):
+        if tensor is not None:
+            yield f"{name}{suffix}", tensor
 
 
 def differentiable(definition: Definition, layer: Layer) -> tuple[str, ...]:

@@ -41,7 +41,9 @@ def _reason(outcome: Outcome) -> str:
 def _probability(outcomes: Sequence[Outcome]) -> str:
     """How probable it is that something different passed."""
     found = [value for o in outcomes for key, value in o.figures.items() if key.endswith("probability")]
-    return f"  error < {max(found):.0e}" if found else ""
+    if not found:
+        return ""
+    return f"  error < {max(found):.0e}" if max(found) else "  certain"
 
 
 def tightness(verdicts: Sequence[Verdict]) -> Table:

@@ -1,8 +1,8 @@
 """Level "adjoint": the derived gradient equals differentiation of the formula's own expressions.
 
 The formula is evaluated on variables; reverse accumulation, which knows nothing of indices, differentiates what comes
-out; the derived adjoint is evaluated on the same variables. The two are compared at random points of a prime field: in
-a region without ties and in one with many.
+out; the derived adjoint is evaluated on the same variables. The two are compared, polynomials term by term and others
+at random points of a prime field: in a region without ties and in one with many.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SIDES = ("the adjoint gives", "the derivative is")
 
 def check(subject: Subject) -> Outcome:
     """Compare every element of every derived gradient."""
-    elements, probability, failures = 0, 0.0, list[str]()
+    elements, certain, probability, failures = 0, 0, 0.0, list[str]()
     for case in subject.small_cases:
         for ties in (False, True):
             ground = _Ground(subject, case, ties)
@@ -42,9 +42,10 @@ def check(subject: Subject) -> Outcome:
                 ground.graph, pairs, POINTS, f"{case.name} {ties}", ("the adjoint gives", "the derivative")
             )
             elements += len(pairs)
+            certain += decided.certain
             probability += decided.error_probability
             failures += [f"{case.name}{' with ties' if ties else ''}: {text}" for text in decided.failures]
-    figures = {"points": POINTS, "error_probability": probability}
+    figures = {"certain": certain, "points": POINTS, "error_probability": probability}
     return Outcome(NAME, subject.layer.name, 2 * len(subject.small_cases), elements, figures, tuple(failures))
 
 

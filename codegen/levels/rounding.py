@@ -14,6 +14,7 @@ from svertka.codegen.equivalence import compare
 from svertka.codegen.levels.bfloat16 import repaired
 from svertka.codegen.levels.numbers import summed
 from svertka.codegen.levels.subject import Outcome, Subject
+from svertka.spec.running_error import FORMATS, Format, on_matrix_unit
 
 __all__ = ["check"]
 
@@ -28,6 +29,14 @@ def check(subject: Subject) -> Outcome:
     for number, case in enumerate(subject.cases):
         dtypes = GROUPS[number % len(GROUPS)]
         with repaired() if subject.device == "cpu" else nullcontext():
-            found = compare(subject.module, subject.variant, subject.kernels, case, dtypes, subject.device)
+            found = compare(
+                subject.module, subject.variant, subject.kernels, case, dtypes, subject.device, _target(subject, dtypes)
+            )
             comparisons += [(case.name, str(dtype).removeprefix("torch."), result) for dtype, result in found]
     return summed(NAME, subject, len(subject.cases), comparisons)
+
+
+def _target(subject: Subject, dtypes: tuple[torch.dtype, ...]) -> Format | None:
+    """The arithmetic of a GPU's matrix unit; the interpreter rounds as the formats say."""
+    storage = FORMATS[str(dtypes[0]).removeprefix("torch.")]
+    return on_matrix_unit(storage) if subject.device == "cuda" else None

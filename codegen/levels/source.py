@@ -18,6 +18,7 @@ def check(subject: Subject) -> Outcome:
     proofs = [prove(subject.module, subject.variant, subject.kernels, case) for case in subject.small_cases]
     figures = {
         "kernels": sorted({kernel for proof in proofs for kernel in proof.kernels}),
+        "certain": sum(proof.certain for proof in proofs),
         "points": max(proof.points for proof in proofs),
         "error_probability": sum(proof.error_probability for proof in proofs),
         "nodes": sum(proof.nodes for proof in proofs),

@@ -1,4 +1,7 @@
-"""Whether pairs of expressions are equal: compared at random points of a prime field."""
+"""Whether pairs of expressions are equal: polynomials are written out, others compared at random points.
+
+Input: labelled pairs of nodes. Output: a ``Decision``.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from svertka.codegen.symbolic.degree import error_probability
+from svertka.codegen.symbolic.expansion import Expansion
 from svertka.codegen.symbolic.graph import Graph
 from svertka.codegen.symbolic.point import Point
 
@@ -18,8 +22,15 @@ _POLE = "every random point lies on a pole: some expression divides by what is i
 
 @dataclass(frozen=True)
 class Decision:
-    """What the comparison showed: at most one failure, with both expressions, or how probable an error is."""
+    """What the comparison showed.
 
+    Attributes:
+        certain: how many pairs are one expression, or have the same terms.
+        error_probability: with which some other pair is different and passed, at most.
+        failures: the first pair that differs, with both expressions.
+    """
+
+    certain: int
     error_probability: float
     failures: tuple[str, ...] = ()
 
@@ -28,17 +39,30 @@ def decide(
     graph: Graph, pairs: Sequence[tuple[str, int, int]], points: int, seed: str, sides: tuple[str, str]
 ) -> Decision:
     """Compare labelled pairs of nodes; ``sides`` say who speaks ("the kernel computes", "the formula")."""
-    doubtful = [pair for pair in pairs if pair[1] != pair[2]]
+    doubtful = []
+    expansion = Expansion(graph)
+    for label, left, right in pairs:
+        if left == right:
+            continue
+        terms = expansion.of(left), expansion.of(right)
+        if terms[0] is None or terms[1] is None:
+            doubtful.append((label, left, right))
+        elif terms[0] != terms[1]:
+            return Decision(0, 1.0, (_difference(graph, label, left, right, sides),))
+    certain = len(pairs) - len(doubtful)
     nodes = sorted({node for _, left, right in doubtful for node in (left, right)})
     for number in range(points if doubtful else 0):
         values = _values(graph, nodes, f"{seed}/{number}")
         if values is None:
-            return Decision(1.0, (_POLE,))
+            return Decision(certain, 1.0, (_POLE,))
         for label, left, right in doubtful:
             if values[left] != values[right]:
-                texts = graph.text(left), graph.text(right)
-                return Decision(1.0, (f"{label}: {sides[0]} {texts[0]}, {sides[1]} {texts[1]}",))
-    return Decision(error_probability(graph, [pair[1:] for pair in doubtful], points))
+                return Decision(certain, 1.0, (_difference(graph, label, left, right, sides),))
+    return Decision(certain, error_probability(graph, [pair[1:] for pair in doubtful], points))
+
+
+def _difference(graph: Graph, label: str, left: int, right: int, sides: tuple[str, str]) -> str:
+    return f"{label}: {sides[0]} {graph.text(left)}, {sides[1]} {graph.text(right)}"
 
 
 def _values(graph: Graph, nodes: Sequence[int], seed: str) -> Mapping[int, Any] | None:

@@ -20,7 +20,7 @@ import torch
 
 from svertka.codegen.build import KernelModule, results_of
 from svertka.codegen.cases import Case
-from svertka.codegen.equivalence import differentiable, run_backward, run_forward
+from svertka.codegen.equivalence import UNSAVED, differentiable, named, run_backward, run_forward
 from svertka.codegen.symbolic.arithmetic import GraphArithmetic
 from svertka.codegen.symbolic.decide import decide
 from svertka.codegen.symbolic.graph import POISON, Graph
@@ -43,7 +43,7 @@ class Proof:
         shapes: of the inputs, by name.
         regions: the runs, up to the first that fails.
         kernels: names of the kernels that ran.
-        elements: how many output elements were compared.
+        elements: how many output elements were compared; ``certain``: how many of them with nothing left to chance.
         nodes: how many expressions were made.
         points: how many random points each comparison took.
         error_probability: with which something different may have passed, at most.
@@ -56,6 +56,7 @@ class Proof:
     regions: tuple[str, ...]
     kernels: tuple[str, ...]
     elements: int
+    certain: int
     nodes: int
     points: int
     error_probability: float
@@ -88,6 +89,7 @@ def prove(module: KernelModule, variant: Variant, kernels: ModuleType, case: Cas
         regions=tuple(run.region.name for run in runs),
         kernels=tuple(dict.fromkeys(kernel for run in runs for kernel in run.memory.launched)),
         elements=sum(run.elements for run in runs),
+        certain=sum(run.certain for run in runs),
         nodes=sum(len(run.graph) for run in runs),
         points=points,
         error_probability=min(1.0, sum(run.error_probability for run in runs)),
@@ -106,7 +108,7 @@ class _Run:
         self.graph, self.memory = Graph(), Memory()
         self.inputs = Inputs(module.definition, layer, case, region, self.graph)
         self.case = Case(case.name, self.inputs.sizes, case.absent)
-        self.elements = 0
+        self.elements = self.certain = 0
         self.error_probability = 0.0
         self.pairs: list[tuple[str, int, int]] = []
 
@@ -139,11 +141,13 @@ class _Run:
         self, primal: Mapping[str, torch.Tensor], gradients: Sequence[torch.Tensor], expected: Mapping[str, Any]
     ) -> None:
         saved = run_forward(self.kernels, self.layer, self.case, primal, save=True)
-        plain = run_forward(self.kernels, self.layer, self.case, primal, save=False)
         count = len(self.layer.outputs)
-        for name, output, again in zip(self.layer.outputs, saved[:count], plain, strict=True):
+        for name, output in named(self.layer, saved):
             self._pair(name, output, expected[name].values)
-            self._pair(f"{name} (nothing saved)", again, expected[name].values)
+        for skipped in dict.fromkeys([(), tuple(self.definition.optional_results.values())]):
+            plain = run_forward(self.kernels, self.layer, self.case, primal, save=False, skipped=skipped)
+            for name, output in named(self.layer, plain):
+                self._pair(f"{name}{UNSAVED}", output, expected[name].values)
         names = differentiable(self.definition, self.layer)
         present = tuple(name in primal for name in names)
         asked = [present]
@@ -172,7 +176,9 @@ class _Run:
                 self.memory.fail(f"{label}: it depends on memory that nothing was stored in")
             elif real:
                 self.pairs.append((label, left, right))
-            elif left != right:
+            elif left == right:
+                self.certain += 1
+            else:
                 self.memory.fail(f"{label}: the kernel gives {left}, the formula {right}")
 
     def decide(self, points: int) -> None:
@@ -181,4 +187,5 @@ class _Run:
         decided = decide(self.graph, self.pairs, points, seed, ("the kernel computes", "the formula"))
         for text in decided.failures:
             self.memory.fail(text)
+        self.certain += decided.certain
         self.error_probability = decided.error_probability
