@@ -6,7 +6,7 @@ READY := .venv/ready
 PACKAGES := spec reference codegen generated
 LINKS := build/typing/svertka
 
-.PHONY: run test check lint types gpu benchmark mutation clean
+.PHONY: run test check lint types gpu bench benchmark mutation clean
 
 run: $(READY)
 	$(BIN)/svertka generate
@@ -32,6 +32,10 @@ types: $(READY)
 # The same equivalence tests on the GPU at hand, in float32, bfloat16 and float16; the report is kept.
 gpu:
 	$(or $(wildcard $(BIN)/python),$(PYTHON)) -m tests.benchmarks.gpu
+
+# Times against PyTorch and the machine's limits; BENCH=--quick for the short run.
+bench:
+	$(or $(wildcard $(BIN)/python),$(PYTHON)) -m tests.benchmarks.bench $(BENCH)
 
 benchmark: $(READY)
 	$(BIN)/pytest tests/benchmarks --benchmark-only

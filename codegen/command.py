@@ -1,4 +1,4 @@
-"""The command line: generate, validate, compile, slides, list.
+"""The command line: generate, validate, compile, bench, slides, list.
 
 Exit codes: 0 done; 1 a check failed (files differ, a kernel misses its formula, a slide's number does not come out);
 2 the call was wrong.
@@ -42,6 +42,7 @@ Names = Annotated[
     list[str] | None, typer.Argument(metavar="[LAYER]...", help="Names as in `svertka list`; all if none.")
 ]
 FAILED, MISUSED = 1, 2
+RESULTS = Path("tests/benchmarks/results")
 
 
 def main() -> None:
@@ -196,6 +197,51 @@ def compile_kernels(
     for row in rows:
         table.add_row(*(str(value) for value in row.row().values()))
     console.print(table)
+
+
+@application.command()
+def bench(
+    quick: Annotated[bool, typer.Option("--quick", help="The short run.")] = False,
+    kind: Annotated[list[str] | None, typer.Option(help="memory, matrix or launch; all if none.")] = None,
+    only: Annotated[str, typer.Option(help="Only workloads whose name holds this text.")] = "",
+    compiled: Annotated[bool, typer.Option("--compile/--no-compile", help="Compare with torch.compile too.")] = True,
+    into: Annotated[Path, typer.Option(help="Folder of the JSON and the pictures.")] = RESULTS,
+) -> None:
+    """Time generated functions against PyTorch and the machine's limits, each checked at the timed size."""
+    os.environ.pop("TRITON_INTERPRET", None)
+    import torch
+
+    from svertka.codegen.bench.measure import measure, measured_limits
+    from svertka.codegen.bench.report import draw, summary, table, write
+    from svertka.codegen.bench.workload import KINDS, shrunk, workloads
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.backends.cudnn.benchmark = True
+    chosen = [w for w in workloads(quick, tuple(kind or KINDS)) if only in w.name]
+    chosen = chosen if device == "cuda" else [shrunk(workload) for workload in chosen]
+    if not chosen:
+        raise ValueError(f"--only {only!r}: no workload has this in its name; leave it out to see all")
+    limits, rows, problems = measured_limits(device), [], {}
+    with _progress("measuring", len(chosen)) as advance:
+        for workload in chosen:
+            try:
+                rows += measure(workload, limits, device, compiled and device == "cuda")
+            except RuntimeError as error:
+                problems[f"{workload.name} {workload.dtype} {workload.layout}"] = str(error)[:300]
+            advance(workload.name)
+    console.print(table(rows))
+    for name, figures in summary(rows).items():
+        console.print(f"{name}: {', '.join(f'{key} {value:.3g}' for key, value in figures.items())}", highlight=False)
+    path = write(rows, limits, device, into, problems)
+    pictures = draw(rows, limits, path)
+    console.print(f"{path}, {', '.join(picture.name for picture in pictures)}", highlight=False)
+    for name, text in problems.items():
+        errors.print(f"{name}: {text}", highlight=False, markup=False)
+    for row in rows:
+        for text in row.wrong:
+            errors.print(f"{row.name} {row.dtype} {row.layout}: {text}", highlight=False, markup=False)
+    if problems or any(row.wrong for row in rows):
+        raise typer.Exit(FAILED)
 
 
 @application.command()

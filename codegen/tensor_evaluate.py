@@ -33,6 +33,7 @@ from svertka.spec import (
     normal_form,
 )
 from svertka.spec.evaluate import whole
+from svertka.spec.layer import reads
 from svertka.spec.notation import Divides, InRange
 from svertka.spec.running_error import Bounded, RunningError
 
@@ -42,7 +43,11 @@ LANES = 1 << 21  # elements of a loop nest that are held at once
 
 
 def evaluate_tensors(
-    layer: Layer, tensors: Mapping[str, torch.Tensor], sizes: Mapping[str, Any], arithmetic: RunningError
+    layer: Layer,
+    tensors: Mapping[str, torch.Tensor],
+    sizes: Mapping[str, Any],
+    arithmetic: RunningError,
+    sampled: Mapping[str, torch.Tensor] | None = None,
 ) -> dict[str, Any]:
     """Evaluate all outputs of a layer.
 
@@ -52,9 +57,11 @@ def evaluate_tensors(
             be left out.
         sizes: all extents and parameters by name.
         arithmetic: a ``RunningError`` over ``Tensors``.
+        sampled: outputs of which only some elements are wanted, with these elements' places; everything that other
+            equations read is evaluated whole all the same.
 
     Returns:
-        ``Bounded`` tensors for real outputs, int64 tensors for the others.
+        ``Bounded`` tensors for real outputs, int64 tensors for the others; of sampled outputs one axis.
     """
     scope = _Scope(arithmetic, dict(sizes), next(iter(tensors.values())).device)
     for tensor in layer.inputs:
@@ -63,8 +70,14 @@ def evaluate_tensors(
             scope.known[tensor.name] = given if tensor.kind == "integer" else arithmetic.exact(given)
         else:
             scope.defaults[tensor.name] = arithmetic.number(tensor.default)
-    for equation in normal_form(layer).equations:
-        scope.known[equation.target.name] = scope.run(equation)
+    equations = normal_form(layer).equations
+    read = {tensor.tensor for equation in equations for tensor in reads(equation.value)}
+    for equation in equations:
+        name = equation.target.name
+        scope.known[name] = scope.run(equation, None if name in read else (sampled or {}).get(name))
+    for name, places in (sampled or {}).items():
+        if name in read:
+            scope.known[name] = _at(scope.known[name], places)
     return {name: scope.known[name] for name in layer.outputs}
 
 
@@ -76,21 +89,24 @@ class _Scope:
         self.known: dict[str, Any] = {}
         self.defaults: dict[str, Bounded] = {}
 
-    def run(self, equation: Equation) -> Any:
-        """All elements of an equation's target, some lanes at a time."""
+    def run(self, equation: Equation, chosen: torch.Tensor | None = None) -> Any:
+        """All elements of an equation's target, or those at the chosen places, some lanes at a time."""
         shape = [self._extent(index) for index in equation.target.axes]
         reduction = equation.value if isinstance(equation.value, Reduction) else None
         summed = list(reduction.indices) if reduction is not None else []
         inner = [self._extent(index) for index in summed]
-        total, depth = math.prod(shape), math.prod(inner)
+        depth = math.prod(inner)
+        total = math.prod(shape) if chosen is None else len(chosen)
         step = max(LANES // max(depth, 1), 1)
         parts = []
         for start in range(0, max(total, 1), step):
-            lanes = torch.arange(start, min(start + step, total), device=self.device)
+            every = torch.arange(start, min(start + step, total), device=self.device)
+            lanes = every if chosen is None else chosen[every]
             here = dict(_places(equation.target.axes, shape, lanes[:, None]))
             here |= dict(_places(summed, inner, torch.arange(depth, device=self.device)[None, :]))
             chunk = _Chunk(self, here, len(lanes), depth)
             parts.append(chunk.reduced(reduction) if reduction is not None else chunk.mapped(equation))
+        shape = shape if chosen is None else [total]
         if isinstance(parts[0], Bounded):
             value, error = (torch.cat([getattr(part, name) for part in parts]) for name in ("value", "error"))
             return Bounded(value.reshape(shape), error.reshape(shape))
@@ -98,6 +114,12 @@ class _Scope:
 
     def _extent(self, index: Index) -> int:
         return whole(index.extent, self.sizes)
+
+
+def _at(result: Any, places: torch.Tensor) -> Any:
+    if isinstance(result, Bounded):
+        return Bounded(result.value.reshape(-1)[places], result.error.reshape(-1)[places])
+    return result.reshape(-1)[places]
 
 
 def _places(indices: Any, extents: list[int], lanes: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:

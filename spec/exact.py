@@ -38,6 +38,10 @@ class Exact(RunningError):  # noqa: N818 - a running error is no exception
         """A result: exact if the arithmetic holds it and its operands were."""
         return Bounded(value, self.numbers.choose(self._holds(value) & (error == 0), 0.0, math.inf))
 
+    def exact(self, value: Any) -> Bounded:
+        """A stored input, if the arithmetic holds it."""
+        return self.rounded(value, 0.0)
+
     def number(self, value: Any) -> Bounded:
         """A number of the formula."""
         found = super().number(value)

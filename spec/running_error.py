@@ -207,7 +207,7 @@ class RunningError:
         """Elementary function: mean value theorem over the argument's interval, plus its own error."""
         result = self.numbers.function(name, value.value)
         carried = self.numbers.choose(value.error == 0, 0.0 * value.error, self._slope(name, value) * value.error)
-        return self.rounded(result, carried, self.ULPS * self._spread(name, value, result))
+        return self.rounded(result, carried, self.ULPS * self._spread(name, value, abs(result) + carried))
 
     def _slope(self, name: str, argument: Bounded) -> Any:
         """Largest derivative of a function over an interval."""
@@ -218,13 +218,13 @@ class RunningError:
             return self.numbers.power(self.numbers.larger(low, 0.0 * low), -1.0)
         return {"erf": 2 / math.sqrt(math.pi), "sign": 0.0}.get(name, 1.0)
 
-    def _spread(self, name: str, argument: Bounded, result: Any) -> Any:
+    def _spread(self, name: str, argument: Bounded, size: Any) -> Any:
         """How many of the own units a function is granted: exp by exp2 also scales its argument."""
         if name == "exp":
             return 1 + abs(argument.value) / ULPS_OF_EXP_ARGUMENT
-        if name == "log":
-            near_one = self.numbers.power(abs(result), -1.0)
-            return 1 + self.numbers.choose(result == 0, 0.0 * near_one, near_one)
+        if name == "log":  # beside 1 its error is absolute
+            known = self.numbers.choose(size == 0, 1.0 + 0.0 * size, size)
+            return 1 + self.numbers.choose(size == 0, 0.0 * known, 1.0 / known)
         return 0.0 if name in ("Abs", "sign") else 1.0
 
     def compare(self, relation: str, left: Any, right: Any) -> bool:

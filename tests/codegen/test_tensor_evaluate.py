@@ -84,6 +84,21 @@ def test_lanes_in_several_parts_are_the_same(monkeypatch: pytest.MonkeyPatch) ->
     assert torch.equal(whole.error, parts.error)
 
 
+def test_some_elements_alone_are_the_same() -> None:
+    """Equations that others read are evaluated whole, the rest where it is asked for."""
+    definition = DEFINITIONS["softmax"]
+    case = next(iter(cases(definition, definition.variants[0])))
+    layer = definition.variants[0].layer
+    values = draw_values(definition, layer, case, real)
+    arithmetic = RunningError(FORMATS["float32"], Tensors())
+    given = {t.name: values.all[t.name].reshape(shape_of(t, case.sizes)) for t in layer.inputs}
+    whole = evaluate_tensors(layer, given, case.sizes, arithmetic)["output"]
+    places = torch.tensor([5, 0, 3, 5])
+    some = evaluate_tensors(layer, given, case.sizes, arithmetic, {"output": places})["output"]
+    assert torch.equal(some.value, whole.value.reshape(-1)[places])
+    assert torch.equal(some.error, whole.error.reshape(-1)[places])
+
+
 def test_a_comparison_that_rounding_may_turn_round_is_covered_both_ways() -> None:
     """Relu of a difference that is 0 but for rounding: its gradient may be 0 or 1."""
     i = axis("i", many=True)

@@ -1,0 +1,1 @@
+"""Benchmarks of generated functions against PyTorch and against the machine's limits; workloads are data."""

@@ -1,0 +1,72 @@
+"""The limits of a call: bytes that must move, and operations that must be done.
+
+Bytes are read off the launches: every tensor that existed before the call, or is returned by it, counts once, however
+often kernels read it; temporaries do not count. Operations of a matrix product follow from the shapes.
+
+Input: a call. Output: bytes.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+__all__ = ["backward_bytes", "forward_bytes", "operations"]
+
+PACKAGE = "svertka.generated"
+
+
+@contextmanager
+def _recorded() -> Iterator[dict[int, int]]:
+    """Bytes of every tensor that a launch was given, by address."""
+    launching: Any = importlib.import_module(f"{PACKAGE}.launching")
+    found: dict[int, int] = {}
+    run = launching.run
+
+    def record(kernel: Any, how: Any, schedule: Any, arguments: tuple[Any, ...], constants: Mapping[str, Any]) -> None:
+        for argument in arguments:
+            if isinstance(argument, torch.Tensor):
+                found[argument.data_ptr()] = argument.numel() * argument.itemsize
+        run(kernel, how, schedule, arguments, constants)
+
+    launching.run = record
+    try:
+        yield found
+    finally:
+        launching.run = run
+
+
+def _kept(touched: Mapping[int, int], tensors: Any) -> int:
+    """Bytes of those among the touched that are some of these tensors."""
+    wanted = {tensor.data_ptr() for tensor in tensors if tensor is not None}
+    return sum(size for address, size in touched.items() if address in wanted)
+
+
+def forward_bytes(call: Callable[[], torch.Tensor], tensors: Mapping[str, torch.Tensor]) -> int:
+    """Bytes of the inputs and outputs of a forward pass; 0 where no kernel was launched."""
+    with _recorded() as touched, torch.no_grad():
+        output = call()
+    return _kept(touched, (*tensors.values(), output))
+
+
+def backward_bytes(
+    call: Callable[[], torch.Tensor], tensors: Mapping[str, torch.Tensor], wanted: list[torch.Tensor]
+) -> int:
+    """Bytes of the gradients and of what the forward kept, that a backward pass touches."""
+    with _recorded() as forward:
+        output = call()
+    gradient = torch.ones_like(output)
+    with _recorded() as touched:
+        found = torch.autograd.grad(output, wanted, gradient)
+    before = {*forward, *(tensor.data_ptr() for tensor in tensors.values()), gradient.data_ptr()}
+    ours = _kept(touched, found)
+    return ours + sum(size for address, size in touched.items() if address in before)
+
+
+def operations(output: torch.Tensor, weight: torch.Tensor) -> int:
+    """Operations of a product whose weight has its results on the first axis, a multiply and an add each."""
+    return 2 * output.numel() * weight[0].numel()

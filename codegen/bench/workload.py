@@ -1,0 +1,139 @@
+"""What is benchmarked: functions by name, shapes and arguments, as data (``workloads.json``).
+
+Input: the data. Output: ``Workload``s, and tensors to run them on.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from importlib import resources
+from typing import Any
+
+import torch
+
+__all__ = ["KINDS", "Road", "Workload", "roads", "shrunk", "workloads"]
+
+KINDS = ("memory", "matrix", "launch")
+ON_A_CPU = 2**15  # elements of an input there
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A call in one dtype and layout.
+
+    Attributes:
+        name: for the table.
+        kind: ``"memory"`` (bytes are its limit), ``"matrix"`` (products are) or ``"launch"`` (the host is).
+        function: name in ``svertka.generated.functional`` and, unless ``baseline`` says otherwise, in
+            ``torch.nn.functional``.
+        shapes: of the real tensors, by argument, the first to be differentiated; ``labels``: of integer tensors, below
+            ``classes``.
+        arguments: the others; ``baseline_arguments`` for the baseline if they differ.
+        dtype, layout: of the tensors.
+        quick: whether it belongs to the short run.
+    """
+
+    name: str
+    kind: str
+    function: str
+    shapes: Mapping[str, tuple[int, ...]]
+    arguments: Mapping[str, Any]
+    dtype: str
+    layout: str
+    quick: bool
+    baseline: str
+    baseline_arguments: Mapping[str, Any]
+    labels: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    classes: int = 0
+
+    def tensors(self, device: str, seed: int = 0) -> dict[str, torch.Tensor]:
+        """Random inputs; variances are positive, statistics and labels need no gradient."""
+        random = torch.Generator(device=device).manual_seed(seed)
+        made = {}
+        for name, shape in self.shapes.items():
+            values = torch.randn(shape, generator=random, device=device, dtype=torch.float32)
+            values = values.abs() + 0.5 if name.endswith("var") else values
+            values = values.to(getattr(torch, self.dtype))
+            if self.layout == "channels_last" and len(shape) == 4:
+                values = values.to(memory_format=torch.channels_last)
+            made[name] = values.requires_grad_(not name.startswith("running"))
+        for name, shape in self.labels.items():
+            made[name] = torch.randint(0, self.classes, shape, generator=random, device=device)
+        return made
+
+
+@dataclass(frozen=True)
+class Road:
+    """A way to compute a workload: a function and its arguments."""
+
+    name: str
+    function: Any
+    arguments: Mapping[str, Any]
+
+    def __call__(self, tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """The function's first result."""
+        found = self.function(**tensors, **self.arguments)
+        result: torch.Tensor = found[0] if isinstance(found, tuple) else found
+        return result
+
+
+def roads(workload: Workload, compiled: bool) -> list[Road]:
+    """svertka, PyTorch eager and, if wanted, ``torch.compile``."""
+    from svertka.generated import functional
+
+    plain = getattr(torch.nn.functional, workload.baseline)
+    found = [
+        Road("svertka", getattr(functional, workload.function), workload.arguments),
+        Road("eager", plain, workload.baseline_arguments),
+    ]
+    if compiled:
+        quick = torch.compile(plain, mode="max-autotune-no-cudagraphs", dynamic=False)
+        found.append(Road("compile", quick, workload.baseline_arguments))
+    return found
+
+
+def workloads(quick: bool = False, kinds: tuple[str, ...] = KINDS) -> Iterator[Workload]:
+    """All workloads of some kinds, or the short run's.
+
+    Raises:
+        ValueError: there is no such kind.
+    """
+    table = json.loads(resources.files("svertka.codegen.bench").joinpath("workloads.json").read_text(encoding="utf-8"))
+    for kind in kinds:
+        if kind not in KINDS:
+            raise ValueError(f"kind {kind!r}: there is no such kind of workload; use {', '.join(KINDS)}")
+        for row in table[kind]:
+            for dtype in row["dtypes"]:
+                for layout in row["layouts"]:
+                    made = _workload(kind, row, dtype, layout)
+                    if made.quick or not quick:
+                        yield made
+
+
+def shrunk(workload: Workload) -> Workload:
+    """With fewer examples, for a machine without a GPU."""
+    rows, *rest = workload.shapes["input"]
+    fewer = max(1, min(rows, ON_A_CPU // max(math.prod(rest), 1)))
+    shapes = {name: (fewer, *shape[1:]) if name == "input" else shape for name, shape in workload.shapes.items()}
+    labels = {name: (fewer, *shape[1:]) for name, shape in workload.labels.items()}
+    return replace(workload, shapes=shapes, labels=labels)
+
+
+def _workload(kind: str, row: Mapping[str, Any], dtype: str, layout: str) -> Workload:
+    return Workload(
+        name=row["name"],
+        kind=kind,
+        function=row["function"],
+        shapes={name: tuple(shape) for name, shape in row["tensors"].items()},
+        arguments=row["arguments"],
+        dtype=dtype,
+        layout=layout,
+        quick=row["quick"],
+        baseline=row.get("baseline", row["function"]),
+        baseline_arguments=row.get("baseline_arguments", row["arguments"]),
+        labels={name: tuple(shape) for name, shape in row.get("labels", {}).items()},
+        classes=row.get("classes", 0),
+    )
