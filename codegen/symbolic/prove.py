@@ -68,13 +68,20 @@ class Proof:
         return not self.failures
 
 
-def prove(module: KernelModule, variant: Variant, kernels: ModuleType, case: Case, points: int = 2) -> Proof:
+def prove(
+    module: KernelModule,
+    variant: Variant,
+    kernels: ModuleType,
+    case: Case,
+    points: int = 2,
+    regions: Sequence[Region] = REGIONS,
+) -> Proof:
     """Run forward (with and without residuals) and backward in every region and compare with the formula."""
     names = tuple(n for n in differentiable(module.definition, variant.layer) if n not in case.absent)
     results = results_of(module.definition, variant.layer)
     derived = adjoint(variant.layer, wrt=list(names), outputs=results)
     runs = []
-    for region in REGIONS:
+    for region in regions:
         run = _Run(module, variant.layer, derived, kernels, case, region)
         run.execute(results)
         run.decide(points)

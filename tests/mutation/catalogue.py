@@ -1,0 +1,199 @@
+"""The catalogue of seeded faults: which files, how many faults in each, which layers are to show them.
+
+Input: the repository. Output: ``Mutant``s, the same ones every time.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+
+import jinja2
+
+from .faults import REPOSITORY, Edit, Mutant, chosen, mutants_of
+from .kernel_faults import families, kernel_edits
+from .named_faults import NAMED, Named
+from .python_faults import python_edits
+from .template_faults import jinja_edits, python_template_edits
+
+__all__ = ["catalogue", "text_of"]
+
+EMITTED = {
+    "relu": 6,
+    "dropout": 5,
+    "normalize": 5,
+    "center_crop": 5,
+    "softmax": 11,
+    "log_softmax": 8,
+    "linear": 14,
+    "max_pooling_1d": 12,
+    "average_pooling_1d": 10,
+    "convolution_1d": 13,
+    "batch_normalization": 14,
+    "cross_channel_normalization": 10,
+    "local_response_normalization": 4,
+    "resize": 5,
+    "image_input": 3,
+    "max_pooling_2d": 5,
+    "average_pooling_2d": 4,
+    "convolution_2d": 4,
+    "convolution_3d": 1,
+    "max_pooling_3d": 1,
+    "average_pooling_3d": 1,
+    "cross_entropy": 5,
+}
+"""How many faults in which emitted module; those that validate fast have more."""
+
+LANES = ("relu", "max_pooling_1d", "average_pooling_1d", "center_crop")
+ROWS = ("log_softmax", "softmax", "linear", "batch_normalization")
+PRODUCTS = ("linear", "convolution_1d")
+EVERY = (
+    "relu",
+    "average_pooling_1d",
+    "max_pooling_1d",
+    "linear",
+    "log_softmax",
+    "cross_channel_normalization",
+    "softmax",
+    "batch_normalization",
+    "convolution_1d",
+    "dropout",
+)
+"""Every family, cheapest first."""
+
+
+@dataclass(frozen=True)
+class Quota:
+    """How many faults are seeded in a file, what proposes them and which layers show them."""
+
+    kind: str
+    file: str
+    count: int
+    layers: tuple[str, ...]
+    propose: Callable[[str], list[Edit]] = python_edits
+
+
+SPEED = re.compile(r"warps|unroll|stages|GROUP|best =|width|strict|access|precision|lru_cache")
+"""What only decides how fast a kernel runs."""
+
+
+def _schedule_edits(text: str) -> list[Edit]:
+    """Faults that can change what is computed, not only how fast."""
+    starts = [(edit, text.rfind("\n", 0, edit.start) + 1) for edit in python_template_edits(text)]
+    return [edit for edit, start in starts if not SPEED.search(text[start : text.find("\n", edit.end)])]
+
+
+def _launching_edits(text: str) -> list[Edit]:
+    """The same; where results lie in memory and on which device is no part of their values."""
+    return [edit for edit in python_template_edits(text) if edit.scope not in ("channels_last", "on", "How.gathered")]
+
+
+def _primitive_edits(text: str) -> list[Edit]:
+    """Faults in the functions that some layer's kernels call."""
+    return [edit for edit in python_template_edits(text) if edit.scope in ("power", "uniform")]
+
+
+def _table_edits(text: str) -> list[Edit]:
+    """Entries of the interpreter's tables that are no power of two."""
+    found = []
+    for line in re.finditer(r'^ *"interpreter.*?(?:\}|\]\n  \})', text, re.MULTILINE | re.DOTALL):
+        for number in re.finditer(r"\b\d+\b", line[0]):
+            start, end = line.start() + number.start(), line.start() + number.end()
+            word = re.findall(r'"(\w+)"', text[:start])[-1]
+            if not SPEED.search(word):
+                found.append(Edit(start, end, "3", "table entry", word))
+    return found
+
+
+QUOTAS = (
+    Quota("template", "codegen/templates/lanes.jinja", 8, LANES, jinja_edits),
+    Quota("template", "codegen/templates/row.jinja", 14, ROWS, jinja_edits),
+    Quota("template", "codegen/templates/contraction.jinja", 15, PRODUCTS, jinja_edits),
+    Quota("template", "codegen/templates/macros.jinja", 14, EVERY, jinja_edits),
+    Quota("template", "codegen/templates/kernels.py.jinja", 4, EVERY, jinja_edits),
+    Quota(
+        "template",
+        "codegen/templates/primitives.py.jinja",
+        8,
+        ("local_response_normalization", "dropout"),
+        _primitive_edits,
+    ),
+    Quota("printer", "codegen/triton_printer.py", 12, EVERY),
+    Quota("printer", "codegen/host_printer.py", 4, ("average_pooling_1d", "convolution_1d", "center_crop")),
+    Quota("printer", "codegen/host.py", 5, EVERY),
+    Quota("printer", "codegen/lower.py", 9, EVERY),
+    Quota("printer", "codegen/door.py", 8, EVERY),
+    Quota("printer", "codegen/share.py", 2, EVERY),
+    Quota("printer", "codegen/inline.py", 3, EVERY),
+    Quota("printer", "codegen/stabilize.py", 5, ("log_softmax", "softmax")),
+    Quota("printer", "codegen/partition.py", 5, EVERY),
+    Quota("printer", "codegen/classify.py", 4, EVERY),
+    Quota("calculus", "spec/adjoint.py", 14, EVERY),
+    Quota("calculus", "spec/gather.py", 11, EVERY),
+    Quota("calculus", "spec/normal_form.py", 9, EVERY),
+    Quota("calculus", "spec/rewrite.py", 11, EVERY),
+    Quota("schedule", "codegen/templates/schedule.py.jinja", 11, EVERY, _schedule_edits),
+    Quota("schedule", "codegen/templates/launching.py.jinja", 8, EVERY, _launching_edits),
+    Quota("schedule", "codegen/schedules.json", 4, EVERY, _table_edits),
+)
+
+
+@cache
+def text_of(file: str) -> str:
+    """A file of the repository."""
+    return (REPOSITORY / file).read_text(encoding="utf-8")
+
+
+def _emitted() -> Iterator[Quota]:
+    for name, count in EMITTED.items():
+        yield Quota("emitted", f"generated/kernels/{name}.py", count, (name,), kernel_edits)
+
+
+@cache
+def catalogue() -> tuple[Mutant, ...]:
+    """All seeded faults, file by file."""
+    found: list[Mutant] = []
+    for quota in (*_emitted(), *QUOTAS):
+        text = text_of(quota.file)
+        edits = quota.propose(text)
+        place_of = _place_of(text) if quota.kind == "emitted" else lambda edit: ("", "")
+        proposals = mutants_of(quota.kind, quota.file, text, edits, quota.layers, place_of)
+        found += chosen(proposals, quota.count, _valid)
+    found += [mutant for named in NAMED for mutant in _named(named)]
+    return tuple({mutant.identifier: mutant for mutant in found}.values())
+
+
+def _place_of(text: str) -> Callable[[Edit], tuple[str, str]]:
+    return lambda edit: families(text, edit)
+
+
+def _named(named: Named) -> list[Mutant]:
+    """A fault with a name; it must have a place."""
+    text = text_of(named.file)
+    function = text.index(f"def {named.scope}(") if named.scope else 0
+    following = re.compile(r"\n *(?:@|def )").search(text, function) if named.scope else None
+    start = text.find(named.old, function, following.start() if following else len(text))
+    if start < 0:
+        raise ValueError(f"{named.file} no longer says {named.old!r} in {named.scope}; give the fault another place")
+    edit = Edit(start, start + len(named.old), named.new, named.name, named.scope)
+    place_of = _place_of(text) if named.kind == "emitted" else lambda edit: ("", "")
+    return mutants_of(named.kind, named.file, text, [edit], named.layers, place_of)
+
+
+def _valid(mutant: Mutant) -> bool:
+    """Whether the text with the fault still parses."""
+    text = mutant.applied(text_of(mutant.file))
+    try:
+        if mutant.file.endswith(".jinja"):
+            jinja2.Environment(trim_blocks=True, lstrip_blocks=True).parse(text)
+        elif mutant.file.endswith(".json"):
+            json.loads(text)
+        else:
+            ast.parse(text)
+    except (SyntaxError, ValueError, jinja2.TemplateSyntaxError):
+        return False
+    return True

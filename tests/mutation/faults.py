@@ -1,0 +1,155 @@
+"""What a seeded fault is, and how a fair few are chosen among many.
+
+Input: texts and the edits that operators propose for them. Output: ``Mutant``s whose identifiers do not depend on line
+numbers, so that a recorded reason stays with its fault.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["KINDS", "REPOSITORY", "Edit", "Mutant", "chosen", "difference", "mutants_of"]
+
+CONSIDERED = 60  # proposals of an operator, at each choice
+REPOSITORY = Path(__file__).resolve().parents[2]
+KINDS = ("emitted", "template", "printer", "calculus", "schedule")
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One replacement in a text.
+
+    Attributes:
+        start, end: what is replaced, in characters.
+        new: by what.
+        operator: which operator proposes it.
+        scope: the function it is in.
+    """
+
+    start: int
+    end: int
+    new: str
+    operator: str
+    scope: str
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A seeded fault.
+
+    Attributes:
+        identifier: kind and digest of file, scope, line of text and replacement.
+        kind: one of ``KINDS``.
+        file: path below the repository.
+        line: of its first changed character.
+        old, new: the replaced text and the replacement.
+        layers: definitions that are to show it, the cheapest first.
+        family, direction: of the kernel, for emitted ones.
+    """
+
+    identifier: str
+    kind: str
+    file: str
+    line: int
+    scope: str
+    operator: str
+    start: int
+    end: int
+    old: str
+    new: str
+    layers: tuple[str, ...]
+    family: str = ""
+    direction: str = ""
+
+    def applied(self, text: str) -> str:
+        """The file's text with the fault."""
+        assert text[self.start : self.end] == self.old, f"{self.file} has changed since the mutants were made"
+        return text[: self.start] + self.new + text[self.end :]
+
+
+def difference(mutant: Mutant, text: str) -> str:
+    """The fault as a unified diff."""
+    lines = difflib.unified_diff(
+        text.splitlines(), mutant.applied(text).splitlines(), mutant.file, mutant.file, lineterm="", n=2
+    )
+    return "\n".join(lines)
+
+
+def mutants_of(
+    kind: str,
+    file: str,
+    text: str,
+    edits: Iterable[Edit],
+    layers: tuple[str, ...],
+    place_of: Callable[[Edit], tuple[str, str]] = lambda edit: ("", ""),
+) -> list[Mutant]:
+    """Edits of a file as mutants, each with its identifier.
+
+    Args:
+        kind: of the mutants.
+        file: path below the repository.
+        text: what the file holds.
+        edits: the proposals.
+        layers: definitions that are to show the faults.
+        place_of: family and direction of the kernel that an edit is in.
+    """
+    found = []
+    seen: Counter[str] = Counter()
+    ordered = sorted(edits, key=lambda edit: (edit.start, edit.end, edit.new, edit.operator))
+    for edit in {(edit.start, edit.end, edit.new): edit for edit in ordered}.values():
+        old = text[edit.start : edit.end]
+        if old == edit.new:
+            continue
+        begin = text.rfind("\n", 0, edit.start) + 1
+        end = text.find("\n", edit.end)
+        around = f"{text[begin : edit.start].lstrip()}\0{edit.new}\0{text[edit.end : end if end >= 0 else None]}"
+        key = "\n".join((file, edit.scope, old, around))
+        seen[key] += 1
+        digest = hashlib.sha256(f"{key}\n{seen[key]}".encode()).hexdigest()[:8]
+        found.append(
+            Mutant(
+                f"{kind}-{digest}",
+                kind,
+                file,
+                text.count("\n", 0, edit.start) + 1,
+                edit.scope,
+                edit.operator,
+                edit.start,
+                edit.end,
+                old,
+                edit.new,
+                layers,
+                *place_of(edit),
+            )
+        )
+    return found
+
+
+def chosen(mutants: Sequence[Mutant], quota: int, acceptable: Callable[[Mutant], bool]) -> list[Mutant]:
+    """So many of the mutants, spread over operators and functions; the same ones every time.
+
+    The order is that of the identifiers' digests, so that an edit elsewhere in a file moves few of the choices.
+    """
+    by_operator: dict[str, list[Mutant]] = {}
+    for mutant in sorted(mutants, key=lambda mutant: mutant.identifier):
+        by_operator.setdefault(mutant.operator, []).append(mutant)
+    operators: Counter[str] = Counter()
+    scopes: Counter[str] = Counter()
+    places: set[int] = set()
+    taken: list[Mutant] = []
+    while len(taken) < quota and any(by_operator.values()):
+        some = [mutant for rest in by_operator.values() for mutant in rest[:CONSIDERED]]
+        mutant = min(some, key=lambda m: (m.start in places, operators[m.operator] + scopes[m.scope], m.identifier))
+        by_operator[mutant.operator].remove(mutant)
+        if not acceptable(mutant):
+            continue
+        operators[mutant.operator] += 1
+        scopes[mutant.scope] += 1
+        places.add(mutant.start)
+        taken.append(mutant)
+    return taken

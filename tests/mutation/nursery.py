@@ -1,0 +1,228 @@
+"""Processes for trials: forked from one that has imported what takes long, limited in time and memory.
+
+A fault may loop for ever, ask for all memory or read where nothing is; the process it runs in ends then, and the
+nursery notes the step in which it did. Faulty stages need a nursery that has imported nothing of svertka, faulty
+kernels one that has imported it all.
+
+Input: a ``Mutant``. Output: its ``Step``s.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import resource
+import select
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from .faults import REPOSITORY, Mutant
+from .trial import FOLDERS, GENERATION, baseline, emitted_trial, spoken, tree_trial
+
+__all__ = ["Result", "Step", "attempt", "prepare", "serve", "sound_sources"]
+
+SECONDS = 90.0  # a step; the longest takes 22 alone on a core
+MEMORY = 8 << 30
+LASTING = ("torch", "triton", "triton.language", "triton.runtime.interpreter", "sympy", "numpy", "jinja2", "ruff")
+
+
+@dataclass
+class Step:
+    """What a level said of a layer.
+
+    Attributes:
+        step: the level, or ``generation``.
+        failure: its first failure; empty if it has none.
+        inapplicable: why it says nothing; empty if it does.
+    """
+
+    step: str
+    layer: str
+    failure: str = ""
+    inapplicable: str = ""
+    seconds: float = 0.0
+
+
+@dataclass
+class Result:
+    """What became of a fault.
+
+    Attributes:
+        steps: in order.
+        changed: layers whose kernels it changes; None for faults in kernels themselves.
+    """
+
+    steps: list[Step] = field(default_factory=list)
+    changed: list[str] | None = None
+
+    @property
+    def refused(self) -> bool:
+        """Whether anything failed."""
+        return any(step.failure for step in self.steps)
+
+    def as_data(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def prepare(with_svertka: bool) -> None:
+    """Import what every trial needs, once."""
+    os.environ["TRITON_INTERPRET"] = "1"
+    sys.dont_write_bytecode = True
+    for name in LASTING:
+        importlib.import_module(name)
+    importlib.import_module("torch").set_num_threads(1)
+    if with_svertka:
+        for name in ("svertka.spec.layers", "svertka.codegen.validate", "svertka.codegen.generate"):
+            importlib.import_module(name)
+
+
+def serve(connection: Any, with_svertka: bool, sound: Mapping[str, str]) -> None:
+    """Try mutants that come through a connection until it closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    prepare(with_svertka)
+    while True:
+        try:
+            mutant = connection.recv()
+        except EOFError:
+            return
+        connection.send(attempt(mutant, sound))
+
+
+def attempt(mutant: Mutant, sound: Mapping[str, str]) -> Result:
+    """Try a fault, in as many processes as it takes: one that is killed in a step leaves the others to the next."""
+    result = Result()
+    while True:
+        done = {(step.step, step.layer) for step in result.steps if step.step != GENERATION}
+        stayed = _process(partial(_trial, mutant, sound, done), result)
+        if stayed is None:
+            return result
+        result.steps.append(stayed)
+        if stayed.step == GENERATION or stayed.failure == _ENDLESS:
+            return result
+
+
+_ENDLESS = f"it does not end within {SECONDS:.0f} s"
+
+
+def _trial(mutant: Mutant, sound: Mapping[str, str], done: Any, report: Any, scratch: Path) -> None:
+    if mutant.kind == "emitted":
+        emitted_trial(mutant, scratch, done, report)
+    else:
+        tree_trial(mutant, scratch, done, report, sound)
+
+
+def sound_sources() -> dict[str, str]:
+    """What sound stages generate, derived in a process of its own."""
+    found: dict[str, str] = {}
+
+    def derive(report: Any, scratch: Path) -> None:
+        (scratch / "svertka").mkdir()
+        for folder in FOLDERS:
+            os.symlink(REPOSITORY / folder, scratch / "svertka" / folder)
+        (scratch / "svertka" / "__init__.py").touch()
+        sys.path.insert(0, str(scratch))
+        report(sound=baseline())
+
+    stayed = _process(derive, Result(), found.update)
+    if stayed is not None or not found:
+        raise RuntimeError(f"the sound stages generate nothing: {stayed}")
+    sources: dict[str, str] = dict(found["sound"])  # type: ignore[arg-type]
+    return sources
+
+
+# One process --------------------------------------------------------------------------------------------------------
+
+
+def _process(
+    work: Callable[[Any, Path], None], result: Result, other: Callable[[dict[str, Any]], None] = lambda event: None
+) -> Step | None:
+    """Run work in a fork; None if it ends by itself, else the step it stayed in."""
+    scratch = Path(tempfile.mkdtemp(prefix="mutant-"))
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        _run(work, scratch, writing)
+    os.close(writing)
+    try:
+        return _watched(child, reading, result, other)
+    finally:
+        os.close(reading)
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _run(work: Callable[[Any, Path], None], scratch: Path, writing: int) -> None:
+    """The child: limits, silence, the work, and an end without the parent's handlers."""
+    try:
+        os.setpgid(0, 0)
+        resource.setrlimit(resource.RLIMIT_AS, (_size() + MEMORY, resource.RLIM_INFINITY))
+        silence = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(silence, 1)
+        os.dup2(silence, 2)
+        with os.fdopen(writing, "w", encoding="utf-8") as stream:
+            report = spoken(stream)
+            try:
+                work(report, scratch)
+            except Exception as error:
+                report(step=GENERATION, layer="", failure=f"{type(error).__name__}: {error}")
+            report(ended=True)
+    finally:
+        os._exit(0)
+
+
+def _size() -> int:
+    """Bytes of address space this process has."""
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
+
+
+def _watched(child: int, reading: int, result: Result, other: Callable[[dict[str, Any]], None]) -> Step | None:
+    """Follow a child's events until it ends or a step takes too long."""
+    current, begun = Step(GENERATION, ""), time.monotonic()
+    ended, rest = False, b""
+    while True:
+        ready, _, _ = select.select([reading], [], [], max(begun + SECONDS - time.monotonic(), 0.0))
+        content = os.read(reading, 1 << 16) if ready else b""
+        if not content:
+            break
+        *lines, rest = (rest + content).split(b"\n")
+        for line in lines:
+            event = json.loads(line)
+            if "step" not in event:
+                ended = ended or "ended" in event
+                other(event)
+            elif "failure" not in event:
+                current, begun = Step(event["step"], event["layer"]), time.monotonic()
+            else:
+                _noted(result, event, time.monotonic() - begun)
+    if not ready:
+        current.failure = _ENDLESS
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    if ended:
+        return None
+    killed_by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+    current.failure = current.failure or f"its process ends by signal {killed_by}"
+    return current
+
+
+def _noted(result: Result, event: dict[str, Any], seconds: float) -> None:
+    step = Step(event["step"], event["layer"], event["failure"], event.get("inapplicable", ""), seconds)
+    if "changed" in event:
+        result.changed = event["changed"]
+    if step.step == GENERATION:
+        result.steps = [known for known in result.steps if known.step != GENERATION]
+        result.steps.insert(0, step)
+    else:
+        result.steps.append(step)
