@@ -163,6 +163,7 @@ def compare(
     dtypes: Sequence[torch.dtype],
     device: str = "cpu",
     target: Format | None = None,
+    draw_real: Callable[[random.Random], float] = real,
 ) -> Iterator[tuple[torch.dtype, Comparison]]:
     """Compare forward and backward of one case with the formula, within its running error.
 
@@ -174,11 +175,13 @@ def compare(
         dtypes: storage formats; they must share the arithmetic between load and store.
         device: where to run.
         target: arithmetic of the device; by default that of the first dtype's format.
+        draw_real: how elements of the inputs are drawn.
     """
     formats = [FORMATS[str(dtype).removeprefix("torch.")] for dtype in dtypes]
     layer = variant.layer
-    drawn = draw_values(module.definition, layer, case, real)
-    values = Values(*(held(some, dtypes) for some in (drawn.tensors, drawn.gradients)))
+    tensors = draw_values(module.definition, layer, case, draw_real).tensors
+    gradients = draw_values(module.definition, layer, case, real, " gradients").gradients
+    values = Values(held(tensors, dtypes), held(gradients, dtypes))
     arithmetic = RunningError(target or formats[0], Tensors())
     expected = formula_values(module.definition, layer, case, values, arithmetic)
     for dtype, storage in zip(dtypes, formats, strict=True):

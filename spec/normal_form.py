@@ -7,6 +7,8 @@ reduction). Guards of reads outside their tensors are made explicit on the way.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from sympy import Basic, Expr, Integer, Mul
 
 from svertka.spec.layer import Equation, Layer, walk
@@ -29,6 +31,7 @@ def is_normal(value: Basic) -> bool:
     return not any(isinstance(node, Reduction) for node in walk(inner))
 
 
+@lru_cache(maxsize=512)  # evaluation asks for it again and again
 def normal_form(layer: Layer) -> Layer:
     """Lift every reduction into an equation of its own and write all guards out."""
     lifted: list[Equation] = []

@@ -6,14 +6,20 @@ rounding of inputs and results. Tightness is the largest observed / bound.
 
 from __future__ import annotations
 
+import math
+import random
+from collections.abc import Callable
 from contextlib import nullcontext
 
 import torch
 
-from svertka.codegen.equivalence import compare
+from svertka.codegen.cases import Case
+from svertka.codegen.equivalence import Comparison, compare, real
 from svertka.codegen.levels.bfloat16 import repaired
 from svertka.codegen.levels.numbers import summed
 from svertka.codegen.levels.subject import Outcome, Subject
+from svertka.spec.layer import Layer
+from svertka.spec.notation import Reduction
 from svertka.spec.running_error import FORMATS, Format, on_matrix_unit
 
 __all__ = ["check"]
@@ -24,16 +30,40 @@ GROUPS = ((torch.float32,), (torch.float32, torch.float16, torch.bfloat16), (tor
 
 
 def check(subject: Subject) -> Outcome:
-    """Compare forward and backward at every case."""
+    """Compare forward and backward at every case; where maxima are taken, infinities and NaN among the elements too."""
     comparisons = []
     for number, case in enumerate(subject.cases):
-        dtypes = GROUPS[number % len(GROUPS)]
-        with repaired() if subject.device == "cpu" else nullcontext():
-            found = compare(
-                subject.module, subject.variant, subject.kernels, case, dtypes, subject.device, _target(subject, dtypes)
-            )
-            comparisons += [(case.name, str(dtype).removeprefix("torch."), result) for dtype, result in found]
+        comparisons += _comparisons(subject, case, GROUPS[number % len(GROUPS)], real)
+    if _takes_maxima(subject.layer):
+        for case in subject.cases:
+            comparisons += _comparisons(subject, case, GROUPS[0], _special)
     return summed(NAME, subject, len(subject.cases), comparisons)
+
+
+def _comparisons(
+    subject: Subject, case: Case, dtypes: tuple[torch.dtype, ...], draw_real: Callable[[random.Random], float]
+) -> list[tuple[str, str, Comparison]]:
+    with repaired() if subject.device == "cpu" else nullcontext():
+        found = compare(
+            subject.module,
+            subject.variant,
+            subject.kernels,
+            case,
+            dtypes,
+            subject.device,
+            _target(subject, dtypes),
+            draw_real,
+        )
+        return [(case.name, str(dtype).removeprefix("torch."), result) for dtype, result in found]
+
+
+def _takes_maxima(layer: Layer) -> bool:
+    return any(node.operation != "sum" for e in layer.equations for node in e.value.atoms(Reduction))
+
+
+def _special(draw: random.Random) -> float:
+    """Mostly -inf, so that whole windows are; now and then what is larger, or NaN."""
+    return draw.choice((-math.inf, -math.inf, -math.inf, -math.inf, -math.inf, math.inf, math.nan, 1.0))
 
 
 def _target(subject: Subject, dtypes: tuple[torch.dtype, ...]) -> Format | None:

@@ -28,6 +28,7 @@ __all__ = ["symbolic"]
 
 _Builder = engine.InterpreterBuilder
 _Handle = engine.TensorHandle
+COMPUTED_BITS, WIDE_BITS = 32, 64
 _COMPARISONS = {np.less, np.less_equal, np.greater, np.greater_equal, np.equal, np.not_equal}
 
 
@@ -102,6 +103,7 @@ def _arithmetic(graph: Graph, lanes: Lanes) -> dict[str, Any]:
     def binary_op(self: Any, left: Any, right: Any, operation: Any) -> Any:
         if not _real(left):
             return plain_binary(self, left, right, operation)
+        _refuse_narrow(left, operation.__name__)
         if operation in _COMPARISONS:
             return _Handle(operation(lanes.samples(left.data), lanes.samples(right.data)), tl.int1)
         if operation not in binary:
@@ -111,11 +113,18 @@ def _arithmetic(graph: Graph, lanes: Lanes) -> dict[str, Any]:
     def unary_op(self: Any, argument: Any, operation: Any) -> Any:
         if not _real(argument):
             return plain_unary(self, argument, operation)
+        _refuse_narrow(argument, operation.__name__)
         if operation not in unary:
             raise NotImplementedError(f"{operation.__name__} of floats: symbolic execution does not know it")
         return _Handle(lanes.unary(unary[operation], argument.data), argument.dtype.scalar)
 
     return {"binary_op": binary_op, "unary_op": unary_op}
+
+
+def _refuse_narrow(handle: Any, what: str) -> None:
+    """Halves are stored, not computed with: their rounding would come before a cancellation."""
+    if handle.dtype.scalar.primitive_bitwidth < COMPUTED_BITS:
+        raise TypeError(f"{what} in {handle.dtype.scalar}: kernels compute in float32 or wider; cast it first")
 
 
 def _special_operations(graph: Graph, lanes: Lanes) -> dict[str, Any]:
@@ -129,6 +138,9 @@ def _special_operations(graph: Graph, lanes: Lanes) -> dict[str, Any]:
         return _Handle(lanes.binary(graph.add, product, z.data), z.dtype.scalar)
 
     def dot(self: Any, left: Any, right: Any, start: Any, *_: Any) -> Any:
+        if left.dtype.scalar != right.dtype.scalar:
+            raise TypeError(f"product of {left.dtype.scalar} and {right.dtype.scalar}: operands must have one type")
+        _refuse_narrow(start, "accumulating")
         return _Handle(lanes.dot(left.data, right.data, start.data), start.dtype.scalar)
 
     return {
@@ -175,7 +187,14 @@ def _accesses(memory: Memory) -> dict[str, Any]:
     def store(self: Any, pointers: Any, value: Any, mask: Any, *_: Any) -> None:
         memory.store(pointers.data, value.data, mask.data)
 
-    return {"create_masked_load": load, "create_masked_store": store}
+    plain_offset = _Builder.create_addptr
+
+    def offset(self: Any, pointer: Any, distance: Any) -> Any:
+        if memory.wide and distance.dtype.scalar.primitive_bitwidth < WIDE_BITS:
+            memory.fail(f"{memory.kernel}: an offset of {distance.dtype.scalar} where some tensor needs 64 bits")
+        return plain_offset(self, pointer, distance)
+
+    return {"create_masked_load": load, "create_masked_store": store, "create_addptr": offset}
 
 
 def _refuse(name: str) -> Callable[..., Any]:

@@ -65,7 +65,8 @@ def _places(tensor: torch.Tensor) -> Any:
 class Memory:
     """All tensors of a run, and what went wrong with them."""
 
-    def __init__(self) -> None:
+    def __init__(self, wide: bool = False) -> None:
+        self.wide = wide  # whether offsets must have 64 bits
         self.blocks: list[Block] = []
         self.failures: list[str] = []
         self.kernel = ""

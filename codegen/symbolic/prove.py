@@ -112,7 +112,7 @@ class _Run:
     ) -> None:
         self.definition, self.layer, self.derived = module.definition, layer, derived
         self.kernels, self.region = kernels, region
-        self.graph, self.memory = Graph(), Memory()
+        self.graph, self.memory = Graph(), Memory(region.wide)
         self.inputs = Inputs(module.definition, layer, case, region, self.graph)
         self.case = Case(case.name, self.inputs.sizes, case.absent)
         self.elements = self.certain = 0

@@ -26,7 +26,8 @@ from svertka.codegen.equivalence import canonical_shape
 from svertka.codegen.symbolic.graph import ZERO, Graph
 from svertka.codegen.symbolic.memory import Memory
 from svertka.codegen.symbolic.numbers import Parameter
-from svertka.spec import Array, Layer
+from svertka.spec import Array, Layer, Uniform
+from svertka.spec.arithmetic import uniform
 from svertka.spec.definition import Definition
 from svertka.spec.evaluate import shape_of
 from svertka.spec.notation import Tensor
@@ -41,7 +42,7 @@ class Region:
     Attributes:
         name: for reports; also the seed of the samples.
         ties: whether samples repeat.
-        layout: ``"rows"``, ``"last"`` (channels last) or ``"gaps"`` (every second element of a row).
+        layout: ``"rows"``, ``"last"`` (channels last) or ``"gaps"`` (elements of a row lie apart).
         small: whether tiles are smaller than the extents.
         wide: whether offsets have 64 bits.
         alone: whether each gradient is asked for by itself too.
@@ -69,15 +70,18 @@ def tiles(kernels: ModuleType, region: Region, elements: int) -> Iterator[None]:
     """Let a generated package choose tiles and offsets as a region asks; the largest tensor has so many elements."""
     schedule, launching = kernels.schedule, kernels.launching
     table, limit = copy.deepcopy(schedule.TABLE), launching.INT32_ELEMENTS
+    interpreting = launching.INTERPRETING
+    launching.INTERPRETING = False  # nothing is multiplied here: operands keep the types they have on a GPU
     choosers = [value for value in vars(schedule).values() if hasattr(value, "cache_clear")]
     try:
         if region.small:
             block = 1 << max(elements // 3, 2).bit_length() - 1  # at least three programs
-            smaller = {"block": block, "window_block": block, "elements": 4, "contiguous_rows": 2}
+            # with one element at a time every row that is longer is walked in several steps
+            smaller = {"block": block, "window_block": block, "elements": 1 if region.ties else 4, "contiguous_rows": 2}
             smaller |= {"short_row": 4}
             schedule.TABLE["interpreter"].update(smaller)
             for rows in schedule.TABLE["interpreter_contraction"].values():
-                rows[0]["tile"] = [max(block // 4, 4), 4, 4]
+                rows[0].update(tile=[max(block // 4, 4), 4, 4], group=2)
         if region.wide:
             launching.INT32_ELEMENTS = 1
         for chooser in choosers:
@@ -86,6 +90,7 @@ def tiles(kernels: ModuleType, region: Region, elements: int) -> Iterator[None]:
     finally:
         schedule.TABLE.update(table)
         launching.INT32_ELEMENTS = limit
+        launching.INTERPRETING = interpreting
         for chooser in choosers:
             chooser.cache_clear()
 
@@ -107,20 +112,21 @@ class Inputs:
         self.case = case
         self.draw = random.Random(f"{case.name}/{region.name}")
         self.definition = definition
-        self.sizes = parameters(layer, case.sizes, graph)
+        self.sizes = parameters(layer, _met_exactly(layer, case.sizes) if region.ties else case.sizes, graph)
         self.pool: list[float] = []
 
     def add(self, tensor: Tensor, memory: Memory, ties: bool) -> torch.Tensor:
         """Make a tensor."""
         shape = shape_of(tensor, self.case.sizes)
         canonical, total = canonical_shape(tensor, self.case.sizes), math.prod(shape)
+        gap = 2 + len(self.tensors)  # no two tensors have the same strides
         if tensor.kind == "integer":
             values = [label(self.definition, tensor, self.case, self.draw) for _ in range(total)]
-            made = _laid_out(canonical, torch.int64, self.region.layout)
+            made = _laid_out(canonical, torch.int64, self.region.layout, gap)
             made.copy_(torch.tensor(values, dtype=torch.int64).reshape(canonical))
             memory.give(made, None, tensor.name)
         else:
-            made = _laid_out(canonical, self.region.dtype, self.region.layout)
+            made = _laid_out(canonical, self.region.dtype, self.region.layout, gap)
             values = self._nodes(tensor, shape, ties)
             memory.give(made, values, tensor.name)
         self.tensors[tensor.name], self.arrays[tensor.name] = made, Array(shape, values)
@@ -144,6 +150,18 @@ class Inputs:
         return self.pool.pop()
 
 
+def _met_exactly(layer: Layer, sizes: Mapping[str, Any]) -> dict[str, Any]:
+    """Real parameters that a random number is compared with, at a random number's own value."""
+    known = dict(sizes)
+    for equation in layer.equations:
+        for drawn in equation.value.atoms(Uniform):
+            seed = next(iter(drawn.args[0].free_symbols)).name
+            for symbol in equation.value.free_symbols & set(layer.parameters):
+                if not symbol.is_integer:
+                    known[symbol.name] = uniform(int(sizes[seed]), 1)
+    return known
+
+
 def parameters(layer: Layer, sizes: Mapping[str, Any], graph: Graph) -> dict[str, Any]:
     """Real parameters as symbols; 0 stays 0, since kernels may ask whether it is."""
     known = dict(sizes)
@@ -154,11 +172,11 @@ def parameters(layer: Layer, sizes: Mapping[str, Any], graph: Graph) -> dict[str
     return known
 
 
-def _laid_out(shape: tuple[int, ...], dtype: torch.dtype, layout: str) -> torch.Tensor:
+def _laid_out(shape: tuple[int, ...], dtype: torch.dtype, layout: str, gap: int) -> torch.Tensor:
     if layout == "last" and len(shape) > 2:
         return torch.zeros((shape[0], *shape[2:], shape[1]), dtype=dtype).movedim(-1, 1)
     if layout == "gaps" and shape:
-        return torch.zeros((*shape[:-1], 2 * shape[-1]), dtype=dtype)[..., ::2]
+        return torch.zeros((*shape[:-1], gap * shape[-1]), dtype=dtype)[..., ::gap]
     return torch.zeros(shape, dtype=dtype)
 
 
