@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sympy import Symbol
 
 from svertka.codegen.classify import constant_extents, extent_names
-from svertka.spec import normal_form
+from svertka.spec import Uniform, normal_form
+from svertka.spec.arithmetic import uniform
 from svertka.spec.definition import (
     REQUIRED,
     Argument,
@@ -31,7 +32,7 @@ from svertka.spec.evaluate import holds, whole
 from svertka.spec.layer import Layer
 from svertka.spec.notation import Tensor
 
-__all__ = ["Case", "cases", "label", "large_case", "tensor_arguments"]
+__all__ = ["Case", "cases", "label", "large_case", "met_exactly", "tensor_arguments"]
 
 ATTEMPTS = 2000
 LARGEST = 4096  # elements of a tensor, and of what one result is reduced from
@@ -175,6 +176,18 @@ def label(definition: Definition, tensor: Tensor, case: Case, draw: random.Rando
     if argument.ignored and draw.random() < 0.25:
         return int(case.sizes[argument.ignored])
     return draw.randrange(int(case.sizes[argument.labels_below]))
+
+
+def met_exactly(layer: Layer, case: Case) -> Case:
+    """The case with real parameters that a random number is compared with at a random number's own value."""
+    known = dict(case.sizes)
+    for equation in layer.equations:
+        for drawn in equation.value.atoms(Uniform):
+            seed = next(iter(drawn.args[0].free_symbols)).name
+            for symbol in equation.value.free_symbols & set(layer.parameters):
+                if not symbol.is_integer:
+                    known[symbol.name] = uniform(int(known[seed]), 1)
+    return replace(case, sizes=known)
 
 
 def tensor_arguments(definition: Definition) -> tuple[TensorArgument, ...]:

@@ -13,7 +13,7 @@ from contextlib import nullcontext
 
 import torch
 
-from svertka.codegen.cases import Case
+from svertka.codegen.cases import Case, met_exactly
 from svertka.codegen.equivalence import Comparison, compare, real
 from svertka.codegen.levels.bfloat16 import repaired
 from svertka.codegen.levels.numbers import summed
@@ -30,10 +30,18 @@ GROUPS = ((torch.float32,), (torch.float32, torch.float16, torch.bfloat16), (tor
 
 
 def check(subject: Subject) -> Outcome:
-    """Compare forward and backward at every case; where maxima are taken, infinities and NaN among the elements too."""
+    """Compare forward and backward at every case.
+
+    Where maxima are taken, infinities and NaN are among the elements once more; where a random number is compared with
+    a parameter, they are equal once.
+    """
     comparisons = []
     for number, case in enumerate(subject.cases):
         comparisons += _comparisons(subject, case, GROUPS[number % len(GROUPS)], real)
+    for case in subject.cases:
+        met = met_exactly(subject.layer, case)
+        if met != case:
+            comparisons += _comparisons(subject, met, GROUPS[0], real)
     if _takes_maxima(subject.layer):
         for case in subject.cases:
             comparisons += _comparisons(subject, case, GROUPS[0], _special)

@@ -26,8 +26,7 @@ from svertka.codegen.equivalence import canonical_shape
 from svertka.codegen.symbolic.graph import ZERO, Graph
 from svertka.codegen.symbolic.memory import Memory
 from svertka.codegen.symbolic.numbers import Parameter
-from svertka.spec import Array, Layer, Uniform
-from svertka.spec.arithmetic import uniform
+from svertka.spec import Array, Layer
 from svertka.spec.definition import Definition
 from svertka.spec.evaluate import shape_of
 from svertka.spec.notation import Tensor
@@ -112,7 +111,7 @@ class Inputs:
         self.case = case
         self.draw = random.Random(f"{case.name}/{region.name}")
         self.definition = definition
-        self.sizes = parameters(layer, _met_exactly(layer, case.sizes) if region.ties else case.sizes, graph)
+        self.sizes = parameters(layer, case.sizes, graph)
         self.pool: list[float] = []
 
     def add(self, tensor: Tensor, memory: Memory, ties: bool) -> torch.Tensor:
@@ -148,18 +147,6 @@ class Inputs:
             self.pool = [odd / 2048 for odd in range(-6143, 6144, 2)]
             self.draw.shuffle(self.pool)
         return self.pool.pop()
-
-
-def _met_exactly(layer: Layer, sizes: Mapping[str, Any]) -> dict[str, Any]:
-    """Real parameters that a random number is compared with, at a random number's own value."""
-    known = dict(sizes)
-    for equation in layer.equations:
-        for drawn in equation.value.atoms(Uniform):
-            seed = next(iter(drawn.args[0].free_symbols)).name
-            for symbol in equation.value.free_symbols & set(layer.parameters):
-                if not symbol.is_integer:
-                    known[symbol.name] = uniform(int(sizes[seed]), 1)
-    return known
 
 
 def parameters(layer: Layer, sizes: Mapping[str, Any], graph: Graph) -> dict[str, Any]:
