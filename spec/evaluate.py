@@ -37,7 +37,7 @@ from svertka.spec.notation import (
 )
 from svertka.spec.running_error import Bounded, RunningError
 
-__all__ = ["Array", "evaluate", "extents_of", "holds", "whole"]
+__all__ = ["Array", "evaluate", "extents_of", "holds", "values_of", "whole"]
 
 
 @dataclass(frozen=True)
@@ -133,6 +133,17 @@ def whole(expression: Expr, sizes: Mapping[str, Any]) -> int:
 def holds(condition: Basic, sizes: Mapping[str, Any]) -> bool:
     """Whether a condition over extents and parameters is true."""
     return _Scope(Float(), sizes).condition(condition)()
+
+
+def values_of(expression: Expr, sizes: Mapping[str, Any]) -> set[int]:
+    """All values that an integer expression takes over the ranges of its indices."""
+    scope = _Scope(Float(), sizes)
+    value, indices = scope.index(expression), sorted(expression.atoms(Index), key=str)
+    found = set()
+    for places in product(*(range(whole(index.extent, sizes)) for index in indices)):
+        scope.here.update(zip((index.name for index in indices), places, strict=True))
+        found.add(value())
+    return found
 
 
 class _Scope:
