@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sympy import Symbol
+from sympy import Pow, Symbol
 
 from svertka.codegen.classify import constant_extents, extent_names
 from svertka.spec import Uniform, normal_form
@@ -32,7 +32,7 @@ from svertka.spec.evaluate import holds, whole
 from svertka.spec.layer import Layer
 from svertka.spec.notation import Tensor
 
-__all__ = ["Case", "cases", "label", "large_case", "met_exactly", "tensor_arguments"]
+__all__ = ["Case", "at_zero", "cases", "label", "large_case", "met_exactly", "tensor_arguments"]
 
 ATTEMPTS = 2000
 LARGEST = 4096  # elements of a tensor, and of what one result is reduced from
@@ -188,6 +188,19 @@ def met_exactly(layer: Layer, case: Case) -> Case:
                 if not symbol.is_integer:
                     known[symbol.name] = uniform(int(known[seed]), 1)
     return replace(case, sizes=known)
+
+
+def at_zero(definition: Definition, layer: Layer, case: Case) -> list[Case]:
+    """The case with bases of powers that are 0 where the elements are, and once with exponents 0 too."""
+    free = {a.symbol for a in definition.arguments if isinstance(a, Real) and a.low is None}
+    found = []
+    for power in sorted({power for e in layer.equations for power in e.value.atoms(Pow)}, key=str):
+        base, exponent = ({s.name for s in part.free_symbols} & free for part in (power.base, power.exp))
+        if exponent:
+            zeros = dict.fromkeys(base, 0.0)
+            found.append(replace(case, sizes={**case.sizes, **zeros}))
+            found.append(replace(case, sizes={**case.sizes, **zeros, **dict.fromkeys(exponent, 0.0)}))
+    return found
 
 
 def tensor_arguments(definition: Definition) -> tuple[TensorArgument, ...]:

@@ -1,4 +1,4 @@
-"""The count of ONNX's cases, printed when the session ends."""
+"""The count of ONNX's cases, printed when a run ends."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def test_a_wrong_answer_is_found() -> None:
 
 
 def test_summary(record_property: Callable[[str, object], None]) -> None:
-    """The session prints this at its end (see ``conftest``)."""
+    """Printed at the end of a run (see ``conftest``)."""
     counts = Counter(NOT_RUN.values())
     assert sum(counts.values()) + len(RUN) == len(cases())
     record_property("onnx not run", f"{len(NOT_RUN)} of {len(cases())} cases")
