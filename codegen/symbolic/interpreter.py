@@ -242,7 +242,7 @@ def _launcher(memory: Memory) -> Callable[..., None]:
     def launch(executor: Any, *arguments: Any, **keywords: Any) -> None:
         function = executor.fn
         known = inspect.getfullargspec(function).args
-        memory.begin(function.__name__)
+        memory.begin(function.__name__, (a for a in arguments if isinstance(a, torch.Tensor)))
         scope = engine._patch_lang(function)
         try:
             bound = inspect.getcallargs(function, *arguments, **{k: v for k, v in keywords.items() if k in known})

@@ -6,6 +6,7 @@ outside is never a step into a neighbour. What is between the elements of a stri
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ import triton.language as tl
 
 from svertka.codegen.symbolic.graph import POISON
 
-__all__ = ["Block", "Memory"]
+__all__ = ["Block", "Memory", "reach"]
 
 _SPACING, _MIDDLE = 44, 1 << 43
 _TYPES = {
@@ -62,11 +63,19 @@ def _places(tensor: torch.Tensor) -> Any:
     return order.as_strided(tensor.shape, tensor.stride(), tensor.storage_offset()).reshape(-1).numpy()
 
 
+def reach(tensor: torch.Tensor) -> int:
+    """How far the last element lies from the first; of a tensor without gaps, its elements."""
+    if tensor.is_contiguous():
+        return tensor.numel()
+    return sum((extent - 1) * abs(stride) for extent, stride in zip(tensor.shape, tensor.stride(), strict=True))
+
+
 class Memory:
     """All tensors of a run, and what went wrong with them."""
 
-    def __init__(self, wide: bool = False) -> None:
-        self.wide = wide  # whether offsets must have 64 bits
+    def __init__(self) -> None:
+        self.wide_from = 2**31  # elements; a launch with a tensor that reaches so far needs 64-bit offsets
+        self.wide = False
         self.blocks: list[Block] = []
         self.failures: list[str] = []
         self.kernel = ""
@@ -118,9 +127,10 @@ class Memory:
 
     # One launch ----------------------------------------------------------------------------------------------------
 
-    def begin(self, kernel: str) -> None:
+    def begin(self, kernel: str, tensors: Iterable[torch.Tensor]) -> None:
         """A launch begins."""
         self.kernel = kernel
+        self.wide = any(reach(tensor) >= self.wide_from for tensor in tensors)
         if kernel not in self.launched:
             self.launched.append(kernel)
         self._read, self._written = set(), set()

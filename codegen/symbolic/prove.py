@@ -24,7 +24,7 @@ from svertka.codegen.equivalence import UNSAVED, differentiable, named, run_back
 from svertka.codegen.symbolic.arithmetic import GraphArithmetic
 from svertka.codegen.symbolic.decide import decide
 from svertka.codegen.symbolic.graph import POISON, Graph
-from svertka.codegen.symbolic.memory import Memory
+from svertka.codegen.symbolic.memory import Memory, reach
 from svertka.codegen.symbolic.regions import REGIONS, Inputs, Region, tiles
 from svertka.spec import Layer, adjoint, evaluate, gradient_name
 from svertka.spec.definition import Variant
@@ -112,7 +112,7 @@ class _Run:
     ) -> None:
         self.definition, self.layer, self.derived = module.definition, layer, derived
         self.kernels, self.region = kernels, region
-        self.graph, self.memory = Graph(), Memory(region.wide)
+        self.graph, self.memory = Graph(), Memory()
         self.inputs = Inputs(module.definition, layer, case, region, self.graph)
         self.case = Case(case.name, self.inputs.sizes, case.absent)
         self.elements = self.certain = 0
@@ -135,7 +135,7 @@ class _Run:
         try:
             largest = max(len(array.values) for array in (*known.values(), *expected.values()))
             with (
-                tiles(self.kernels, self.region, largest),
+                tiles(self.kernels, self.region, largest, max(map(reach, primal.values()))) as self.memory.wide_from,
                 symbolic(self.graph, self.memory),
                 np.errstate(all="ignore"),
             ):

@@ -43,7 +43,7 @@ class Region:
         ties: whether samples repeat.
         layout: ``"rows"``, ``"last"`` (channels last) or ``"gaps"`` (elements of a row lie apart).
         small: whether tiles are smaller than the extents.
-        wide: whether offsets have 64 bits.
+        wide: which launches have 64-bit offsets: ``"none"``, those with the ``"largest"`` input, or ``"all"``.
         alone: whether each gradient is asked for by itself too.
         dtype: of the tensors. At this level no value is rounded; the type chooses the road through host code.
     """
@@ -52,21 +52,31 @@ class Region:
     ties: bool
     layout: str
     small: bool
-    wide: bool
+    wide: str
     alone: bool
     dtype: torch.dtype
 
 
 REGIONS = (
-    Region("distinct samples, rows, small tiles", False, "rows", True, False, False, torch.float32),
-    Region("distinct samples, channels last, large tiles", False, "last", False, False, True, torch.float64),
-    Region("ties, gaps, small tiles, 64-bit offsets", True, "gaps", True, True, False, torch.float16),
+    Region("distinct samples, rows, small tiles", False, "rows", True, "none", False, torch.float32),
+    Region("distinct samples, channels last, large tiles", False, "last", False, "largest", True, torch.float64),
+    Region("ties, gaps, small tiles, 64-bit offsets", True, "gaps", True, "all", False, torch.float16),
 )
 
 
 @contextmanager
-def tiles(kernels: ModuleType, region: Region, elements: int) -> Iterator[None]:
-    """Let a generated package choose tiles and offsets as a region asks; the largest tensor has so many elements."""
+def tiles(kernels: ModuleType, region: Region, elements: int, reach: int) -> Iterator[int]:
+    """Let a generated package choose tiles and offsets as a region asks.
+
+    Args:
+        kernels: a module of the package.
+        region: what is asked.
+        elements: of the largest tensor.
+        reach: of the input that reaches farthest.
+
+    Yields:
+        From which reach on the package must use 64-bit offsets.
+    """
     schedule, launching = kernels.schedule, kernels.launching
     table, limit = copy.deepcopy(schedule.TABLE), launching.INT32_ELEMENTS
     interpreting = launching.INTERPRETING
@@ -81,11 +91,10 @@ def tiles(kernels: ModuleType, region: Region, elements: int) -> Iterator[None]:
             schedule.TABLE["interpreter"].update(smaller)
             for rows in schedule.TABLE["interpreter_contraction"].values():
                 rows[0].update(tile=[max(block // 4, 4), 4, 4], group=2)
-        if region.wide:
-            launching.INT32_ELEMENTS = 1
+        launching.INT32_ELEMENTS = {"none": limit, "largest": reach, "all": 1}[region.wide]
         for chooser in choosers:
             chooser.cache_clear()
-        yield
+        yield launching.INT32_ELEMENTS
     finally:
         schedule.TABLE.update(table)
         launching.INT32_ELEMENTS = limit
