@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from unittest import mock
 
 import torch
 import triton
@@ -110,12 +111,9 @@ def launches(
         every = {**constants, **launching.constants_of(how, arguments), **tiles}
         recorded.append(Launched(kernel, programs, arguments, every))
 
-    run, launching.run = launching.run, record
-    try:
+    with mock.patch.object(launching, "run", record):
         saved = run_forward(kernels, layer, case, tensors, save=True)
         run_backward(kernels, layer, case, tensors, seeds, saved[len(layer.outputs) :], wanted)
-    finally:
-        launching.run = run
     return recorded
 
 

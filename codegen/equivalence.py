@@ -36,6 +36,7 @@ __all__ = [
     "compare_exactly",
     "differentiable",
     "draw_values",
+    "format_of",
     "run_backward",
     "run_forward",
 ]
@@ -177,7 +178,7 @@ def compare(
         target: arithmetic of the device; by default that of the first dtype's format.
         draw_real: how elements of the inputs are drawn.
     """
-    formats = [FORMATS[str(dtype).removeprefix("torch.")] for dtype in dtypes]
+    formats = [format_of(dtype) for dtype in dtypes]
     layer = variant.layer
     tensors = draw_values(module.definition, layer, case, draw_real).tensors
     gradients = draw_values(module.definition, layer, case, real, " gradients").gradients
@@ -188,6 +189,11 @@ def compare(
         right = {name: _stored(array, storage) for name, array in expected.items()}
         for name, got in outcome(module.definition, layer, kernels, case, values, dtype, device):
             yield dtype, compared(name, got, right[name.removesuffix(UNSAVED)])
+
+
+def format_of(dtype: torch.dtype) -> Format:
+    """The storage format of a dtype; it also has the dtype's name."""
+    return FORMATS[str(dtype).removeprefix("torch.")]
 
 
 def _stored(result: Any, storage: Format) -> Any:
@@ -294,10 +300,11 @@ def compared(name: str, got: torch.Tensor, expected: Any) -> Comparison:
     place = int(ratio.argmax())
     shape = (expected.value if real else expected).shape
     found = (float(part[place]) for part in (values, right, bound, ratio))
-    return Comparison(name, len(values), _indices(place, shape), *found)
+    return Comparison(name, len(values), indices_of(place, shape), *found)
 
 
-def _indices(place: int, shape: Sequence[int]) -> tuple[int, ...]:
+def indices_of(place: int, shape: Sequence[int]) -> tuple[int, ...]:
+    """The indices of an element by its place; the last axis is the fastest."""
     indices = []
     for extent in reversed(shape):
         place, index = divmod(place, extent)

@@ -31,8 +31,8 @@ def formatted(sources: Mapping[str, str]) -> dict[str, str]:
             path = root / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
-        _run([ruff, "check", "--quiet", "--no-cache", "--fix", "--select", "I,F401", *_isolated(), folder])
-        _run([ruff, "format", "--quiet", "--no-cache", *SETTINGS, "--config", COMPACT, folder])
+        _run([ruff, "check", "--quiet", "--no-cache", "--fix", "--select", "I,F401", *_isolated(), "."], root)
+        _run([ruff, "format", "--quiet", "--no-cache", *SETTINGS, "--config", COMPACT, "."], root)
         return {name: (root / name).read_text(encoding="utf-8") for name in sources}
 
 
@@ -40,7 +40,8 @@ def _isolated() -> tuple[str, ...]:
     return (*SETTINGS, "--config", "lint.isort.known-first-party=['svertka']")
 
 
-def _run(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def _run(command: list[str], folder: Path) -> None:
+    """Run inside the folder, so that messages name files as the package does."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
     if done.returncode != 0:
         raise RuntimeError(f"generated source is not valid Python:\n{done.stdout}{done.stderr}")

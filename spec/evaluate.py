@@ -368,7 +368,8 @@ def _first_largest(members: list[tuple[int, Any]], arithmetic: Arithmetic) -> tu
 def _smaller(left: Any, right: Any, arithmetic: Arithmetic) -> Any:
     if _is_nan(left) or _is_nan(right):
         return left if _is_nan(left) else right
-    return left if arithmetic.compare("<", left, right) else right
+    taken = left if arithmetic.compare("<", left, right) else right
+    return Bounded(taken.value, max(left.error, right.error)) if isinstance(arithmetic, RunningError) else taken
 
 
 def shape_of(tensor: Tensor, sizes: Mapping[str, int]) -> tuple[int, ...]:

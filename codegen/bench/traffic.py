@@ -12,6 +12,7 @@ import importlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+from unittest import mock
 
 import torch
 
@@ -33,11 +34,8 @@ def _recorded() -> Iterator[dict[int, int]]:
                 found[argument.data_ptr()] = argument.numel() * argument.itemsize
         run(kernel, how, schedule, arguments, constants)
 
-    launching.run = record
-    try:
+    with mock.patch.object(launching, "run", record):
         yield found
-    finally:
-        launching.run = run
 
 
 def _kept(touched: Mapping[int, int], tensors: Any) -> int:

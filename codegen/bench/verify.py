@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+from unittest import mock
 
 import torch
 
@@ -76,11 +77,8 @@ def _captured() -> Iterator[list[Any]]:
         calls.append((operator, before, dict(symbols)))
         return plain(operator, tensors, symbols, *rest)
 
-    operator_type.forward = forward
-    try:
+    with mock.patch.object(operator_type, "forward", forward):
         yield calls
-    finally:
-        operator_type.forward = plain
 
 
 def _formula(operator: Any) -> tuple[Definition, Layer]:

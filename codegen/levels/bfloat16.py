@@ -11,14 +11,14 @@ the casts below all 65536 values and all roundings equal torch's.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
 import triton.language as tl
 from triton.runtime.interpreter import InterpreterBuilder, TensorHandle
 
-__all__ = ["repaired"]
+__all__ = ["repaired", "repaired_on"]
 
 
 def _rounded(values: Any) -> Any:
@@ -56,3 +56,8 @@ def repaired() -> Iterator[None]:
         yield
     finally:
         InterpreterBuilder.cast_impl, InterpreterBuilder.create_fp_to_fp = cast, convert
+
+
+def repaired_on(device: str) -> AbstractContextManager[None]:
+    """``repaired`` where kernels run in the interpreter, on the CPU; nothing elsewhere."""
+    return repaired() if device == "cpu" else nullcontext()

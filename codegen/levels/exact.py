@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -20,8 +19,8 @@ from typing import Any
 import torch
 
 from svertka.codegen.cases import Case, cases
-from svertka.codegen.equivalence import Comparison, Values, compare_exactly, draw_values, formula_values
-from svertka.codegen.levels.bfloat16 import repaired
+from svertka.codegen.equivalence import Comparison, Values, compare_exactly, draw_values, format_of, formula_values
+from svertka.codegen.levels.bfloat16 import repaired_on
 from svertka.codegen.levels.numbers import summed
 from svertka.codegen.levels.subject import Outcome, Subject
 from svertka.codegen.tensor_numbers import Tensors
@@ -90,8 +89,7 @@ def _integer(draw: random.Random, largest: int) -> float:
 def _comparisons(
     subject: Subject, case: Case, numbers: _Numbers, dtype: torch.dtype
 ) -> list[tuple[str, str, Comparison]]:
-    # the interpreter's own casts to bfloat16 cut instead of rounding
-    with repaired() if subject.device == "cpu" else nullcontext():
+    with repaired_on(subject.device):
         found = compare_exactly(
             subject.module,
             subject.variant,
@@ -102,4 +100,4 @@ def _comparisons(
             dtype,
             subject.device,
         )
-        return [(case.name, str(dtype).removeprefix("torch."), result) for result in found]
+        return [(case.name, format_of(dtype).name, result) for result in found]

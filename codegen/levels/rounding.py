@@ -9,18 +9,17 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
-from contextlib import nullcontext
 
 import torch
 
 from svertka.codegen.cases import Case, at_zero, met_exactly
-from svertka.codegen.equivalence import Comparison, compare, real
-from svertka.codegen.levels.bfloat16 import repaired
+from svertka.codegen.equivalence import Comparison, compare, format_of, real
+from svertka.codegen.levels.bfloat16 import repaired_on
 from svertka.codegen.levels.numbers import summed
 from svertka.codegen.levels.subject import Outcome, Subject
 from svertka.spec.layer import Layer
 from svertka.spec.notation import Reduction
-from svertka.spec.running_error import FORMATS, Format, on_matrix_unit
+from svertka.spec.running_error import Format, on_matrix_unit
 
 __all__ = ["check"]
 
@@ -53,7 +52,7 @@ def check(subject: Subject) -> Outcome:
 def _comparisons(
     subject: Subject, case: Case, dtypes: tuple[torch.dtype, ...], draw_real: Callable[[random.Random], float]
 ) -> list[tuple[str, str, Comparison]]:
-    with repaired() if subject.device == "cpu" else nullcontext():
+    with repaired_on(subject.device):
         found = compare(
             subject.module,
             subject.variant,
@@ -64,7 +63,7 @@ def _comparisons(
             _target(subject, dtypes),
             draw_real,
         )
-        return [(case.name, str(dtype).removeprefix("torch."), result) for dtype, result in found]
+        return [(case.name, format_of(dtype).name, result) for dtype, result in found]
 
 
 def _takes_maxima(layer: Layer) -> bool:
@@ -82,5 +81,4 @@ def _special(draw: random.Random) -> float:
 
 def _target(subject: Subject, dtypes: tuple[torch.dtype, ...]) -> Format | None:
     """The arithmetic of a GPU's matrix unit; the interpreter rounds as the formats say."""
-    storage = FORMATS[str(dtypes[0]).removeprefix("torch.")]
-    return on_matrix_unit(storage) if subject.device == "cuda" else None
+    return on_matrix_unit(format_of(dtypes[0])) if subject.device == "cuda" else None

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from svertka.codegen.cases import Case, label
-from svertka.codegen.equivalence import canonical_shape
+from svertka.codegen.equivalence import canonical_shape, indices_of
 from svertka.codegen.symbolic.graph import ZERO, Graph
 from svertka.codegen.symbolic.memory import Memory
 from svertka.codegen.symbolic.numbers import Parameter
@@ -146,7 +146,7 @@ class Inputs:
         for place in range(math.prod(shape)):
             sample = float(self.draw.randint(-1, 1)) if ties else self._distinct()
             sample = abs(sample) + 0.5 if positive else sample
-            name = f"{tensor.name}={sample}" if ties else f"{tensor.name}{list(_indices(place, shape))}"
+            name = f"{tensor.name}={sample}" if ties else f"{tensor.name}{list(indices_of(place, shape))}"
             nodes.append(self.graph.variable(name, sample) if sample else ZERO)
         return nodes
 
@@ -174,11 +174,3 @@ def _laid_out(shape: tuple[int, ...], dtype: torch.dtype, layout: str, gap: int)
     if layout == "gaps" and shape:
         return torch.zeros((*shape[:-1], gap * shape[-1]), dtype=dtype)[..., ::gap]
     return torch.zeros(shape, dtype=dtype)
-
-
-def _indices(place: int, shape: tuple[int, ...]) -> tuple[int, ...]:
-    indices = []
-    for extent in reversed(shape):
-        place, index = divmod(place, extent)
-        indices.append(index)
-    return tuple(reversed(indices))

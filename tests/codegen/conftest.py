@@ -23,8 +23,5 @@ def device() -> str:
 @pytest.fixture(autouse=True, scope="session")
 def _rounding_of_bfloat16(device: str) -> Iterator[None]:
     """The interpreter's casts of bfloat16 are wrong; see ``bfloat16``."""
-    if device == "cpu":
-        with bfloat16.repaired():
-            yield
-    else:
+    with bfloat16.repaired_on(device):
         yield

@@ -1,7 +1,7 @@
 """Cases with values and expectations, and the comparison of kernels with them.
 
-``svertka.codegen.equivalence`` validates kernels before they are written. The tests do not lean on it: they draw other
-values (labels of all classes, labels that are ignored) and compare on their own. What both share is the formula.
+``svertka.codegen.equivalence`` validates kernels before they are written. The tests draw other values, arrange them in
+other ways and compare on their own. What both share is the formula's evaluation.
 """
 
 from __future__ import annotations
@@ -17,12 +17,19 @@ from typing import Any
 
 import torch
 
-from svertka.codegen.build import KernelModule, build
-from svertka.codegen.cases import Case, cases, tensor_arguments
-from svertka.codegen.equivalence import canonical_shape, differentiable, run_backward, run_forward
-from svertka.codegen.tensor_evaluate import evaluate_tensors
+from svertka.codegen import equivalence
+from svertka.codegen.build import KernelModule, build, results_of
+from svertka.codegen.cases import Case, cases, label
+from svertka.codegen.equivalence import (
+    canonical_shape,
+    differentiable,
+    format_of,
+    formula_values,
+    run_backward,
+    run_forward,
+)
 from svertka.codegen.tensor_numbers import Tensors
-from svertka.spec import FORMATS, Layer, RunningError, Tensor, adjoint, gradient_name
+from svertka.spec import FORMATS, Layer, RunningError, Tensor, gradient_name
 from svertka.spec.definition import Definition, Variant
 from svertka.spec.evaluate import holds, shape_of
 from svertka.spec.exact import Exact
@@ -47,7 +54,6 @@ __all__ = [
 
 Values = dict[str, torch.Tensor]
 Arrange = Callable[[torch.Tensor], torch.Tensor]
-LABELS_THAT_ARE_IGNORED = 0.25
 
 
 @functools.cache
@@ -96,15 +102,8 @@ class Problem:
         arithmetic: RunningError = Exact(numbers=Tensors())
         if self.kind != "integer":
             arithmetic = RunningError(FORMATS["bfloat16" if self.kind == "half" else self.kind], Tensors())
-        known = {**self.tensors, **self.gradients}
-        results = [name for name in self.differentiated if name]
-        back = adjoint(self.layer, wrt=results, outputs=_returned(self.module.definition, self.layer))
-        found: dict[str, Any] = {}
-        for layer in (self.layer, back):
-            given = {
-                t.name: known[t.name].reshape(shape_of(t, self.case.sizes)) for t in layer.inputs if t.name in known
-            }
-            found |= evaluate_tensors(layer, given, self.case.sizes, arithmetic)
+        values = equivalence.Values(self.tensors, self.gradients)
+        found = formula_values(self.module.definition, self.layer, self.case, values, arithmetic)
         for name, result in found.items():
             if self.kind == "integer" and isinstance(result, Bounded) and bool((result.error != 0).any()):
                 raise Inexact(name)
@@ -113,10 +112,6 @@ class Problem:
 
 class Inexact(Exception):  # noqa: N818 - it is raised to say so, and caught
     """A result that some operation may have rounded."""
-
-
-def _returned(definition: Definition, layer: Layer) -> list[str]:
-    return [name for name in definition.result if layer.tensors[name].kind == "real"]
 
 
 def definition_of(layer: str) -> tuple[Definition, Variant]:
@@ -155,7 +150,7 @@ def of_case(module: KernelModule, variant: Variant, case: Case, kind: str) -> Pr
     layer = variant.layer
     given = [t for t in layer.inputs if t.name not in case.absent]
     tensors = {t.name: _drawn(t, module.definition, case, kind, draw) for t in given}
-    seeds = [Tensor(gradient_name(n), *layer.tensors[n].dims) for n in _returned(module.definition, layer)]
+    seeds = [Tensor(gradient_name(n), *layer.tensors[n].dims) for n in results_of(module.definition, layer)]
     gradients = {t.name: _drawn(t, module.definition, case, kind, draw) for t in seeds}
     return Problem(module, variant, case, kind, tensors, gradients)
 
@@ -174,7 +169,7 @@ def _drawn(tensor: Tensor, definition: Definition, case: Case, kind: str, draw: 
     total = math.prod(shape_of(tensor, case.sizes))
     shape = canonical_shape(tensor, case.sizes)
     if tensor.kind == "integer":
-        labels = [_label(tensor, definition, case, draw) for _ in range(total)]
+        labels = [label(definition, tensor, case, draw) for _ in range(total)]
         return torch.tensor(labels, dtype=torch.int64).reshape(shape)
     if kind == "integer":
         whole = [float(draw.randint(-4, 4)) for _ in range(total)]
@@ -188,13 +183,6 @@ def _drawn(tensor: Tensor, definition: Definition, case: Case, kind: str, draw: 
     if kind == "float32":
         values = values.float().double()
     return values.reshape(shape)
-
-
-def _label(tensor: Tensor, definition: Definition, case: Case, draw: random.Random) -> int:
-    argument = next(a for a in tensor_arguments(definition) if a.bound == tensor.name)
-    if argument.ignored and draw.random() < LABELS_THAT_ARE_IGNORED:
-        return int(case.sizes[argument.ignored])
-    return draw.randrange(case.sizes[argument.labels_below])
 
 
 def outcome(
@@ -243,7 +231,7 @@ def _bad(values: torch.Tensor, right: Any, dtype: torch.dtype) -> list[str]:
     elif not bool((right.error != 0).any()) and dtype != torch.float64:
         want, bound = right.value.reshape(-1).to(dtype), torch.zeros(right.value.numel())
     else:
-        stored = RunningError(FORMATS[str(dtype).removeprefix("torch.")], Tensors()).stored(right)
+        stored = RunningError(format_of(dtype), Tensors()).stored(right)
         want, bound = stored.value.reshape(-1), stored.error.reshape(-1)
     assert len(values) == len(want)
     got, want = values.double(), want.double()

@@ -10,12 +10,26 @@ import pytest
 import torch
 
 from svertka.codegen import tensor_evaluate
+from svertka.codegen.build import results_of
 from svertka.codegen.cases import Case, cases
 from svertka.codegen.equivalence import differentiable, draw_values, real
 from svertka.codegen.symbolic.small import small_cases
 from svertka.codegen.tensor_evaluate import evaluate_tensors
 from svertka.codegen.tensor_numbers import Tensors, philox_uniform
-from svertka.spec import FORMATS, Array, Equation, Layer, RunningError, Tensor, adjoint, axis, evaluate, maximum, number
+from svertka.spec import (
+    FORMATS,
+    Array,
+    Equation,
+    Layer,
+    RunningError,
+    Tensor,
+    adjoint,
+    axis,
+    evaluate,
+    maximum,
+    minimum,
+    number,
+)
 from svertka.spec.arithmetic import uniform
 from svertka.spec.definition import Definition, Variant
 from svertka.spec.evaluate import shape_of
@@ -65,7 +79,7 @@ def test_as_the_literal_evaluation(definition: Definition, variant: Variant) -> 
     for case in small_cases(definition, variant):
         values = draw_values(definition, layer, case, real)
         names = [name for name in differentiable(definition, layer) if name in values.tensors]
-        results = [name for name in definition.result if layer.tensors[name].kind == "real"]
+        results = results_of(definition, layer)
         for equations in (layer, adjoint(layer, names, results)):
             assert compare(equations, case, values.all) > 0
 
@@ -110,6 +124,25 @@ def test_a_comparison_that_rounding_may_turn_round_is_covered_both_ways() -> Non
     near, far = found["grad_x"].error.tolist()
     assert near >= 1 / 3
     assert far < 1e-6
+
+
+@pytest.mark.parametrize(("choose", "sign"), [(maximum, -1), (minimum, 1)])
+def test_the_side_not_taken_may_be_off_by_more(choose: Any, sign: int) -> None:
+    """Beside a tie the exact side is taken, yet a rounded evaluation may come out at the other."""
+    i = axis("i", many=True)
+    x, scale, y = Tensor("x", i), number("scale"), Tensor("y", i)
+    layer = Layer("beside", (x,), (Equation(y, choose(x[i], (x[i] * scale) / scale * (1 + sign * 2.0**-30))),), ("y",))
+    literal = evaluate(
+        layer, {"x": Array((1,), [Bounded(1.5, 0.0)])}, {"I": 1, "scale": 1 / 3}, RunningError(FORMATS["float32"])
+    )
+    given = {"x": torch.tensor([1.5], dtype=torch.float64)}
+    whole = evaluate_tensors(layer, given, {"I": 1, "scale": 1 / 3}, RunningError(FORMATS["float32"], Tensors()))
+    for value, error in (
+        (literal["y"].values[0].value, literal["y"].values[0].error),
+        (whole["y"].value, whole["y"].error),
+    ):
+        assert float(value) == 1.5
+        assert float(error) >= 1.5 * 2.0**-24
 
 
 def test_the_random_field() -> None:

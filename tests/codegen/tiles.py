@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from unittest import mock
 
 __all__ = ["LARGE_TILES", "SMALL_TILES", "Launched", "recorded", "table", "tiles"]
 
@@ -74,8 +75,5 @@ def recorded(package: str = "svertka.generated", wide: bool = False) -> Iterator
         found.append(Launched(kernel.__name__, schedule[0], every))
         run(kernel, how, schedule, arguments, constants)
 
-    launching.run = record
-    try:
+    with mock.patch.object(launching, "run", record):
         yield found
-    finally:
-        launching.run = run
