@@ -295,7 +295,7 @@ def compared(name: str, got: torch.Tensor, expected: Any) -> Comparison:
         return Comparison(name, 0, (), 0.0, 0.0, 0.0, 0.0)
     same = (values == right) | (values.isnan() & right.isnan())
     difference = (values - right).abs()
-    comparable = (bound > 0) & difference.isfinite()
+    comparable = (bound > 0) & bound.isfinite() & difference.isfinite()  # a bound without end shows nothing
     ratio = torch.where(same, 0.0, torch.where(comparable, difference / bound, math.inf))
     place = int(ratio.argmax())
     shape = (expected.value if real else expected).shape
