@@ -46,11 +46,13 @@ class Case:
         name: for test reports.
         sizes: extents and parameters by name.
         absent: optional tensors that are left out.
+        last: whether tensors have their second dimension fastest in memory (channels last).
     """
 
     name: str
     sizes: dict[str, Any]
     absent: frozenset[str]
+    last: bool = False
 
 
 def cases(definition: Definition, variant: Variant, count: int = 3) -> Iterator[Case]:

@@ -252,7 +252,8 @@ def outcome(
     """Run forward, forward that saves nothing, and backward; results by the formula's names."""
 
     def placed(some: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        return {n: (t.to(dtype) if t.is_floating_point() else t).to(device) for n, t in some.items()}
+        moved = {n: (t.to(dtype) if t.is_floating_point() else t).to(device) for n, t in some.items()}
+        return {n: _channels_last(t) if case.last else t for n, t in moved.items()}
 
     tensors, gradients = placed(values.tensors), placed(values.gradients)
     saved = run_forward(kernels, layer, case, tensors, save=True)
@@ -260,21 +261,27 @@ def outcome(
     yield from named(layer, saved)
     for skipped in dict.fromkeys([(), tuple(definition.optional_results.values())]):
         plain = run_forward(kernels, layer, case, tensors, save=False, skipped=skipped)
-        yield from named(layer, plain, UNSAVED)
+        yield from named(layer, plain, UNSAVED, skipped)
     names = differentiable(definition, layer)
     wanted = tuple(name in tensors for name in names)
     back = run_backward(kernels, layer, case, tensors, list(gradients.values()), saved[count:], wanted)
     yield from ((gradient_name(n), g) for n, g in zip(names, back, strict=True) if g is not None)
 
 
+def _channels_last(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.movedim(1, -1).contiguous().movedim(-1, 1) if tensor.dim() > 2 else tensor
+
+
 UNSAVED = " (nothing saved)"
 
 
-def named(layer: Layer, results: Sequence[torch.Tensor | None], suffix: str = "") -> Iterator[tuple[str, torch.Tensor]]:
-    """A forward program's outputs by name, without those that were skipped."""
+def named(
+    layer: Layer, results: Sequence[torch.Tensor | None], suffix: str = "", skipped: Sequence[str] = ()
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """A forward program's outputs by name, without those that were skipped; one that is missing has no elements."""
     for name, tensor in zip(layer.outputs, results, strict=False):
-        if tensor is not None:
-            yield f"{name}{suffix}", tensor
+        if name not in skipped:
+            yield f"{name}{suffix}", torch.empty(0) if tensor is None else tensor
 
 
 def differentiable(definition: Definition, layer: Layer) -> tuple[str, ...]:

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from svertka.codegen.build import Allocation, KernelModule, Launch, Program
 from svertka.codegen.classify import Family
 from svertka.codegen.host_printer import host_expression
-from svertka.codegen.ir import Axes, Kernel, TensorArgument
-from svertka.codegen.render import environment, kernel_source
+from svertka.codegen.ir import Axes, Boxes, BoxOperand, Constant, Kernel, Name, Node, TensorArgument, TileAxis
+from svertka.codegen.render import environment, kernel_sources
+from svertka.codegen.triton_printer import TritonPrinter
 from svertka.spec.notation import Tensor
 
 __all__ = ["module_source"]
@@ -37,7 +38,7 @@ def module_source(module: KernelModule) -> str:
         .get_template("kernels.py.jinja")
         .render(
             definition=module.definition,
-            kernels=[kernel_source(kernel) for kernel in module.kernels],
+            kernels=[source for kernel in module.kernels for source in kernel_sources(kernel)],
             programs=programs,
         )
     )
@@ -113,7 +114,7 @@ class _Host:
                 "allocations": [self._allocation(a) for a in launch.allocations],
                 "test": " or ".join(f"wanted[{n}]" for n in launch.serves) if self.program.wanted else "",
                 "first": _allocated(launch.allocations[0]),
-                "call": self._call(launch),
+                "calls": self._calls(launch),
             }
             for launch in self.program.launches
         ]
@@ -147,28 +148,56 @@ class _Host:
         made = f"launching.empty({shape}, {dtype}, how)"
         return f"{name} = None if {name!r} in skipped else {made}" if allocation.optional else f"{name} = {made}"
 
-    def _call(self, launch: Launch) -> str:
+    def _calls(self, launch: Launch) -> list[str]:
         kernel = launch.kernel
         tensors = self._tensors(launch)
         arguments = [t.name for t in kernel.tensors]
         for argument in kernel.tensors:
             arguments += _strides(argument, tensors[argument.name])
         arguments += [*kernel.extents, *kernel.scalars]
-        schedule = self._schedule(kernel)
         constants = ", ".join(f'"{name}": {name}' for name in kernel.constants)
-        return f"launching.run({kernel.name}, how, {schedule}, ({', '.join(arguments)},), {{{constants}}})"
+        given = f"({', '.join(arguments)},), {{{constants}}}"
+        schedule = self._schedule(kernel)
+        if kernel.family != Family.CONTRACTION:
+            return [f"launching.run({kernel.name}, how, {schedule}, {given})"]
+        if kernel.boxes is None:
+            return [f"launching.contract({kernel.name}, how, {schedule}, {given})"]
+        operands = [self._operand(box, tensors[box.tensor]) for box in (kernel.boxes.left, kernel.boxes.right)]
+        chosen = f"{kernel.name}_boxes if chosen else {kernel.name}"
+        return [
+            f"chosen = {self._boxes(kernel, kernel.boxes)} if launching.boxed({', '.join(operands)}) else None",
+            f"launching.contract({chosen}, how, chosen or {schedule}, {given})",
+        ]
+
+    def _operand(self, box: BoxOperand, tensor: Tensor) -> str:
+        """A tensor with the stride of its fastest axis, and extents and strides of the others."""
+        *slow, fast = ((_host(axis.extent), _stride_of(tensor, axis.axis)) for axis in (*box.base, *box.axes))
+        return f"({box.tensor}, {fast[1]}, {', '.join(f'({extent}, {stride})' for extent, stride in slow)})"
+
+    def _boxes(self, kernel: Kernel, boxes: Boxes) -> str:
+        def group(axes: tuple[TileAxis, ...]) -> str:
+            pairs = (f'("{axis.index}", {_places(axis)})' for axis in axes)
+            return f"({', '.join(pairs)},)"
+
+        walks, taps, phases = (
+            " * ".join(_host(one.extent) for one in some) or "1" for some in (boxes.walks, boxes.taps, boxes.phases)
+        )
+        groups = ", ".join(group(axes) for axes in (boxes.rows, boxes.columns, boxes.summed))
+        return f"schedule.boxes({walks}, {groups}, {taps}, {phases}, {self._operand_type(kernel)}, how)"
+
+    def _operand_type(self, kernel: Kernel) -> str:
+        stored = [argument.name for argument in kernel.tensors if not argument.output]
+        plain = all(operand.stored for operand in kernel.operands)
+        return f"launching.operand_type(how, {', '.join(stored[:2]) if plain else ''})"
 
     def _schedule(self, kernel: Kernel) -> str:
         if kernel.family == Family.CONTRACTION:
             batch, left, right = (_product(axes) for axes in kernel.groups)
             taps, along = kernel.taps
             depth = f"{_product(along)}, {_product(taps)}"
-            stored = [argument.name for argument in kernel.tensors if not argument.output]
-            plain = all(operand.stored for operand in kernel.operands)
-            operands = ", ".join(stored[:2]) if plain else ""
-            kind = f"launching.operand_type(how, {operands})"
             access = "how.gathered" if kernel.gathers else '"plain"'
-            return f"schedule.contraction({batch}, {left}, {right}, {depth}, {kind}, {access})"
+            kind = self._operand_type(kernel)
+            return f"schedule.contraction({batch}, {left}, {right}, {depth}, {kind}, {access}, how)"
         if kernel.family == Family.ROW:
             inner = kernel.rows.order[-1].index if kernel.rows.order else ""
             probe = next((t.name for t in kernel.tensors if not t.output and inner in t.axes and len(t.axes) > 1), "")
@@ -190,6 +219,18 @@ def _loops(kernel: Kernel) -> list[Axes]:
 
 def _product(axes: Axes) -> str:
     return " * ".join(extent.extent for extent in axes.order) or "1"
+
+
+def _places(axis: TileAxis) -> str:
+    """How many places of an index there are a phase."""
+    extent = _host(axis.extent)
+    return extent if axis.step is None else f"-(-{extent} // {_host(axis.step)})"
+
+
+def _host(node: Node) -> str:
+    """An extent or a step in the host program."""
+    text = TritonPrinter((), {}, {}, frozenset()).text(node)
+    return text if isinstance(node, Name | Constant) else f"({text})"
 
 
 def _strides(argument: TensorArgument, tensor: Tensor) -> list[str]:

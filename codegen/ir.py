@@ -17,6 +17,9 @@ __all__ = [
     "Accumulator",
     "Apply",
     "Axes",
+    "BoxAxis",
+    "BoxOperand",
+    "Boxes",
     "Constant",
     "Extent",
     "Kernel",
@@ -27,7 +30,10 @@ __all__ = [
     "Operand",
     "Section",
     "Store",
+    "Tap",
     "TensorArgument",
+    "TileAxis",
+    "Walk",
     "walk_node",
 ]
 
@@ -171,6 +177,104 @@ class Operand:
 
 
 @dataclass(frozen=True)
+class TileAxis:
+    """An index that varies within a tile: ``step * place + phase``, with the phase walked by programs."""
+
+    index: str
+    extent: Node
+    step: Node | None = None
+
+
+@dataclass(frozen=True)
+class Walk:
+    """An index of which each program, or each part of a sum, has one value."""
+
+    index: str
+    extent: Node
+
+
+@dataclass(frozen=True)
+class Tap:
+    """An index of the sum that is walked: all values, or those with ``slope * index = residue`` modulo a number."""
+
+    index: str
+    extent: Node
+    slope: Node | None = None
+    residue: Node | None = None
+    modulus: Node | None = None
+
+
+@dataclass(frozen=True)
+class BoxAxis:
+    """An axis of a box.
+
+    Attributes:
+        axis: the tensor's axis; ``extent``: its extent.
+        tile: the tile's index along it, or "" where a box is one element wide.
+        shift: how far beyond the tile's place it is read; where there is no tile, where it is read.
+        step: if not None, every how many elements are seen; ``phase``: name of the first of them.
+        residue: the phase, if the program alone decides it.
+        limit: of an index that is summed, how far the box is seen at most.
+    """
+
+    axis: str
+    extent: Node
+    tile: str
+    shift: Node | None
+    step: Node | None = None
+    phase: str = ""
+    residue: Node | None = None
+    limit: Node | None = None
+
+
+@dataclass(frozen=True)
+class BoxOperand:
+    """A factor of a contraction, fetched by boxes.
+
+    Attributes:
+        tensor: its name.
+        base: axes whose place is in the base address; ``axes``: those of the box, the fastest last.
+        transposed: whether the summed indices come first, those of the result last.
+    """
+
+    tensor: str
+    base: tuple[BoxAxis, ...]
+    axes: tuple[BoxAxis, ...]
+    transposed: bool
+
+    @property
+    def moves(self) -> bool:
+        """Whether the boxes of one program differ from another's in more than their place."""
+        return bool(self.base) or any(axis.residue is not None or axis.limit is not None for axis in self.axes)
+
+    @property
+    def phased(self) -> bool:
+        """Whether each part of the sum has boxes of its own."""
+        return any(axis.step is not None and axis.residue is None for axis in self.axes)
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """How a contraction is computed from boxes.
+
+    Attributes:
+        rows, columns: the result's tile, one index and some; ``summed``: the sum's.
+        taps: indices of the sum that are walked.
+        walks: indices and phases, one value a program; ``phases``: one value a part of the sum.
+        left, right: the operands that give rows and columns.
+    """
+
+    rows: tuple[TileAxis, ...]
+    columns: tuple[TileAxis, ...]
+    summed: tuple[TileAxis, ...]
+    taps: tuple[Tap, ...]
+    walks: tuple[Walk, ...]
+    phases: tuple[Walk, ...]
+    left: BoxOperand
+    right: BoxOperand
+
+
+@dataclass(frozen=True)
 class TensorArgument:
     """A tensor that a kernel takes.
 
@@ -208,6 +312,7 @@ class Kernel:
         groups: for contractions: batch, m and n indices.
         operands: for contractions: left and right.
         accumulator: for contractions: name of the sum.
+        boxes: for contractions whose operands are boxes: how they are.
     """
 
     name: str
@@ -223,6 +328,7 @@ class Kernel:
     groups: tuple[Axes, ...] = ()
     operands: tuple[Operand, ...] = ()
     accumulator: str = ""
+    boxes: Boxes | None = None
 
     @property
     def stored(self) -> tuple[str, ...]:

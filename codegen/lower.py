@@ -16,6 +16,7 @@ from typing import Any
 from sympy import Basic, Expr
 from sympy.logic.boolalg import Boolean
 
+from svertka.codegen.boxes import boxes
 from svertka.codegen.classify import Contraction, Family, as_contraction
 from svertka.codegen.door import Door
 from svertka.codegen.ir import (
@@ -82,13 +83,14 @@ class _Lowering:
         plan = self.plan
         groups: tuple[Axes, ...] = ()
         operands: tuple[Operand, ...] = ()
-        accumulator, columns = "", plan.columns
+        accumulator, columns, fetched = "", plan.columns, None
         if plan.family == Family.CONTRACTION:
             equation = plan.reductions[0]
             split = as_contraction(equation)
             assert split is not None
             groups = tuple(self._axes(group) for group in (split.batch, split.m, split.n))
             operands = self._operands(equation.value, split)
+            fetched = boxes(equation, split, self.layer, self.constants)
             accumulator, columns = equation.target.name, equation.value.indices
             self.values[str(equation.target[equation.target.axes])] = Name(accumulator, "real")
         elif plan.family == Family.ROW:
@@ -111,6 +113,7 @@ class _Lowering:
             groups=groups,
             operands=operands,
             accumulator=accumulator,
+            boxes=fetched,
         )
 
     # Sections -------------------------------------------------------------------------------------------------

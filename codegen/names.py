@@ -27,6 +27,20 @@ RESERVED = frozenset(
         "PRECISION",
         "DOT",
         "TAPS",
+        "SPLITS",
+        "PART",
+        "chosen",
+        "chunk",
+        "left_box",
+        "number",
+        "part",
+        "partial_ptr",
+        "program",
+        "right_box",
+        "share",
+        "split",
+        "tiles",
+        "walk",
         "band",
         "band_height",
         "chunks",
@@ -79,6 +93,10 @@ RESERVED = frozenset(
 )
 
 
+PREFIXES = ("BOX_", "count_", "first_", "period_", "phase_", "start_", "taps_")
+"""Before an index's name they make names of a kernel's own."""
+
+
 def check_names(layer: Layer) -> None:
     """Refuse a layer whose names would meet those of a kernel, or one another.
 
@@ -95,10 +113,11 @@ def check_names(layer: Layer) -> None:
         "parameter or extent": {s.name for i in indices for s in i.extent.free_symbols}
         | {s.name for e in layer.equations for s in symbols_of(e.value)},
     }
+    own = RESERVED | {f"{prefix}{index}" for prefix in PREFIXES for index in kinds["index"]}
     seen: dict[str, str] = {}
     for kind, names in kinds.items():
         for name in sorted(names):
-            if name in RESERVED:
+            if name in own:
                 raise ValueError(f"layer {layer.name}: {kind} {name!r} has a name that kernels use; rename it")
             if name in seen:
                 raise ValueError(f"layer {layer.name}: {name!r} names both a {seen[name]} and a {kind}; rename one")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import jinja2
 
@@ -14,7 +15,7 @@ from svertka.codegen.classify import Family
 from svertka.codegen.ir import Kernel, Let, Section
 from svertka.codegen.triton_printer import TritonPrinter
 
-__all__ = ["SCHEDULE_CONSTANTS", "environment", "kernel_source"]
+__all__ = ["SCHEDULE_CONSTANTS", "environment", "kernel_sources"]
 
 TEMPLATES = {
     Family.POINTWISE: "lanes.jinja",
@@ -28,8 +29,9 @@ SCHEDULE_CONSTANTS = {
     Family.POINTWISE: ("BLOCK", "UNROLL"),
     Family.WINDOW: ("BLOCK", "UNROLL"),
     Family.ROW: ("ROWS", "COLUMNS", "SINGLE"),
-    Family.CONTRACTION: ("BLOCK_M", "BLOCK_N", "BLOCK_K", "GROUP", "PRECISION", "DOT", "TAPS"),
+    Family.CONTRACTION: ("BLOCK_M", "BLOCK_N", "BLOCK_K", "GROUP", "PRECISION", "DOT", "TAPS", "SPLITS", "PART"),
 }
+BOX_CONSTANTS = ("GROUP", "PRECISION", "DOT", "SPLITS", "PART")
 
 
 @cache
@@ -45,14 +47,22 @@ def environment() -> jinja2.Environment:
     )
 
 
-def kernel_source(kernel: Kernel) -> str:
-    """Print one kernel."""
-    template = environment().get_template(TEMPLATES[kernel.family])
+def kernel_sources(kernel: Kernel) -> list[str]:
+    """Print one kernel, in each way in which it can be computed."""
     constants = (*COMMON_CONSTANTS, *SCHEDULE_CONSTANTS[kernel.family])
     taps, along = kernel.taps
-    text = template.render(
-        kernel=kernel, taps=taps, along=along, constants=constants, p=_printer(kernel), without=_without
-    )
+    more = {"taps": taps, "along": along, "without": _without, "p": _printer(kernel)}
+    sources = [_rendered(TEMPLATES[kernel.family], kernel, constants, **more)]
+    if kernel.boxes is not None:
+        tiles = (*kernel.boxes.rows, *kernel.boxes.columns, *kernel.boxes.summed)
+        constants = (*COMMON_CONSTANTS, *(f"BOX_{axis.index}" for axis in tiles), *BOX_CONSTANTS)
+        sources.append(_rendered("boxes.jinja", kernel, constants, p=_printer(kernel, boxed=True)))
+    return sources
+
+
+def _rendered(template: str, kernel: Kernel, constants: tuple[str, ...], **more: Any) -> str:
+    """The text of a template, without blank lines."""
+    text = environment().get_template(template).render(kernel=kernel, constants=constants, **more)
     return "\n".join(line for line in text.splitlines() if line.strip())
 
 
@@ -61,15 +71,14 @@ def _without(section: Section, lets: tuple[Let, ...]) -> Section:
     return replace(section, lets=tuple(let for let in section.lets if let not in lets))
 
 
-def _printer(kernel: Kernel) -> TritonPrinter:
+def _printer(kernel: Kernel, boxed: bool = False) -> TritonPrinter:
     dimensions: dict[str, str] = {}
     masks: dict[str, str] = {}
     if kernel.family == Family.CONTRACTION:
-        batch, left, right = kernel.groups
-        dimensions |= dict.fromkeys(batch.names, "")
-        for axes, dimension in ((left, "m"), (right, "n"), (kernel.columns, "inner")):
-            dimensions |= dict.fromkeys(axes.names, dimension)
-            masks[dimension] = f"live_{dimension}"
+        for names, dimension in _tile_dimensions(kernel, boxed):
+            dimensions |= dict.fromkeys(names, dimension)
+            if dimension:
+                masks[dimension] = f"live_{dimension}"
     elif kernel.family == Family.ROW:
         dimensions |= dict.fromkeys(kernel.rows.names, "row") | dict.fromkeys(kernel.columns.names, "column")
         masks = {"row": "live_row", "column": "live_column"}
@@ -78,6 +87,15 @@ def _printer(kernel: Kernel) -> TritonPrinter:
         masks = {"lane": "live"}
     _add_reduced(kernel, dimensions)
     return TritonPrinter(kernel.tensors, dimensions, masks, frozenset(kernel.constants))
+
+
+def _tile_dimensions(kernel: Kernel, boxed: bool) -> list[tuple[frozenset[str], str]]:
+    """Which indices of a contraction vary along which dimension of its tiles."""
+    if not boxed or kernel.boxes is None:
+        batch, left, right = kernel.groups
+        return [(batch.names, ""), (left.names, "m"), (right.names, "n"), (kernel.columns.names, "inner")]
+    rows, columns = (frozenset(a.index for a in axes) for axes in (kernel.boxes.rows, kernel.boxes.columns))
+    return [(kernel.rows.names - rows - columns, ""), (rows, "m"), (columns, "n")]
 
 
 def _add_reduced(kernel: Kernel, dimensions: dict[str, str]) -> None:

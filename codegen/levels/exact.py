@@ -38,23 +38,24 @@ DEGREE = 3  # at most, of what multiplies an input, a weight and a gradient
 
 
 def check(subject: Subject) -> Outcome:
-    """Compare forward and backward in the exact cases; the first of them in every dtype."""
+    """Compare forward and backward in the exact cases; the first of them, and the first of boxes, in every dtype."""
     if never_exact(subject.layer):
         return Outcome(NAME, subject.layer.name, inapplicable="it rounds whole numbers")
-    comparisons, found, probability = [], 0, 1.0
-    for case in cases(subject.module.definition, subject.variant, TRIED):
+    comparisons, probability = [], 1.0
+    found: list[Case] = []
+    for case in (*subject.box_cases[:1], *cases(subject.module.definition, subject.variant, TRIED)):
         numbers = _whole_numbers(subject, case)
         if numbers is None:
             continue
         probability *= DEGREE / (2 * numbers.largest + 1)
-        for dtype in DTYPES if found == 0 else DTYPES[:1]:
+        for dtype in DTYPES if all(other.last != case.last for other in found) else DTYPES[:1]:
             comparisons += _comparisons(subject, case, numbers, dtype)
-        found += 1
-        if found == WANTED:
+        found.append(case)
+        if len(found) == WANTED:
             break
     if not found:
         return Outcome(NAME, subject.layer.name, inapplicable="it rounds whole numbers")
-    return summed(NAME, subject, found, comparisons, failure_probability=probability)
+    return summed(NAME, subject, len(found), comparisons, failure_probability=probability)
 
 
 @dataclass(frozen=True)

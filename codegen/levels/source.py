@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from svertka.codegen.levels.subject import Outcome, Subject
 from svertka.codegen.symbolic import prove
-from svertka.codegen.symbolic.regions import REGIONS
+from svertka.codegen.symbolic.regions import BOXES, REGIONS
 
 __all__ = ["check"]
 
@@ -15,12 +15,17 @@ NAME = "source"
 
 
 def check(subject: Subject) -> Outcome:
-    """Prove forward, backward and the forward that keeps nothing: a case in every region, others in the last."""
+    """Prove forward, backward and the forward that keeps nothing.
+
+    One case in every region and with boxes, others in the last region.
+    """
     first, *rest = subject.small_cases
     runs = [(first, REGIONS), *((case, REGIONS[-1:]) for case in rest)]
+    runs += [(case, (BOXES,)) for case in subject.small_box_cases]
     proofs = [prove(subject.module, subject.variant, subject.kernels, case, regions=regions) for case, regions in runs]
+    ran = {kernel for proof in proofs for kernel in proof.kernels}
     figures = {
-        "kernels": sorted({kernel for proof in proofs for kernel in proof.kernels}),
+        "kernels": sorted(ran),
         "certain": sum(proof.certain for proof in proofs),
         "points": max(proof.points for proof in proofs),
         "error_probability": sum(proof.error_probability for proof in proofs),
@@ -34,8 +39,8 @@ def check(subject: Subject) -> Outcome:
             for proof in proofs
         ],
     }
-    failures = tuple(
-        f"{case.name}: {text}" for case, p in zip(subject.small_cases, proofs, strict=True) for text in p.failures
-    )
+    failures = tuple(f"{case.name}: {text}" for (case, _), p in zip(runs, proofs, strict=True) for text in p.failures)
+    missed = {f"{kernel.name}_boxes" for kernel in subject.boxed} - ran
+    failures += tuple(f"{name}: no case reached it" for name in sorted(missed))
     elements = sum(proof.elements for proof in proofs)
     return Outcome(NAME, subject.layer.name, len(proofs), elements, figures, failures)

@@ -11,11 +11,15 @@ from typing import Any
 
 from svertka.codegen.build import KernelModule
 from svertka.codegen.cases import Case, cases
-from svertka.codegen.symbolic.small import small_cases
+from svertka.codegen.ir import Kernel, Name
+from svertka.codegen.symbolic.small import aligned, small_cases
 from svertka.spec.definition import Variant
 from svertka.spec.layer import Layer
 
 __all__ = ["Outcome", "Subject"]
+
+SYMBOL_UNIT, HALF_UNIT = 2, 8  # elements of float64 and of halves that the copy engine fetches at once
+GPU_UNIT = 32  # on a GPU boxes are taken where at least so many elements are summed
 
 
 @dataclass(frozen=True)
@@ -47,12 +51,39 @@ class Subject:
     @cached_property
     def cases(self) -> tuple[Case, ...]:
         """Sizes at which numbers are compared."""
-        return tuple(cases(self.module.definition, self.variant))
+        return (*cases(self.module.definition, self.variant), *self.box_cases)
 
     @cached_property
     def small_cases(self) -> tuple[Case, ...]:
         """Sizes at which expressions are compared."""
         return small_cases(self.module.definition, self.variant)
+
+    @property
+    def boxed(self) -> tuple[Kernel, ...]:
+        """The formula's kernels that can fetch boxes."""
+        place = self.module.definition.variants.index(self.variant)
+        launches = (launch for program in self.module.programs[place] for launch in program.launches)
+        return tuple(dict.fromkeys(launch.kernel for launch in launches if launch.kernel.boxes is not None))
+
+    @cached_property
+    def small_box_cases(self) -> tuple[Case, ...]:
+        """Small sizes at which tensors are aligned as boxes must be; none where no kernel fetches any."""
+        return self.aligned(self.small_cases[:1], SYMBOL_UNIT)
+
+    @cached_property
+    def box_cases(self) -> tuple[Case, ...]:
+        """The same at sizes for numbers."""
+        unit = GPU_UNIT if self.device == "cuda" else HALF_UNIT
+        return self.aligned(tuple(cases(self.module.definition, self.variant))[:2], unit)
+
+    def aligned(self, some: tuple[Case, ...], unit: int) -> tuple[Case, ...]:
+        """Cases with channels last, and the fastest extents of boxes made multiples of a unit."""
+        found = [kernel.boxes for kernel in self.boxed if kernel.boxes is not None]
+        fastest = [operand.axes[-1].extent for boxes in found for operand in (boxes.left, boxes.right)]
+        names = {extent.name for extent in fastest if isinstance(extent, Name)}
+        if not names:
+            return ()
+        return tuple(aligned(self.module.definition, self.variant, case, names, unit) for case in some)
 
 
 @dataclass(frozen=True)

@@ -178,7 +178,7 @@ def _casts(graph: Graph, lanes: Lanes) -> dict[str, Any]:
 
 
 def _accesses(memory: Memory) -> dict[str, Any]:
-    def load(self: Any, pointers: Any, mask: Any, other: Any, *_: Any) -> Any:
+    def load(self: Any, pointers: Any, mask: Any, other: Any, *_: Any, **__: Any) -> Any:
         kind = pointers.get_element_ty()
         array = engine._get_np_dtype(kind)
         values = None if other is None else other.data

@@ -153,7 +153,7 @@ class _Run:
             self._pair(name, output, expected[name].values)
         for skipped in dict.fromkeys([(), tuple(self.definition.optional_results.values())]):
             plain = run_forward(self.kernels, self.layer, self.case, primal, save=False, skipped=skipped)
-            for name, output in named(self.layer, plain):
+            for name, output in named(self.layer, plain, skipped=skipped):
                 self._pair(f"{name}{UNSAVED}", output, expected[name].values)
         names = differentiable(self.definition, self.layer)
         present = tuple(name in primal for name in names)

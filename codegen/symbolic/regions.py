@@ -31,7 +31,7 @@ from svertka.spec.definition import Definition
 from svertka.spec.evaluate import shape_of
 from svertka.spec.notation import Tensor
 
-__all__ = ["REGIONS", "Inputs", "Region", "parameters", "tiles"]
+__all__ = ["BOXES", "REGIONS", "Inputs", "Region", "parameters", "tiles"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ class Region:
         small: whether tiles are smaller than the extents.
         wide: which launches have 64-bit offsets: ``"none"``, those with the ``"largest"`` input, or ``"all"``.
         alone: whether each gradient is asked for by itself too.
+        boxes: whether contractions fetch boxes where they can.
         dtype: of the tensors. At this level no value is rounded; the type chooses the road through host code.
     """
 
@@ -55,6 +56,7 @@ class Region:
     wide: str
     alone: bool
     dtype: torch.dtype
+    boxes: bool = False
 
 
 REGIONS = (
@@ -62,6 +64,8 @@ REGIONS = (
     Region("distinct samples, channels last, large tiles", False, "last", False, "largest", True, torch.float64),
     Region("ties, gaps, small tiles, 64-bit offsets", True, "gaps", True, "all", False, torch.float16),
 )
+BOXES = Region("boxes, channels last, small tiles", False, "last", True, "largest", True, torch.float64, boxes=True)
+PROCESSORS = 16  # so many that sums are split although there are several tiles
 
 
 @contextmanager
@@ -78,27 +82,33 @@ def tiles(kernels: ModuleType, region: Region, elements: int, reach: int) -> Ite
         From which reach on the package must use 64-bit offsets.
     """
     schedule, launching = kernels.schedule, kernels.launching
-    table, limit = copy.deepcopy(schedule.TABLE), launching.INT32_ELEMENTS
-    interpreting = launching.INTERPRETING
+    table = copy.deepcopy(schedule.TABLE)
+    names = ("INT32_ELEMENTS", "INTERPRETING", "BOXED_TYPES", "PROCESSORS")
+    before = {name: getattr(launching, name) for name in names}
+    limit = launching.INT32_ELEMENTS
     launching.INTERPRETING = False  # nothing is multiplied here: operands keep the types they have on a GPU
+    launching.BOXED_TYPES = {region.dtype} if region.boxes else set()
     choosers = [value for value in vars(schedule).values() if hasattr(value, "cache_clear")]
     try:
         if region.small:
             block = 1 << max(elements // 3, 2).bit_length() - 1  # at least three programs
             # with one element at a time every row that is longer is walked in several steps
-            smaller = {"block": block, "window_block": block, "elements": 1 if region.ties else 4, "contiguous_rows": 2}
+            smaller = {"block": block, "window_block": block, "elements": 1 if region.ties else 2, "contiguous_rows": 2}
             smaller |= {"short_row": 4}
             schedule.TABLE["interpreter"].update(smaller)
             for rows in schedule.TABLE["interpreter_contraction"].values():
                 rows[0].update(tile=[max(block // 4, 4), 4, 4], group=2)
+            schedule.TABLE["interpreter_boxes"]["tiles"][0].update(tile=[4, 8, 4], group=2)
+            schedule.TABLE["steps_a_part"] = 1
+            launching.PROCESSORS = {"cpu": PROCESSORS}
         launching.INT32_ELEMENTS = {"none": limit, "largest": reach, "all": 1}[region.wide]
         for chooser in choosers:
             chooser.cache_clear()
         yield launching.INT32_ELEMENTS
     finally:
         schedule.TABLE.update(table)
-        launching.INT32_ELEMENTS = limit
-        launching.INTERPRETING = interpreting
+        for name, value in before.items():
+            setattr(launching, name, value)
         for chooser in choosers:
             chooser.cache_clear()
 

@@ -6,6 +6,7 @@ they differ from one another and from the tiles. So cases are drawn as for every
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import prod
 from typing import Any
 
@@ -15,7 +16,7 @@ from svertka.spec.definition import Definition, Variant, Whole
 from svertka.spec.evaluate import holds, values_of, whole
 from svertka.spec.notation import InRange, Read, Reduction
 
-__all__ = ["small_cases"]
+__all__ = ["aligned", "small_cases"]
 
 _DRAWS = 10
 _LITTLE = 400  # work that need not be less
@@ -44,6 +45,16 @@ def small_cases(definition: Definition, variant: Variant) -> tuple[Case, ...]:
     first, second = sorted(shrunk, key=told)[:2]
     optional = frozenset(tensor.name for tensor in variant.layer.inputs if tensor.default is not None)
     return (first, Case(second.name, second.sizes, optional)) if optional else (first,)
+
+
+def aligned(definition: Definition, variant: Variant, case: Case, extents: Iterable[str], unit: int) -> Case:
+    """The case with channels last and some extents made multiples of a unit, as far as the rules allow."""
+    sizes = dict(case.sizes)
+    for name in sorted(extents):
+        trial = _derived(definition, {**sizes, name: -(-sizes[name] // unit) * unit})
+        if _valid(definition, variant, trial):
+            sizes = trial
+    return Case(f"{case.name}-aligned", sizes, case.absent, last=True)
 
 
 def _borders(variant: Variant, case: Case) -> int:
