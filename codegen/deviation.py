@@ -14,7 +14,7 @@ from sympy.logic.boolalg import true
 
 from svertka.spec.layer import Equation, Layer, reads
 from svertka.spec.notation import Index, Read, Reduction
-from svertka.spec.rewrite import index_set, replace, substitute
+from svertka.spec.rewrite import replace, substitute
 
 __all__ = ["count", "matched", "of_squares", "without_vanishing"]
 
@@ -49,12 +49,15 @@ def of_squares(equation: Equation, total: Equation) -> Expr | None:
     element = substitute(summed.body, mapping)
     deviation = Dummy(real=True)
     for read in reads(element):
-        as_deviation = _solved(element, read, deviation + mean / count(value.indices))
-        if as_deviation is not None:
-            body = expand(replace(value.body, {read: as_deviation}))
-            factor = _factor_of_square(body, deviation, {mean, *value.indices})
-            if factor is not None:
-                return factor
+        slope, rest = _line(element, read)
+        if slope == 0:
+            continue
+        body = expand(replace(value.body, {read: (deviation + mean / count(value.indices) - rest) / slope}))
+        # what was divided by must cancel, for it may be 0
+        foreign = {mean, deviation, *value.indices, *slope.free_symbols, *reads(slope)}
+        factor = _factor_of_square(body, deviation, foreign)
+        if factor is not None:
+            return factor
     return None
 
 
@@ -62,24 +65,22 @@ def _plain_sum(value: Basic) -> bool:
     return isinstance(value, Reduction) and value.operation == "sum" and value.guard == true
 
 
-def _solved(element: Expr, read: Read, value: Expr) -> Expr | None:
-    """What a read must be for the element to have a value, if the element holds it a fixed number of times."""
+def _line(element: Expr, read: Read) -> tuple[Expr, Expr]:
+    """``(a, b)`` with element = a * read + b; a is 0 where the element is no such line."""
     unknown = Dummy(real=True)
     written = expand(replace(element, {read: unknown}))
     slope, rest = written.coeff(unknown, 1), written.coeff(unknown, 0)
-    if not slope.is_Number or slope == 0 or expand(written - slope * unknown - rest) != 0:
-        return None
-    return (value - rest) / slope
+    is_line = expand(written - slope * unknown - rest) == 0 and not slope.has(unknown)
+    return (slope, rest) if is_line else (Integer(0), rest)
 
 
 def _factor_of_square(body: Expr, deviation: Dummy, foreign: set[Basic]) -> Expr | None:
     """``a`` of ``a * deviation**2 + b * deviation``, neither of which may hold anything foreign."""
-    linear, square = body.coeff(deviation, 1), body.coeff(deviation, 2)
-    if expand(body - linear * deviation - square * deviation**2) != 0:
+    line, square = body.coeff(deviation, 1), body.coeff(deviation, 2)
+    if expand(body - line * deviation - square * deviation**2) != 0:
         return None
-    for factor in (linear, square):
-        if index_set(factor) & foreign or set(reads(factor)) & foreign or factor.has(deviation):
-            return None
+    if any({*factor.free_symbols, *reads(factor)} & foreign for factor in (line, square)):
+        return None
     return square
 
 
