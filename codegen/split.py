@@ -24,6 +24,7 @@ from sympy.logic.boolalg import true
 from svertka.codegen.classify import Family, family
 from svertka.codegen.deviation import count, matched, of_squares, without_vanishing
 from svertka.codegen.inline import inline_maps
+from svertka.codegen.stabilize import stabilize
 from svertka.spec import normal_form
 from svertka.spec.layer import Equation, Layer
 from svertka.spec.notation import Index, Reduction, Tensor, maximum
@@ -39,7 +40,7 @@ def split(layer: Layer) -> Layer:
 
 def merged(layer: Layer) -> Layer | None:
     """A formula as its kernels compute it, where squares of deviations are merged; None where none are."""
-    splitting = _Splitting(without_vanishing(inline_maps(normal_form(layer))))
+    splitting = _Splitting(stabilize(without_vanishing(inline_maps(normal_form(layer)))))
     result = splitting.result()
     return result if splitting.merges else None
 

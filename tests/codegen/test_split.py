@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -38,7 +39,7 @@ from svertka.spec import (
 )
 from svertka.spec.layer import reads
 
-from .harness import definition_of, kernels_of, module_of
+from .harness import definition_of, kernels_of, misses, module_of, outcome, problem
 from .scratch import defined, failures, scratch
 
 n, c, m = axis("n", batch=True), axis("c"), axis("m", many=True)
@@ -278,6 +279,17 @@ def test_the_larger_bound_counts_where_squares_are_merged() -> None:
     assert torch.equal(bound.error, torch.maximum(formula.error, kernels.error))
     assert bool((formula.error > 0).all())
     assert not torch.equal(formula.error, kernels.error)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_an_example_far_from_the_others_stays_within_the_bound(device: str, dtype: torch.dtype) -> None:
+    given = problem("batch_normalization_training-1", str(dtype).removeprefix("torch."))
+    moved = given.tensors["input"].clone()
+    moved[0] += 1024.0
+    given = replace(given, tensors={**given.tensors, "input": moved.to(dtype).double()})
+    assert len(moved) > 1
+    found = outcome(given, kernels_of("batch_normalization"), dtype, device)
+    assert misses(found, given.expected(), dtype) == []
 
 
 def test_the_formula_s_bound_stays_where_sums_are_only_divided() -> None:
