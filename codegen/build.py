@@ -1,7 +1,7 @@
 """From a layer's definition to the kernels and host programs of its module.
 
-``Definition`` -> ``adjoint`` -> normal form -> ``inline_maps`` -> ``stabilize`` -> ``partition`` -> ``lower``; then the
-order of launches, with what each allocates.
+``Definition`` -> ``adjoint`` -> normal form -> ``inline_maps`` -> ``without_vanishing`` -> ``stabilize`` -> ``split``
+-> ``partition`` -> ``lower``; then the order of launches, with what each allocates.
 
 Input: a ``Definition``. Output: a ``KernelModule``.
 """
@@ -12,11 +12,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from svertka.codegen.classify import Family, constant_extents, extent_names, family
+from svertka.codegen.deviation import without_vanishing
 from svertka.codegen.inline import inline_maps
 from svertka.codegen.ir import Kernel
 from svertka.codegen.lower import lower
 from svertka.codegen.names import check_names
 from svertka.codegen.partition import Plan, partition
+from svertka.codegen.split import split
 from svertka.codegen.stabilize import stabilize
 from svertka.spec import adjoint, gradient_name, normal_form
 from svertka.spec.definition import Definition, Real, Seed, TensorArgument
@@ -142,9 +144,10 @@ class _Maker:
         differentiable = [name for a, name in zip(self.tensor_arguments, wrt, strict=True) if a.differentiable]
         results = results_of(self.definition, layer)
         primal = normal_form(layer)
-        derived = normal_form(adjoint(layer, wrt=[name for name in wrt if name], outputs=results))
+        derivative = adjoint(layer, wrt=[name for name in wrt if name], outputs=results)
+        derived = without_vanishing(inline_maps(normal_form(derivative)))
         gradients = [gradient_name(name) for name in results]
-        kept = residuals_of(primal, inline_maps(derived), gradients)
+        kept = residuals_of(primal, derived, gradients)
         names = tuple(e.target.name for e in kept)
         self.residuals[layer.name] = names
         forward = self._program(f"{layer.name}_forward", layer, primal, layer.outputs)
@@ -173,7 +176,7 @@ class _Maker:
     def _launches(
         self, primal: Layer, whole: Layer, stem: str, suffix: str, results: tuple[str, ...]
     ) -> tuple[Launch, ...]:
-        lowered = stabilize(inline_maps(whole))
+        lowered = split(stabilize(inline_maps(whole)))
         check_names(lowered)
         constants = constant_extents(normal_form(primal))
         kernels = []

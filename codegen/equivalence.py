@@ -18,9 +18,9 @@ from typing import Any
 
 import torch
 
+from svertka.codegen.bounds import bounded_values
 from svertka.codegen.build import KernelModule, keywords_of, results_of
 from svertka.codegen.cases import Case, label, tensor_arguments
-from svertka.codegen.tensor_evaluate import evaluate_tensors
 from svertka.codegen.tensor_numbers import Tensors
 from svertka.spec import FORMATS, RunningError, adjoint, gradient_name
 from svertka.spec.definition import Definition, Variant
@@ -242,7 +242,7 @@ def formula_values(
     for equations in (layer, derived):
         shapes = {tensor.name: shape_of(tensor, case.sizes) for tensor in equations.inputs}
         given = {name: values.all[name].reshape(shape) for name, shape in shapes.items() if name in values.all}
-        found |= evaluate_tensors(equations, given, case.sizes, arithmetic)
+        found |= bounded_values(equations, given, case.sizes, arithmetic)
     return found
 
 

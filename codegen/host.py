@@ -157,7 +157,7 @@ class _Host:
         arguments += [*kernel.extents, *kernel.scalars]
         constants = ", ".join(f'"{name}": {name}' for name in kernel.constants)
         given = f"({', '.join(arguments)},), {{{constants}}}"
-        schedule = self._schedule(kernel)
+        schedule = self._schedule(launch)
         if kernel.family != Family.CONTRACTION:
             return [f"launching.run({kernel.name}, how, {schedule}, {given})"]
         if kernel.boxes is None:
@@ -190,7 +190,8 @@ class _Host:
         plain = all(operand.stored for operand in kernel.operands)
         return f"launching.operand_type(how, {', '.join(stored[:2]) if plain else ''})"
 
-    def _schedule(self, kernel: Kernel) -> str:
+    def _schedule(self, launch: Launch) -> str:
+        kernel = launch.kernel
         if kernel.family == Family.CONTRACTION:
             batch, left, right = (_product(axes) for axes in kernel.groups)
             taps, along = kernel.taps
@@ -201,8 +202,7 @@ class _Host:
         if kernel.family == Family.ROW:
             inner = kernel.rows.order[-1].index if kernel.rows.order else ""
             probe = next((t.name for t in kernel.tensors if not t.output and inner in t.axes and len(t.axes) > 1), "")
-            tensors = {t.name: t for t in self.program.arguments}
-            contiguous = f"{_stride_of(tensors[probe], inner)} == 1" if probe in tensors and inner else "False"
+            contiguous = f"{_stride_of(self._tensors(launch)[probe], inner)} == 1" if probe else "False"
             return f"schedule.rows({_product(kernel.rows)}, {_product(kernel.columns)}, {contiguous}, how.accumulator)"
         windows = {loop.extent for section in kernel.sections for loop in section.loops}
         return f"schedule.lanes({_product(kernel.rows)}, {' * '.join(sorted(windows)) or '1'})"

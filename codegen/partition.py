@@ -3,7 +3,8 @@
 Equations over the same rows share a kernel: several reductions over one row, maps over the row while it is bounded,
 pointwise results behind a reduction (epilogue). What another kernel needs is stored in a temporary.
 
-Input: a ``Layer`` after ``inline_maps`` and ``stabilize``. Output: ``Plan``s, in the order in which they run.
+Input: a ``Layer`` after ``inline_maps``, ``stabilize`` and ``split``. Output: ``Plan``s, in the order in
+which they run.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from sympy import Tuple
 
 from svertka.codegen.classify import Family, family
+from svertka.codegen.deviation import matched
 from svertka.spec.layer import Equation, Layer, reads
 from svertka.spec.notation import Index, Read, Reduction
 from svertka.spec.rewrite import substitute
@@ -69,7 +71,7 @@ class _Draft:
     def rename(self, equation: Equation) -> Equation:
         """The reduction with this kernel's columns as bound indices."""
         value = equation.value
-        mapping = _matched(value.indices, self.columns)
+        mapping = matched(value.indices, self.columns)
         renamed = Reduction(
             value.args[0],
             substitute(value.body, mapping),
@@ -77,19 +79,6 @@ class _Draft:
             Tuple(*self.columns),
         )
         return Equation(equation.target, renamed)
-
-
-def _matched(indices: tuple[Index, ...], columns: tuple[Index, ...]) -> dict[Index, Index]:
-    """Indices by the columns of the same extents, in order."""
-    rest = list(columns)
-    mapping = {}
-    for index in indices:
-        column = next((c for c in rest if c.extent == index.extent), None)
-        if column is None:
-            return {}
-        rest.remove(column)
-        mapping[index] = column
-    return {} if rest else mapping
 
 
 def partition(layer: Layer) -> tuple[Plan, ...]:
@@ -117,7 +106,7 @@ def _join(draft: _Draft, equation: Equation, layer: Layer) -> bool:
     if kind == Family.CONTRACTION or kind != draft.family or set(equation.target.axes) != set(draft.rows):
         return False
     if kind == Family.ROW:
-        if not _matched(equation.value.indices, draft.columns):
+        if not matched(equation.value.indices, draft.columns):
             return False
         draft.reductions.append(draft.rename(equation))
         return True
@@ -145,7 +134,7 @@ def _join_map(draft: _Draft, equation: Equation) -> bool:
         return False
     if not set(draft.rows) < set(axes):
         return False
-    mapping = _matched(tuple(i for i in axes if i not in draft.rows), draft.columns)
+    mapping = matched(tuple(i for i in axes if i not in draft.rows), draft.columns)
     if not mapping:
         return False
     indices = tuple(mapping.get(i, i) for i in axes)

@@ -18,7 +18,7 @@ from unittest import mock
 import torch
 
 from svertka.codegen.bench.workload import Road, Workload
-from svertka.codegen.tensor_evaluate import evaluate_tensors
+from svertka.codegen.bounds import bounded_values
 from svertka.codegen.tensor_numbers import Tensors
 from svertka.spec import FORMATS, Layer, RunningError, adjoint, gradient_name
 from svertka.spec.definition import Definition
@@ -122,7 +122,7 @@ def _compare(
         for name, tensor in results.items()
     }
     tensors = {tensor.name: given[tensor.name] for tensor in layer.inputs if tensor.name in given}
-    expected = evaluate_tensors(layer, tensors, sizes, arithmetic, places)
+    expected = bounded_values(layer, tensors, sizes, arithmetic, places)
     stored = RunningError(FORMATS[storage], Tensors()).stored
     wrong = []
     for name, tensor in results.items():

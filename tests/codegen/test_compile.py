@@ -49,3 +49,12 @@ def test_machine_code_on_hopper() -> None:
     }
     assert stored
     assert [row["kernel"] for row in rows if row["kernel"] in stored and not row["matrix"]] == []
+
+
+def test_rows_of_an_example_are_loaded_sixteen_bytes_at_a_time() -> None:
+    """With elements of a channel as neighbours, and with channels as neighbours."""
+    rows = compiled("sm_90", "bfloat16", "batch_normalization")
+    parts = [row for row in rows if row["kernel"].endswith("_part")]
+    names = {kernel.name for kernel in build(DEFINITIONS["batch_normalization"]).kernels}
+    assert sorted(row["kernel"] for row in parts) == sorted([name for name in names if name.endswith("_part")] * 2)
+    assert [row for row in parts if not row["wide_loads"] or row["spills"]] == []

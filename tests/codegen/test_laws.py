@@ -101,7 +101,7 @@ def test_law_2_backward_kernels_compute_the_adjoint(layer: str) -> None:
     gradients = {gradient_name(t.name) for t in variant.layer.inputs}
     assert {name for name in backward.results if name} <= set(stored)
     for name in stored:
-        stem = name.removesuffix("_shifted").removesuffix("_shift")
+        stem = name.removesuffix("_part").removesuffix("_shifted").removesuffix("_shift")
         assert name in gradients or stem in known, name
     kept = module_of(definition.name).residuals[layer]
     for program, more in ((forward, ()), (saving, kept)):

@@ -1,0 +1,47 @@
+"""Values of a formula with bounds that hold for its kernels too.
+
+A formula's running error holds for any order of its sums. Where kernels merge squares of deviations
+(``codegen.split``), they compute another polynomial form, whose error the formula's bound need not cover: a part's mean
+may err by more than the mean of all. There the kernels' equations are evaluated as well, and the larger bound is taken,
+about the formula's own value; nowhere else.
+
+Input: as ``evaluate_tensors``. Output: the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from svertka.codegen.split import merged
+from svertka.codegen.tensor_evaluate import evaluate_tensors
+from svertka.spec.layer import Layer
+from svertka.spec.running_error import Bounded, RunningError
+
+__all__ = ["bounded_values"]
+
+
+def bounded_values(
+    layer: Layer,
+    tensors: Mapping[str, torch.Tensor],
+    sizes: Mapping[str, Any],
+    arithmetic: RunningError,
+    sampled: Mapping[str, torch.Tensor] | None = None,
+) -> dict[str, Any]:
+    """Evaluate all outputs of a formula; for arguments and result see ``evaluate_tensors``."""
+    found = evaluate_tensors(layer, tensors, sizes, arithmetic, sampled)
+    computed = merged(layer)
+    if computed is None:
+        return found
+    names = {tensor.name for tensor in computed.inputs}
+    given = {name: tensor for name, tensor in tensors.items() if name in names}
+    others = evaluate_tensors(computed, given, sizes, arithmetic, sampled)
+    return {name: _wider(value, others[name], arithmetic) for name, value in found.items()}
+
+
+def _wider(value: Any, other: Any, arithmetic: RunningError) -> Any:
+    if not isinstance(value, Bounded):
+        return value
+    return Bounded(value.value, arithmetic.numbers.larger(value.error, other.error))
