@@ -16,6 +16,8 @@ from typing import Any
 import triton
 from triton.backends.nvidia.compiler import get_ptxas
 
+from svertka.codegen.access import hindrances
+from svertka.codegen.classify import Family
 from svertka.codegen.compiling import TARGETS, compile_launch
 from svertka.codegen.recording import Recorded
 from svertka.codegen.survey import Planned, Survey
@@ -99,7 +101,8 @@ def measured(found: Survey, part: str = "1/1", progress: Callable[[str], None] =
     for planned in chosen(found, part):
         compiled = compile_launch(planned.launch, TARGET, planned.dtype).row()
         described = {"family": planned.kernel.family.value, "stored": is_stored(planned), "forced": planned.forced}
-        kernels[name_of(planned)] = described | {figure: compiled[figure] for figure in FIGURES}
+        read = {figure: compiled[figure] for figure in FIGURES}
+        kernels[name_of(planned)] = described | read | {"why_narrow": _why_narrow(planned, read)}
         progress(planned.kernel.name)
     programs = {f"{program.name} {dtype} {layout}": _traffic(program) for dtype, layout, program in found.programs}
     return Table(_versions(), dict(sorted(kernels.items())), dict(sorted(programs.items())))
@@ -126,6 +129,17 @@ def is_stored(planned: Planned) -> bool:
     """Whether it is a contraction of operands that enter the matrix unit as they are stored."""
     operands = planned.kernel.operands
     return bool(operands) and all(operand.stored for operand in operands)
+
+
+def _why_narrow(planned: Planned, read: Figures) -> str:
+    """Why a kernel that memory bounds has accesses of fewer than 16 bytes a lane; empty for a contraction."""
+    kernel, launch = planned.kernel, planned.launch
+    if kernel.family == Family.CONTRACTION or not read["narrow"]:
+        return ""
+    values = dict(zip(launch.kernel.arg_names, launch.arguments, strict=False))
+    unit = {t.name: axis for t in kernel.tensors for axis in t.axes if values[f"{t.name}_stride_{axis}"] == 1}
+    wide = bool(read["wide_loads"] or read["wide_stores"])
+    return ", ".join(hindrances(kernel, bool(launch.constants["LAST"]), unit, wide))
 
 
 def _traffic(program: Recorded) -> Figures:
