@@ -41,7 +41,7 @@ def hindrances(kernel: Kernel, last: bool, unit: Mapping[str, str], wide: bool) 
     candidates = [(axis.last if last else axis.order)[-1].index for axis in axes if axis.order]
     found = [[_kind(kernel, access, fastest, unit) for access in _accesses(kernel)] for fastest in candidates]
     best = max(found, key=lambda kinds: kinds.count(SIDE_BY_SIDE), default=[])
-    uneven = SIDE_BY_SIDE in best and not wide
+    uneven = SIDE_BY_SIDE in best and STEPPED not in best and not wide  # with steps a lane's elements lie apart anyway
     return sorted({*best, *([UNEVEN] if uneven else [])} - {SIDE_BY_SIDE}) or [UNEVEN]
 
 

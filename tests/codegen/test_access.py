@@ -38,7 +38,7 @@ def test_what_hinders_wide_accesses() -> None:
     pooling, softmax = kernel("max_pooling_2d_output"), kernel("softmax_output")
     along_rows = {tensor.name: tensor.axes[-1] for tensor in pooling.tensors}
     along_channels = {tensor.name: tensor.axes[1] for tensor in pooling.tensors}
-    assert "steps or shifts" in hindrances(pooling, False, along_rows, wide=False)
+    assert hindrances(pooling, False, along_rows, wide=False) == ["steps or shifts"]
     assert hindrances(pooling, True, along_channels, wide=False) == ["extents that 16 bytes do not divide"]
     assert hindrances(pooling, True, {}, wide=True) == ["neighbours far apart"]
     assert "one value a row" not in hindrances(softmax, False, {}, wide=True)
