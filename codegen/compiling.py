@@ -21,7 +21,7 @@ from triton.compiler import ASTSource
 
 from svertka.codegen.recording import Launched
 
-__all__ = ["TARGETS", "Compiled", "compile_launch"]
+__all__ = ["TARGETS", "Compiled", "compile_launch", "widths"]
 
 TARGETS = {
     "sm_80": GPUTarget("cuda", 80, 32),
@@ -127,12 +127,12 @@ def _resources(compiled: Any) -> dict[str, int]:
         "matrix": len(re.findall(r"\bwgmma\.mma_async|\bmma\.sync|\btcgen05\.mma\b", code)),
         "wgmma": len(re.findall(r"\bwgmma\.mma_async", code)),
         "boxes": len(re.findall(r"\bcp\.async\.bulk\.tensor", code)),
-        **_widths(code),
+        **widths(code),
     }
 
 
-def _widths(code: str) -> dict[str, int]:
-    """How many accesses of global memory move 16 bytes a lane, and how many move fewer."""
+def widths(code: str) -> dict[str, int]:
+    """How many accesses of global memory move 16 bytes a lane, and how many move fewer; ``code``: PTX."""
     direct = [(kind, int(vector or 1) * int(bits) // 8) for kind, vector, bits in _DIRECT.findall(code)]
     every = direct + [("ld", int(size, 0)) for size in _COPIED.findall(code)]
     return {

@@ -40,7 +40,7 @@ __all__ = [
 TARGET = "sm_90"
 DTYPES = ("bfloat16", "float32")
 HALF = ("bfloat16", "float16")
-MARGINS = {"registers": 8, "shared": 1024}  # registers a thread and bytes that the GPU allocates at once
+MARGINS = {"registers": 8, "shared": 128}  # a thread and a program: the units in which the GPU allocates them
 NO_FEWER = ("boxes", "wide_loads", "wide_stores")
 NO_MORE = ("narrow", "ratio")
 FIGURES = ("registers", "spills", "shared", "matrix", "wgmma", "boxes", "wide_loads", "wide_stores", "narrow")
@@ -157,16 +157,18 @@ def complaints(committed: Table, found: Table, expected: Iterable[str] = ()) -> 
     Args:
         committed: the table to compare with.
         found: what was measured, all of it or a part.
-        expected: rows of kernels that the whole must have; committed rows that are not among them are out of date.
+        expected: rows of kernels that the whole has; committed rows that are not among them are out of date.
     """
-    wanted = set(expected)
-    broken = [Complaint(row, "row", "present", "absent") for row in committed.kernels if wanted and row not in wanted]
+    wanted = {*expected}
+    rows = {*wanted, *found.programs}
+    before = [*committed.kernels, *committed.programs] if wanted else []
+    broken = [Complaint(row, "row", "present", "absent") for row in before if row not in rows]
     for row, figures in found.kernels.items():
         broken += _absolute(row, figures)
     exact = not skipped(committed, found)
-    for before, after in ((committed.kernels, found.kernels), (committed.programs, found.programs)):
-        for row, figures in after.items():
-            broken += _compared(row, before.get(row), figures, exact)
+    for old, new in ((committed.kernels, found.kernels), (committed.programs, found.programs)):
+        for row, figures in new.items():
+            broken += _compared(row, old.get(row), figures, exact)
     return broken
 
 

@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from svertka.codegen.build import build
+from svertka.codegen.compiling import widths
 from svertka.spec.layers import DEFINITIONS
 
 
@@ -24,3 +25,27 @@ def test_every_kernel_compiles(target: str, dtype: str) -> None:
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert {row["kernel"] for row in rows} == {k.name for d in DEFINITIONS.values() for k in build(d).kernels}
     assert all(row["registers"] > 0 for row in rows)
+
+
+ACCESSES = [
+    ("@%p1 ld.global.v4.b32 { %r1, %r2, %r3, %r4 }, [ %rd4 + 0 ];", (1, 0, 0)),
+    ("ld.global.L1::evict_last.v2.b64 { %rd1, %rd2 }, [ %rd4 + 0 ];", (1, 0, 0)),
+    ("cp.async.cg.shared.global [ %r1 + 0 ], [ %rd2 + 0 ], 0x10, %r3;", (1, 0, 0)),
+    ("@%p2 st.global.v4.b32 [ %rd4 + 0 ], { %r1, %r2, %r3, %r4 };", (0, 1, 0)),
+    ("ld.global.v4.b16 { %rs1, %rs2, %rs3, %rs4 }, [ %rd4 + 0 ];", (0, 0, 1)),
+    ("ld.global.v2.b32 { %r1, %r2 }, [ %rd4 + 0 ];", (0, 0, 1)),
+    ("cp.async.ca.shared.global [ %r1 + 0 ], [ %rd2 + 0 ], 0x4, %r3;", (0, 0, 1)),
+    ("@%p2 st.global.b16 [ %rd4 + 0 ], { %rs1 };", (0, 0, 1)),
+    ("ld.shared.v4.b32 { %r1, %r2, %r3, %r4 }, [ %r9 + 0 ];", (0, 0, 0)),
+    ("ld.param.b64 %rd1, [relu_output_param_0];", (0, 0, 0)),
+    (
+        "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%r1], [%rd1, {%r2, %r3}], [%r4];",
+        (0, 0, 0),
+    ),
+]
+
+
+@pytest.mark.parametrize(("line", "expected"), ACCESSES)
+def test_widths_of_accesses(line: str, expected: tuple[int, int, int]) -> None:
+    found = widths(f"\t{line}\n\tret;\n")
+    assert (found["wide_loads"], found["wide_stores"], found["narrow"]) == expected
