@@ -1,4 +1,4 @@
-"""The command line: generate, validate, compile, bench, slides, list.
+"""The command line: generate, validate, compile, gate, bench, slides, list.
 
 Exit codes: 0 done; 1 a check failed (files differ, a kernel misses its formula, a slide's number does not come out);
 2 the call was wrong.
@@ -43,6 +43,7 @@ Names = Annotated[
 ]
 FAILED, MISUSED = 1, 2
 RESULTS = Path("tests/benchmarks/results")
+FIGURES = Path("tests/benchmarks/static.json")
 
 
 def main() -> None:
@@ -175,9 +176,9 @@ def compile_kernels(
     as_json: Annotated[bool, typer.Option("--json", help="Print rows of JSON.")] = False,
 ) -> None:
     """Compile every kernel for GPUs that need not be there, and show registers, spills and the matrix unit's use."""
-    if os.environ.get("TRITON_INTERPRET") == "1":
-        raise ValueError("TRITON_INTERPRET=1: kernels that run in the interpreter cannot be compiled; unset it")
-    from svertka.codegen.compiling import TARGETS, compile_definitions
+    _compilable()
+    from svertka.codegen.compiling import TARGETS, compile_launch
+    from svertka.codegen.survey import LAYOUTS, survey
 
     targets, dtypes = target or list(TARGETS), dtype or ["bfloat16", "float32"]
     for name in targets:
@@ -186,17 +187,57 @@ def compile_kernels(
     for name in dtypes:
         if name not in ("float16", "bfloat16", "float32", "float64"):
             raise ValueError(f"--dtype {name}: unknown; use float16, bfloat16, float32 or float64")
-    chosen = _chosen(layers)
-    with _progress("compiling", len(chosen)) as advance:
-        rows = compile_definitions(chosen, targets, dtypes, (False, True) if both else (False,), advance)
+    planned = survey(_chosen(layers), dtypes, tuple(LAYOUTS) if both else ("row-major",)).planned.values()
+    rows = []
+    with _progress("compiling", len(planned) * len(targets)) as advance:
+        for one in planned:
+            for name in targets:
+                rows.append(compile_launch(one.launch, name, one.dtype).row())
+                advance(one.kernel.name)
     if as_json:
         for row in rows:
-            print(json.dumps(row.row()))
+            print(json.dumps(row))
         return
-    table = Table("kernel", "target", "dtype", "registers", "spills", "shared", "matrix", "16-byte loads")
+    table = Table(*(rows[0] if rows else ()))
     for row in rows:
-        table.add_row(*(str(value) for value in row.row().values()))
+        table.add_row(*(str(value) for value in row.values()))
     console.print(table)
+
+
+def _compilable() -> None:
+    if os.environ.get("TRITON_INTERPRET") == "1":
+        raise ValueError("TRITON_INTERPRET=1: kernels that run in the interpreter cannot be compiled; unset it")
+
+
+@application.command("gate")
+def check_figures(
+    layers: Names = None,
+    update: Annotated[bool, typer.Option("--update", help="Write the table instead of comparing with it.")] = False,
+    part: Annotated[str, typer.Option(help="2/3: compile the second of three parts only.")] = "1/1",
+    path: Annotated[Path, typer.Option("--table", help="The committed table.")] = FIGURES,
+) -> None:
+    """Compare all kernels' machine code and all programs' traffic with a committed table; no GPU is needed."""
+    _compilable()
+    from svertka.codegen.gate import DTYPES, chosen, complaints, measured, name_of, read, skipped, untaken, write
+    from svertka.codegen.report import figures
+    from svertka.codegen.survey import survey
+
+    if update and (layers or part != "1/1"):
+        raise ValueError("--update: the table is written as a whole; name neither layers nor a part")
+    found = survey(_chosen(layers), DTYPES, tables=not layers)
+    with _progress("compiling", len(chosen(found, part))) as advance:
+        table = measured(found, part, advance)
+    committed = table if update else read(path)
+    console.print(figures(table.kernels, "kernel"), figures(table.programs, "program"))
+    expected = () if layers else map(name_of, found.planned.values())
+    broken = [*untaken(found), *complaints(committed, table, expected)]
+    for text in filter(None, (skipped(committed, table), *map(str, broken))):
+        errors.print(text, highlight=False, markup=False, soft_wrap=True)
+    console.print(f"{len(table.kernels)} launches, {len(broken)} figures are not as they must be", highlight=False)
+    if broken:
+        raise typer.Exit(FAILED)
+    if update:
+        write(table, path)
 
 
 @application.command()

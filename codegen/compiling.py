@@ -1,37 +1,27 @@
 """Compile generated kernels for GPUs that are not there, and read what the compiler made of them.
 
-The programs run on tensors of torch's ``meta`` device, which have shapes and strides and no memory; each
-launch is recorded instead of run, and compiled with just the arguments it would have had.
+Each recorded launch is compiled with just the arguments it would have had.
 
-Input: a module's programs and a case. Output: ``Launched``, then ``Compiled``.
+Input: ``Launched`` of ``svertka.codegen.recording``. Output: ``Compiled``.
 """
 
 from __future__ import annotations
 
-import importlib
 import re
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
-from unittest import mock
 
 import torch
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from svertka.codegen.build import KernelModule, build, results_of
-from svertka.codegen.cases import Case, large_case
-from svertka.codegen.equivalence import canonical_shape, differentiable, run_backward, run_forward
-from svertka.spec import gradient_name
-from svertka.spec.definition import Definition, Variant
-from svertka.spec.notation import Tensor
+from svertka.codegen.recording import Launched
 
-__all__ = ["TARGETS", "Compiled", "Launched", "compile_definitions", "compile_launch", "launches"]
+__all__ = ["TARGETS", "Compiled", "compile_launch", "widths"]
 
 TARGETS = {
     "sm_80": GPUTarget("cuda", 80, 32),
@@ -48,21 +38,9 @@ _TYPES = {
     torch.int64: "*i64",
 }
 _OPTIONS = ("num_warps", "num_stages")
-# Sixteen bytes or more a lane: vector loads, asynchronous copies to shared memory, and boxes by TMA.
-_WIDE_LOAD = (
-    r"\bld\.global\S*\.(?:v4\.[bfu]32|v2\.[bfu]64|v8\.[bfu]32|v4\.[bfu]64)"
-    r"|\bcp\.async\.c[ag]\S* \[[^\n]*, 0x10,|\bcp\.async\.bulk\.tensor"
-)
-
-
-@dataclass(frozen=True)
-class Launched:
-    """A launch that was recorded: the kernel and all its arguments."""
-
-    kernel: Any
-    programs: int
-    arguments: tuple[Any, ...]
-    constants: Mapping[str, Any]
+WIDE = 16  # bytes that a lane moves with one instruction at most
+_DIRECT = re.compile(r"\b(ld|st)\S*\.global(?:\.L1::\w+|\.L2::\w+)*(?:\.v(\d+))?\.[bfus](\d+)")
+_COPIED = re.compile(r"\bcp\.async\.c[ag]\S* \[[^\n]*?\], \[[^\n]*?\], (\w+)")
 
 
 @dataclass(frozen=True)
@@ -72,7 +50,10 @@ class Compiled:
     Attributes:
         kernel, target, dtype: what was compiled.
         registers: a thread; ``spills``: bytes of local memory a thread; ``shared``: bytes a program.
-        matrix: instructions of the matrix unit (wgmma on sm_90); ``wide_loads``: 16-byte loads and copies.
+        matrix: instructions of the matrix unit; ``wgmma``: those of them that work for four warps together.
+        boxes: copies of whole boxes between global and shared memory (TMA).
+        wide_loads, wide_stores: loads (with asynchronous copies) and stores of 16 bytes a lane.
+        narrow: loads and stores of fewer bytes a lane.
     """
 
     kernel: str
@@ -82,47 +63,15 @@ class Compiled:
     spills: int
     shared: int
     matrix: int
+    wgmma: int
+    boxes: int
     wide_loads: int
+    wide_stores: int
+    narrow: int
 
     def row(self) -> dict[str, Any]:
         """As plain data."""
         return asdict(self)
-
-
-def launches(
-    module: KernelModule,
-    variant: Variant,
-    kernels: ModuleType,
-    case: Case,
-    dtype: torch.dtype,
-    last: bool = False,
-) -> list[Launched]:
-    """Every launch of a variant's forward and backward; ``last``: with all tensors in channels_last format."""
-    layer = variant.layer
-    recorded: list[Launched] = []
-    launching = kernels.launching
-    tensors = {t.name: _meta(t, case, dtype, last) for t in layer.inputs if t.name not in case.absent}
-    results = results_of(module.definition, layer)
-    seeds = [_meta(Tensor(gradient_name(name), *layer.tensors[name].dims), case, dtype, last) for name in results]
-    wanted = tuple(name in tensors for name in differentiable(module.definition, layer))
-
-    def record(kernel: Any, how: Any, schedule: Any, arguments: tuple[Any, ...], constants: Mapping[str, Any]) -> None:
-        programs, tiles = schedule
-        every = {**constants, **launching.constants_of(how, arguments), **tiles}
-        recorded.append(Launched(kernel, programs, arguments, every))
-
-    with mock.patch.object(launching, "run", record):
-        saved = run_forward(kernels, layer, case, tensors, save=True)
-        run_backward(kernels, layer, case, tensors, seeds, saved[len(layer.outputs) :], wanted)
-    return recorded
-
-
-def _meta(tensor: Tensor, case: Case, dtype: torch.dtype, last: bool) -> torch.Tensor:
-    kind = torch.int64 if tensor.kind == "integer" else dtype
-    made = torch.empty(canonical_shape(tensor, case.sizes), dtype=kind, device="meta")
-    if last and made.dim() >= 3:
-        made = torch.empty((made.shape[0], *made.shape[2:], made.shape[1]), dtype=kind, device="meta").movedim(-1, 1)
-    return made
 
 
 def compile_launch(launch: Launched, target: str, dtype: str) -> Compiled:
@@ -176,7 +125,20 @@ def _resources(compiled: Any) -> dict[str, int]:
         "spills": _number(r"\bSTACK:(\d+)", usage),
         "shared": compiled.metadata.shared,
         "matrix": len(re.findall(r"\bwgmma\.mma_async|\bmma\.sync|\btcgen05\.mma\b", code)),
-        "wide_loads": len(re.findall(_WIDE_LOAD, code)),
+        "wgmma": len(re.findall(r"\bwgmma\.mma_async", code)),
+        "boxes": len(re.findall(r"\bcp\.async\.bulk\.tensor", code)),
+        **widths(code),
+    }
+
+
+def widths(code: str) -> dict[str, int]:
+    """How many accesses of global memory move 16 bytes a lane, and how many move fewer; ``code``: PTX."""
+    direct = [(kind, int(vector or 1) * int(bits) // 8) for kind, vector, bits in _DIRECT.findall(code)]
+    every = direct + [("ld", int(size, 0)) for size in _COPIED.findall(code)]
+    return {
+        "wide_loads": sum(kind == "ld" and size >= WIDE for kind, size in every),
+        "wide_stores": sum(kind == "st" and size >= WIDE for kind, size in every),
+        "narrow": sum(size < WIDE for _, size in every),
     }
 
 
@@ -187,49 +149,14 @@ def _resources_of_amd(compiled: Any) -> dict[str, int]:
         "spills": _number(r"\.vgpr_spill_count:\s+(\d+)", code),
         "shared": compiled.metadata.shared,
         "matrix": code.count("v_mfma"),
-        "wide_loads": code.count("load_dwordx4"),
+        "wgmma": 0,
+        "boxes": 0,
+        "wide_loads": len(re.findall(r"\b(?:global|buffer)_load_dwordx4\b", code)),
+        "wide_stores": len(re.findall(r"\b(?:global|buffer)_store_dwordx4\b", code)),
+        "narrow": len(re.findall(r"\b(?:global|buffer)_(?:load|store)_(?!dwordx4\b)", code)),
     }
 
 
 def _number(pattern: str, text: str) -> int:
     found = re.search(pattern, text)
     return int(found.group(1)) if found else 0
-
-
-def compile_definitions(
-    definitions: Sequence[Definition],
-    targets: Sequence[str],
-    dtypes: Sequence[str],
-    formats: Sequence[bool] = (False, True),
-    progress: Callable[[str], None] = lambda name: None,
-) -> list[Compiled]:
-    """Compile all kernels of some definitions at realistic sizes; ``formats``: whether channels come last."""
-    rows: list[Compiled] = []
-    for definition in definitions:
-        module = build(definition)
-        kernels = importlib.import_module(f"svertka.generated.kernels.{definition.name}")
-        seen: set[str] = set()
-        for variant in definition.variants:
-            rows += _compile_variant(module, variant, kernels, targets, dtypes, formats, seen)
-        progress(definition.name)
-    return rows
-
-
-def _compile_variant(
-    module: KernelModule,
-    variant: Variant,
-    kernels: ModuleType,
-    targets: Sequence[str],
-    dtypes: Sequence[str],
-    formats: Sequence[bool],
-    seen: set[str],
-) -> Iterator[Compiled]:
-    case = large_case(module.definition, variant)
-    for dtype in dtypes:
-        for last in formats:
-            for launch in launches(module, variant, kernels, case, getattr(torch, dtype), last):
-                for target in targets:
-                    key = f"{launch.kernel.__name__} {dtype} {target} {launch.constants}"
-                    if key not in seen:
-                        seen.add(key)
-                        yield compile_launch(launch, target, dtype)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from svertka.codegen.access import is_side_by_side
 from svertka.codegen.build import Allocation, KernelModule, Launch, Program
 from svertka.codegen.classify import Family
 from svertka.codegen.host_printer import host_expression
@@ -205,11 +206,19 @@ class _Host:
             contiguous = f"{_stride_of(self._tensors(launch)[probe], inner)} == 1" if probe else "False"
             return f"schedule.rows({_product(kernel.rows)}, {_product(kernel.columns)}, {contiguous}, how.accumulator)"
         windows = {loop.extent for section in kernel.sections for loop in section.loops}
-        return f"schedule.lanes({_product(kernel.rows)}, {' * '.join(sorted(windows)) or '1'})"
+        window = " * ".join(sorted(windows)) or "1"
+        return f"schedule.lanes({_product(kernel.rows)}, {window}, {_side_by_side(kernel)}, how.itemsize)"
 
 
 def _allocated(allocation: Allocation) -> str:
     return f"grad_{allocation.tensor.name}" if allocation.role == "gradient" else allocation.tensor.name
+
+
+def _side_by_side(kernel: Kernel) -> str:
+    """Whether neighbouring lanes access neighbours; another index is the fastest where channels come last."""
+    fastest = (axes[-1].index if axes else "" for axes in (kernel.rows.order, kernel.rows.last))
+    row_major, last = (is_side_by_side(kernel, index) for index in fastest)
+    return str(row_major) if row_major == last else "how.last" if last else "not how.last"
 
 
 def _loops(kernel: Kernel) -> list[Axes]:

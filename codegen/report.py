@@ -1,18 +1,19 @@
-"""Tables of what validation showed, for people.
+"""Tables of what validation and compilation showed, for people.
 
-Input: ``Verdict``s. Output: tables of ``rich``.
+Input: ``Verdict``s, or the gate's figures. Output: tables of ``rich``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.table import Table
 
 from svertka.codegen.levels import Outcome
 from svertka.codegen.validate import Verdict
 
-__all__ = ["matrix", "tightness"]
+__all__ = ["figures", "matrix", "tightness"]
 
 
 def matrix(verdicts: Sequence[Verdict], levels: Sequence[str]) -> Table:
@@ -62,3 +63,12 @@ def _largest(outcomes: Sequence[Outcome]) -> dict[str, float]:
         for dtype, value in outcome.figures.get("tightness", {}).items():
             found[dtype] = max(found.get(dtype, 0.0), value)
     return found
+
+
+def figures(rows: Mapping[str, Mapping[str, Any]], title: str) -> Table:
+    """Rows by name, a column a figure."""
+    names = list(dict.fromkeys(name for found in rows.values() for name in found))
+    table = Table(title, *names)
+    for row, found in rows.items():
+        table.add_row(row, *(str(found.get(name, "")) for name in names))
+    return table

@@ -1,0 +1,135 @@
+"""Machine code and traffic are as committed, and each rule of the gate fails where it must."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from svertka.codegen.gate import Table, complaints, read, skipped
+
+COMMITTED = Path(__file__).parents[1] / "benchmarks" / "static.json"
+PARTS = 4  # so that workers share them
+
+
+def gate(*options: str) -> subprocess.CompletedProcess[str]:
+    """``svertka gate`` in a process without the interpreter."""
+    environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
+    command = [sys.executable, "-m", "svertka.codegen", "gate", *options]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, env=environment, cwd=COMMITTED.parents[2]
+    )
+
+
+@pytest.mark.parametrize("part", range(1, PARTS + 1))
+def test_figures_are_as_committed(part: int) -> None:
+    done = gate("--part", f"{part}/{PARTS}")
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def edited(table: Table, changes: dict[str, Any], of: str = "") -> tuple[str, Table]:
+    """The table with one row changed, the first whose name begins so."""
+    kernels = {row: dict(figures) for row, figures in table.kernels.items()}
+    row = next(row for row in kernels if row.startswith(of))
+    kernels[row] |= {figure: change(kernels[row][figure]) for figure, change in changes.items()}
+    return row, Table(table.versions, kernels, table.programs)
+
+
+def more(by: int) -> Any:
+    return lambda value: value + by
+
+
+PLANTED = [
+    ("linear_output bfloat16", "spills", more(8)),
+    ("linear_output bfloat16", "wgmma", lambda value: 0),
+    ("linear_output bfloat16", "wide_loads", more(-1)),
+    ("softmax_output bfloat16", "wide_stores", more(-1)),
+    ("softmax_output bfloat16", "narrow", more(1)),
+    ("softmax_output float32", "registers", more(9)),
+    ("linear_output float32", "shared", more(129)),
+]
+"""A row, a figure, and what a worse kernel would have."""
+
+
+@pytest.mark.parametrize(("of", "figure", "change"), PLANTED)
+def test_a_worse_kernel_is_told(of: str, figure: str, change: Any) -> None:
+    committed = read(COMMITTED)
+    row, worse = edited(committed, {figure: change}, of)
+    assert complaints(committed, committed) == []
+    (complaint,) = complaints(committed, worse)
+    assert (complaint.row, complaint.figure) == (row, figure)
+    before = "some" if figure == "wgmma" else committed.kernels[row][figure]
+    assert f"{row}: {figure}: committed {before}, found {worse.kernels[row][figure]}; " in str(complaint)
+
+
+def test_fewer_boxes_and_more_bytes_are_told() -> None:
+    table = read(COMMITTED)
+    row, boxed = edited(table, {"boxes": more(1)})
+    assert [(c.row, c.figure) for c in complaints(boxed, table)] == [(row, "boxes")]
+    program, figures = next(iter(table.programs.items()))
+    more_bytes = Table(table.versions, table.kernels, {program: {**figures, "ratio": figures["ratio"] + 0.01}})
+    assert [(c.row, c.figure) for c in complaints(table, more_bytes)] == [(program, "ratio")]
+
+
+def test_what_no_table_excuses() -> None:
+    """A spill and a missing wgmma are told though they are committed."""
+    table = read(COMMITTED)
+    row, worse = edited(table, {"spills": more(8), "wgmma": lambda value: 0}, "linear_output bfloat16")
+    assert {(c.row, c.figure) for c in complaints(worse, worse)} == {(row, "spills"), (row, "wgmma")}
+
+
+def test_within_the_margin_nothing_is_told() -> None:
+    table = read(COMMITTED)
+    _, close = edited(table, {"registers": more(8), "shared": more(128)})
+    assert complaints(table, close) == []
+
+
+def test_another_compiler_is_not_held_to_registers() -> None:
+    table = read(COMMITTED)
+    row, worse = edited(table, {"registers": more(90), "shared": more(9000), "narrow": more(1)})
+    other = Table({**table.versions, "triton": "0.0"}, worse.kernels, worse.programs)
+    assert [(c.row, c.figure) for c in complaints(table, other)] == [(row, "narrow")]
+    assert "triton 0.0" in skipped(table, other)
+    assert not skipped(table, worse)
+
+
+def test_rows_that_come_and_go_are_told() -> None:
+    table = read(COMMITTED)
+    row, *others = table.kernels
+    fewer = Table(table.versions, {other: table.kernels[other] for other in others}, table.programs)
+    assert [(c.row, c.committed) for c in complaints(fewer, table)] == [(row, "absent")]
+    assert [(c.row, c.found) for c in complaints(table, fewer, others)] == [(row, "absent")]
+    program, *programs = table.programs
+    fewer = Table(table.versions, table.kernels, {other: table.programs[other] for other in programs})
+    assert [(c.row, c.found) for c in complaints(table, fewer, table.kernels)] == [(program, "absent")]
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """A committed table by which one kernel has become worse."""
+    data = json.loads(COMMITTED.read_text(encoding="utf-8"))
+    row = next(row for row in data["kernels"] if row.startswith("relu_output float32 row-major"))
+    data["kernels"][row]["wide_loads"] += 1
+    path = tmp_path / "table.json"
+    path.write_text(json.dumps(data), encoding="utf-8")
+    return path
+
+
+def test_command_fails_on_a_planted_regression(table: Path) -> None:
+    done = gate("relu", "--table", str(table))
+    assert done.returncode == 1, done.stderr
+    assert "relu_output float32 row-major" in done.stderr
+    assert "wide_loads: committed 3, found 2" in done.stderr
+    assert "svertka gate --update" in done.stderr
+
+
+def test_command_wants_a_table_and_the_whole(tmp_path: Path) -> None:
+    missing = gate("relu", "--table", str(tmp_path / "none.json"))
+    assert missing.returncode == 2
+    assert "svertka gate --update" in missing.stderr
+    assert gate("relu", "--update").returncode == 2
