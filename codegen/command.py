@@ -1,4 +1,4 @@
-"""The command line: generate, validate, compile, bench, slides, list.
+"""The command line: generate, validate, compile, bench, tune, slides, list.
 
 Exit codes: 0 done; 1 a check failed (files differ, a kernel misses its formula, a slide's number does not come out);
 2 the call was wrong.
@@ -242,6 +242,37 @@ def bench(
             errors.print(f"{row.name} {row.dtype} {row.layout}: {text}", highlight=False, markup=False)
     if problems or any(row.wrong for row in rows):
         raise typer.Exit(FAILED)
+
+
+@application.command()
+def tune(
+    device: Annotated[str, typer.Option(help="Which GPU: cuda, or cuda:N.")] = "cuda",
+    family: Annotated[list[str] | None, typer.Option(help="contraction, rows or lanes; all if none.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Few candidates on few workloads.")] = False,
+    into: Annotated[Path | None, typer.Option(help="The table's file; the target's own by default.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Compile the tables as they are; needs no GPU.")] = False,
+    target: Annotated[list[str] | None, typer.Option(help="With --check: whose tables; all if none.")] = None,
+) -> None:
+    """Search the tile tables of the GPU at hand; `svertka generate` then takes them up.
+
+    A run that is killed goes on where it stopped.
+    """
+    if os.environ.get("TRITON_INTERPRET") == "1":
+        raise ValueError("TRITON_INTERPRET=1: the interpreter's tables are not measured; unset it")
+    from svertka.codegen.tune.cases import FAMILIES
+    from svertka.codegen.tune.run import check_tables, tune_device
+
+    families = tuple(family or FAMILIES)
+    for name in families:
+        if name not in FAMILIES:
+            raise ValueError(f"--family {name}: unknown; use {', '.join(FAMILIES)}")
+    if check:
+        refused = check_tables(target, families, _progress)
+        for line in refused:
+            errors.print(line, highlight=False, markup=False)
+        raise typer.Exit(FAILED if refused else 0)
+    for line in tune_device(device, families, quick, into, _progress):
+        console.print(line, highlight=False, markup=False)
 
 
 @application.command()

@@ -31,7 +31,7 @@ from svertka.spec import gradient_name
 from svertka.spec.definition import Definition, Variant
 from svertka.spec.notation import Tensor
 
-__all__ = ["TARGETS", "Compiled", "Launched", "compile_definitions", "compile_launch", "launches"]
+__all__ = ["TARGETS", "Compiled", "Launched", "compile_definitions", "compile_launch", "gpu_target", "launches"]
 
 TARGETS = {
     "sm_80": GPUTarget("cuda", 80, 32),
@@ -96,8 +96,19 @@ def launches(
     case: Case,
     dtype: torch.dtype,
     last: bool = False,
+    target: str = "default",
 ) -> list[Launched]:
-    """Every launch of a variant's forward and backward; ``last``: with all tensors in channels_last format."""
+    """Every launch of a variant's forward and backward.
+
+    Args:
+        module: kernels that were derived.
+        variant: which formula.
+        kernels: the generated module of the kernels.
+        case: the formula's sizes.
+        dtype: of the tensors.
+        last: whether all tensors are in channels_last format.
+        target: whose tables choose the tiles.
+    """
     layer = variant.layer
     recorded: list[Launched] = []
     launching = kernels.launching
@@ -111,7 +122,7 @@ def launches(
         every = {**constants, **launching.constants_of(how, arguments), **tiles}
         recorded.append(Launched(kernel, programs, arguments, every))
 
-    with mock.patch.object(launching, "run", record):
+    with mock.patch.multiple(launching, run=record, target_of=lambda device: target):
         saved = run_forward(kernels, layer, case, tensors, save=True)
         run_backward(kernels, layer, case, tensors, seeds, saved[len(layer.outputs) :], wanted)
     return recorded
@@ -148,8 +159,14 @@ def compile_launch(launch: Launched, target: str, dtype: str) -> Compiled:
             attributes[(place,)] = [["tt.divisibility", 16]]
     options = {name: launch.constants[name] for name in _OPTIONS if name in launch.constants}
     source = ASTSource(fn=launch.kernel, signature=signature, constexprs=constants, attrs=attributes)
-    compiled = triton.compile(source, target=TARGETS[target], options=options)
+    compiled = triton.compile(source, target=gpu_target(target), options=options)
     return Compiled(launch.kernel.__name__, target, dtype, **_resources(compiled))
+
+
+def gpu_target(name: str) -> GPUTarget:
+    """The compiler's target of a name: one of ``TARGETS``, or any other capability as ``sm_N``."""
+    known = TARGETS.get(name)
+    return GPUTarget("cuda", int(name.removeprefix("sm_")), 32) if known is None else known
 
 
 def _type_of(value: Any) -> str:
@@ -227,8 +244,8 @@ def _compile_variant(
     case = large_case(module.definition, variant)
     for dtype in dtypes:
         for last in formats:
-            for launch in launches(module, variant, kernels, case, getattr(torch, dtype), last):
-                for target in targets:
+            for target in targets:
+                for launch in launches(module, variant, kernels, case, getattr(torch, dtype), last, target):
                     key = f"{launch.kernel.__name__} {dtype} {target} {launch.constants}"
                     if key not in seen:
                         seen.add(key)

@@ -168,15 +168,19 @@ class _Host:
             operands = ", ".join(stored[:2]) if plain else ""
             kind = f"launching.operand_type(how, {operands})"
             access = "how.gathered" if kernel.gathers else '"plain"'
-            return f"schedule.contraction({batch}, {left}, {right}, {depth}, {kind}, {access})"
+            return f"schedule.contraction({batch}, {left}, {right}, {depth}, {kind}, {access}, how.target)"
         if kernel.family == Family.ROW:
-            inner = kernel.rows.order[-1].index if kernel.rows.order else ""
+            last = kernel.rows.order[-1] if kernel.rows.order else None
+            inner = last.index if last else ""
             probe = next((t.name for t in kernel.tensors if not t.output and inner in t.axes and len(t.axes) > 1), "")
             tensors = {t.name: t for t in self.program.arguments}
-            contiguous = f"{_stride_of(tensors[probe], inner)} == 1" if probe in tensors and inner else "False"
-            return f"schedule.rows({_product(kernel.rows)}, {_product(kernel.columns)}, {contiguous}, how.accumulator)"
+            contiguous = "False"
+            if last and probe in tensors:  # along an axis of extent 1 no row has a neighbour, whatever the stride
+                contiguous = f"{last.extent} > 1 and {_stride_of(tensors[probe], inner)} == 1"
+            sizes = f"{_product(kernel.rows)}, {_product(kernel.columns)}"
+            return f"schedule.rows({sizes}, {contiguous}, how.accumulator, how.target)"
         windows = {loop.extent for section in kernel.sections for loop in section.loops}
-        return f"schedule.lanes({_product(kernel.rows)}, {' * '.join(sorted(windows)) or '1'})"
+        return f"schedule.lanes({_product(kernel.rows)}, {' * '.join(sorted(windows)) or '1'}, how.target)"
 
 
 def _allocated(allocation: Allocation) -> str:

@@ -37,6 +37,13 @@ def test_every_kernel_compiles(target: str, dtype: str) -> None:
     assert_every_kernel_is_among(compiled(target, dtype, "--row-major"))
 
 
+def test_every_entry_of_every_table_compiles_without_spills() -> None:
+    environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
+    command = [sys.executable, "-m", "svertka.codegen", "tune", "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr[-3000:]
+
+
 def test_machine_code_on_hopper() -> None:
     rows = compiled("sm_90", "bfloat16")
     assert_every_kernel_is_among(rows)
