@@ -5,6 +5,7 @@ Input: workloads and a target. Output: cases by class.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -26,8 +27,7 @@ MOST_CASES, MOST_QUICK = 8, 3
 @contextmanager
 def applied(table: Table) -> Iterator[None]:
     """Let the generated package choose tiles from a table for its target."""
-    from svertka.generated import schedule
-
+    schedule = importlib.import_module("svertka.generated.schedule")
     choosers: list[Any] = [value for value in vars(schedule).values() if hasattr(value, "cache_clear")]
     with mock.patch.dict(schedule.TABLES, {table["target"]: table}):
         for chooser in choosers:

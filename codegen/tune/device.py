@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -48,7 +49,7 @@ def target_at_hand(device: str) -> str:
 
 def limit_at_hand(device: str) -> Limit:
     """The device's own limits."""
-    properties = torch.cuda.get_device_properties(device)
+    properties: Any = torch.cuda.get_device_properties(device)
     return Limit(properties.shared_memory_per_block_optin, torch.cuda.get_device_capability(device)[0] == 9)
 
 

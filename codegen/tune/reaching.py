@@ -24,6 +24,7 @@ def reaching(table: Table) -> Iterator[Workload]:
         for row in rows:
             m, n = (-(-max(row[key], 1) // ALIGNED) * ALIGNED for key in ("least_m", "least_n"))
             for outputs in (n, m):
+                shapes: dict[str, tuple[int, ...]]
                 if not access:
                     shapes = {"input": (m, n), "weight": (outputs, n)}
                     yield _workload("linear", shapes, {}, DTYPE[width], "row_major")
