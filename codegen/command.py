@@ -206,9 +206,15 @@ def bench(
     only: Annotated[str, typer.Option(help="Only workloads whose name holds this text.")] = "",
     compiled: Annotated[bool, typer.Option("--compile/--no-compile", help="Compare with torch.compile too.")] = True,
     into: Annotated[Path, typer.Option(help="Folder of the JSON and the pictures.")] = RESULTS,
+    predict: Annotated[bool, typer.Option("--predict", help="Only what bytes and operations let expect.")] = False,
 ) -> None:
     """Time generated functions against PyTorch and the machine's limits, each checked at the timed size."""
     os.environ.pop("TRITON_INTERPRET", None)
+    if predict:
+        from svertka.codegen.bench.report import predicted
+
+        console.print(predicted(quick, tuple(kind or ("memory", "matrix")), only))
+        return
     import torch
 
     from svertka.codegen.bench.measure import measure, measured_limits
