@@ -18,6 +18,7 @@ from torch.utils._pytree import tree_leaves
 
 from svertka.codegen.bench.launched import Pass, meta_tensors, passes
 from svertka.codegen.bench.measure import Limits
+from svertka.codegen.bench.traffic import operations
 from svertka.codegen.bench.workload import Road, Workload, roads
 
 __all__ = ["H200", "Prediction", "predictions"]
@@ -50,8 +51,11 @@ class Prediction:
 def predictions(workload: Workload, limits: Limits = H200) -> Iterator[Prediction]:
     """Every direction of a workload."""
     eager = _eager(roads(workload, False)[1], workload)
-    for one in passes(workload, TARGET):
-        work = _operations(one, workload)
+    directions = passes(workload, TARGET)
+    # The same number in each direction.
+    matrix = workload.kind == "matrix"
+    work = operations(directions[0].results[0], meta_tensors(workload)["weight"]) if matrix else 0
+    for one in directions:
         products = sum(launch.name.startswith("contraction") for launch in one.launches)
         least = {"bytes": _limit_bytes(one) / limits.bandwidth, "operations": work / limits.operations}
         ours = 0.0
@@ -62,21 +66,6 @@ def predictions(workload: Workload, limits: Limits = H200) -> Iterator[Predictio
         bound = max(least, key=least.__getitem__)
         found = theirs if one.direction in eager else 0.0
         yield Prediction(workload, one.direction, bound, len(one.launches), least[bound], ours, found)
-
-
-def _operations(one: Pass, workload: Workload) -> int:
-    """Operations of a product: the same number in each direction."""
-    if workload.kind != "matrix":
-        return 0
-    batch = workload.shapes["input"][0]
-    outputs, *summed = workload.shapes["weight"]
-    places = 1
-    if workload.function != "linear":
-        stride, padding = workload.arguments["stride"], workload.arguments["padding"]
-        windows = zip(workload.shapes["input"][2:], workload.shapes["weight"][2:], strict=True)
-        for extent, window in windows:
-            places *= (extent + 2 * padding - window) // stride + 1
-    return 2 * batch * places * outputs * torch.Size(summed).numel()
 
 
 def _storage(tensor: torch.Tensor) -> int:
