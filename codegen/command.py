@@ -1,4 +1,4 @@
-"""The command line: generate, validate, compile, gate, bench, slides, list.
+"""The command line: generate, validate, compile, gate, bench, tune, slides, list.
 
 Exit codes: 0 done; 1 a check failed (files differ, a kernel misses its formula, a slide's number does not come out);
 2 the call was wrong.
@@ -187,13 +187,14 @@ def compile_kernels(
     for name in dtypes:
         if name not in ("float16", "bfloat16", "float32", "float64"):
             raise ValueError(f"--dtype {name}: unknown; use float16, bfloat16, float32 or float64")
-    planned = survey(_chosen(layers), dtypes, tuple(LAYOUTS) if both else ("row-major",)).planned.values()
+    layouts = tuple(LAYOUTS) if both else ("row-major",)
+    found = {name: survey(_chosen(layers), dtypes, layouts, target=name).planned.values() for name in targets}
     rows = []
-    with _progress("compiling", len(planned) * len(targets)) as advance:
-        for one in planned:
-            for name in targets:
+    with _progress("compiling", sum(map(len, found.values()))) as advance:
+        for name, planned in found.items():
+            for one in planned:
                 rows.append(compile_launch(one.launch, name, one.dtype).row())
-                advance(one.kernel.name)
+                advance(one.name)
     if as_json:
         for row in rows:
             print(json.dumps(row))
@@ -247,9 +248,15 @@ def bench(
     only: Annotated[str, typer.Option(help="Only workloads whose name holds this text.")] = "",
     compiled: Annotated[bool, typer.Option("--compile/--no-compile", help="Compare with torch.compile too.")] = True,
     into: Annotated[Path, typer.Option(help="Folder of the JSON and the pictures.")] = RESULTS,
+    predict: Annotated[bool, typer.Option("--predict", help="Only what bytes and operations let expect.")] = False,
 ) -> None:
     """Time generated functions against PyTorch and the machine's limits, each checked at the timed size."""
     os.environ.pop("TRITON_INTERPRET", None)
+    if predict:
+        from svertka.codegen.bench.report import predicted
+
+        console.print(predicted(quick, tuple(kind or ("memory", "matrix")), only))
+        return
     import torch
 
     from svertka.codegen.bench.measure import measure, measured_limits
@@ -283,6 +290,37 @@ def bench(
             errors.print(f"{row.name} {row.dtype} {row.layout}: {text}", highlight=False, markup=False)
     if problems or any(row.wrong for row in rows):
         raise typer.Exit(FAILED)
+
+
+@application.command()
+def tune(
+    device: Annotated[str, typer.Option(help="Which GPU: cuda, or cuda:N.")] = "cuda",
+    family: Annotated[list[str] | None, typer.Option(help="contraction, rows or lanes; all if none.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Few candidates on few workloads.")] = False,
+    into: Annotated[Path | None, typer.Option(help="The table's file; the target's own by default.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Compile the tables as they are; needs no GPU.")] = False,
+    target: Annotated[list[str] | None, typer.Option(help="With --check: whose tables; all if none.")] = None,
+) -> None:
+    """Search the tile tables of the GPU at hand; `svertka generate` then takes them up.
+
+    A run that is killed goes on where it stopped.
+    """
+    if os.environ.get("TRITON_INTERPRET") == "1":
+        raise ValueError("TRITON_INTERPRET=1: the interpreter's tables are not measured; unset it")
+    from svertka.codegen.tune.cases import FAMILIES
+    from svertka.codegen.tune.run import check_tables, tune_device
+
+    families = tuple(family or FAMILIES)
+    for name in families:
+        if name not in FAMILIES:
+            raise ValueError(f"--family {name}: unknown; use {', '.join(FAMILIES)}")
+    if check:
+        refused = check_tables(target, families, _progress)
+        for line in refused:
+            errors.print(line, highlight=False, markup=False)
+        raise typer.Exit(FAILED if refused else 0)
+    for line in tune_device(device, families, quick, into, _progress):
+        console.print(line, highlight=False, markup=False)
 
 
 @application.command()

@@ -21,7 +21,7 @@ from triton.compiler import ASTSource
 
 from svertka.codegen.recording import Launched
 
-__all__ = ["TARGETS", "Compiled", "compile_launch", "widths"]
+__all__ = ["TARGETS", "Compiled", "compile_launch", "gpu_target", "widths"]
 
 TARGETS = {
     "sm_80": GPUTarget("cuda", 80, 32),
@@ -97,8 +97,14 @@ def compile_launch(launch: Launched, target: str, dtype: str) -> Compiled:
             attributes[(place,)] = [["tt.divisibility", 16]]
     options = {name: launch.constants[name] for name in _OPTIONS if name in launch.constants}
     source = ASTSource(fn=launch.kernel, signature=signature, constexprs=constants, attrs=attributes)
-    compiled = triton.compile(source, target=TARGETS[target], options=options)
+    compiled = triton.compile(source, target=gpu_target(target), options=options)
     return Compiled(launch.kernel.__name__, target, dtype, **_resources(compiled))
+
+
+def gpu_target(name: str) -> GPUTarget:
+    """The compiler's target of a name: one of ``TARGETS``, or any other capability as ``sm_N``."""
+    known = TARGETS.get(name)
+    return GPUTarget("cuda", int(name.removeprefix("sm_")), 32) if known is None else known
 
 
 def _type_of(value: Any) -> str:

@@ -48,7 +48,7 @@ UPDATE = "if it is meant, run `svertka gate --update` and let the table's change
 REMEDIES = {
     "registers": f"compute less at once, or choose smaller tiles; {UPDATE}",
     "shared": f"choose smaller tiles or fewer stages; {UPDATE}",
-    "spills": "registers do not suffice: choose smaller tiles or more warps in codegen/schedules.json",
+    "spills": "registers do not suffice: choose smaller tiles or more warps in codegen/schedules/sm_90.json",
     "wgmma": "operands must enter the matrix unit as they are stored, from tiles of at least 64 rows",
     "boxes": f"an operand is no longer loaded by descriptor; {UPDATE}",
     "wide_loads": f"addresses or masks no longer run on for 16 bytes a lane; {UPDATE}",
@@ -57,7 +57,7 @@ REMEDIES = {
     "ratio": f"a program reads or writes more than it did, through temporaries or another launch; {UPDATE}",
     "row": "run `svertka gate --update`",
     "launch": "no program launches it: see why it is generated",
-    "entry": "remove the entry from codegen/schedules.json, or let a kernel choose it",
+    "entry": "remove the entry from codegen/schedules/sm_90.json, or let a kernel choose it",
 }
 
 
@@ -127,8 +127,8 @@ def name_of(planned: Planned) -> str:
 
 def is_stored(planned: Planned) -> bool:
     """Whether it is a contraction of operands that enter the matrix unit as they are stored."""
-    operands = planned.kernel.operands
-    return bool(operands) and all(operand.stored for operand in operands)
+    operands, part = planned.kernel.operands, planned.launch.constants.get("PART")
+    return bool(operands) and all(operand.stored for operand in operands) and part != "finish"
 
 
 def _why_narrow(planned: Planned, read: Figures) -> str:

@@ -6,10 +6,8 @@ Input: definitions and a folder. Output: the package in that folder, or an error
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 
 from svertka.codegen.build import KernelModule, build
@@ -17,6 +15,7 @@ from svertka.codegen.face import functional_source, modules_source, package_sour
 from svertka.codegen.host import module_source
 from svertka.codegen.layout import formatted
 from svertka.codegen.render import environment
+from svertka.codegen.tables import schedule_sources
 from svertka.codegen.write import MARK
 from svertka.spec.definition import Definition
 
@@ -75,13 +74,12 @@ def generate_package(
 def _support(definitions: Sequence[Definition]) -> dict[str, str]:
     """Everything but the kernels."""
     templates = environment()
-    table = json.loads(resources.files("svertka.codegen").joinpath("schedules.json").read_text(encoding="utf-8"))
     sources = {
         "__init__.py": package_source(definitions),
         "functional.py": functional_source(definitions),
         "modules.py": modules_source(definitions),
         "launching.py": templates.get_template("launching.py.jinja").render(),
-        "schedule.py": templates.get_template("schedule.py.jinja").render(table=json.dumps(table)),
+        **schedule_sources(),
         "kernels/__init__.py": '"""Kernels: one module a layer."""\n',
         "kernels/primitives.py": templates.get_template("primitives.py.jinja").render(),
     }

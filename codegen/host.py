@@ -201,13 +201,17 @@ class _Host:
             kind = self._operand_type(kernel)
             return f"schedule.contraction({batch}, {left}, {right}, {depth}, {kind}, {access}, how)"
         if kernel.family == Family.ROW:
-            inner = kernel.rows.order[-1].index if kernel.rows.order else ""
+            last = kernel.rows.order[-1] if kernel.rows.order else None
+            inner = last.index if last else ""
             probe = next((t.name for t in kernel.tensors if not t.output and inner in t.axes and len(t.axes) > 1), "")
-            contiguous = f"{_stride_of(self._tensors(launch)[probe], inner)} == 1" if probe else "False"
-            return f"schedule.rows({_product(kernel.rows)}, {_product(kernel.columns)}, {contiguous}, how.accumulator)"
+            contiguous = "False"
+            if last and probe:  # along an axis of extent 1 no row has a neighbour, whatever the stride
+                contiguous = f"{last.extent} > 1 and {_stride_of(self._tensors(launch)[probe], inner)} == 1"
+            sizes = f"{_product(kernel.rows)}, {_product(kernel.columns)}"
+            return f"schedule.rows({sizes}, {contiguous}, how.accumulator, how.target)"
         windows = {loop.extent for section in kernel.sections for loop in section.loops}
         window = " * ".join(sorted(windows)) or "1"
-        return f"schedule.lanes({_product(kernel.rows)}, {window}, {_side_by_side(kernel)}, how.itemsize)"
+        return f"schedule.lanes({_product(kernel.rows)}, {window}, {_side_by_side(kernel)}, how.itemsize, how.target)"
 
 
 def _allocated(allocation: Allocation) -> str:

@@ -331,6 +331,11 @@ class Kernel:
     boxes: Boxes | None = None
 
     @property
+    def functions(self) -> tuple[str, ...]:
+        """Names of the functions that compute it: of pointers and, where operands are boxes, of boxes."""
+        return (self.name,) if self.boxes is None else (self.name, f"{self.name}_boxes")
+
+    @property
     def stored(self) -> tuple[str, ...]:
         """Names of the tensors that it stores, in order."""
         return tuple(dict.fromkeys(store.tensor for section in self.sections for store in section.stores))

@@ -8,10 +8,11 @@ Input: a module's programs and a case. Output: ``Recorded``s of ``Launched``.
 
 from __future__ import annotations
 
+import copy
+import importlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from types import ModuleType
 from typing import Any
 from unittest import mock
@@ -25,9 +26,11 @@ from svertka.spec import gradient_name
 from svertka.spec.definition import Variant
 from svertka.spec.notation import Tensor
 
-__all__ = ["Launched", "Recorded", "entries", "entry_name", "recorded"]
+__all__ = ["TARGET", "Launched", "Recorded", "choosers", "entries", "recorded", "recording"]
 
-ENTRIES = "contraction"  # the group of tables that hold several entries
+PRODUCTS = "contraction"  # the tables that hold several entries
+TARGET = "sm_90"
+FETCHING = {"sm_90", "sm_100"}  # targets with a copy engine for boxes
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Launched:
         programs: how many of its programs run.
         arguments: tensors and numbers, in order.
         constants: compile-time constants by name; ``tiles``: names of those that the schedule chose.
-        entry: the table's entry that they come from, where a table has several.
+        entry: the class of problems in the tile tables that they come from, as ``tables.class_names`` has it.
     """
 
     kernel: Any
@@ -48,6 +51,10 @@ class Launched:
     constants: Mapping[str, Any]
     tiles: tuple[str, ...]
     entry: str
+
+    def tensors(self) -> list[torch.Tensor]:
+        """The tensors it was given."""
+        return [argument for argument in self.arguments if isinstance(argument, torch.Tensor)]
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,7 @@ def recorded(
     dtype: torch.dtype,
     last: bool = False,
     forced: str = "",
+    target: str = TARGET,
 ) -> Iterator[Recorded]:
     """Record a variant's forward, its forward for training and its backward.
 
@@ -85,7 +93,8 @@ def recorded(
         case: at which sizes.
         dtype: of real tensors.
         last: whether all tensors are in channels_last format.
-        forced: name of an entry that stands alone in its table; otherwise the tables are as they are.
+        forced: an entry that stands alone in its table; otherwise the tables are as they are.
+        target: whose tables choose the tiles.
     """
     layer = variant.layer
     tensors = {t.name: _meta(t, case, dtype, last) for t in layer.inputs if t.name not in case.absent}
@@ -93,74 +102,92 @@ def recorded(
     seeds = [_meta(Tensor(gradient_name(name), *layer.tensors[name].dims), case, dtype, last) for name in results]
     wanted = tuple(name in tensors for name in differentiable(module.definition, layer))
     given, count = list(tensors.values()), len(layer.outputs)
-    with _recording(kernels, forced) as launches:
+    boxes = not forced or "/boxes/" in forced
+    with recording(target, forced, boxes) as launches:
         plain = run_forward(kernels, layer, case, tensors, save=False)
     yield _recorded(f"{layer.name} forward", launches, [*given, *plain[:count]])
-    with _recording(kernels, forced) as launches:
+    with recording(target, forced, boxes) as launches:
         saved = run_forward(kernels, layer, case, tensors, save=True)
     yield _recorded(f"{layer.name} saving", launches, [*given, *saved[:count]])
-    with _recording(kernels, forced) as launches:
+    with recording(target, forced, boxes) as launches:
         gradients = run_backward(kernels, layer, case, tensors, seeds, saved[count:], wanted)
     yield _recorded(f"{layer.name} backward", launches, [*given, *seeds, *saved[count:], *gradients])
 
 
-class _Entry(dict[str, Any]):
-    """An entry of a table that tells when it is chosen: its tile is read then, and only then."""
-
-    def __init__(self, entry: Mapping[str, Any], tell: Callable[[], None]) -> None:
-        super().__init__(entry)
-        self.tell = tell
-
-    def __getitem__(self, key: str) -> Any:
-        if key == "tile":
-            self.tell()
-        return super().__getitem__(key)
-
-
 @contextmanager
-def _recording(kernels: ModuleType, forced: str) -> Iterator[list[Launched]]:
-    """Record launches instead of running them, with nothing remembered of earlier schedules."""
-    launching, schedule = kernels.launching, kernels.schedule
+def recording(target: str = TARGET, forced: str = "", boxes: bool = True) -> Iterator[list[Launched]]:
+    """Record launches of the generated package instead of running them.
+
+    Args:
+        target: whose tables choose the tiles.
+        forced: an entry that stands alone in its table and serves every size.
+        boxes: whether operands that are boxes are fetched as such, where the target can.
+    """
+    launching, schedule = (importlib.import_module(f"svertka.generated.{name}") for name in ("launching", "schedule"))
     found: list[Launched] = []
     chosen: list[str] = []
 
     def record(kernel: Any, how: Any, tiling: Any, arguments: tuple[Any, ...], constants: Mapping[str, Any]) -> None:
         number, tiles = tiling
         every = {**constants, **launching.constants_of(how, arguments), **tiles}
-        found.append(Launched(kernel, number, arguments, every, tuple(tiles), chosen[-1] if chosen else ""))
-        chosen.clear()
+        found.append(Launched(kernel, number, arguments, every, tuple(tiles), chosen[-1]))
 
+    fetches = boxes and target in FETCHING
+    devices: dict[str, Any] = {"target_of": lambda device: target, "fetches_boxes": lambda device: fetches}
     with ExitStack() as stack:
-        stack.enter_context(mock.patch.object(launching, "run", record))
-        stack.enter_context(mock.patch.dict(schedule.TABLE, {ENTRIES: _watched(schedule, forced, chosen.append)}))
-        for name, function in list(vars(schedule).items()):
-            if hasattr(function, "cache_clear"):
-                stack.enter_context(mock.patch.object(schedule, name, function.__wrapped__))
+        stack.enter_context(mock.patch.multiple(launching, run=record, **devices))
+        stack.enter_context(mock.patch.dict(schedule.TABLES, {target: _with_forced(schedule, target, forced)}))
+        stack.enter_context(mock.patch.multiple(schedule, **_telling(schedule, chosen.append)))
+        for chooser in choosers(schedule):
+            chooser.cache_clear()
+            stack.callback(chooser.cache_clear)
         yield found
 
 
-def entries(schedule: ModuleType) -> dict[str, list[Mapping[str, Any]]]:
-    """The tables that have several entries to choose among, by name."""
-    found: dict[str, list[Mapping[str, Any]]] = schedule.TABLE[ENTRIES]
-    return found
+def choosers(schedule: ModuleType) -> list[Any]:
+    """The functions of a schedule that remember what they chose."""
+    return [value for value in vars(schedule).values() if hasattr(value, "cache_clear")]
 
 
-def entry_name(table: str, place: int) -> str:
-    """What an entry of a table is called."""
-    return f"{table}[{place}]"
+def _telling(schedule: ModuleType, tell: Callable[[str], None]) -> dict[str, Any]:
+    """The choosers of tiles, each telling first from which entry of the tables it chooses."""
+    lanes, rows = schedule.lanes, schedule.rows
+
+    def of_lanes(results: int, window: int, *rest: Any) -> Any:
+        tell("lanes/window" if window > 1 else "lanes/pointwise")
+        return lanes(results, window, *rest)
+
+    def of_rows(count: int, length: int, contiguous_rows: bool, *rest: Any) -> Any:
+        tell("rows/beside" if contiguous_rows else "rows/along")
+        return rows(count, length, contiguous_rows, *rest)
+
+    def of_products(choose: Callable[..., Any]) -> Callable[..., Any]:
+        def chosen(*arguments: Any) -> Any:
+            product = choose(*arguments)
+            if product is not None:
+                tell("/".join(map(str, (PRODUCTS, *product.row))))
+            return product
+
+        return chosen
+
+    products = {name: of_products(getattr(schedule, name)) for name in ("contraction", "boxes")}
+    return {"lanes": of_lanes, "rows": of_rows, **products}
 
 
-def _watched(schedule: ModuleType, forced: str, tell: Callable[[str], None]) -> dict[str, list[_Entry]]:
-    """The tables, with entries that tell their names; where one is forced, it takes every size."""
-    found: dict[str, list[_Entry]] = {}
-    for table, rows in entries(schedule).items():
-        names = [entry_name(table, place) for place in range(len(rows))]
-        made = {name: _Entry(row, partial(tell, name)) for name, row in zip(names, rows, strict=True)}
-        if forced in made:
-            made = {forced: made[forced]}
-            made[forced].update({name: 0 for name in made[forced] if name.startswith("least_")})
-        found[table] = list(made.values())
-    return found
+def entries(target: str = TARGET) -> list[str]:
+    """The entries of a target's tables that have several to choose among."""
+    tables = importlib.import_module("svertka.generated.tables").TABLES[target][PRODUCTS]
+    return [f"{PRODUCTS}/{table}/{place}" for table, rows in tables.items() for place in range(len(rows))]
+
+
+def _with_forced(schedule: ModuleType, target: str, forced: str) -> dict[str, Any]:
+    """A target's tables; where an entry is forced, it takes every size."""
+    tables: dict[str, Any] = copy.deepcopy(schedule.TABLES.get(target) or schedule.TABLES["default"])
+    if forced:
+        _, table, place = forced.split("/")
+        row = tables[PRODUCTS][table][int(place)]
+        tables[PRODUCTS][table] = [{**row, **{name: 0 for name in row if name.startswith("least_")}}]
+    return tables
 
 
 def _recorded(name: str, launches: list[Launched], own: list[torch.Tensor | None]) -> Recorded:

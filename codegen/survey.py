@@ -19,7 +19,7 @@ import torch
 from svertka.codegen.build import KernelModule, build
 from svertka.codegen.cases import large_case
 from svertka.codegen.ir import Kernel
-from svertka.codegen.recording import Launched, Recorded, entries, entry_name, recorded
+from svertka.codegen.recording import TARGET, Launched, Recorded, entries, recorded
 from svertka.spec.definition import Definition, Variant
 
 __all__ = ["LAYOUTS", "Planned", "Survey", "survey"]
@@ -45,6 +45,11 @@ class Planned:
     forced: str = ""
 
     @property
+    def name(self) -> str:
+        """The function that is launched: the kernel's, or its other with boxes."""
+        return str(self.launch.kernel.__name__)
+
+    @property
     def tiles(self) -> str:
         """The tiles, as text."""
         return " ".join(f"{name}={self.launch.constants[name]}" for name in self.launch.tiles)
@@ -52,7 +57,7 @@ class Planned:
     @property
     def key(self) -> tuple[str, str, str, str]:
         """What tells it from the others."""
-        return self.kernel.name, self.dtype, self.layout, self.tiles
+        return self.name, self.dtype, self.layout, self.tiles
 
 
 @dataclass
@@ -84,16 +89,17 @@ class _Subject:
     module: KernelModule
     variant: Variant
     kernels: ModuleType
+    target: str
 
     def programs(self, dtype: str, layout: str, forced: str = "") -> list[Recorded]:
         """Its programs at realistic sizes; ``forced``: with a table's entry forced upon them."""
         case = large_case(self.module.definition, self.variant)
         kind, last = getattr(torch, dtype), LAYOUTS[layout]
-        return list(recorded(self.module, self.variant, self.kernels, case, kind, last, forced))
+        return list(recorded(self.module, self.variant, self.kernels, case, kind, last, forced, self.target))
 
     def planned(self, programs: Sequence[Recorded], dtype: str, layout: str, forced: str = "") -> Iterator[Planned]:
         """The launches of its programs; where an entry was forced, only those that took it."""
-        kernels = {kernel.name: kernel for kernel in self.module.kernels}
+        kernels = {name: kernel for kernel in self.module.kernels for name in kernel.functions}
         for launch in (one for program in programs for one in program.launches):
             if launch.entry == forced or not forced:
                 yield Planned(kernels[launch.kernel.__name__], dtype, layout, launch, forced)
@@ -104,6 +110,7 @@ def survey(
     dtypes: Sequence[str],
     layouts: Sequence[str] = tuple(LAYOUTS),
     tables: bool = False,
+    target: str = TARGET,
     progress: Callable[[str], None] = lambda name: None,
 ) -> Survey:
     """Record all programs of some definitions.
@@ -113,6 +120,7 @@ def survey(
         dtypes: of their real tensors.
         layouts: of all their tensors.
         tables: take up a launch for every entry of the tables of tiles, too.
+        target: whose tables choose the tiles.
         progress: called with a definition's name when it is done.
     """
     found = Survey()
@@ -120,8 +128,8 @@ def survey(
     for definition in definitions:
         module = build(definition)
         kernels = importlib.import_module(f"svertka.generated.kernels.{definition.name}")
-        found.kernels |= {kernel.name for kernel in module.kernels}
-        variants += [_Subject(module, variant, kernels) for variant in definition.variants]
+        found.kernels |= {name for kernel in module.kernels for name in kernel.functions}
+        variants += [_Subject(module, variant, kernels, target) for variant in definition.variants]
         progress(definition.name)
     for subject, dtype, layout in product(variants, dtypes, layouts):
         programs = subject.programs(dtype, layout)
@@ -134,14 +142,12 @@ def survey(
 
 def _force_entries(found: Survey, variants: Sequence[_Subject], dtypes: Sequence[str]) -> None:
     """Take up a launch for every entry of a table that none has chosen."""
-    schedule = importlib.import_module("svertka.generated.schedule")
     chosen = {launch.entry for _, _, program in found.programs for launch in program.launches}
-    for table, rows in entries(schedule).items():
-        for name in (entry_name(table, place) for place in range(len(rows))):
-            if name not in chosen:
-                taker = list(islice(_takers(name, variants, dtypes), 1))
-                found.take(taker)
-                found.untaken += [] if taker else [name]
+    for name in entries():
+        if name not in chosen:
+            taker = list(islice(_takers(name, variants, dtypes), 1))
+            found.take(taker)
+            found.untaken += [] if taker else [name]
 
 
 def _takers(name: str, variants: Sequence[_Subject], dtypes: Sequence[str]) -> Iterator[Planned]:

@@ -16,7 +16,7 @@ from svertka.codegen.bench.traffic import backward_bytes, forward_bytes, operati
 from svertka.codegen.bench.verify import verify
 from svertka.codegen.bench.workload import Road, Workload, roads
 
-__all__ = ["Limits", "Row", "measure", "measured_limits"]
+__all__ = ["Limits", "Row", "backward_seconds", "input_sets", "measure", "measured_limits"]
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def measure(workload: Workload, limits: Limits, device: str, compiled: bool) -> 
         RuntimeError: svertka's call itself does not run.
     """
     every = roads(workload, compiled)
-    sets = _sets(workload, device)
+    sets = input_sets(workload, device)
     wrong = verify(workload, every[0], sets[0]) if device == "cuda" else ()
     if workload.kind == "launch":
         return [_host_row(workload, every, sets[0], device, wrong)]
@@ -86,7 +86,7 @@ def measure(workload: Workload, limits: Limits, device: str, compiled: bool) -> 
     ]
 
 
-def _sets(workload: Workload, device: str) -> list[dict[str, torch.Tensor]]:
+def input_sets(workload: Workload, device: str) -> list[dict[str, torch.Tensor]]:
     """Sets of inputs, so many that together they exceed the cache."""
     first = workload.tensors(device)
     size = sum(tensor.numel() * tensor.itemsize for tensor in first.values())
@@ -146,7 +146,7 @@ def _backward_rows(
     names = [name for name, tensor in sets[0].items() if tensor.requires_grad]
     groups = [[name] for name in names if name != "bias"] if workload.kind == "matrix" else [names]
     for group in groups:
-        times = {road.name: _backward_time(road, sets, group, device) for road in every}
+        times = {road.name: backward_seconds(road, sets, group, device) for road in every}
         wanted = [sets[0][name] for name in group]
         size = backward_bytes(lambda: every[0](sets[0]), sets[0], wanted)
         work = operations(every[0](sets[0]), sets[0]["weight"]) if workload.kind == "matrix" else 0
@@ -154,7 +154,10 @@ def _backward_rows(
         yield _row(workload, direction, times, **_limit(limits, size, work))
 
 
-def _backward_time(road: Road, sets: Sequence[Mapping[str, torch.Tensor]], names: Sequence[str], device: str) -> float:
+def backward_seconds(
+    road: Road, sets: Sequence[Mapping[str, torch.Tensor]], names: Sequence[str], device: str
+) -> float:
+    """Median time of the gradients of some tensors."""
     prepared = []
     for tensors in sets:
         output = road(tensors)

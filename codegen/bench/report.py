@@ -18,8 +18,10 @@ import torch
 from rich.table import Table
 
 from svertka.codegen.bench.measure import Limits, Row
+from svertka.codegen.bench.predict import predictions
+from svertka.codegen.bench.workload import workloads
 
-__all__ = ["draw", "settings", "summary", "table", "write"]
+__all__ = ["draw", "predicted", "settings", "summary", "table", "write"]
 
 
 def settings(device: str) -> dict[str, Any]:
@@ -48,6 +50,19 @@ def table(rows: Sequence[Row]) -> Table:
         check = "[red]wrong[/red]" if row.wrong else ""
         time = f"{row.seconds['svertka'] * 1e3:.4g}"
         made.add_row(row.name, row.dtype, row.layout, row.direction, time, *cells, limit, check)
+    return made
+
+
+def predicted(quick: bool, kinds: tuple[str, ...], only: str) -> Table:
+    """What bytes and operations let expect on an H200: times in milliseconds, and ratios as in ``table``."""
+    made = Table(
+        "workload", "dtype", "layout", "direction", "bound by", "kernels", "limit ms", "ms", "x eager", "of limit"
+    )
+    for workload in workloads(quick, kinds):
+        for one in predictions(workload) if only in workload.name else ():
+            figures = f"{one.limit * 1e3:.4g}", f"{one.ours * 1e3:.4g}", f"{one.eager / one.ours:.2f}"
+            cells = (one.direction, one.bound, str(one.launches), *figures, f"{one.limit / one.ours:.2f}")
+            made.add_row(workload.name, workload.dtype, workload.layout, *cells)
     return made
 
 

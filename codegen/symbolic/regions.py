@@ -98,8 +98,8 @@ def tiles(kernels: ModuleType, region: Region, elements: int, reach: int) -> Ite
             schedule.TABLE["interpreter"].update(smaller)
             for rows in schedule.TABLE["interpreter_contraction"].values():
                 rows[0].update(tile=[max(block // 4, 4), 4, 4], group=2)
-            schedule.TABLE["interpreter_boxes"]["tiles"][0].update(tile=[4, 8, 4], group=2)
-            schedule.TABLE["steps_a_part"] = 1
+            schedule.TABLE["interpreter_contraction"]["boxes"][0].update(tile=[4, 8, 4])
+            schedule.TABLE["sums"]["steps_a_part"] = 1
             launching.PROCESSORS = {"cpu": PROCESSORS}
         launching.INT32_ELEMENTS = {"none": limit, "largest": reach, "all": 1}[region.wide]
         for chooser in choosers:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import importlib
-import json
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from types import ModuleType
 
@@ -20,6 +18,7 @@ from svertka.codegen.cases import cases
 from svertka.codegen.host import module_source
 from svertka.codegen.layout import formatted
 from svertka.codegen.render import environment
+from svertka.codegen.tables import schedule_sources
 from svertka.codegen.validate import load_package
 from svertka.spec.definition import Definition, TensorArgument, Variant
 from svertka.spec.layer import Layer
@@ -57,12 +56,11 @@ def defined(layer: Layer, extents: Mapping[str, Expr] | None = None) -> Definiti
 def sources_of(module: KernelModule) -> dict[str, str]:
     """A package with the kernels of one definition and what they need."""
     templates = environment()
-    table = resources.files("svertka.codegen").joinpath("schedules.json").read_text(encoding="utf-8")
     return formatted(
         {
             "__init__.py": "",
             "launching.py": templates.get_template("launching.py.jinja").render(),
-            "schedule.py": templates.get_template("schedule.py.jinja").render(table=json.dumps(json.loads(table))),
+            **schedule_sources(),
             "kernels/__init__.py": "",
             "kernels/primitives.py": templates.get_template("primitives.py.jinja").render(),
             f"kernels/{module.definition.name}.py": module_source(module),

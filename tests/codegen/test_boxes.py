@@ -135,19 +135,16 @@ def test_widths_fill_a_block_with_little_outside(extents: tuple[int, ...], block
     ("tiles_", "steps", "splits"), [(132, 900, 1), (67, 900, 1), (66, 900, 4), (9, 900, 29), (9, 24, 3), (1, 7, 1)]
 )
 def test_sums_are_split_where_tiles_are_few(tiles_: int, steps: int, splits: int) -> None:
-    assert schedule._splits(tiles_, steps, 132) == splits
+    assert schedule._splits(tiles_, steps, 132, "sm_90") == splits
 
 
 # Both routes ----------------------------------------------------------------------------------------------------------
 
+PRODUCTS = table(64, 64, 4, (16, 16, 4))["interpreter_contraction"]
+BOXES = [{"least_m": 0, "least_n": 0, "tile": [16, 16, 8], "warps": 4, "stages": 1, "persistent": 1}]
 SMALL = {
-    "interpreter_boxes": {
-        "least_depth": 1,
-        "most_phases": 64,
-        "tiles": [{"least_m": 0, "least_n": 0, "tile": [16, 16, 8], "warps": 4, "stages": 1, "persistent": 1}],
-    },
-    "interpreter_contraction": table(64, 64, 4, (16, 16, 4))["interpreter_contraction"],
-    "steps_a_part": 1,
+    "interpreter_contraction": {**PRODUCTS, "boxes": BOXES},
+    "sums": {"least_depth": 1, "most_phases": 64, "steps_a_part": 1},
 }
 """Tiles smaller than extents, and sums in parts."""
 

@@ -53,6 +53,9 @@ def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) ->
         (("compile", "relu", "--dtype", "int8"), ("int8", "bfloat16")),
         (("generate", "relu", "--into", "/dev/null"), ("/dev/null", "folder")),
         (("no_such_command",), ("no_such_command",)),
+        (("tune", "--family", "windows"), ("windows", "contraction", "lanes")),
+        (("tune", "--device", "cpu"), ("cpu", "GPU", "--check")),
+        (("tune", "--check", "--target", "sm_1"), ("sm_1", "sm_90")),
     ],
 )
 def test_wrong_calls_exit_with_two_and_a_sentence(

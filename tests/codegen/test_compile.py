@@ -32,6 +32,13 @@ def test_every_kernel_compiles(target: str, dtype: str) -> None:
     assert all(row["registers"] > 0 for row in rows)
 
 
+def test_every_entry_of_every_table_compiles_without_spills() -> None:
+    environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
+    command = [sys.executable, "-m", "svertka.codegen", "tune", "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr[-3000:]
+
+
 def test_boxes_compile_for_blackwell() -> None:
     rows = compiled("sm_100", "bfloat16", "linear", "convolution_2d")
     boxed = {row["kernel"] for row in rows if row["kernel"].endswith("_boxes")}

@@ -13,9 +13,9 @@ from sympy import Expr, sqrt
 from svertka.codegen.bounds import bounded_values
 from svertka.codegen.build import Program, build
 from svertka.codegen.cases import Case
-from svertka.codegen.compiling import Launched, launches
 from svertka.codegen.deviation import without_vanishing
 from svertka.codegen.inline import inline_maps
+from svertka.codegen.recording import Launched, recorded
 from svertka.codegen.split import merged, split
 from svertka.codegen.tensor_evaluate import evaluate_tensors
 from svertka.codegen.tensor_numbers import Tensors
@@ -215,13 +215,14 @@ def test_there_are_programs_for_every_example_and_row(last: bool) -> None:
     sizes = {"N": 5, "C": 3, "M": 700, "eps": 0.5, "momentum": 0.25}
     case = Case("few rows", sizes, frozenset())
     module, kernels = module_of(definition.name), kernels_of(definition.name)
-    recorded = launches(module, variant, kernels, case, torch.float32, last)
-    parts = [launch for launch in recorded if launch.kernel.__name__.endswith("_part")]
+    _, saving, backward = recorded(module, variant, kernels, case, torch.float32, last)
+    launches = [*saving.launches, *backward.launches]
+    parts = [launch for launch in launches if launch.kernel.__name__.endswith("_part")]
     assert len(parts) == 2
     for launch in parts:
         assert _covered(launch) >= 5 * 3 > _covered(launch) - launch.constants["ROWS"]
         assert (launch.constants["ROWS"] > 3) == last
-    totals = [launch for launch in recorded if "ROWS" in launch.constants and launch not in parts]
+    totals = [launch for launch in launches if "ROWS" in launch.constants and launch not in parts]
     assert [_covered(launch) >= 3 for launch in totals] == [True, True]
     assert all(launch.constants["ROWS"] > 1 for launch in totals)  # parts of neighbouring channels are neighbours
 

@@ -138,7 +138,7 @@ QUOTAS = (
     Quota("calculus", "spec/rewrite.py", 11, EVERY),
     Quota("schedule", "codegen/templates/schedule.py.jinja", 11, EVERY, _schedule_edits),
     Quota("schedule", "codegen/templates/launching.py.jinja", 8, EVERY, _launching_edits),
-    Quota("schedule", "codegen/schedules.json", 4, EVERY, _table_edits),
+    Quota("schedule", "codegen/schedules/interpreter.json", 4, EVERY, _table_edits),
 )
 
 

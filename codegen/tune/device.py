@@ -1,0 +1,117 @@
+"""Measuring on the GPU at hand, for the search.
+
+Input: cases. Output: ``Tools``, and what a record and a table say of the machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from svertka.codegen.bench.measure import backward_seconds, input_sets
+from svertka.codegen.bench.timing import seconds
+from svertka.codegen.bench.verify import verify
+from svertka.codegen.bench.workload import Road, Workload, roads
+from svertka.codegen.compiling import Compiled
+from svertka.codegen.tables import Table, text
+from svertka.codegen.tune.candidates import Limit
+from svertka.codegen.tune.cases import applied, refusal
+from svertka.codegen.tune.search import Case, Tools
+
+__all__ = ["limit_at_hand", "measured_on", "state_of", "target_at_hand", "tools"]
+
+KEPT = 8  # cases whose inputs stay on the GPU
+
+
+def target_at_hand(device: str) -> str:
+    """Whose tables a device is served by.
+
+    Raises:
+        ValueError: there is no such device, or tables are not by its capability.
+    """
+    if not device.startswith("cuda") or not torch.cuda.is_available():
+        raise ValueError(
+            f"--device {device}: tables are measured on a GPU, and there is none here; run `svertka tune` on a "
+            "machine with one, or `svertka tune --check` to compile the tables as they are"
+        )
+    from svertka.generated import launching
+
+    target = launching.target_of(torch.device(device))
+    if target == "default":
+        raise ValueError(f"--device {device}: tables are by CUDA capability; measure on an NVIDIA GPU")
+    return target
+
+
+def limit_at_hand(device: str) -> Limit:
+    """The device's own limits."""
+    properties: Any = torch.cuda.get_device_properties(device)
+    return Limit(properties.shared_memory_per_block_optin, torch.cuda.get_device_capability(device)[0] == 9)
+
+
+def measured_on(device: str) -> dict[str, str]:
+    """The machine and the versions that a table was measured with."""
+    return {
+        "device": torch.cuda.get_device_name(device),
+        "cuda": str(torch.version.cuda),
+        "torch": torch.__version__,
+        "triton": version("triton"),
+    }
+
+
+def state_of(table: Table, machine: dict[str, str], quick: bool) -> str:
+    """A digest of what a time depends on: the kernels, the table that is searched from, and the machine."""
+    from svertka.generated import launching
+
+    total = hashlib.sha256(f"{text(table)}\0{sorted(machine.items())}\0{quick}".encode())
+    folder = Path(str(launching.__file__)).parent
+    for path in sorted(folder.rglob("*.py")):
+        if path.name != "tables.py":
+            total.update(path.read_bytes())
+    return total.hexdigest()[:16]
+
+
+def tools(device: str, limit: Limit) -> Tools:
+    """Compile, time and check on a device."""
+    compiled: dict[str, Compiled] = {}
+
+    kept: dict[str, list[dict[str, torch.Tensor]]] = {}
+
+    def of(case: Case) -> tuple[Road, list[dict[str, torch.Tensor]]]:
+        if case.name not in kept:
+            while len(kept) >= KEPT:
+                del kept[next(iter(kept))]
+            kept[case.name] = input_sets(case.workload, device)
+        return roads(case.workload, False)[0], kept[case.name]
+
+    def refused(table: Table, name: str, cases: Sequence[Case]) -> str:
+        return refusal(table, name, cases, limit, compiled)
+
+    def timed(table: Table, case: Case) -> float:
+        road, sets = of(case)
+        with applied(table):
+            return _seconds(case, road, sets, device)
+
+    def wrong(table: Table, case: Case) -> Sequence[str]:
+        road, sets = of(case)
+        with applied(table):
+            return verify(case.workload, road, sets[0])
+
+    return Tools(refused, timed, wrong)
+
+
+def _seconds(case: Case, road: Road, sets: Sequence[dict[str, torch.Tensor]], device: str) -> float:
+    if case.direction == "forward":
+        with torch.no_grad():
+            return seconds(road, sets, device)
+    return backward_seconds(road, sets, _wanted(case.workload, case.direction, sets[0]), device)
+
+
+def _wanted(workload: Workload, direction: str, tensors: dict[str, torch.Tensor]) -> list[str]:
+    if workload.kind == "matrix":
+        return [direction.removeprefix("gradient of ")]
+    return [name for name, tensor in tensors.items() if tensor.requires_grad]

@@ -1,0 +1,59 @@
+"""Predictions from bytes and operations, against numbers worked out by hand."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from svertka.codegen.bench.measure import Limits
+from svertka.codegen.bench.predict import Prediction, predictions
+from svertka.codegen.bench.workload import Workload
+
+UNIT = Limits(bandwidth=1.0, operations=1e-6)  # a second a byte; operations cost everything
+BYTES_ONLY = Limits(bandwidth=1.0, operations=1e30)
+
+
+def predicted(
+    function: str, shapes: dict[str, tuple[int, ...]], limits: Limits, **arguments: object
+) -> list[Prediction]:
+    kind = "matrix" if "weight" in shapes and function in ("conv2d", "linear") else "memory"
+    workload = Workload(function, kind, function, shapes, arguments, "bfloat16", "row_major", True, function, arguments)
+    return list(predictions(workload, limits))
+
+
+def test_a_pointwise_layer_is_bound_by_its_bytes() -> None:
+    forward, backward = predicted("relu", {"input": (3, 5, 7)}, UNIT)
+    assert (forward.limit, backward.limit) == (2 * 2 * 105, 3 * 2 * 105)
+    assert (forward.ours, forward.eager) == (forward.limit, forward.limit)
+    assert forward.bound == "bytes"
+
+
+def test_statistics_are_a_pass_more() -> None:
+    size, channels = 2 * 4 * 3 * 5 * 7, 3
+    shapes: dict[str, tuple[int, ...]] = {"input": (4, 3, 5, 7)} | dict.fromkeys(
+        ("running_mean", "running_var", "weight", "bias"), (channels,)
+    )
+    forward, backward = predicted("batch_norm", shapes, BYTES_ONLY, training=True)
+    assert 2 * size < forward.limit < 2 * size + 100 < 3 * size < forward.ours < 3 * size + 200
+    assert (forward.launches, backward.launches) == (2, 2)
+    assert 5 * size < backward.ours < 5 * size + 200
+
+
+@pytest.mark.parametrize(("stride", "places"), [(1, 9 * 11), (2, 5 * 6)])
+def test_operations_of_a_convolution(stride: int, places: int) -> None:
+    shapes: dict[str, tuple[int, ...]] = {"input": (2, 16, 9, 11), "weight": (32, 16, 3, 3)}
+    rows = predicted("conv2d", shapes, UNIT, stride=stride, padding=1)
+    assert [row.direction for row in rows] == ["forward", "gradient of input", "gradient of weight"]
+    for row in rows:
+        assert row.bound == "operations"
+        assert row.limit == pytest.approx(2 * 2 * places * 32 * 16 * 9 / 1e-6)
+
+
+@pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") != "1", reason="asked once")
+def test_the_table_writes_nothing(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    from svertka.codegen.bench.report import predicted as table
+
+    monkeypatch.chdir(str(tmp_path))
+    assert table(True, ("memory",), "relu").row_count == 8
+    assert os.listdir() == []

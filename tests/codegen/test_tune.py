@@ -1,0 +1,228 @@
+"""The search for tile tables, with a clock, a compiler and a check that are told what to say; no GPU is needed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from svertka.codegen.bench.workload import Workload
+from svertka.codegen.tables import changes, class_names, entry, placed, read, table_path, tables, text
+from svertka.codegen.tune.candidates import Limit, candidates, limit_of
+from svertka.codegen.tune.run import tuned
+from svertka.codegen.tune.search import Case, Record, Tools, search
+from svertka.generated import launching, schedule
+
+CLASS = "lanes/window"
+SIZES = {"float32": 7, "bfloat16": 11}
+
+
+def workload(dtype: str = "float32") -> Workload:
+    arguments = {"kernel_size": 3, "stride": 2}
+    shapes = {"input": (2, 3, SIZES[dtype], 9)}
+    return Workload(dtype, "memory", "max_pool2d", shapes, arguments, dtype, "row_major", True, "max_pool2d", arguments)
+
+
+CASES = [Case(workload("float32"), "forward"), Case(workload("bfloat16"), "backward")]
+
+
+class Fake:
+    """A machine: ``times`` by block and case, blocks that do not compile, blocks that compute something else."""
+
+    def __init__(self, best: int, spilling: Sequence[int] = (), wrong: Sequence[int] = ()) -> None:
+        self.best, self.spilling, self.false = best, spilling, wrong
+        self.measured: list[tuple[dict[str, Any], str]] = []
+        self.checked: list[int] = []
+
+    def tools(self) -> Tools:
+        return Tools(self.refused, self.seconds, self.wrong)
+
+    def refused(self, table: dict[str, Any], name: str, cases: Sequence[Case]) -> str:
+        return "spills" if entry(table, name)["window_block"] in self.spilling else ""
+
+    def seconds(self, table: dict[str, Any], case: Case) -> float:
+        chosen = entry(table, CLASS)
+        self.measured.append((chosen, case.name))
+        # The two cases want different things of ``unroll``: 9 x 2 against 4 x 3, so that the product decides.
+        unrolled = {16: (9.0, 2.0), 1: (4.0, 3.0)}[chosen["unroll"]][CASES.index(case)]
+        return unrolled * (1 if chosen["window_block"] == self.best else 5) * chosen["window_warps"]
+
+    def wrong(self, table: dict[str, Any], case: Case) -> Sequence[str]:
+        block = entry(table, CLASS)["window_block"]
+        self.checked.append(block)
+        return ("output: 1 of 3 elements",) if block in self.false else ()
+
+
+def found(fake: Fake, record: Path, state: str = "s") -> tuple[dict[str, Any], Any]:
+    table, (finding,) = search(read("sm_90"), {CLASS: CASES}, limit_of("sm_90"), fake.tools(), Record(record, state))
+    return entry(table, CLASS), finding
+
+
+def test_the_geometric_mean_decides(tmp_path: Path) -> None:
+    chosen, finding = found(Fake(512), tmp_path / "record")
+    assert chosen == {"window_block": 512, "unroll": 1, "window_warps": 2}
+    # before: block 256, unroll 16, 4 warps
+    assert finding.speed_up == pytest.approx((9 * 2) ** 0.5 * 5 * 4 / ((4 * 3) ** 0.5 * 2))
+    assert finding.refused == 0
+
+
+def test_what_the_compiler_refuses_is_not_measured(tmp_path: Path) -> None:
+    fake = Fake(512, spilling=(512,))
+    chosen, finding = found(fake, tmp_path / "record")
+    assert chosen["window_block"] != 512
+    assert all(one["window_block"] != 512 for one, _ in fake.measured)
+    assert finding.refused == 2 * 3
+
+
+def test_what_misses_the_formula_enters_no_table(tmp_path: Path) -> None:
+    fake = Fake(512, wrong=(512, 128))
+    chosen, finding = found(fake, tmp_path / "record")
+    assert chosen["window_block"] in (256, 1024)
+    assert fake.checked[0] == 512
+    assert any("output: 1 of 3" in line for line in finding.wrong)
+
+
+def test_the_table_stays_where_nothing_computes_the_formula(tmp_path: Path) -> None:
+    chosen, finding = found(Fake(512, wrong=(128, 256, 512, 1024)), tmp_path / "record")
+    assert chosen == entry(read("sm_90"), CLASS)
+    assert finding.speed_up == 1
+
+
+def test_a_killed_run_goes_on(tmp_path: Path) -> None:
+    whole = Fake(1024)
+    expected, _ = found(whole, tmp_path / "whole")
+
+    class Killed(Fake):
+        def seconds(self, table: dict[str, Any], case: Case) -> float:
+            if len(self.measured) == 7:
+                raise KeyboardInterrupt
+            return super().seconds(table, case)
+
+    first, record = Killed(1024), tmp_path / "record"
+    with pytest.raises(KeyboardInterrupt):
+        found(first, record)
+    with record.open("a", encoding="utf-8") as stream:
+        stream.write('{"state": "s", "key')  # what the kill left of a line
+    second = Fake(1024)
+    chosen, _ = found(second, record)
+    assert chosen == expected
+    assert first.measured + second.measured == whole.measured
+    third = Fake(1024)
+    found(third, record, "another state")
+    assert third.measured == whole.measured
+
+
+def test_candidates_obey_the_target() -> None:
+    for target in ("sm_80", "sm_90"):
+        limit, table = limit_of(target), read(target)
+        for name in class_names(table):
+            every = candidates(table, name, limit)
+            assert every[0] == entry(table, name)
+            assert len({json.dumps(one, sort_keys=True) for one in every}) == len(every) > 1
+            for one in every:
+                if name.startswith("contraction/half"):
+                    m, n, k = one["tile"]
+                    assert 2 * (m * k + k * n) * one["stages"] <= limit.shared
+                    assert target == "sm_90" or m * n <= 128 * 128
+    wide = candidates(read("sm_90"), "contraction/half/0", limit_of("sm_90"))
+    assert any(one["tile"] == [128, 256, 64] and one["warps"] == 8 for one in wide)
+
+
+def test_rows_keep_keys_that_tiles_do_not_have() -> None:
+    table = placed(read("sm_90"), "contraction/half/0", {**entry(read("sm_90"), "contraction/half/0"), "programs": 132})
+    every = candidates(table, "contraction/half/0", Limit(10**6, True))
+    assert all(one["programs"] == 132 and one["least_m"] == 2048 for one in every)
+    boxes = placed(table, "contraction/half/0", {"least_m": 2048, "least_n": 256, "box": [8, 16]})
+    assert candidates(boxes, "contraction/half/0", Limit(10**6, True)) == [entry(boxes, "contraction/half/0")]
+
+
+@contextmanager
+def silent(what: str, total: int) -> Iterator[Any]:
+    told: list[str] = []
+    yield told.append
+    assert len(told) == total, what
+
+
+def test_the_whole_search_on_a_machine_without_a_gpu(tmp_path: Path) -> None:
+    """Cases are found by class, every step is told, and what changed is said."""
+    old = read("sm_90")
+    times = {"lanes/window": 0, "rows/along": 0}
+
+    def seconds(table: dict[str, Any], case: Case) -> float:
+        times["lanes/window"] += 1
+        return 1.0 + (entry(table, CLASS)["window_block"] != 512)
+
+    tools = Tools(lambda table, name, cases: "", seconds, lambda table, case: ())
+    record = Record(tmp_path / "record", "s")
+    new, lines = tuned(old, [workload()], ("lanes", "rows"), limit_of("sm_90"), tools, record, True, silent)
+    assert changes(old, new) == [line for line in lines if "->" in line]
+    assert entry(new, CLASS)["window_block"] == 512
+    assert {name for name in class_names(new) if entry(new, name) != entry(old, name)} == {CLASS}
+    assert times["lanes/window"] == 2 * len(candidates(old, CLASS, limit_of("sm_90"), True))  # forward and backward
+    assert any(line.startswith("lanes/window: 2 candidates") and "2.000 x" in line for line in lines)
+    record.done()
+    assert not record.path.exists()
+
+
+# Tables --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["default", "sm_80", "sm_90"])
+def test_a_table_survives_its_file(name: str) -> None:
+    assert table_path(name).read_text(encoding="utf-8") == text(read(name))
+    assert read(name)["measured"] is None or read(name)["measured"]["device"]
+    assert {key: schedule.TABLES[name][key] for key in ("lanes", "rows", "contraction")} == {
+        key: tables()[name][key] for key in ("lanes", "rows", "contraction")
+    }
+
+
+def test_a_target_without_a_table_starts_from_the_default() -> None:
+    assert not table_path("sm_61").exists()
+    assert read("sm_61") == {**read("default"), "target": "sm_61"}
+
+
+def test_every_row_can_be_chosen() -> None:
+    """No row stands behind one that takes all it would serve; the last takes everything."""
+    for table in tables().values():
+        for rows in table["contraction"].values():
+            for place, row in enumerate(rows):
+                before = rows[:place]
+                assert not any(one["least_m"] <= row["least_m"] and one["least_n"] <= row["least_n"] for one in before)
+            assert (rows[-1]["least_m"], rows[-1]["least_n"]) == (0, 0)
+
+
+@pytest.mark.parametrize(("capability", "target"), [((8, 0), "sm_80"), ((9, 0), "sm_90"), ((12, 1), "sm_121")])
+def test_the_device_of_the_call_chooses(
+    capability: tuple[int, int], target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def get_device_capability(device: torch.device) -> tuple[int, int]:
+        asked.append(device)
+        return capability
+
+    monkeypatch.setattr(torch.cuda, "get_device_capability", get_device_capability)
+    launching.target_of.cache_clear()
+    device = torch.device("cuda", 3)
+    assert [launching.target_of(device) for _ in range(2)] == [target] * 2
+    assert asked == [device]
+    launching.target_of.cache_clear()
+    assert launching.target_of(torch.device("cpu")) == "default"
+
+
+def test_targets_have_tiles_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    import triton.language as tl
+
+    monkeypatch.setattr(schedule, "INTERPRETING", False)
+    schedule._contraction.cache_clear()
+    large = (1, 65536, 512, 576, 9, tl.bfloat16, "gathered_last")
+    chosen = {target: schedule.contraction(*large, target)[1] for target in ("sm_80", "sm_90", "sm_121", "default")}
+    schedule._contraction.cache_clear()
+    assert chosen["sm_121"] == chosen["default"]
+    assert chosen["sm_90"]["BLOCK_M"] * chosen["sm_90"]["BLOCK_N"] == 128 * 256
+    assert chosen["sm_80"] not in (chosen["sm_90"], chosen["default"])
