@@ -50,7 +50,7 @@ REMEDIES = {
     "shared": f"choose smaller tiles or fewer stages; {UPDATE}",
     "spills": "registers do not suffice: choose smaller tiles or more warps in codegen/schedules/sm_90.json",
     "wgmma": "operands must enter the matrix unit as they are stored, from tiles of at least 64 rows",
-    "boxes": f"an operand is no longer loaded by descriptor; {UPDATE}",
+    "boxes": f"an operand is no longer fetched by descriptor; {UPDATE}",
     "wide_loads": f"addresses or masks no longer run on for 16 bytes a lane; {UPDATE}",
     "wide_stores": f"addresses or masks no longer run on for 16 bytes a lane; {UPDATE}",
     "narrow": f"addresses or masks no longer run on for 16 bytes a lane; {UPDATE}",
@@ -101,6 +101,7 @@ def measured(found: Survey, part: str = "1/1", progress: Callable[[str], None] =
     for planned in chosen(found, part):
         compiled = compile_launch(planned.launch, TARGET, planned.dtype).row()
         described = {"family": planned.kernel.family.value, "stored": is_stored(planned), "forced": planned.forced}
+        described["boxed"] = is_stored(planned) and planned.name != planned.kernel.name
         read = {figure: compiled[figure] for figure in FIGURES}
         kernels[name_of(planned)] = described | read | {"why_narrow": _why_narrow(planned, read)}
         progress(planned.kernel.name)
@@ -186,6 +187,8 @@ def _absolute(row: str, figures: Figures) -> Iterator[Complaint]:
         yield Complaint(row, "spills", 0, figures["spills"])
     if figures["stored"] and row.split()[1] in HALF and not figures["wgmma"]:
         yield Complaint(row, "wgmma", "some", 0)
+    if figures["boxed"] and not figures["boxes"]:
+        yield Complaint(row, "boxes", "some", 0)
 
 
 def _compared(row: str, before: Figures | None, after: Figures, exact: bool) -> Iterator[Complaint]:
@@ -202,7 +205,7 @@ def _compared(row: str, before: Figures | None, after: Figures, exact: bool) -> 
 
 def untaken(found: Survey) -> list[Complaint]:
     """Entries of tables of tiles that nothing takes, and kernels that nothing launches."""
-    launched = {planned.kernel.name for planned in found.planned.values()}
+    launched = {planned.name for planned in found.planned.values()}
     idle = [Complaint(kernel, "launch", "some", 0) for kernel in sorted(found.kernels - launched)]
     return [*(Complaint(name, "entry", "taken", "taken by no kernel") for name in found.untaken), *idle]
 

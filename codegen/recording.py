@@ -127,6 +127,10 @@ def recording(target: str = TARGET, forced: str = "", boxes: bool = True) -> Ite
     found: list[Launched] = []
     chosen: list[str] = []
 
+    def note(entry: str) -> None:
+        alone = forced and entry.rpartition("/")[0] == forced.rpartition("/")[0]
+        chosen.append(forced if alone else entry)
+
     def record(kernel: Any, how: Any, tiling: Any, arguments: tuple[Any, ...], constants: Mapping[str, Any]) -> None:
         number, tiles = tiling
         every = {**constants, **launching.constants_of(how, arguments), **tiles}
@@ -137,7 +141,7 @@ def recording(target: str = TARGET, forced: str = "", boxes: bool = True) -> Ite
     with ExitStack() as stack:
         stack.enter_context(mock.patch.multiple(launching, run=record, **devices))
         stack.enter_context(mock.patch.dict(schedule.TABLES, {target: _with_forced(schedule, target, forced)}))
-        stack.enter_context(mock.patch.multiple(schedule, **_telling(schedule, chosen.append)))
+        stack.enter_context(mock.patch.multiple(schedule, **_telling(schedule, note)))
         for chooser in choosers(schedule):
             chooser.cache_clear()
             stack.callback(chooser.cache_clear)

@@ -129,6 +129,18 @@ class TritonPrinter:
         absent = repr(float(default)) if load.kind == "real" else str(default)
         return [f"if {load.tensor}_ptr is not None:", f"    {line}", "else:", f"    {let.name} = {absent}"]
 
+    def line(self, let: Let, dimension: str, spread: str) -> list[str]:
+        """Lines of a statement that varies along one dimension alone: it is loaded as a line, then spread.
+
+        A tile that is one element wide would be loaded over and over by every thread that holds a part of the row.
+        """
+        if self.along(let.value) != {dimension}:
+            return []
+        lines = self.let(let)
+        place = next(place for place, text in enumerate(lines) if f"{let.name} = " in text)
+        indent = lines[place][: len(lines[place]) - len(lines[place].lstrip())]
+        return [*lines[: place + 1], f"{indent}{let.name} = {let.name}{spread}", *lines[place + 1 :]]
+
     def along(self, node: Node) -> frozenset[str]:
         """Tile dimensions along which a node varies."""
         found: set[str] = set()
