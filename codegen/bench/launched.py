@@ -81,7 +81,7 @@ def meta_tensors(workload: Workload) -> dict[str, torch.Tensor]:
     for name, shape in workload.shapes.items():
         last = workload.layout == "channels_last" and len(shape) == 4
         form = torch.channels_last if last else torch.contiguous_format
-        tensor = torch.empty(shape, dtype=getattr(torch, workload.dtype), device="meta", memory_format=form)
+        tensor = torch.empty(shape, dtype=getattr(torch, workload.storage), device="meta", memory_format=form)
         made[name] = tensor.requires_grad_(not name.startswith("running"))
     for name, shape in workload.labels.items():
         made[name] = torch.empty(shape, dtype=torch.int64, device="meta")

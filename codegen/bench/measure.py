@@ -14,9 +14,12 @@ import torch
 from svertka.codegen.bench.timing import copies, copy_bandwidth, host_seconds, matrix_rate, seconds
 from svertka.codegen.bench.traffic import backward_bytes, forward_bytes, operations
 from svertka.codegen.bench.verify import verify
-from svertka.codegen.bench.workload import Road, Workload, roads
+from svertka.codegen.bench.workload import TF32, Road, Workload, roads
 
-__all__ = ["Limits", "Row", "backward_seconds", "input_sets", "measure", "measured_limits"]
+__all__ = ["WHOLE", "Limits", "Row", "backward_seconds", "input_sets", "measure", "measured_limits"]
+
+
+WHOLE = ("float32", TF32)
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,9 @@ def _row(workload: Workload, direction: str, times: Mapping[str, float], **more:
     return Row(workload.name, workload.kind, workload.dtype, workload.layout, direction, times, **more)
 
 
-def _limit(limits: Limits, size: int, work: int) -> dict[str, Any]:
+def _limit(workload: Workload, limits: Limits, size: int, work: int) -> dict[str, Any]:
+    if work and workload.dtype in WHOLE:
+        return {"bytes": size, "operations": work}  # the measured rate is that of halves
     least = max(size / limits.bandwidth, work / limits.operations)
     return {"limit": least, "bytes": size, "operations": work}
 
@@ -132,7 +137,7 @@ def _forward_row(
         times = {road.name: seconds(road, sets, device) for road in every}
         size = forward_bytes(lambda: every[0](sets[0]), sets[0])
         work = operations(every[0](sets[0]), sets[0]["weight"]) if workload.kind == "matrix" else 0
-    return _row(workload, "forward", times, **_limit(limits, size, work), wrong=wrong)
+    return _row(workload, "forward", times, **_limit(workload, limits, size, work), wrong=wrong)
 
 
 def _backward_rows(
@@ -151,7 +156,7 @@ def _backward_rows(
         size = backward_bytes(lambda: every[0](sets[0]), sets[0], wanted)
         work = operations(every[0](sets[0]), sets[0]["weight"]) if workload.kind == "matrix" else 0
         direction = f"gradient of {group[0]}" if workload.kind == "matrix" else "backward"
-        yield _row(workload, direction, times, **_limit(limits, size, work))
+        yield _row(workload, direction, times, **_limit(workload, limits, size, work))
 
 
 def backward_seconds(

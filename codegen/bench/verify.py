@@ -17,7 +17,7 @@ from unittest import mock
 
 import torch
 
-from svertka.codegen.bench.workload import Road, Workload
+from svertka.codegen.bench.workload import TF32, Road, Workload
 from svertka.codegen.bounds import bounded_values
 from svertka.codegen.tensor_numbers import Tensors
 from svertka.spec import FORMATS, Layer, RunningError, adjoint, gradient_name
@@ -49,8 +49,8 @@ def verify(workload: Workload, road: Road, tensors: Mapping[str, torch.Tensor]) 
         for t, value in zip(layer.inputs, inputs, strict=True)
         if value is not None
     }
-    storage = FORMATS[workload.dtype]
-    arithmetic = RunningError(on_matrix_unit(storage), Tensors())
+    storage = FORMATS[workload.storage]
+    arithmetic = RunningError(on_matrix_unit(storage, workload.dtype == TF32), Tensors())
     result = definition.result[0]
     wrong = _compare(layer.only([result]), given, sizes, arithmetic, {result: output}, storage.name)
     names = {id(tensor): name for name, tensor in tensors.items()}
@@ -128,7 +128,8 @@ def _compare(
     for name, tensor in results.items():
         right: Bounded = stored(expected[name])
         got = tensor.detach().reshape(-1)[places[name]].double()
-        bad = ~((got - right.value).abs() <= right.error) & (got != right.value)
+        within = ((got - right.value).abs() <= right.error) & right.error.isfinite()
+        bad = ~within & (got != right.value) & ~(got.isnan() & right.value.isnan())
         if bool(bad.any()):
             i = int(bad.nonzero()[0])
             wrong.append(

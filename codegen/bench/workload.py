@@ -8,16 +8,18 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib import resources
 from typing import Any
 
 import torch
 
-__all__ = ["KINDS", "Road", "Workload", "roads", "shrunk", "workloads"]
+__all__ = ["KINDS", "TF32", "Road", "Workload", "precision", "roads", "shrunk", "workloads"]
 
 KINDS = ("memory", "matrix", "launch")
 ON_A_CPU = 2**15  # elements of an input there
+TF32 = "tf32"
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,8 @@ class Workload:
         shapes: of the real tensors, by argument, the first to be differentiated; ``labels``: of integer tensors, below
             ``classes``.
         arguments: the others; ``baseline_arguments`` for the baseline if they differ.
-        dtype, layout: of the tensors.
+        dtype: of the tensors; ``"tf32"`` is float32 with products in tf32, which plain float32 never has here.
+        layout: of the tensors.
         quick: whether it belongs to the short run.
     """
 
@@ -49,6 +52,11 @@ class Workload:
     labels: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     classes: int = 0
 
+    @property
+    def storage(self) -> str:
+        """Name of the tensors' own type."""
+        return "float32" if self.dtype == TF32 else self.dtype
+
     def tensors(self, device: str, seed: int = 0) -> dict[str, torch.Tensor]:
         """Random inputs; variances are positive, statistics and labels need no gradient."""
         random = torch.Generator(device=device).manual_seed(seed)
@@ -56,7 +64,7 @@ class Workload:
         for name, shape in self.shapes.items():
             values = torch.randn(shape, generator=random, device=device, dtype=torch.float32)
             values = values.abs() + 0.5 if name.endswith("var") else values
-            values = values.to(getattr(torch, self.dtype))
+            values = values.to(getattr(torch, self.storage))
             if self.layout == "channels_last" and len(shape) == 4:
                 values = values.to(memory_format=torch.channels_last)
             made[name] = values.requires_grad_(not name.startswith("running"))
@@ -93,6 +101,19 @@ def roads(workload: Workload, compiled: bool) -> list[Road]:
         quick = torch.compile(plain, mode="max-autotune-no-cudagraphs", dynamic=False)
         found.append(Road("compile", quick, workload.baseline_arguments))
     return found
+
+
+@contextmanager
+def precision(workload: Workload) -> Iterator[None]:
+    """Torch's settings for products of float32, the same for every road: tf32 where the workload says so."""
+    cudnn, matmul = torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
+    torch.backends.cudnn.allow_tf32 = workload.dtype == TF32
+    torch.set_float32_matmul_precision("high" if workload.dtype == TF32 else "highest")
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = cudnn
+        torch.set_float32_matmul_precision(matmul)
 
 
 def workloads(quick: bool = False, kinds: tuple[str, ...] = KINDS) -> Iterator[Workload]:

@@ -16,7 +16,7 @@ import torch
 from svertka.codegen.bench.measure import backward_seconds, input_sets
 from svertka.codegen.bench.timing import seconds
 from svertka.codegen.bench.verify import verify
-from svertka.codegen.bench.workload import Road, Workload, roads
+from svertka.codegen.bench.workload import Road, Workload, precision, roads
 from svertka.codegen.compiling import Compiled
 from svertka.codegen.tables import Table, text
 from svertka.codegen.tune.candidates import Limit
@@ -93,12 +93,12 @@ def tools(device: str, limit: Limit) -> Tools:
 
     def timed(table: Table, case: Case) -> float:
         road, sets = of(case)
-        with applied(table):
+        with applied(table), precision(case.workload):
             return _seconds(case, road, sets, device)
 
     def wrong(table: Table, case: Case) -> Sequence[str]:
         road, sets = of(case)
-        with applied(table):
+        with applied(table), precision(case.workload):
             return verify(case.workload, road, sets[0])
 
     return Tools(refused, timed, wrong)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 
 import pytest
+import torch
 
-from svertka.codegen.bench.measure import Limits
+from svertka.codegen.bench.measure import Limits, Row
 from svertka.codegen.bench.predict import Prediction, predictions
-from svertka.codegen.bench.workload import Workload
+from svertka.codegen.bench.report import summary
+from svertka.codegen.bench.workload import Workload, precision, workloads
 
 UNIT = Limits(bandwidth=1.0, operations=1e-6)  # a second a byte; operations cost everything
 BYTES_ONLY = Limits(bandwidth=1.0, operations=1e30)
@@ -57,3 +59,29 @@ def test_the_table_writes_nothing(tmp_path: object, monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir(str(tmp_path))
     assert table(True, ("memory",), "relu").row_count == 8
     assert os.listdir() == []
+
+
+def test_float32_is_never_tf32_unless_it_says_so() -> None:
+    """Torch's own convolutions take tf32 by default: a comparison would mix the two."""
+    found = {w.dtype: w for w in workloads(False, ("matrix",)) if w.name.startswith("resnet50 64->256 1x1/1 at 56 x64")}
+    assert {"tf32", "float32", "bfloat16"} <= found.keys()
+    before = (torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision())
+    for dtype, allowed in (("float32", False), ("tf32", True), ("bfloat16", False)):
+        with precision(found[dtype]):
+            assert torch.backends.cudnn.allow_tf32 == allowed
+            assert torch.get_float32_matmul_precision() == ("high" if allowed else "highest")
+        assert found[dtype].tensors("cpu")["weight"].dtype == (torch.bfloat16 if dtype == "bfloat16" else torch.float32)
+    assert before == (torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision())
+
+
+def test_products_in_whole_precision_are_not_averaged_with_halves() -> None:
+    rows = [
+        Row("p", "matrix", dtype, "row_major", "forward", {"svertka": 1.0, "eager": ratio})
+        for dtype, ratio in (("bfloat16", 2.0), ("tf32", 4.0), ("float32", 8.0))
+    ]
+    found = {name: figures["geometric mean"] for name, figures in summary(rows).items()}
+    assert found == {
+        "matrix forward x eager": 2.0,
+        "matrix tf32 forward x eager": 4.0,
+        "matrix float32 forward x eager": 8.0,
+    }
