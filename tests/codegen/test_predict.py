@@ -31,15 +31,18 @@ def test_a_pointwise_layer_is_bound_by_its_bytes() -> None:
     assert forward.bound == "bytes"
 
 
+VECTORS = 400  # bytes of what has one element a channel, or one a channel and example
+
+
 def test_statistics_are_a_pass_more() -> None:
     size, channels = 2 * 4 * 3 * 5 * 7, 3
     shapes: dict[str, tuple[int, ...]] = {"input": (4, 3, 5, 7)} | dict.fromkeys(
         ("running_mean", "running_var", "weight", "bias"), (channels,)
     )
     forward, backward = predicted("batch_norm", shapes, BYTES_ONLY, training=True)
-    assert 2 * size < forward.limit < 2 * size + 100 < 3 * size < forward.ours < 3 * size + 200
-    assert (forward.launches, backward.launches) == (2, 2)
-    assert 5 * size < backward.ours < 5 * size + 200
+    assert 2 * size < forward.limit < 2 * size + 100 < 3 * size < forward.ours < 3 * size + VECTORS
+    assert (forward.launches, backward.launches) == (3, 3)  # parts of examples, their totals, and what they serve
+    assert 5 * size < backward.ours < 5 * size + VECTORS
 
 
 @pytest.mark.parametrize(("stride", "places"), [(1, 9 * 11), (2, 5 * 6)])
@@ -80,8 +83,10 @@ def test_products_in_whole_precision_are_not_averaged_with_halves() -> None:
         for dtype, ratio in (("bfloat16", 2.0), ("tf32", 4.0), ("float32", 8.0))
     ]
     found = {name: figures["geometric mean"] for name, figures in summary(rows).items()}
-    assert found == {
-        "matrix forward x eager": 2.0,
-        "matrix tf32 forward x eager": 4.0,
-        "matrix float32 forward x eager": 8.0,
-    }
+    assert found == pytest.approx(
+        {
+            "matrix forward x eager": 2.0,
+            "matrix tf32 forward x eager": 4.0,
+            "matrix float32 forward x eager": 8.0,
+        }
+    )
