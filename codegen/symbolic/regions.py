@@ -92,8 +92,9 @@ def tiles(kernels: ModuleType, region: Region, elements: int, reach: int) -> Ite
     try:
         if region.small:
             block = 1 << max(elements // 3, 2).bit_length() - 1  # at least three programs
-            # with one element at a time every row that is longer is walked in several steps
-            smaller = {"block": block, "window_block": block, "elements": 1 if region.ties else 2, "contiguous_rows": 2}
+            # rows are walked in steps of one element, several side by side, or of two, the last of them in part
+            smaller = {"block": block, "window_block": block}
+            smaller |= {"elements": 1, "contiguous_rows": 2} if region.ties else {"elements": 2, "contiguous_rows": 1}
             smaller |= {"short_row": 4}
             schedule.TABLE["interpreter"].update(smaller)
             for rows in schedule.TABLE["interpreter_contraction"].values():

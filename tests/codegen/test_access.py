@@ -48,9 +48,9 @@ def test_what_hinders_wide_accesses() -> None:
 def test_a_lane_of_a_window_side_by_side_has_16_bytes(itemsize: int, block: int) -> None:
     lanes = schedule.lanes.__wrapped__
     with mock.patch.object(importlib.import_module("svertka.generated.schedule"), "INTERPRETING", False):
-        programs, tiles = lanes(5000, 9, True, itemsize)
+        programs, tiles = lanes(5000, 9, True, itemsize, "sm_90")
         assert tiles["BLOCK"] == block
         assert tiles["BLOCK"] * itemsize == 16 * 32 * tiles["num_warps"]
         assert programs == -(-5000 // block)
-        assert lanes(5000, 9, False, itemsize)[1]["BLOCK"] == 256
-        assert lanes(5000, 1, True, itemsize)[1]["BLOCK"] == 1024
+        assert lanes(5000, 9, False, itemsize, "sm_90")[1]["BLOCK"] == 256
+        assert lanes(5000, 1, True, itemsize, "sm_90")[1]["BLOCK"] == 1024

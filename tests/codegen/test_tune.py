@@ -215,13 +215,17 @@ def test_the_device_of_the_call_chooses(
     assert launching.target_of(torch.device("cpu")) == "default"
 
 
+TARGETS = ("sm_80", "sm_90", "sm_121", "default")
+
+
 def test_targets_have_tiles_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     import triton.language as tl
 
     monkeypatch.setattr(schedule, "INTERPRETING", False)
     schedule._contraction.cache_clear()
     large = (1, 65536, 512, 576, 9, tl.bfloat16, "gathered_last")
-    chosen = {target: schedule.contraction(*large, target)[1] for target in ("sm_80", "sm_90", "sm_121", "default")}
+    hows = (launching.How(torch.device("meta"), torch.float32, True, False, 2, target) for target in TARGETS)
+    chosen = {how.target: schedule.contraction(*large, how).tiles[0] for how in hows}
     schedule._contraction.cache_clear()
     assert chosen["sm_121"] == chosen["default"]
     assert chosen["sm_90"]["BLOCK_M"] * chosen["sm_90"]["BLOCK_N"] == 128 * 256

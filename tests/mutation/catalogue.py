@@ -77,7 +77,7 @@ class Quota:
     propose: Callable[[str], list[Edit]] = python_edits
 
 
-SPEED = re.compile(r"warps|unroll|stages|GROUP|best =|width|strict|access|precision|lru_cache")
+SPEED = re.compile(r"warps|unroll|stages|GROUP|best =|width|strict|access|precision|lru_cache|_of_target|processors")
 """What only decides how fast a kernel runs."""
 
 
@@ -87,9 +87,25 @@ def _schedule_edits(text: str) -> list[Edit]:
     return [edit for edit, start in starts if not SPEED.search(text[start : text.find("\n", edit.end)])]
 
 
+NOT_INTERPRETED = {
+    *(
+        "channels_last",
+        "on",
+        "How.gathered",
+        "target_of",
+        "processors",
+        "_multiprocessors",
+        "fetches_boxes",
+        "_scratch",
+    ),
+    *("_specialized", "_run_directly", "_Compiled"),
+}
+"""Functions of a launch that decide nothing in the interpreter; those of the short way have tests of their own."""
+
+
 def _launching_edits(text: str) -> list[Edit]:
-    """The same; where results lie in memory and on which device is no part of their values."""
-    return [edit for edit in python_template_edits(text) if edit.scope not in ("channels_last", "on", "How.gathered")]
+    """The same; where results lie in memory and on which device is no part of their values, nor is the short way."""
+    return [edit for edit in python_template_edits(text) if edit.scope not in NOT_INTERPRETED]
 
 
 def _primitive_edits(text: str) -> list[Edit]:
@@ -113,6 +129,7 @@ QUOTAS = (
     Quota("template", "codegen/templates/lanes.jinja", 8, LANES, jinja_edits),
     Quota("template", "codegen/templates/row.jinja", 14, ROWS, jinja_edits),
     Quota("template", "codegen/templates/contraction.jinja", 15, PRODUCTS, jinja_edits),
+    Quota("template", "codegen/templates/boxes.jinja", 12, PRODUCTS, jinja_edits),
     Quota("template", "codegen/templates/macros.jinja", 14, EVERY, jinja_edits),
     Quota("template", "codegen/templates/kernels.py.jinja", 4, EVERY, jinja_edits),
     Quota(
@@ -131,6 +148,9 @@ QUOTAS = (
     Quota("printer", "codegen/inline.py", 3, EVERY),
     Quota("printer", "codegen/stabilize.py", 5, ("log_softmax", "softmax")),
     Quota("printer", "codegen/partition.py", 5, EVERY),
+    Quota("printer", "codegen/boxes.py", 8, PRODUCTS),
+    Quota("printer", "codegen/split.py", 6, ("batch_normalization",)),
+    Quota("printer", "codegen/deviation.py", 4, ("batch_normalization",)),
     Quota("printer", "codegen/classify.py", 4, EVERY),
     Quota("calculus", "spec/adjoint.py", 14, EVERY),
     Quota("calculus", "spec/gather.py", 11, EVERY),
