@@ -82,6 +82,10 @@ class _Finder:
     walks: list[Walk] = field(default_factory=list)
     phases: list[Walk] = field(default_factory=list)
     steps: dict[Index, Expr] = field(default_factory=dict)
+    summed: list[Index] = field(default_factory=list)
+    tiles: set[Index] = field(default_factory=set)
+    walked: set[Index] = field(default_factory=set)
+    fixed: set[Index] = field(default_factory=set)
     door: Door = field(default_factory=lambda: Door({}))
 
     def found(self) -> Boxes:

@@ -72,9 +72,11 @@ class Subject:
 
     @cached_property
     def box_cases(self) -> tuple[Case, ...]:
-        """The same at sizes for numbers."""
-        unit = GPU_UNIT if self.device == "cuda" else HALF_UNIT
-        return self.aligned(tuple(cases(self.module.definition, self.variant))[:2], unit)
+        """The same at sizes for numbers: with unusual parameters, and on a GPU with usual ones too."""
+        usual, unusual, *_ = cases(self.module.definition, self.variant)
+        if self.device == "cuda":
+            return self.aligned((unusual, usual), GPU_UNIT)
+        return self.aligned((unusual,), HALF_UNIT)
 
     def aligned(self, some: tuple[Case, ...], unit: int) -> tuple[Case, ...]:
         """Cases with channels last, and the fastest extents of boxes made multiples of a unit."""

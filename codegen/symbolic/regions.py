@@ -65,6 +65,7 @@ REGIONS = (
     Region("ties, gaps, small tiles, 64-bit offsets", True, "gaps", True, "all", False, torch.float16),
 )
 BOXES = Region("boxes, channels last, small tiles", False, "last", True, "largest", True, torch.float64, boxes=True)
+LITTLE = 128  # elements; where there are more, sums are long enough to be split in tiles less deep
 PROCESSORS = 16  # so many that sums are split although there are several tiles
 
 
@@ -94,12 +95,13 @@ def tiles(kernels: ModuleType, region: Region, elements: int, reach: int) -> Ite
             block = 1 << max(elements // 3, 2).bit_length() - 1  # at least three programs
             # rows are walked in steps of one element, several side by side, or of two, the last of them in part
             smaller = {"block": block, "window_block": block}
-            smaller |= {"elements": 1, "contiguous_rows": 2} if region.ties else {"elements": 2, "contiguous_rows": 1}
-            smaller |= {"short_row": 4}
+            smaller |= {"elements": 1, "contiguous_rows": 8} if region.ties else {"elements": 2, "contiguous_rows": 1}
+            smaller |= {"short_row": 8}
             schedule.TABLE["interpreter"].update(smaller)
+            depth = 2 if elements <= LITTLE and not region.ties else 4
             for rows in schedule.TABLE["interpreter_contraction"].values():
-                rows[0].update(tile=[max(block // 4, 4), 4, 4], group=2)
-            schedule.TABLE["interpreter_contraction"]["boxes"][0].update(tile=[4, 8, 4])
+                rows[0].update(tile=[max(block // 4, 4), 4, depth], group=2)
+            schedule.TABLE["interpreter_contraction"]["boxes"][0].update(tile=[4, 8, depth])
             schedule.TABLE["sums"]["steps_a_part"] = 1
             launching.PROCESSORS = {"cpu": PROCESSORS}
         launching.INT32_ELEMENTS = {"none": limit, "largest": reach, "all": 1}[region.wide]

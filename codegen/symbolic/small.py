@@ -19,9 +19,10 @@ from svertka.spec.notation import InRange, Read, Reduction
 __all__ = ["aligned", "small_cases"]
 
 _DRAWS = 10
-_LITTLE = 400  # work that need not be less
+_LITTLE, _MUCH = 400, 4096  # work that need not be less; whose doubles each count as a usual parameter
 _TELLING = 6  # of them, those that show most; the smallest are taken
-_EXTENTS = (3, 5, 6, 7, 9, 10)  # no powers of two: a tile that is one has a tail then
+_EXTENTS = (3, 5, 7, 9, 6, 10)  # no powers of two, and odd ones first: every tile of more than one has a tail then
+_OUTER = (3, 5, 7, 2)  # of examples and groups, where it is little work; else 2
 _AXES_APIECE = 4  # so many free extents, and one value may come twice
 
 
@@ -39,8 +40,9 @@ def small_cases(definition: Definition, variant: Variant) -> tuple[Case, ...]:
     shrunk = [Case(case.name, _shrunk(definition, variant, case.sizes), frozenset()) for case in telling]
 
     def told(case: Case) -> tuple[int, int, str]:
-        """The fewer parameters are usual, the more ends are met, the less work, the better."""
-        return usual(case) - _borders(variant, case), max(_work(variant, case), _LITTLE), case.name
+        """The fewer parameters are usual, the more ends are met, the less work, the better; much work outweighs."""
+        work = _work(variant, case.sizes)
+        return usual(case) - _borders(variant, case) + (work // _MUCH).bit_length(), max(work, _LITTLE), case.name
 
     first, second = sorted(shrunk, key=told)[:2]
     optional = frozenset(tensor.name for tensor in variant.layer.inputs if tensor.default is not None)
@@ -69,12 +71,12 @@ def _borders(variant: Variant, case: Case) -> int:
     return met
 
 
-def _work(variant: Variant, case: Case) -> int:
+def _work(variant: Variant, sizes: dict[str, Any]) -> int:
     """Elements of the largest loop nest."""
     work = []
     for equation in normal_form(variant.layer).equations:
         summed = [index for reduction in equation.value.atoms(Reduction) for index in reduction.indices]
-        work.append(prod(whole(index.extent, case.sizes) for index in (*equation.target.axes, *summed)))
+        work.append(prod(whole(index.extent, sizes) for index in (*equation.target.axes, *summed)))
     return max(work)
 
 
@@ -84,15 +86,16 @@ def _shrunk(definition: Definition, variant: Variant, sizes: dict[str, Any]) -> 
     extents = {symbol.name for index in axes for symbol in index.extent.free_symbols}
     outer = {str(index.extent) for index in axes if index.batch}
     outer |= {argument.symbol for argument in definition.arguments if isinstance(argument, Whole)}
-    free = sorted(extents - set(definition.extents))
+    free = sorted(extents - set(definition.extents), key=lambda name: (name not in outer, name))
     repeats = len(free) // _AXES_APIECE
     for name in free if len(free) > 1 else ():
-        for smaller in ((2,) if name in outer else ()) + _EXTENTS:
+        for place, smaller in enumerate((*_OUTER, *_EXTENTS) if name in outer else _EXTENTS):
             others = [sizes[other] for other in free if other != name]
             trial = _derived(definition, {**sizes, name: smaller})
             few = smaller < sizes[name] and others.count(smaller) <= repeats
             kept = all(trial[extent] >= min(2, sizes[extent]) for extent in extents)  # one output shows no stride
-            if few and kept and _valid(definition, variant, trial):
+            much = name in outer and place < len(_OUTER) - 1 and _work(variant, trial) > _LITTLE
+            if few and kept and not much and _valid(definition, variant, trial):
                 sizes = trial
                 break
     return sizes

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+import triton.language as tl
 
 from svertka.codegen.build import build
 from svertka.codegen.cases import Case, cases
@@ -136,6 +137,22 @@ def test_widths_fill_a_block_with_little_outside(extents: tuple[int, ...], block
 )
 def test_sums_are_split_where_tiles_are_few(tiles_: int, steps: int, splits: int) -> None:
     assert schedule._splits(tiles_, steps, 132, "sm_90") == splits
+
+
+@pytest.mark.parametrize(("target", "taken"), [("sm_90", True), ("sm_100", True), ("sm_80", False), ("default", False)])
+def test_a_target_without_tiles_for_boxes_takes_pointers(
+    target: str, taken: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schedule, "INTERPRETING", False)
+    choose = schedule._boxes.__wrapped__
+    extents = ((("m", 4096),), (("n", 512),), (("k", 256),))
+    product = choose(1, *extents, 9, 1, tl.bfloat16, "ieee", target, 132)
+    assert (product is not None) == taken
+    if product is not None:
+        assert product.row[0] == "boxes"
+        assert product.programs <= 2 * 132
+    assert choose(1, extents[0], extents[1], (("k", 16),), 9, 1, tl.bfloat16, "ieee", target, 132) is None
+    assert choose(1, *extents, 81, 81, tl.bfloat16, "ieee", target, 132) is None
 
 
 # Both routes ----------------------------------------------------------------------------------------------------------
