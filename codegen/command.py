@@ -259,7 +259,7 @@ def bench(
         return
     import torch
 
-    from svertka.codegen.bench.measure import measure, measured_limits
+    from svertka.codegen.bench.measure import measure_all, measured_limits
     from svertka.codegen.bench.report import draw, summary, table, write
     from svertka.codegen.bench.workload import KINDS, shrunk, workloads
 
@@ -269,14 +269,9 @@ def bench(
     chosen = chosen if device == "cuda" else [shrunk(workload) for workload in chosen]
     if not chosen:
         raise ValueError(f"--only {only!r}: no workload has this in its name; leave it out to see all")
-    limits, rows, problems = measured_limits(device), [], {}
+    limits = measured_limits(device)
     with _progress("measuring", len(chosen)) as advance:
-        for workload in chosen:
-            try:
-                rows += measure(workload, limits, device, compiled and device == "cuda")
-            except RuntimeError as error:
-                problems[f"{workload.name} {workload.dtype} {workload.layout}"] = str(error)[:300]
-            advance(workload.name)
+        rows, problems = measure_all(chosen, limits, device, compiled and device == "cuda", advance)
     console.print(table(rows))
     for name, figures in summary(rows).items():
         console.print(f"{name}: {', '.join(f'{key} {value:.3g}' for key, value in figures.items())}", highlight=False)

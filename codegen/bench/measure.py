@@ -16,7 +16,7 @@ from svertka.codegen.bench.traffic import backward_bytes, forward_bytes, operati
 from svertka.codegen.bench.verify import verify
 from svertka.codegen.bench.workload import TF32, Road, Workload, roads
 
-__all__ = ["WHOLE", "Limits", "Row", "backward_seconds", "input_sets", "measure", "measured_limits"]
+__all__ = ["WHOLE", "Limits", "Row", "backward_seconds", "input_sets", "measure", "measure_all", "measured_limits"]
 
 
 WHOLE = ("float32", TF32)
@@ -70,6 +70,21 @@ class Row:
 def measured_limits(device: str) -> Limits:
     """Measure the machine."""
     return Limits(copy_bandwidth(device), matrix_rate(device))
+
+
+def measure_all(
+    workloads: Sequence[Workload], limits: Limits, device: str, compiled: bool, progress: Callable[[str], None]
+) -> tuple[list[Row], dict[str, str]]:
+    """Measure workloads one after another; also, by name, why some did not run."""
+    rows: list[Row] = []
+    problems: dict[str, str] = {}
+    for workload in workloads:
+        try:
+            rows += measure(workload, limits, device, compiled)
+        except RuntimeError as error:
+            problems[f"{workload.name} {workload.dtype} {workload.layout}"] = str(error)[:300]
+        progress(workload.name)
+    return rows, problems
 
 
 def measure(workload: Workload, limits: Limits, device: str, compiled: bool) -> list[Row]:
