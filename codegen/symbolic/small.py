@@ -50,10 +50,13 @@ def small_cases(definition: Definition, variant: Variant) -> tuple[Case, ...]:
 
 
 def aligned(definition: Definition, variant: Variant, case: Case, extents: Iterable[str], unit: int) -> Case:
-    """The case with channels last and some extents made multiples of a unit, as far as the rules allow."""
+    """The case with channels last and some extents made odd multiples of a unit, as far as the rules allow.
+
+    Odd ones, so that tiles of more than a unit have a tail.
+    """
     sizes = dict(case.sizes)
     for name in sorted(extents):
-        trial = _derived(definition, {**sizes, name: -(-sizes[name] // unit) * unit})
+        trial = _derived(definition, {**sizes, name: (-(-sizes[name] // unit) | 1) * unit})
         if _valid(definition, variant, trial):
             sizes = trial
     return Case(f"{case.name}-aligned", sizes, case.absent, last=True)
