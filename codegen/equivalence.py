@@ -32,6 +32,7 @@ from svertka.spec.running_error import Bounded, Format
 __all__ = [
     "Comparison",
     "Values",
+    "channels_last",
     "compare",
     "compare_exactly",
     "differentiable",
@@ -253,7 +254,7 @@ def outcome(
 
     def placed(some: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         moved = {n: (t.to(dtype) if t.is_floating_point() else t).to(device) for n, t in some.items()}
-        return {n: _channels_last(t) if case.last else t for n, t in moved.items()}
+        return {n: channels_last(t) if case.last else t for n, t in moved.items()}
 
     tensors, gradients = placed(values.tensors), placed(values.gradients)
     saved = run_forward(kernels, layer, case, tensors, save=True)
@@ -268,7 +269,8 @@ def outcome(
     yield from ((gradient_name(n), g) for n, g in zip(names, back, strict=True) if g is not None)
 
 
-def _channels_last(tensor: torch.Tensor) -> torch.Tensor:
+def channels_last(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor with the second of at least three dimensions the fastest in memory."""
     return tensor.movedim(1, -1).contiguous().movedim(-1, 1) if tensor.dim() > 2 else tensor
 
 

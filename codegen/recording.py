@@ -21,7 +21,7 @@ import torch
 
 from svertka.codegen.build import KernelModule, results_of
 from svertka.codegen.cases import Case
-from svertka.codegen.equivalence import canonical_shape, differentiable, run_backward, run_forward
+from svertka.codegen.equivalence import canonical_shape, channels_last, differentiable, run_backward, run_forward
 from svertka.spec import gradient_name
 from svertka.spec.definition import Variant
 from svertka.spec.notation import Tensor
@@ -211,6 +211,4 @@ def _bytes(values: Iterable[Any]) -> dict[int, int]:
 def _meta(tensor: Tensor, case: Case, dtype: torch.dtype, last: bool) -> torch.Tensor:
     kind = torch.int64 if tensor.kind == "integer" else dtype
     made = torch.empty(canonical_shape(tensor, case.sizes), dtype=kind, device="meta")
-    if last and made.dim() >= 3:
-        made = torch.empty((made.shape[0], *made.shape[2:], made.shape[1]), dtype=kind, device="meta").movedim(-1, 1)
-    return made
+    return channels_last(made) if last else made

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from svertka.codegen.cases import Case, label
-from svertka.codegen.equivalence import canonical_shape, indices_of
+from svertka.codegen.equivalence import canonical_shape, channels_last, indices_of
 from svertka.codegen.symbolic.graph import ZERO, Graph
 from svertka.codegen.symbolic.memory import Memory
 from svertka.codegen.symbolic.numbers import Parameter
@@ -182,8 +182,8 @@ def parameters(layer: Layer, sizes: Mapping[str, Any], graph: Graph) -> dict[str
 
 
 def _laid_out(shape: tuple[int, ...], dtype: torch.dtype, layout: str, gap: int) -> torch.Tensor:
-    if layout == "last" and len(shape) > 2:
-        return torch.zeros((shape[0], *shape[2:], shape[1]), dtype=dtype).movedim(-1, 1)
+    if layout == "last":
+        return channels_last(torch.zeros(shape, dtype=dtype))
     if layout == "gaps" and shape:
         return torch.zeros((*shape[:-1], gap * shape[-1]), dtype=dtype)[..., ::gap]
     return torch.zeros(shape, dtype=dtype)
