@@ -1,0 +1,90 @@
+"""``svertka bench`` and ``svertka tune``: times on the machine at hand."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from svertka.codegen.command.terminal import FAILED, application, console, errors, progress
+
+RESULTS = Path("tests/benchmarks/results")
+
+
+@application.command()
+def bench(
+    quick: Annotated[bool, typer.Option("--quick", help="The short run.")] = False,
+    kind: Annotated[list[str] | None, typer.Option(help="memory, matrix or launch; all if none.")] = None,
+    only: Annotated[str, typer.Option(help="Only workloads whose name holds this text.")] = "",
+    compiled: Annotated[bool, typer.Option("--compile/--no-compile", help="Compare with torch.compile too.")] = True,
+    into: Annotated[Path, typer.Option(help="Folder of the JSON and the pictures.")] = RESULTS,
+    predict: Annotated[bool, typer.Option("--predict", help="Only what bytes and operations let expect.")] = False,
+) -> None:
+    """Time generated functions against PyTorch and the machine's limits, each checked at the timed size."""
+    os.environ.pop("TRITON_INTERPRET", None)
+    if predict:
+        from svertka.codegen.bench.report import predicted
+
+        console.print(predicted(quick, tuple(kind or ("memory", "matrix")), only))
+        return
+    import torch
+
+    from svertka.codegen.bench.measure import measure_all, measured_limits
+    from svertka.codegen.bench.report import draw, summary, table, write
+    from svertka.codegen.bench.workload import KINDS, shrunk, workloads
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.backends.cudnn.benchmark = True
+    chosen = [w for w in workloads(quick, tuple(kind or KINDS)) if only in w.name]
+    chosen = chosen if device == "cuda" else [shrunk(workload) for workload in chosen]
+    if not chosen:
+        raise ValueError(f"--only {only!r}: no workload has this in its name; leave it out to see all")
+    limits = measured_limits(device)
+    with progress("measuring", len(chosen)) as advance:
+        rows, problems = measure_all(chosen, limits, device, compiled and device == "cuda", advance)
+    console.print(table(rows))
+    for name, figures in summary(rows).items():
+        console.print(f"{name}: {', '.join(f'{key} {value:.3g}' for key, value in figures.items())}", highlight=False)
+    path = write(rows, limits, device, into, problems)
+    pictures = draw(rows, limits, path)
+    console.print(f"{path}, {', '.join(picture.name for picture in pictures)}", highlight=False)
+    for name, text in problems.items():
+        errors.print(f"{name}: {text}", highlight=False, markup=False)
+    for row in rows:
+        for text in row.wrong:
+            errors.print(f"{row.name} {row.dtype} {row.layout}: {text}", highlight=False, markup=False)
+    if problems or any(row.wrong for row in rows):
+        raise typer.Exit(FAILED)
+
+
+@application.command()
+def tune(
+    device: Annotated[str, typer.Option(help="Which GPU: cuda, or cuda:N.")] = "cuda",
+    family: Annotated[list[str] | None, typer.Option(help="contraction, rows or lanes; all if none.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Few candidates on few workloads.")] = False,
+    into: Annotated[Path | None, typer.Option(help="The table's file; the target's own by default.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Compile the tables as they are; needs no GPU.")] = False,
+    target: Annotated[list[str] | None, typer.Option(help="With --check: whose tables; all if none.")] = None,
+) -> None:
+    """Search the tile tables of the GPU at hand; `svertka generate` then takes them up.
+
+    A run that is killed goes on where it stopped.
+    """
+    if os.environ.get("TRITON_INTERPRET") == "1":
+        raise ValueError("TRITON_INTERPRET=1: the interpreter's tables are not measured; unset it")
+    from svertka.codegen.tune.cases import FAMILIES
+    from svertka.codegen.tune.run import check_tables, tune_device
+
+    families = tuple(family or FAMILIES)
+    for name in families:
+        if name not in FAMILIES:
+            raise ValueError(f"--family {name}: unknown; use {', '.join(FAMILIES)}")
+    if check:
+        refused = check_tables(target, families, progress)
+        for line in refused:
+            errors.print(line, highlight=False, markup=False)
+        raise typer.Exit(FAILED if refused else 0)
+    for line in tune_device(device, families, quick, into, progress):
+        console.print(line, highlight=False, markup=False)

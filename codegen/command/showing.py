@@ -1,0 +1,40 @@
+"""``svertka slides`` and ``svertka list``: what there is and what comes out."""
+
+from __future__ import annotations
+
+import typer
+from rich.table import Table
+
+from svertka.codegen.command.terminal import FAILED, application, console, definitions_named, interpret
+
+
+@application.command()
+def slides() -> None:
+    """Every worked number of the lecture through the formula, the reference and the kernel."""
+    interpret()
+    from svertka.codegen.slides import slide_rows
+
+    rows = slide_rows()
+    table = Table("slide", "what", "expected", "formula", "reference", "kernel")
+    for row in rows:
+        table.add_row(*(cell if place in (0, 1, 2) else _mark(cell) for place, cell in enumerate(row.cells)))
+    console.print(table)
+    failed = [row for row in rows if not row.holds]
+    console.print(f"{len(rows)} rows, {len(failed)} do not come out", highlight=False)
+    if failed:
+        raise typer.Exit(FAILED)
+
+
+def _mark(cell: str) -> str:
+    return cell if cell != "differs" else "[red]differs[/red]"
+
+
+@application.command("list")
+def list_layers() -> None:
+    """Show the layers: function, modules, formulas."""
+    table = Table("layer", "function", "modules", "formulas", "source")
+    for definition in definitions_named(None):
+        modules = ", ".join(face.name for face in definition.modules)
+        formulas = str(len(definition.variants))
+        table.add_row(definition.name, definition.function, modules, formulas, definition.source)
+    console.print(table)

@@ -1,0 +1,90 @@
+"""What every command shares: the application, the consoles, progress, names of layers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+__all__ = [
+    "FAILED",
+    "MISUSED",
+    "Names",
+    "application",
+    "compilable",
+    "console",
+    "definitions_named",
+    "errors",
+    "interpret",
+    "progress",
+]
+
+application = typer.Typer(
+    help="Derive GPU layers from formulas, prove them and write them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+WIDE = 200  # columns of a table that goes to a file or a pipe, where nothing may be cut
+
+
+def _console(stderr: bool = False) -> Console:
+    made = Console(stderr=stderr)
+    return made if made.is_terminal else Console(stderr=stderr, width=WIDE)
+
+
+console = _console()
+errors = _console(stderr=True)
+
+Names = Annotated[
+    list[str] | None, typer.Argument(metavar="[LAYER]...", help="Names as in `svertka list`; all if none.")
+]
+FAILED, MISUSED = 1, 2
+
+
+def interpret() -> None:
+    """Run kernels in Triton's interpreter; Triton reads this when it is imported."""
+    os.environ["TRITON_INTERPRET"] = "1"
+
+
+@contextmanager
+def progress(what: str, total: int) -> Iterator[Callable[[str], None]]:
+    """A bar on standard error; call the result once an item."""
+    columns = (TextColumn("{task.description:32}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=errors) as bar:
+        task = bar.add_task(what, total=total)
+
+        def advance(name: str) -> None:
+            bar.update(task, advance=1, description=f"{what} {name}")
+
+        yield advance
+        bar.update(task, description=what)
+
+
+def definitions_named(names: Sequence[str] | None) -> list[Any]:
+    """Definitions by name.
+
+    Raises:
+        ValueError: there is no such layer.
+    """
+    from svertka.spec.layers import DEFINITIONS
+
+    for name in names or ():
+        if name not in DEFINITIONS:
+            raise ValueError(f"layer {name!r}: there is no such layer; `svertka list` shows {', '.join(DEFINITIONS)}")
+    return [d for name, d in DEFINITIONS.items() if not names or name in names]
+
+
+def compilable() -> None:
+    """Refuse to compile kernels that run in the interpreter.
+
+    Raises:
+        ValueError: Triton's interpreter is on.
+    """
+    if os.environ.get("TRITON_INTERPRET") == "1":
+        raise ValueError("TRITON_INTERPRET=1: kernels that run in the interpreter cannot be compiled; unset it")
