@@ -34,7 +34,7 @@ from svertka.spec.notation import Tensor
 
 __all__ = ["functional_source", "modules_source", "package_source", "runtime_sources"]
 
-SUPPORT = ("arguments", "runtime", "host")
+SUPPORT = ("arguments", "runtime", "host", "views", "plans")
 
 
 def runtime_sources() -> dict[str, str]:

@@ -157,7 +157,8 @@ class _Host:
             arguments += _strides(argument, tensors[argument.name])
         arguments += [*kernel.extents, *kernel.scalars]
         constants = ", ".join(f'"{name}": {name}' for name in kernel.constants)
-        given = f"({', '.join(arguments)},), {{{constants}}}"
+        varying = "".join(f'"{name}", ' for name in kernel.scalars)
+        given = f"({', '.join(arguments)},), {{{constants}}}{f', ({varying})' if varying else ''}"
         schedule = self._schedule(launch)
         if kernel.family != Family.CONTRACTION:
             return [f"launching.run({kernel.name}, how, {schedule}, {given})"]
