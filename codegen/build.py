@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from svertka.codegen.classify import Family, constant_extents, extent_names, family
 from svertka.codegen.deviation import without_vanishing
@@ -18,6 +19,7 @@ from svertka.codegen.ir import Kernel
 from svertka.codegen.lower import lower
 from svertka.codegen.names import check_names
 from svertka.codegen.partition import Plan, partition
+from svertka.codegen.recall import recalled
 from svertka.codegen.split import split
 from svertka.codegen.stabilize import stabilize
 from svertka.spec import adjoint, gradient_name, normal_form
@@ -35,7 +37,8 @@ class Allocation:
     Attributes:
         tensor: its name and axes.
         like: tensor whose device and dtype it takes.
-        role: ``"gradient"`` (strides of ``like`` too), ``"result"``, ``"temporary"`` (in the accumulator's precision),
+        role: ``"gradient"`` (strides of ``like`` too), ``"result"`` (also what holds elements of tensors or 0 alone),
+            ``"temporary"`` (in the accumulator's precision),
             ``"integer"`` (int64) or ``"position"`` (small integers).
         optional: whether a caller may leave it out.
     """
@@ -145,9 +148,8 @@ class _Maker:
         results = results_of(self.definition, layer)
         primal = normal_form(layer)
         derivative = adjoint(layer, wrt=[name for name in wrt if name], outputs=results)
-        derived = without_vanishing(inline_maps(normal_form(derivative)))
         gradients = [gradient_name(name) for name in results]
-        kept = residuals_of(primal, derived, gradients)
+        derived, kept = self._kept(primal, normal_form(derivative), gradients, results)
         names = tuple(e.target.name for e in kept)
         self.residuals[layer.name] = names
         forward = self._program(f"{layer.name}_forward", layer, primal, layer.outputs)
@@ -161,6 +163,23 @@ class _Maker:
         ordered = (*seeds, *layer.inputs, *(e.target for e in kept))
         outputs = tuple(gradient_name(name) for name in differentiable if name)
         return forward, saving, self._backward(layer, backward, ordered, outputs)
+
+    def _kept(
+        self, primal: Layer, derivative: Layer, gradients: list[str], results: list[str]
+    ) -> tuple[Layer, tuple[Equation, ...]]:
+        """The adjoint as it is computed, and what the forward keeps for it.
+
+        Results are asked instead of what they were made of where that saves keeping something.
+        """
+        plain = without_vanishing(inline_maps(derivative))
+        kept = residuals_of(primal, plain, gradients)
+        other, asked = recalled(derivative, primal, results)
+        if asked:
+            asking = without_vanishing(inline_maps(other.given(e.target.name for e in asked)))
+            rest = residuals_of(primal, asking, gradients)
+            if len(rest) < len(kept):
+                return asking, (*asked, *rest)
+        return plain, kept
 
     def _program(
         self, name: str, layer: Layer, whole: Layer, results: tuple[str, ...], saving: bool = False
@@ -215,8 +234,13 @@ class _Maker:
                 role = "integer" if store in primal.outputs else "position"
                 yield Allocation(tensor, leading, role, store in self.optional)
             else:
-                role = "result" if store in primal.outputs else "temporary"
+                exact = store in primal.outputs or not isinstance(_value(lowered, store), Reduction)
+                role = "result" if exact else "temporary"
                 yield Allocation(tensor, state.get(store, leading), role, store in self.optional)
+
+
+def _value(layer: Layer, name: str) -> Any:
+    return next(equation.value for equation in layer.equations if equation.target.name == name)
 
 
 def _saving(primal: Layer, kept: tuple[Equation, ...]) -> Layer:

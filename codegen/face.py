@@ -227,7 +227,7 @@ class _Module:
         if self.own:
             return [a for a in tensors if a.default is REQUIRED and a.name not in self.face.buffers]
         base = getattr(import_module("torch.nn"), self.face.base.rpartition(".")[2])
-        return [a for a in tensors if a.name in signature(base.forward).parameters]
+        return [a for a in tensors if a.name in (*signature(base.forward).parameters, *self.face.takes)]
 
     @property
     def result_type(self) -> str:

@@ -227,6 +227,7 @@ class ModuleFace:
             that value.
         buffers: with base ``"torch.nn.Module"``: optional tensor arguments that the constructor takes as well
             (a tensor, a sequence of numbers, or None) and registers as buffers.
+        takes: tensor arguments that come with each call, besides those that the forward of torch's class takes.
     """
 
     name: str
@@ -235,6 +236,7 @@ class ModuleFace:
     before: tuple[str, ...] = ()
     fixed: Mapping[str, Any] = field(default_factory=dict)
     buffers: tuple[str, ...] = ()
+    takes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from svertka.spec.layers import (
     convolution,
     cross_entropy,
     dropout,
+    fused,
     image,
     linear,
     pooling,
@@ -29,6 +30,7 @@ _MODULES = (
     dropout,
     batch_normalization,
     channel_normalization,
+    fused,
 )
 
 DEFINITIONS: dict[str, Definition] = {
