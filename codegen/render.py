@@ -86,7 +86,10 @@ def _printer(kernel: Kernel, boxed: bool = False) -> TritonPrinter:
         dimensions |= dict.fromkeys(kernel.rows.names, "lane")
         masks = {"lane": "live"}
     _add_reduced(kernel, dimensions)
-    return TritonPrinter(kernel.tensors, dimensions, masks, frozenset(kernel.constants))
+    lanes = kernel.family in (Family.POINTWISE, Family.WINDOW)
+    loops = (loop.index for section in kernel.sections for loop in section.loops)
+    narrow = frozenset(loops) if lanes else frozenset()
+    return TritonPrinter(kernel.tensors, dimensions, masks, frozenset(kernel.constants), narrow)
 
 
 def _tile_dimensions(kernel: Kernel, boxed: bool) -> list[tuple[frozenset[str], str]]:

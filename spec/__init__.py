@@ -2,6 +2,7 @@
 
 from svertka.spec.adjoint import adjoint, gradient_name
 from svertka.spec.arithmetic import Float, Rational, Symbolic
+from svertka.spec.define import define
 from svertka.spec.evaluate import Array, evaluate
 from svertka.spec.layer import Equation, Layer
 from svertka.spec.normal_form import normal_form
@@ -24,7 +25,10 @@ from svertka.spec.notation import (
     maximum,
     minimum,
     number,
+    sigmoid,
+    softplus,
 )
+from svertka.spec.renamed import renamed
 from svertka.spec.running_error import FORMATS, RunningError
 
 __all__ = [
@@ -50,6 +54,7 @@ __all__ = [
     "axes",
     "axis",
     "boolean",
+    "define",
     "evaluate",
     "gradient_name",
     "inside",
@@ -58,4 +63,7 @@ __all__ = [
     "minimum",
     "normal_form",
     "number",
+    "renamed",
+    "sigmoid",
+    "softplus",
 ]

@@ -136,13 +136,18 @@ class _Run:
             largest = max(len(array.values) for array in (*known.values(), *expected.values()))
             with (
                 tiles(self.kernels, self.region, largest, max(map(reach, primal.values()))) as self.memory.wide_from,
-                symbolic(self.graph, self.memory),
+                symbolic(self.graph, self.memory, self._primitives),
                 np.errstate(all="ignore"),
             ):
                 self._run(primal, gradients, expected)
         except Exception as error:
             self.memory.fail(f"{self.memory.kernel}: the kernel does not run: {error!r}")
         self.memory.check_stores()
+
+    @property
+    def _primitives(self) -> ModuleType:
+        """The functions that the kernels call, a module beside them."""
+        return importlib.import_module(f"{self.kernels.__name__.rpartition('.')[0]}.primitives")
 
     def _run(
         self, primal: Mapping[str, torch.Tensor], gradients: Sequence[torch.Tensor], expected: Mapping[str, Any]
