@@ -47,9 +47,7 @@ conv3d = define(
         ("output",),
     ),
     defaults=usual,
-    extents={
-        "Z": windows(d.extent, t.extent), "P": windows(h.extent, r.extent), "Q": windows(w.extent, s.extent)
-    },
+    extents={"Z": windows(d.extent, t.extent), "P": windows(h.extent, r.extent), "Q": windows(w.extent, s.extent)},
     parameters=("weight", "bias"),
 )
 
@@ -74,9 +72,7 @@ depthwise_conv2d = define(
 
 x, weight, y = Tensor("image", n, c, h, w), Tensor("weight", k, c, r, s), Tensor("maps", n, k, p, q)
 element = x[n, c, place(p, r), place(q, s)]
-_convolution = Layer(
-    "convolution", (x, weight), (Equation(y, Sum(element * weight[k, c, r, s], c, r, s)),), ("maps",)
-)
+_convolution = Layer("convolution", (x, weight), (Equation(y, Sum(element * weight[k, c, r, s], c, r, s)),), ("maps",))
 _transposed = renamed(adjoint(_convolution, wrt=["image"]), "conv_transpose2d", grad_maps="input", grad_image="output")
 
 

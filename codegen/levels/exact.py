@@ -59,7 +59,7 @@ def check(subject: Subject) -> Outcome:
 
 
 def _dtypes(case: Case, before: Sequence[Case], device: str) -> Sequence[torch.dtype]:
-    """Every dtype where boxes are fetched, or are not, for the first time; what the interpreter fetches is not rounded."""
+    """Every dtype where boxes are fetched, or not, for the first time; what the interpreter fetches is not rounded."""
     if any(other.boxed == case.boxed for other in before):
         return DTYPES[:1]
     return DTYPES if device == "cuda" or not case.boxed else DTYPES[1:2]

@@ -81,7 +81,9 @@ def _slope(graph: Graph, function: str, node: int, argument: int) -> int:
         return graph.function("cos", argument)
     if function == "erf":
         bell = graph.function("exp", graph.negate(_squared(graph, argument)))
-        return graph.divide(graph.multiply(graph.number(2), bell), graph.power(graph.number(math.pi), graph.number(0.5)))
+        return graph.divide(
+            graph.multiply(graph.number(2), bell), graph.power(graph.number(math.pi), graph.number(0.5))
+        )
     if function == "cos":
         return graph.negate(graph.function("sin", argument))
     raise NotImplementedError(f"function {function}: reverse accumulation has no rule for it; add one to _slope")
