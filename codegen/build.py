@@ -22,7 +22,7 @@ from svertka.codegen.partition import Plan, partition
 from svertka.codegen.recall import recalled
 from svertka.codegen.split import split
 from svertka.codegen.stabilize import stabilize
-from svertka.spec import adjoint, gradient_name, normal_form
+from svertka.spec import adjoint, gradient_of, normal_form
 from svertka.spec.definition import Definition, Real, Seed, TensorArgument
 from svertka.spec.layer import Equation, Layer, reads
 from svertka.spec.notation import Reduction, Tensor
@@ -35,7 +35,8 @@ class Allocation:
     """A tensor that a program makes.
 
     Attributes:
-        tensor: its name and axes.
+        name: under which kernels know it.
+        tensor: its axes; of a gradient, the tensor that it is the gradient of.
         like: tensor whose device and dtype it takes.
         role: ``"gradient"`` (strides of ``like`` too), ``"result"`` (also what holds elements of tensors or 0 alone),
             ``"temporary"`` (in the accumulator's precision),
@@ -43,6 +44,7 @@ class Allocation:
         optional: whether a caller may leave it out.
     """
 
+    name: str
     tensor: Tensor
     like: str
     role: str
@@ -109,7 +111,7 @@ def keywords_of(layer: Layer) -> tuple[str, ...]:
 
 def results_of(definition: Definition, layer: Layer) -> list[str]:
     """The real results of a layer's function: gradients come back for them."""
-    return [name for name in definition.result if layer.tensors[name].kind == "real"]
+    return [name for name in definition.result if name in layer.tensors and layer.tensors[name].kind == "real"]
 
 
 def residuals_of(primal: Layer, backward: Layer, gradients: Iterable[str]) -> tuple[Equation, ...]:
@@ -148,7 +150,7 @@ class _Maker:
         results = results_of(self.definition, layer)
         primal = normal_form(layer)
         derivative = adjoint(layer, wrt=[name for name in wrt if name], outputs=results)
-        gradients = [gradient_name(name) for name in results]
+        gradients = [gradient_of(layer, name) for name in results]
         derived, kept = self._kept(primal, normal_form(derivative), gradients, results)
         names = tuple(e.target.name for e in kept)
         self.residuals[layer.name] = names
@@ -158,10 +160,10 @@ class _Maker:
         )
         backward = derived.given(names)
         seeds = [t for t in derived.inputs if t.name in gradients] or [
-            Tensor(gradient_name(n), *layer.tensors[n].dims) for n in results
+            Tensor(gradient_of(layer, n), *layer.tensors[n].dims) for n in results
         ]
         ordered = (*seeds, *layer.inputs, *(e.target for e in kept))
-        outputs = tuple(gradient_name(name) for name in differentiable if name)
+        outputs = tuple(gradient_of(layer, name) for name in differentiable if name)
         return forward, saving, self._backward(layer, backward, ordered, outputs)
 
     def _kept(
@@ -224,19 +226,19 @@ class _Maker:
     def _allocations(self, kernel: Kernel, primal: Layer, lowered: Layer) -> Iterable[Allocation]:
         leading = _leading(primal.inputs)
         state = {a.updated_by: a.bound for a in self.tensor_arguments if a.updated_by}
-        by_gradient = {gradient_name(t.name): t.name for t in primal.inputs}
+        by_gradient = {gradient_of(primal, t.name): t.name for t in primal.inputs}
         for store in kernel.stored:
             tensor = lowered.tensors[store]
             if store in by_gradient:
                 optional = any(t.name == store and t.optional for t in kernel.tensors)
-                yield Allocation(primal.tensors[by_gradient[store]], by_gradient[store], "gradient", optional)
+                yield Allocation(store, primal.tensors[by_gradient[store]], by_gradient[store], "gradient", optional)
             elif tensor.kind == "integer":
                 role = "integer" if store in primal.outputs else "position"
-                yield Allocation(tensor, leading, role, store in self.optional)
+                yield Allocation(store, tensor, leading, role, store in self.optional)
             else:
                 exact = store in primal.outputs or not isinstance(_value(lowered, store), Reduction)
                 role = "result" if exact else "temporary"
-                yield Allocation(tensor, state.get(store, leading), role, store in self.optional)
+                yield Allocation(store, tensor, state.get(store, leading), role, store in self.optional)
 
 
 def _value(layer: Layer, name: str) -> Any:
@@ -253,7 +255,7 @@ def _saving(primal: Layer, kept: tuple[Equation, ...]) -> Layer:
 
 def _separable(plan: Plan, primal: Layer) -> tuple[str, ...]:
     """Gradients that a kernel makes beside others, and that a caller may not want."""
-    gradients = {gradient_name(tensor.name) for tensor in primal.inputs}
+    gradients = {gradient_of(primal, tensor.name) for tensor in primal.inputs}
     stored = [result.name for result in plan.results]
     return tuple(name for name in stored if name in gradients) if len(stored) > 1 else ()
 

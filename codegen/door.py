@@ -1,8 +1,7 @@
 """The one door from SymPy to kernel IR.
 
-Supported in a formula: numbers; indices, extents and parameters; ``+ - * /``; powers; ``exp``, ``log``,
-``tanh``, ``erf``,
-``sin``, ``cos``, ``Abs``, ``sign``; ``maximum``, ``minimum``, ``Select``, ``FloorDiv``, ``Uniform``; tensor reads;
+Supported in a formula: numbers, ``pi`` and ``E``; indices, extents and parameters; ``+ - * /``; powers; ``exp``, ``log``,
+``tanh``, ``erf``, ``sin``, ``cos``, ``Abs``, ``sign``; ``maximum``, ``minimum``, ``Select``, ``FloorDiv``, ``Uniform``; tensor reads;
 conditions from comparisons, ``inside``, ``Divides``, and, or, not. Anything else is a ``TypeError`` that
 names the node.
 
@@ -41,7 +40,7 @@ class Door:
         """A real-valued expression; ``masks`` say where its reads are valid."""
         if isinstance(node, Read):
             return self._read(node, masks)
-        if node.is_Number or node in (S.Infinity, S.NegativeInfinity, S.NaN):
+        if node.is_Number or node.is_NumberSymbol or node in (S.Infinity, S.NegativeInfinity, S.NaN):
             return _constant(node, "real")
         if isinstance(node, Add):
             return self._sum([self._signed(term, masks) for term in _elements_first(node.args)])
@@ -198,7 +197,7 @@ def _elements_first(terms: tuple[Basic, ...]) -> list[Basic]:
 def _constant(node: Expr, kind: Kind) -> Constant:
     if node.is_Rational:
         return Constant(Fraction(int(node.p), int(node.q)), kind)
-    if node.is_Float:
+    if node.is_Float or node.is_NumberSymbol:
         return Constant(Fraction(float(node)), kind)
     return Constant({"oo": "inf", "-oo": "-inf"}.get(str(node), "nan"), kind)
 

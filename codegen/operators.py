@@ -108,7 +108,7 @@ def operator_of(definition: Definition, variant: Variant) -> OperatorFace:
         constant=f"_{definition.function}{suffix}".upper(),
         name=definition.function + suffix,
         kernels=(definition.name, layer.name),
-        reference=definition.function,
+        reference=definition.reference,
         tensors=tuple(tensor.name for tensor in layer.inputs),
         outputs=layer.outputs,
         symbols=types,

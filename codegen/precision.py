@@ -1,7 +1,8 @@
 """In which type a formula computes under autocast. Its operations decide, nothing else does.
 
 The rule is that of torch's lists of operators, told by structure: products of tensors take half the bytes and the matrix
-unit; what leaves the range of half precision takes float32; everything else goes on in the type it is given.
+unit; what leaves the range of half precision takes float32; everything else goes on in the type it is given, and is computed
+in float32 and rounded once all the same.
 
 Input: a ``Layer``. Output: a ``Precision``.
 """
@@ -16,7 +17,7 @@ from sympy import Basic, Pow, exp, log
 from svertka.codegen.classify import as_contraction
 from svertka.spec import normal_form
 from svertka.spec.layer import Layer, reads, walk
-from svertka.spec.notation import Tensor
+from svertka.spec.notation import Reduction, Tensor
 
 __all__ = ["Precision", "precision", "shaped_alike"]
 
@@ -27,7 +28,8 @@ class Precision(StrEnum):
     Attributes:
         LOWERED: they enter in autocast's type: some sum is a matrix product of what is given. It comes first: within
             a kernel everything behind the product is computed in float32 anyway.
-        FULL: they enter in float32: exponentials, logarithms and powers leave the range of half precision.
+        FULL: they enter in float32: a sum or maximum is taken where exponentials, logarithms or powers leave the range
+            of half precision, or a sum of everything, as losses are, may.
         KEPT: each stays as it is; tensors of one shape take the widest type among them.
     """
 
@@ -41,8 +43,7 @@ def precision(layers: Iterable[Layer]) -> Precision:
     every = [normal_form(layer) for layer in layers]
     if any(map(_multiplies, every)):
         return Precision.LOWERED
-    transcendental = any(_is_transcendental(node) for layer in every for e in layer.equations for node in walk(e.value))
-    return Precision.FULL if transcendental else Precision.KEPT
+    return Precision.FULL if any(map(_leaves_half, every)) else Precision.KEPT
 
 
 def shaped_alike(layer: Layer) -> tuple[Tensor, ...]:
@@ -64,6 +65,15 @@ def _multiplies(layer: Layer) -> bool:
 
 def _made_of(value: Basic, known: dict[str, set[str]]) -> set[str]:
     return set().union(*(known[read.tensor] for read in reads(value)))
+
+
+def _leaves_half(layer: Layer) -> bool:
+    """Whether values between the tensors, or a sum of everything, may be out of the range of half precision."""
+    if not any(isinstance(equation.value, Reduction) for equation in layer.equations):
+        return False
+    if any(not layer.tensors[output].dims for output in layer.outputs):
+        return True
+    return any(_is_transcendental(node) for equation in layer.equations for node in walk(equation.value))
 
 
 def _is_transcendental(node: Basic) -> bool:

@@ -22,7 +22,7 @@ import torch
 from svertka.codegen.build import KernelModule, results_of
 from svertka.codegen.cases import Case
 from svertka.codegen.equivalence import canonical_shape, channels_last, differentiable, run_backward, run_forward
-from svertka.spec import gradient_name
+from svertka.spec import gradient_of
 from svertka.spec.definition import Variant
 from svertka.spec.notation import Tensor
 
@@ -99,7 +99,7 @@ def recorded(
     layer = variant.layer
     tensors = {t.name: _meta(t, case, dtype, last) for t in layer.inputs if t.name not in case.absent}
     results = results_of(module.definition, layer)
-    seeds = [_meta(Tensor(gradient_name(name), *layer.tensors[name].dims), case, dtype, last) for name in results]
+    seeds = [_meta(Tensor(gradient_of(layer, name), *layer.tensors[name].dims), case, dtype, last) for name in results]
     wanted = tuple(name in tensors for name in differentiable(module.definition, layer))
     given, count = list(tensors.values()), len(layer.outputs)
     boxes = not forced or "/boxes/" in forced

@@ -244,8 +244,10 @@ class _Chunk:
             return Bounded(self._gathered(array.value, node), 0.0 if exact else self._gathered(array.error, node))
         if isinstance(node, Uniform):
             return arithmetic.exact(philox_uniform(self.integer(node.args[0]), self.integer(node.args[1])))
-        if node.is_Number or (node.is_Symbol and not isinstance(node, Index)):
-            return arithmetic.number(node if node.is_Number else self.scope.sizes[node.name])
+        if node.is_Number or node.is_NumberSymbol:
+            return arithmetic.number(node)
+        if node.is_Symbol and not isinstance(node, Index):
+            return arithmetic.number(self.scope.sizes[node.name])
         if node.is_integer and isinstance(node, Index | Read | FloorDiv):
             return arithmetic.exact(torch.as_tensor(self.integer(node), device=self.scope.device).double())
         if isinstance(node, Select):

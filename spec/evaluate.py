@@ -273,8 +273,8 @@ class _Scope:
             seed, index = self.index(node.args[0]), self.index(node.args[1])
             take = getattr(arithmetic, "exact", arithmetic.number)  # a random number is what it is
             return lambda: take(uniform(seed(), index()))
-        if node.is_Number or (node.is_Symbol and not isinstance(node, Index)):
-            constant = arithmetic.number(node if node.is_Number else self._parameter(node.name))
+        if node.is_Number or node.is_NumberSymbol or (node.is_Symbol and not isinstance(node, Index)):
+            constant = arithmetic.number(self._parameter(node.name) if node.is_Symbol else node)
             return lambda: constant
         if node.is_integer and (isinstance(node, Index | Read | FloorDiv)):
             whole = self.index(node)

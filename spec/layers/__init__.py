@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from svertka.spec.definition import Definition
 from svertka.spec.layers import (
     batch_normalization,
@@ -34,5 +36,7 @@ _MODULES = (
 )
 
 DEFINITIONS: dict[str, Definition] = {
-    definition.name: definition for module in _MODULES for definition in module.DEFINITIONS
+    definition.name: replace(definition, reference=definition.function)
+    for module in _MODULES
+    for definition in module.DEFINITIONS
 }
