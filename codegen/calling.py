@@ -36,7 +36,13 @@ def function_body(definition: Definition) -> list[str]:
         _Branch(dict(variant.when), tuple(_Call(definition, variant).lines())) for variant in definition.variants
     ]
     return source_of(
-        [*_autocast(definition), *_tensor_checks(definition), *_scalars(definition), *_identity(definition), *_tree(branches, definition)]
+        [
+            *_autocast(definition),
+            *_tensor_checks(definition),
+            *_scalars(definition),
+            *_identity(definition),
+            *_tree(branches, definition),
+        ]
     )
 
 

@@ -1,8 +1,8 @@
 """In which type a formula computes under autocast. Its operations decide, nothing else does.
 
-The rule is that of torch's lists of operators, told by structure: products of tensors take half the bytes and the matrix
-unit; what leaves the range of half precision takes float32; everything else goes on in the type it is given, and is computed
-in float32 and rounded once all the same.
+The rule is that of torch's lists of operators, told by structure: products of tensors take half the bytes and the
+matrix unit; what leaves the range of half precision takes float32; everything else goes on in the type it is given, and
+is computed in float32 and rounded once all the same.
 
 Input: a ``Layer``. Output: a ``Precision``.
 """

@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from svertka.generated import runtime
 
-from .network import CHANNELS, Network, exact_network, images, loss_of, whole_numbers
+from .network import CHANNELS, Network, exact_network, loss_of, whole_numbers
 
 __all__ = ["RANKS", "exact_batch", "exact_loss", "trained"]
 

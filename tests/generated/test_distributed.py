@@ -23,7 +23,9 @@ def test_two_processes_train_one_network(tmp_path: Path) -> None:
     environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo"}  # the processes are on one machine
     command = [sys.executable, "-m", "tests.generated.ranks"]
     processes = [
-        subprocess.Popen([*command, str(rank), str(tmp_path), *ROADS], cwd=ROOT, env=environment, stderr=subprocess.PIPE)
+        subprocess.Popen(
+            [*command, str(rank), str(tmp_path), *ROADS], cwd=ROOT, env=environment, stderr=subprocess.PIPE
+        )
         for rank in range(RANKS)
     ]
     try:
