@@ -10,7 +10,10 @@ from torch import Tensor, nn
 
 from svertka import generated
 
-__all__ = ["CHANNELS", "CLASSES", "THEIRS", "Network", "exact_network", "images", "labels", "loss_of", "whole_numbers"]
+from .agreement import equal
+
+__all__ = ["CHANNELS", "CLASSES", "THEIRS", "Network", "exact_network", "gradients", "images", "labels", "loss_of"]
+__all__ += ["same_gradients", "same_state", "seeded", "trained", "whole_numbers"]
 
 CHANNELS, HEIGHT, WIDTH, CLASSES = 3, 8, 6, 7
 
@@ -66,6 +69,12 @@ class Network(nn.Module):
         return scores
 
 
+def seeded(device: str, house: Any = generated) -> Network:
+    """The network, always with the same parameters."""
+    torch.manual_seed(8)
+    return Network(house).to(device)
+
+
 def exact_network(house: Any = generated) -> nn.Module:
     """Layers that keep whole numbers whole; its parameters are whole numbers, in float64."""
     network = nn.Sequential(
@@ -104,3 +113,32 @@ def loss_of(network: nn.Module, device: str = "cpu", count: int = 5, dtype: torc
     torch.manual_seed(3)
     loss: Tensor = generated.CrossEntropyLoss()(network(images(count, dtype, device)), labels(count, device))
     return loss
+
+
+def same_state(one: nn.Module, other: nn.Module) -> None:
+    """Ask for the same parameters and buffers, to the last bit and in the same types."""
+    states = one.state_dict(), other.state_dict()
+    assert list(states[0]) == list(states[1])
+    for left, right in zip(*(state.values() for state in states), strict=True):
+        assert left.dtype == right.dtype
+        equal(left, right.cpu())
+
+
+def gradients(network: nn.Module) -> list[Tensor | None]:
+    """Of the parameters, in order."""
+    return [parameter.grad for parameter in network.parameters()]
+
+
+def same_gradients(one: nn.Module, other: nn.Module) -> None:
+    """Ask for gradients of all parameters, the same to the last bit."""
+    for left, right in zip(gradients(one), gradients(other), strict=True):
+        assert left is not None
+        assert right is not None
+        equal(left, right.cpu())
+
+
+def trained(network: nn.Module, device: str, count: int = 5) -> Tensor:
+    """The loss of a batch, after its gradients were added."""
+    loss = loss_of(network, device, count)
+    loss.backward()
+    return loss.detach()
