@@ -44,7 +44,7 @@ def layer_module(layer: Layer | Definition, *, validate: bool = True) -> type[to
 
     Args:
         layer: a formula, or one with its public face (``define``).
-        validate: whether every level of validation is passed before anything is kept. It takes seconds to a minute, once.
+        validate: whether every level of validation must be passed before anything is kept; seconds to minutes, once.
 
     Raises:
         ValueError: the formula has no public face, or a name will not do.
