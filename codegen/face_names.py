@@ -180,7 +180,7 @@ def _identifier(where: str, what: str, name: object, taken: Iterable[str] = ()) 
     Raises:
         ValueError: so it is.
     """
-    if not isinstance(name, str) or not name.isidentifier() or unicodedata.normalize("NFKC", name) != name:
+    if not isinstance(name, str) or not name.isidentifier() or not unicodedata.is_normalized("NFKC", name):
         raise ValueError(f"{where}: {what} is named {name!r}; a name must be a Python identifier, rename it")
     if keyword.iskeyword(name) or (keyword.issoftkeyword(name) and name != "type"):
         raise ValueError(f"{where}: {what} is named {name!r}, a keyword of Python; rename it")
