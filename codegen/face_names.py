@@ -82,7 +82,7 @@ def _check_names_of(definition: Definition) -> None:
 
 
 def _check_formula(where: str, layer: Layer) -> None:
-    """Names within a formula; what is made of them by putting something before or behind is checked with kernels."""
+    """Names within a formula, and those that kernels make of them."""
     for equation in layer.equations:
         for node in walk(equation.value):
             if isinstance(node, Symbol):

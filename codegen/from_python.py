@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, cast
 from svertka.codegen.certificate import certificate_path
 from svertka.codegen.face_names import check_definitions
 from svertka.codegen.generate import VERSION, digest, formula_text
+from svertka.codegen.supported import check_supported
 from svertka.spec import Index, Layer, define, normal_form
 from svertka.spec.definition import Definition
 from svertka.spec.layer import walk
@@ -83,6 +84,8 @@ def layer_package(layer: Layer | Definition, *, validate: bool = True) -> Module
     """The package of one formula; arguments and errors as in ``layer_module``."""
     definition = _face(layer)
     check_definitions([definition])
+    for variant in definition.variants:
+        check_supported(variant.layer)
     root = _folder(definition)
     folder = root / "proven"
     if not validate and not folder.exists():

@@ -194,6 +194,8 @@ class Tensor:
                 f"tensor {name!r}: axes {self.axes} repeat; a tensor's axes must differ, use axis.twin(...)"
             )
 
+    __iter__ = None  # a tensor is read at indices; Python would count them up from 0 without end
+
     @property
     def axes(self) -> tuple[Index, ...]:
         """All axes in memory order of a contiguous tensor."""
@@ -287,7 +289,16 @@ class Select(Expr):  # type: ignore[misc]
     is_real = True
 
     def __new__(cls, condition: Any, if_true: Any, if_false: Any) -> Expr:
-        """Make the node."""
+        """Make the node.
+
+        Raises:
+            TypeError: the condition is a Python truth value, as ``x[i] == 0`` gives one.
+        """
+        if isinstance(condition, bool):
+            raise TypeError(
+                f"Select({condition}, ...): the condition was decided before it got here; compare with Eq(a, b) and "
+                "Ne(a, b) of SymPy instead of == and !=, and combine with & | ~"
+            )
         condition, if_true, if_false = sympify(condition), sympify(if_true), sympify(if_false)
         if condition in (true, false) or if_true == if_false:
             return if_false if condition == false else if_true
