@@ -18,7 +18,7 @@ from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue, Not, Or
 
 from svertka.codegen.ir import Apply, Constant, Kind, Load, Name, Node
 from svertka.spec.notation import Divides, FloorDiv, Index, InRange, Read, Select, Uniform
-from svertka.spec.rewrite import conditions
+from svertka.spec.rewrite import conditions, selections
 
 __all__ = ["Door"]
 
@@ -85,14 +85,12 @@ class Door:
         """Factors over divisors; a factor that is 0 or 1 by a condition selects, so that 0 * inf cannot arise."""
         above: list[Node] = []
         below: list[Node] = []
-        selections: list[Select] = []
+        selecting, others = selections(node)
         negative = False
-        for factor in _sorted(node.args):
+        for factor in _sorted(others):
             if factor.is_Rational:
                 negative = factor < 0
                 _split_number(abs(factor), above, below)
-            elif isinstance(factor, Select) and set(factor.args[1:]) == {S.Zero, S.One}:
-                selections.append(factor)
             elif isinstance(factor, Pow) and factor.exp.could_extract_minus_sign() and factor.exp.is_integer:
                 below.append(self._power(factor.base, -factor.exp, masks))
             else:
@@ -102,7 +100,7 @@ class Door:
             result = Apply("divide", (result, _folded("multiply", below)), "real")
         if negative:
             result = Apply("negate", (result,), "real")
-        for select in selections:
+        for select in _sorted(selecting):
             zero = _constant(S.Zero, "real")
             chosen = (result, zero) if select.args[1] == 1 else (zero, result)
             result = Apply("where", (self.condition(select.args[0], masks), *chosen), "real")

@@ -35,7 +35,7 @@ from svertka.spec.notation import Tensor
 
 __all__ = ["functional_source", "modules_source", "package_source", "runtime_sources"]
 
-SUPPORT = ("arguments", "runtime", "host")
+SUPPORT = ("arguments", "runtime", "host", "views", "plans")
 
 
 def runtime_sources() -> dict[str, str]:
@@ -264,7 +264,7 @@ class _Module:
         if self.own:
             return [a for a in tensors if a.name not in self.face.buffers and a.name not in self.face.parameters]
         base = getattr(import_module("torch.nn"), self.face.base.rpartition(".")[2])
-        return [a for a in tensors if a.name in signature(base.forward).parameters]
+        return [a for a in tensors if a.name in (*signature(base.forward).parameters, *self.face.takes)]
 
     @property
     def result_type(self) -> str:

@@ -1,6 +1,6 @@
 """Formulas: notation, index calculus, evaluation, and one file a layer."""
 
-from svertka.spec.adjoint import adjoint, gradient_name
+from svertka.spec.adjoint import adjoint, gradient_name, gradient_of
 from svertka.spec.arithmetic import Float, Rational, Symbolic
 from svertka.spec.define import define
 from svertka.spec.evaluate import Array, evaluate
@@ -57,6 +57,7 @@ __all__ = [
     "define",
     "evaluate",
     "gradient_name",
+    "gradient_of",
     "inside",
     "integer",
     "maximum",

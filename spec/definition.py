@@ -227,6 +227,7 @@ class ModuleFace:
             that value.
         buffers: with base ``"torch.nn.Module"``: optional tensor arguments that the constructor takes as well
             (a tensor, a sequence of numbers, or None) and registers as buffers.
+        takes: tensor arguments that come with each call, besides those that the forward of torch's class takes.
         parameters: with base ``"torch.nn.Module"``: tensor arguments that the module holds as
             ``torch.nn.Parameter``, with the number they start at; None means the tensor's default, or a uniform
             draw within 1 / sqrt(fan in). The constructor takes their extents.
@@ -238,6 +239,7 @@ class ModuleFace:
     before: tuple[str, ...] = ()
     fixed: Mapping[str, Any] = field(default_factory=dict)
     buffers: tuple[str, ...] = ()
+    takes: tuple[str, ...] = ()
     parameters: Mapping[str, float | None] = field(default_factory=dict)
 
 

@@ -26,7 +26,7 @@ from svertka.codegen.symbolic.decide import decide
 from svertka.codegen.symbolic.graph import POISON, Graph
 from svertka.codegen.symbolic.memory import Memory, reach
 from svertka.codegen.symbolic.regions import REGIONS, Inputs, Region, tiles
-from svertka.spec import Layer, adjoint, evaluate, gradient_name
+from svertka.spec import Layer, adjoint, evaluate, gradient_of
 from svertka.spec.definition import Variant
 from svertka.spec.notation import Tensor
 
@@ -125,7 +125,7 @@ class _Run:
             if tensor.name not in self.case.absent:
                 self.inputs.add(tensor, self.memory, self.region.ties)
         primal = dict(self.inputs.tensors)
-        seeds = [Tensor(gradient_name(name), *self.layer.tensors[name].dims) for name in results]
+        seeds = [Tensor(gradient_of(self.layer, name), *self.layer.tensors[name].dims) for name in results]
         gradients = [self.inputs.add(seed, self.memory, ties=False) for seed in seeds]
         symbolic = importlib.import_module("svertka.codegen.symbolic.interpreter").symbolic
         arithmetic = GraphArithmetic(self.graph)
@@ -169,9 +169,9 @@ class _Run:
             back = run_backward(self.kernels, self.layer, self.case, primal, gradients, saved[count:], wanted)
             for name, gradient, there in zip(names, back, wanted, strict=True):
                 if there and gradient is not None:
-                    self._pair(gradient_name(name), gradient, expected[gradient_name(name)].values)
+                    self._pair(gradient_of(self.layer, name), gradient, expected[gradient_of(self.layer, name)].values)
                 elif there:
-                    self.memory.fail(f"{gradient_name(name)}: wanted, and not returned")
+                    self.memory.fail(f"{gradient_of(self.layer, name)}: wanted, and not returned")
 
     def _pair(self, name: str, got: torch.Tensor, expected: Sequence[int]) -> None:
         """Note each element's two expressions; whole numbers are compared at once."""

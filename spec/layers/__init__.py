@@ -11,6 +11,7 @@ from svertka.spec.layers import (
     convolution,
     cross_entropy,
     dropout,
+    fused,
     image,
     linear,
     pooling,
@@ -31,6 +32,7 @@ _MODULES = (
     dropout,
     batch_normalization,
     channel_normalization,
+    fused,
 )
 
 DEFINITIONS: dict[str, Definition] = {
