@@ -156,6 +156,6 @@ def test_texts_are_texts(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=r"at least 2 .*os\.abort\(\).*\{width\}"):
             functional.weighted(torch.ones(2, 3), width=1)
         with pytest.raises(ValueError, match=r"columns .*os\.abort\(\).*\{import_module\}"):
-            functional.weighted(torch.ones(2, 3), torch.ones(4), width=2)
+            functional.weighted(torch.ones(2, 3), 2, torch.ones(4))
         with pytest.raises(ValueError, match=r"rows .*\{n\}"):
             functional.weighted(torch.ones(2), width=2)
