@@ -246,8 +246,9 @@ class Binder:
     def _divided(self, shown: _Shown, unknown: Index) -> list[Line]:
         others = [index for index in shown.dim if index != unknown]
         divisor, origin = _product(others), " * ".join(self.origins[i.extent.name] for i in others)
+        meaning = templated(_meaning([shown.dim]))
         error = (
-            f'invalid("{origin}", {divisor}, f"must divide the {{{shown.name}}} of {templated(_meaning([shown.dim]))} in '
+            f'invalid("{origin}", {divisor}, f"must divide the {{{shown.name}}} of {meaning} in '
             f'{self.origins[shown.name]}", "match {origin} and {shown.argument.name}")'
         )
         self.origins[unknown.extent.name] = f"{self.origins[shown.name]} / {origin}"

@@ -24,11 +24,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
+from filelock import FileLock
+
 from svertka.codegen.certificate import certificate_path
 from svertka.codegen.face_names import check_definitions
 from svertka.codegen.generate import VERSION, digest, formula_text
 from svertka.codegen.supported import check_supported
-from svertka.spec import Index, Layer, define, normal_form
+from svertka.spec import Index, Layer, define
 from svertka.spec.definition import Definition
 from svertka.spec.layer import walk
 
@@ -91,7 +93,10 @@ def layer_package(layer: Layer | Definition, *, validate: bool = True) -> Module
     if not validate and not folder.exists():
         folder = root / UNPROVEN
     if not (folder / "__init__.py").exists():
-        _generate(definition, folder, validate)
+        root.mkdir(parents=True, exist_ok=True)
+        with FileLock(root / "lock"):  # of several processes one generates, the others wait for it
+            if not (folder / "__init__.py").exists():
+                _generate(definition, folder, validate)
     return _imported(
         f"svertka_{definition.name}_{root.name}{'' if folder.name == 'proven' else '_' + UNPROVEN}", folder
     )
@@ -114,7 +119,7 @@ def _assumed(definition: Definition) -> list[str]:
     """What a formula's text does not show: what its axes count, and what is known of its parameters."""
     found = set()
     for variant in definition.variants:
-        layer = normal_form(variant.layer)
+        layer = variant.layer
         indices = {index for tensor in layer.tensors.values() for index in tensor.axes}
         for equation in layer.equations:
             indices |= {node for node in walk(equation.value) if isinstance(node, Index)}

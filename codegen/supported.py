@@ -8,8 +8,8 @@ Input: a ``Layer``. Output: nothing, or a ``TypeError`` that names the node and 
 
 from __future__ import annotations
 
-from sympy import Add, Basic, Mul, NumberSymbol, Pow, Symbol, Tuple, cos, erf, exp, log, sign, sin, tanh
 from sympy import Abs as Absolute
+from sympy import Add, Basic, Mul, NumberSymbol, Pow, Symbol, Tuple, cos, erf, exp, log, sign, sin, tanh
 from sympy.core.numbers import Number
 from sympy.core.relational import Relational
 from sympy.core.symbol import Str

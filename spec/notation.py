@@ -78,7 +78,7 @@ class Index(Symbol):  # type: ignore[misc]
 
     def _hashable_content(self) -> tuple[Any, ...]:
         content: tuple[Any, ...] = Symbol._hashable_content(self)
-        return (*content, str(self.extent))
+        return (*content, str(self.extent), self.many, self.batch)
 
     def twin(self, name: str) -> Index:
         """Another index over the same axis, for a reduction beside a free index."""

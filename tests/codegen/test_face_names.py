@@ -47,7 +47,7 @@ def test_no_identifier_no_layer(name: str, field: str) -> None:
 
 @pytest.mark.parametrize("name", ["two words", INJECTION, "None", "Tensor", "functional", "print"])
 def test_no_identifier_no_module(name: str) -> None:
-    with pytest.raises(ValueError, match="its module is named .*rename it"):
+    with pytest.raises(ValueError, match=r"its module is named .*rename it"):
         generate_package([define(layer(), module=name)])
 
 
@@ -100,7 +100,9 @@ def test_names_that_were_not_made_by_the_notation_are_checked_too() -> None:
     extent = Index("n", Symbol(bad, integer=True, nonnegative=True))
     rows = Tensor("input", extent)
     with pytest.raises(ValueError, match="a name must be a Python identifier"):
-        check_definitions([define(Layer("same", (rows,), (Equation(Tensor("output", extent), rows[extent]),), ("output",)))])
+        check_definitions(
+            [define(Layer("same", (rows,), (Equation(Tensor("output", extent), rows[extent]),), ("output",)))]
+        )
     with pytest.raises(ValueError, match="neither an input nor defined"):
         Layer("read", (x,), (Equation(y, Read(Str(bad), *x[i].args[1:])),), ("output",))
 
@@ -132,7 +134,9 @@ def test_texts_are_texts(tmp_path: Path) -> None:
     table, weight, sums = Tensor("input", n, c), Tensor("weight", c, default=1), Tensor("output", n)
     width = integer("width", positive=True)
     value = Sum(table[n, c] * weight[c], c) / width
-    rule = Rule(Ge(Symbol("width", integer=True), 2), "width", f"at least 2 {INJECTION} {{width}}", f'more "{INJECTION}"')
+    rule = Rule(
+        Ge(Symbol("width", integer=True), 2), "width", f"at least 2 {INJECTION} {{width}}", f'more "{INJECTION}"'
+    )
     texts = define(
         Layer("weighted", (table, weight), (Equation(sums, value),), ("output",)),
         title=INJECTION,

@@ -78,7 +78,7 @@ def road(request: pytest.FixtureRequest, package: ModuleType, monkeypatch: pytes
     if request.param == "cpu":
         runtime = importlib.import_module(f"{package.__name__}.runtime")
         monkeypatch.setattr(runtime, "INTERPRETED", False)
-    yield package.functional
+    return package.functional
 
 
 def drawn(shape: Shape, seed: int) -> torch.Tensor:
