@@ -156,9 +156,8 @@ def _generate(definition: Definition, folder: Path, validate: bool) -> None:
         environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": found}
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
-        said = done.stderr.strip().splitlines()
-        kept = said if done.returncode == 1 else said[-1:]
-        raise RuntimeError(f"layer {definition.name}: nothing was generated\n" + "\n".join(kept[:20]))
+        said = "\n".join(done.stderr.strip().splitlines()[:20])
+        raise RuntimeError(f"layer {definition.name}: nothing was generated\n{said}")
 
 
 def _imported(name: str, folder: Path) -> ModuleType:
@@ -198,4 +197,8 @@ def main(given: str, folder: str, *options: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    try:
+        sys.exit(main(*sys.argv[1:]))
+    except (ValueError, TypeError, OSError, RuntimeError) as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(2)
