@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from sympy import Not, Symbol
 
 from svertka.codegen.host_printer import host_condition, host_expression
+from svertka.codegen.render import quoted, templated
 from svertka.spec.definition import Definition, Dimension, Padding, Rule, TensorArgument, Variant
 from svertka.spec.notation import Index, Tensor
 from svertka.spec.rewrite import replace
@@ -213,7 +214,7 @@ class Binder:
             if dim[0].many:
                 value = f"math.prod({self._many[dim[0]]})"
                 products.append(Line(value, (dim[0].extent.name,), pure=True))
-        rank = f'{len(tensor.dims) - len(many)}, "{_meaning(tensor.dims)}"{", more=True" if many else ""}'
+        rank = f'{len(tensor.dims) - len(many)}, "{quoted(_meaning(tensor.dims))}"{", more=True" if many else ""}'
         call = f'dimensions("{argument.name}", {argument.name}, {rank})'
         return [Line(call, tuple(names)), *products]
 
@@ -245,8 +246,9 @@ class Binder:
     def _divided(self, shown: _Shown, unknown: Index) -> list[Line]:
         others = [index for index in shown.dim if index != unknown]
         divisor, origin = _product(others), " * ".join(self.origins[i.extent.name] for i in others)
+        meaning = templated(_meaning([shown.dim]))
         error = (
-            f'invalid("{origin}", {divisor}, f"must divide the {{{shown.name}}} of {_meaning([shown.dim])} in '
+            f'invalid("{origin}", {divisor}, f"must divide the {{{shown.name}}} of {meaning} in '
             f'{self.origins[shown.name]}", "match {origin} and {shown.argument.name}")'
         )
         self.origins[unknown.extent.name] = f"{self.origins[shown.name]} / {origin}"
@@ -262,7 +264,7 @@ class Binder:
         origin = self.origins.get(value) or " * ".join(self.origins[i.extent.name] for i in shown.dim)
         name = shown.argument.name
         values = value if value == first else " * ".join(f"{{{i.extent.name}}}" for i in shown.dim)
-        rule = f"must have {_meaning([shown.dim])} = {origin} = {values}, not {{{shown.name}}}"
+        rule = f"must have {templated(_meaning([shown.dim]))} = {origin} = {values}, not {{{shown.name}}}"
         remedy = f"match {_listed([name, *_arguments(origin)])}"
         error = f'invalid("{name}.shape", {self._given_shape(shown.argument)}, f"{rule}", "{remedy}")'
         return [Line(f"if {shown.name} != {value}:"), Line(f"raise {error}", depth=1)]
@@ -275,7 +277,8 @@ class Binder:
         shape = ", ".join(star + part for star, part in zip(many, parts, strict=True))
         remedy = f"match {_listed([argument.name, *givers])}"
         shape = f"({shape}{',' * (len(parts) == 1)})"
-        return [Line(f'same_shape("{argument.name}", {argument.name}, {shape}, "{_meaning(tensor.dims)}", "{remedy}")')]
+        meaning = quoted(_meaning(tensor.dims))
+        return [Line(f'same_shape("{argument.name}", {argument.name}, {shape}, "{meaning}", "{remedy}")')]
 
     def _rule(self, rule: Rule) -> list[Line]:
         tensors = {argument.name: argument for argument, _ in self.tensors}
@@ -284,7 +287,7 @@ class Binder:
             blamed, value = f"{blamed}.shape", self._given_shape(tensors[rule.argument])
         names = sorted(symbol.name for symbol in rule.condition.free_symbols)
         values = ", ".join(f"{name}={{{name}}}" for name in names)
-        error = f'invalid("{blamed}", {value}, f"must be {rule.rule}; {values}", "{rule.remedy}")'
+        error = f'invalid("{blamed}", {value}, f"must be {templated(rule.rule)}; {values}", "{quoted(rule.remedy)}")'
         computed = {value: Symbol(name, integer=True) for name, value in self.definition.extents.items()}
         broken = host_condition(replace(Not(rule.condition), computed))
         return [Line(f"if {broken}:"), Line(f"raise {error}", depth=1)]

@@ -1,9 +1,9 @@
 """The one door from SymPy to kernel IR.
 
-Supported in a formula: numbers, ``pi`` and ``E``; indices, extents and parameters; ``+ - * /``; powers; ``exp``, ``log``,
-``tanh``, ``erf``, ``sin``, ``cos``, ``Abs``, ``sign``; ``maximum``, ``minimum``, ``Select``, ``FloorDiv``, ``Uniform``; tensor reads;
-conditions from comparisons, ``inside``, ``Divides``, and, or, not. Anything else is a ``TypeError`` that
-names the node.
+Supported in a formula: numbers, ``pi`` and ``E``; indices, extents and parameters; ``+ - * /``; powers; ``exp``,
+``log``, ``tanh``, ``erf``, ``sin``, ``cos``, ``Abs``, ``sign``; ``maximum``, ``minimum``, ``Select``, ``FloorDiv``,
+``Uniform``; tensor reads; conditions from comparisons, ``inside``, ``Divides``, and, or, not. Anything else is a
+``TypeError`` that names the node.
 
 Input: a SymPy expression without reductions. Output: a ``Node`` tree.
 """

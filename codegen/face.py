@@ -298,10 +298,11 @@ class _Module:
 
     @property
     def counts(self) -> list[str]:
-        """Constructor's arguments that are extents of parameters."""
+        """Constructor's arguments that are extents of parameters, those of the first input first."""
         settings = {getattr(a, "symbol", "") for a in self.settings}
-        axes = [index for parameter in self.parameters for index in parameter.tensor.axes]
-        return list(dict.fromkeys(argument_name(i) for i in axes if i.extent.name not in settings))
+        held = {index for parameter in self.parameters for index in parameter.tensor.axes}
+        every = (i for v in self.definition.variants for t in v.layer.inputs for i in t.axes)
+        return list(dict.fromkeys(argument_name(i) for i in every if i in held and i.extent.name not in settings))
 
     @property
     def signature(self) -> str:

@@ -82,7 +82,7 @@ def _check_names_of(definition: Definition) -> None:
 
 
 def _check_formula(where: str, layer: Layer) -> None:
-    """Names within a formula; what is made of them by putting something before or behind is checked with kernels."""
+    """Names within a formula, and those that kernels make of them."""
     for equation in layer.equations:
         for node in walk(equation.value):
             if isinstance(node, Symbol):
@@ -180,7 +180,7 @@ def _identifier(where: str, what: str, name: object, taken: Iterable[str] = ()) 
     Raises:
         ValueError: so it is.
     """
-    if not isinstance(name, str) or not name.isidentifier() or unicodedata.normalize("NFKC", name) != name:
+    if not isinstance(name, str) or not name.isidentifier() or not unicodedata.is_normalized("NFKC", name):
         raise ValueError(f"{where}: {what} is named {name!r}; a name must be a Python identifier, rename it")
     if keyword.iskeyword(name) or (keyword.issoftkeyword(name) and name != "type"):
         raise ValueError(f"{where}: {what} is named {name!r}, a keyword of Python; rename it")

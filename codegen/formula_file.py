@@ -23,6 +23,16 @@ from svertka.spec.definition import Definition
 
 __all__ = ["definitions_of", "is_formula_file"]
 
+_FUNCTIONS = "; formulas take their functions from SymPy (exp, log, tanh, erf, ...) and from svertka.spec"
+_HINTS = {
+    "cannot determine truth value": "; use Select(condition, a, b), maximum(a, b) or minimum(a, b) of svertka.spec",
+    "Cannot convert expression to float": _FUNCTIONS,
+    "loop of ufunc": _FUNCTIONS,
+    "must be Tensor, not Read": _FUNCTIONS,
+    "Sum requires values": "; use Sum(body, index) of svertka.spec",
+}
+"""What to do where SymPy, NumPy or PyTorch says what is wrong and not how it is right."""
+
 
 def is_formula_file(name: str) -> bool:
     """Whether a name on the command line is a file and not a layer."""
@@ -78,7 +88,8 @@ def _told(path: Path) -> Iterator[None]:
         place = f"{path}:{line}" if line else str(path)
         said = error.msg if isinstance(error, SyntaxError) else str(error)
         kind = "" if isinstance(error, ValueError | TypeError) and said else f"{type(error).__name__}: "
-        raise ValueError(f"{place}: {kind}{said}") from None
+        hint = next((hint for words, hint in _HINTS.items() if words in said), "")
+        raise ValueError(f"{place}: {kind}{said}{hint}") from None
 
 
 def _line(found: TracebackType | None, path: Path) -> int | None:

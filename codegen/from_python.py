@@ -24,10 +24,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
+from filelock import FileLock
+
 from svertka.codegen.certificate import certificate_path
 from svertka.codegen.face_names import check_definitions
 from svertka.codegen.generate import VERSION, digest, formula_text
-from svertka.spec import Index, Layer, define, normal_form
+from svertka.codegen.supported import check_supported
+from svertka.spec import Index, Layer, define
 from svertka.spec.definition import Definition
 from svertka.spec.layer import walk
 
@@ -44,7 +47,7 @@ def layer_module(layer: Layer | Definition, *, validate: bool = True) -> type[to
 
     Args:
         layer: a formula, or one with its public face (``define``).
-        validate: whether every level of validation is passed before anything is kept. It takes seconds to a minute, once.
+        validate: whether every level of validation must be passed before anything is kept; seconds to minutes, once.
 
     Raises:
         ValueError: the formula has no public face, or a name will not do.
@@ -83,12 +86,17 @@ def layer_package(layer: Layer | Definition, *, validate: bool = True) -> Module
     """The package of one formula; arguments and errors as in ``layer_module``."""
     definition = _face(layer)
     check_definitions([definition])
+    for variant in definition.variants:
+        check_supported(variant.layer)
     root = _folder(definition)
     folder = root / "proven"
     if not validate and not folder.exists():
         folder = root / UNPROVEN
     if not (folder / "__init__.py").exists():
-        _generate(definition, folder, validate)
+        root.mkdir(parents=True, exist_ok=True)
+        with FileLock(root / "lock"):  # of several processes one generates, the others wait for it
+            if not (folder / "__init__.py").exists():
+                _generate(definition, folder, validate)
     return _imported(
         f"svertka_{definition.name}_{root.name}{'' if folder.name == 'proven' else '_' + UNPROVEN}", folder
     )
@@ -111,7 +119,7 @@ def _assumed(definition: Definition) -> list[str]:
     """What a formula's text does not show: what its axes count, and what is known of its parameters."""
     found = set()
     for variant in definition.variants:
-        layer = normal_form(variant.layer)
+        layer = variant.layer
         indices = {index for tensor in layer.tensors.values() for index in tensor.axes}
         for equation in layer.equations:
             indices |= {node for node in walk(equation.value) if isinstance(node, Index)}
@@ -148,9 +156,8 @@ def _generate(definition: Definition, folder: Path, validate: bool) -> None:
         environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": found}
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
-        said = done.stderr.strip().splitlines()
-        kept = said if done.returncode == 1 else said[-1:]
-        raise RuntimeError(f"layer {definition.name}: nothing was generated\n" + "\n".join(kept[:20]))
+        said = "\n".join(done.stderr.strip().splitlines()[:20])
+        raise RuntimeError(f"layer {definition.name}: nothing was generated\n{said}")
 
 
 def _imported(name: str, folder: Path) -> ModuleType:
@@ -190,4 +197,8 @@ def main(given: str, folder: str, *options: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    try:
+        sys.exit(main(*sys.argv[1:]))
+    except (ValueError, TypeError, OSError, RuntimeError) as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(2)

@@ -16,6 +16,7 @@ from svertka.codegen.face_names import check_definitions
 from svertka.codegen.host import module_source
 from svertka.codegen.layout import formatted
 from svertka.codegen.render import environment
+from svertka.codegen.supported import check_supported
 from svertka.codegen.tables import schedule_sources
 from svertka.codegen.torch_printer import formula_functions
 from svertka.codegen.write import MARK
@@ -61,8 +62,12 @@ def generate_package(
 
     Raises:
         ValueError: a name will not do, see ``face_names``.
+        TypeError: a formula has what kernels cannot be made of, see ``supported``.
     """
     check_definitions(definitions)
+    for definition in definitions:
+        for variant in definition.variants:
+            check_supported(variant.layer)
     sources: dict[str, str] = {}
     modules: dict[str, KernelModule] = {}
     formulas: dict[str, str] = {}

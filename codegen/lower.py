@@ -223,7 +223,8 @@ class _Lowering:
         """
         if isinstance(node, Load):
             indices = tuple(self._hoisted(i, loops, outer, inner) for i in node.indices)
-            load = Load(node.tensor, indices, node.masks, node.kind)
+            masks = tuple(self._hoisted(m, loops, outer, inner) for m in node.masks)
+            load = Load(node.tensor, indices, masks, node.kind)
             inside = loops is None or any(isinstance(n, Name) and n.name in loops for n in walk_node(node))
             depends = any(isinstance(n, Name) and n.name in {let.name for let in inner} for n in walk_node(load))
             return Name(self._let(load, inner if inside or depends else outer), node.kind)

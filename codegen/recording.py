@@ -26,10 +26,11 @@ from svertka.spec import gradient_of
 from svertka.spec.definition import Variant
 from svertka.spec.notation import Tensor
 
-__all__ = ["TARGET", "Launched", "Recorded", "choosers", "entries", "recorded", "recording"]
+__all__ = ["PACKAGE", "TARGET", "Launched", "Recorded", "choosers", "entries", "recorded", "recording"]
 
 PRODUCTS = "contraction"  # the tables that hold several entries
 TARGET = "sm_90"
+PACKAGE = "svertka.generated"
 FETCHING = {"sm_90", "sm_100"}  # targets with a copy engine for boxes
 
 
@@ -103,28 +104,32 @@ def recorded(
     wanted = tuple(name in tensors for name in differentiable(module.definition, layer))
     given, count = list(tensors.values()), len(layer.outputs)
     boxes = not forced or "/boxes/" in forced
-    with recording(target, forced, boxes) as launches:
+    package = kernels.__name__.rpartition(".kernels.")[0]
+    with recording(target, forced, boxes, package) as launches:
         plain = run_forward(kernels, layer, case, tensors, save=False)
     yield _recorded(f"{layer.name} forward", launches, [*given, *plain[:count]])
-    with recording(target, forced, boxes) as launches:
+    with recording(target, forced, boxes, package) as launches:
         saved = run_forward(kernels, layer, case, tensors, save=True)
     yield _recorded(f"{layer.name} saving", launches, [*given, *saved[:count]])
-    with recording(target, forced, boxes) as launches:
+    with recording(target, forced, boxes, package) as launches:
         gradients = run_backward(kernels, layer, case, tensors, seeds, saved[count:], wanted)
     yield _recorded(f"{layer.name} backward", launches, [*given, *seeds, *saved[count:], *gradients])
 
 
 @contextmanager
-def recording(target: str = TARGET, forced: str = "", boxes: bool = True) -> Iterator[list[Launched]]:
-    """Record launches of the generated package instead of running them.
+def recording(
+    target: str = TARGET, forced: str = "", boxes: bool = True, package: str = PACKAGE
+) -> Iterator[list[Launched]]:
+    """Record launches of a generated package instead of running them.
 
     Args:
         target: whose tables choose the tiles.
         forced: an entry that stands alone in its table and serves every size.
         boxes: whether operands that are boxes are fetched as such, where the target can.
+        package: name of the package.
     """
     names = ("launching", "plans", "schedule")
-    launching, plans, schedule = (importlib.import_module(f"svertka.generated.{name}") for name in names)
+    launching, plans, schedule = (importlib.import_module(f"{package}.{name}") for name in names)
     found: list[Launched] = []
     chosen: list[str] = []
 
@@ -189,7 +194,7 @@ def _telling(schedule: ModuleType, tell: Callable[[str], None]) -> dict[str, Any
 
 def entries(target: str = TARGET) -> list[str]:
     """The entries of a target's tables that have several to choose among."""
-    tables = importlib.import_module("svertka.generated.tables").TABLES[target][PRODUCTS]
+    tables = importlib.import_module(f"{PACKAGE}.tables").TABLES[target][PRODUCTS]
     return [f"{PRODUCTS}/{table}/{place}" for table, rows in tables.items() for place in range(len(rows))]
 
 

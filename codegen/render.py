@@ -15,7 +15,7 @@ from svertka.codegen.classify import Family
 from svertka.codegen.ir import Kernel, Let, Section
 from svertka.codegen.triton_printer import TritonPrinter
 
-__all__ = ["SCHEDULE_CONSTANTS", "environment", "kernel_sources"]
+__all__ = ["SCHEDULE_CONSTANTS", "environment", "kernel_sources", "quoted", "templated"]
 
 TEMPLATES = {
     Family.POINTWISE: "lanes.jinja",
@@ -45,14 +45,19 @@ def environment() -> jinja2.Environment:
         keep_trailing_newline=True,
         autoescape=False,
     )
-    made.filters["docstring"] = docstring
+    made.filters["docstring"] = quoted
     return made
 
 
-def docstring(text: str) -> str:
-    """A text as a part of a docstring: on one line, and nothing in it ends the string or is read as an escape."""
+def quoted(text: str) -> str:
+    """A text between double quotes: on one line, and nothing in it ends the string or is read as an escape."""
     plain = "".join(letter if letter.isprintable() else " " for letter in text)
     return plain.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def templated(text: str) -> str:
+    """A text between the double quotes of an f-string, where braces are no fields."""
+    return quoted(text).replace("{", "{{").replace("}", "}}")
 
 
 def kernel_sources(kernel: Kernel) -> list[str]:

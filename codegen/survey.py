@@ -19,7 +19,7 @@ import torch
 from svertka.codegen.build import KernelModule, build
 from svertka.codegen.cases import large_case
 from svertka.codegen.ir import Kernel
-from svertka.codegen.recording import TARGET, Launched, Recorded, entries, recorded
+from svertka.codegen.recording import PACKAGE, TARGET, Launched, Recorded, entries, recorded
 from svertka.spec.definition import Definition, Variant
 
 __all__ = ["LAYOUTS", "Planned", "Survey", "survey"]
@@ -112,6 +112,7 @@ def survey(
     tables: bool = False,
     target: str = TARGET,
     progress: Callable[[str], None] = lambda name: None,
+    package: str = PACKAGE,
 ) -> Survey:
     """Record all programs of some definitions.
 
@@ -122,12 +123,13 @@ def survey(
         tables: take up a launch for every entry of the tables of tiles, too.
         target: whose tables choose the tiles.
         progress: called with a definition's name when it is done.
+        package: name of the package that has the kernels.
     """
     found = Survey()
     variants: list[_Subject] = []
     for definition in definitions:
         module = build(definition)
-        kernels = importlib.import_module(f"svertka.generated.kernels.{definition.name}")
+        kernels = importlib.import_module(f"{package}.kernels.{definition.name}")
         found.kernels |= {name for kernel in module.kernels for name in kernel.functions}
         variants += [_Subject(module, variant, kernels, target) for variant in definition.variants]
         progress(definition.name)

@@ -69,7 +69,7 @@ def _body(layer: Layer, inputs: Sequence[Tensor], keywords: Sequence[str], chose
         yield f"{tensor.name} = evaluation.given({tensor.name}, {shape}, {default})"
     serves = _serving(normal)
     if chosen:
-        yield from (f"{name} = None" for name in normal.outputs)
+        yield from (f"{name}: Any = None" for name in normal.outputs)
     for equation in normal.equations:
         text = f"{equation.target.name} = {printer.equation(equation)}"
         needed = serves[equation.target.name]

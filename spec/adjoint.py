@@ -16,11 +16,12 @@ from itertools import count
 
 from sympy import Add, Dummy, Eq, Expr, Integer, Tuple
 from sympy.core.symbol import Str
+from sympy.logic.boolalg import true
 
 from svertka.spec.gather import gather
 from svertka.spec.layer import Equation, Layer, reads
 from svertka.spec.normal_form import normal_form
-from svertka.spec.notation import Index, InRange, Read, Reduction, Select, Tensor
+from svertka.spec.notation import Divides, FloorDiv, Index, InRange, Read, Reduction, Select, Tensor
 from svertka.spec.rewrite import conditions, conjunction, fresh, linear_position, replace, substitute
 
 __all__ = ["adjoint", "gradient_name", "gradient_of", "partial_derivative", "unused_prefix"]
@@ -206,13 +207,12 @@ class _Sweep:
             taken.append(apart[index])
         own = tuple(apart[i] for i in free), tuple(apart[i] for i in bound)
         places = substitute(read, apart)
-        solved = gather(places.indices, tensor.axes, *own)
+        met = [substitute(guard, apart) for guard in guards]
+        solved = gather(places.indices, tensor.axes, *own, known=met)
         here = tensor[tensor.axes]
         moved = replace(substitute(term, apart), {places: here})
         moved = substitute(moved, solved.solution)
-        old = (
-            substitute(_at(guard, places, here), solved.solution) for guard in (substitute(g, apart) for g in guards)
-        )
+        old = (substitute(_at(guard, places, here), solved.solution) for guard in met)
         guard = conjunction([*solved.guards, *old])
         names = {apart[i]: i for i in (*free, *bound)}
         self.contributions.setdefault(tensor.name, []).append(
@@ -221,12 +221,13 @@ class _Sweep:
 
 
 def _at(guard: Expr, places: Read, here: Read) -> Expr:
-    """A guard that says that the read element lies inside its tensor is true at an element of the tensor."""
-    inside = {
+    """Guards that say that the read element lies inside its tensor, or at a whole place, are true at an element."""
+    implied = {
         InRange(e, extent): InRange(i, extent)
         for e, i, extent in zip(places.indices, here.indices, here.extents, strict=True)
     }
-    return replace(guard, {k: v for k, v in inside.items() if k.args})
+    implied |= {Divides(e.args[1], e.args[0]): true for e in places.indices if isinstance(e, FloorDiv)}
+    return replace(guard, {k: v for k, v in implied.items() if k.args})
 
 
 def _summed(

@@ -189,11 +189,18 @@ class _Face:
         return asked
 
     def check(self, held: Mapping[str, Any]) -> None:
-        """Refuse names that the formula does not have.
+        """Refuse names that the formula does not have, and shapes that cannot be told apart.
 
         Raises:
-            ValueError: a name is unknown.
+            ValueError: so it is.
         """
+        for tensor in self.layer.inputs:
+            several = [index.name for index in tensor.axes if index.many]
+            if len(several) > 1 and not _is_around(tensor):
+                raise ValueError(
+                    f"layer {self.layer.name}: axes {', '.join(several)} of {tensor.name} each stand for any number of "
+                    "dimensions, and no shape tells them apart; make all but one of them without many=True"
+                )
         values = {symbol.name for symbol in self.symbols} | {*self._unknown()}
         dims = {"dim"} if any(map(_is_around, self.layer.tensors.values())) else set()
         tensors = {tensor.name for tensor in self.layer.inputs if tensor.kind == "real"}

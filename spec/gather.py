@@ -17,7 +17,7 @@ Input: index expressions, target axes, the indices met. Output: ``Gather``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from sympy import Eq, Expr, expand
@@ -54,7 +54,11 @@ class _Pivot:
 
 
 def gather(
-    expressions: Sequence[Expr], targets: Sequence[Index], free: Sequence[Index], reduced: Sequence[Index]
+    expressions: Sequence[Expr],
+    targets: Sequence[Index],
+    free: Sequence[Index],
+    reduced: Sequence[Index],
+    known: Collection[Boolean] = (),
 ) -> Gather:
     """Solve ``expressions = targets`` for the indices ``free + reduced``.
 
@@ -63,8 +67,9 @@ def gather(
         targets: the axes of the tensor that is read, distinct from the other indices.
         free: indices of the equation's target; they are solved for first, their extents being large.
         reduced: bound indices of its reduction.
+        known: conditions under which the read is met; a quotient that they make exact is solved as a product.
     """
-    rows = [expand(e - t) for e, t in zip(expressions, targets, strict=True)]
+    rows = [_row(e, t, known) for e, t in zip(expressions, targets, strict=True)]
     unsolved = [*free, *reduced]
     pivots: list[_Pivot] = []
     guards: list[Boolean] = []
@@ -78,6 +83,15 @@ def gather(
         unsolved.remove(pivot.index)
         rows = [_eliminate(other, pivot) for other in rows]
     return _back_substitute(pivots, unsolved, guards)
+
+
+def _row(expression: Expr, target: Index, known: Collection[Boolean]) -> Expr:
+    """What must be 0 for an index expression to be the target."""
+    if isinstance(expression, FloorDiv):
+        numerator, divisor = expression.args
+        if Divides(divisor, numerator) in known:
+            return expand(numerator - divisor * target)
+    return expand(expression - target)
 
 
 def _best_pivot(rows: list[Expr], unsolved: list[Index], reduced: set[Index]) -> tuple[int, _Pivot | None]:

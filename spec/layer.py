@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from sympy import Basic, Expr, Symbol
+from sympy import Basic, Expr, Symbol, sympify
 
 from svertka.spec.notation import Index, Read, Reduction, Tensor
 
@@ -22,6 +22,17 @@ class Equation:
 
     target: Tensor
     value: Expr
+
+    def __post_init__(self) -> None:
+        if isinstance(self.value, Tensor):
+            raise TypeError(
+                f"equation of {self.target.name}: {self.value.name} stands without indices; read it at its axes, "
+                f"{self.value.name}[{', '.join(index.name for index in self.value.axes)}]"
+            )
+        value = sympify(self.value)
+        if not isinstance(value, Expr):
+            raise TypeError(f"equation of {self.target.name}: {value!r} is no number; choose one with Select(...)")
+        object.__setattr__(self, "value", value)
 
 
 def walk(node: Basic) -> Iterator[Basic]:
@@ -81,6 +92,7 @@ class Layer:
     outputs: tuple[str, ...]
 
     def __post_init__(self) -> None:
+        self._check_parts()
         known = {tensor.name: tensor for tensor in self.inputs}
         if len(known) != len(self.inputs):
             raise ValueError(f"layer {self.name}: two inputs share a name; rename one")
@@ -91,6 +103,20 @@ class Layer:
             if output not in known:
                 raise ValueError(f"layer {self.name}: output {output!r} has no equation; add one or drop it")
         self._check_symbols()
+
+    def _check_parts(self) -> None:
+        """Refuse what is no tuple of tensors, of equations, of names."""
+        for what, parts, kind, example in (
+            ("inputs", self.inputs, Tensor, "(x,)"),
+            ("equations", self.equations, Equation, "(Equation(y, ...),)"),
+            ("outputs", self.outputs, str, '("output",)'),
+        ):
+            if not isinstance(parts, tuple) or not all(isinstance(part, kind) for part in parts):
+                raise TypeError(
+                    f"layer {self.name}: {what} must be a tuple of {kind.__name__}, as in {example}; it is {parts!r}"
+                )
+        if not self.outputs:
+            raise ValueError(f"layer {self.name}: it has no output; name at least one")
 
     def _check(self, equation: Equation, known: dict[str, Tensor]) -> None:
         target = equation.target

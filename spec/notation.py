@@ -79,7 +79,7 @@ class Index(Symbol):  # type: ignore[misc]
 
     def _hashable_content(self) -> tuple[Any, ...]:
         content: tuple[Any, ...] = Symbol._hashable_content(self)
-        return (*content, self._size)
+        return (*content, self._size, self.many, self.batch)
 
     def twin(self, name: str) -> Index:
         """Another index over the same axis, for a reduction beside a free index."""
@@ -195,6 +195,8 @@ class Tensor:
                 f"tensor {name!r}: axes {self.axes} repeat; a tensor's axes must differ, use axis.twin(...)"
             )
 
+    __iter__ = None  # a tensor is read at indices; Python would count them up from 0 without end
+
     @property
     def axes(self) -> tuple[Index, ...]:
         """All axes in memory order of a contiguous tensor."""
@@ -288,7 +290,16 @@ class Select(Expr):  # type: ignore[misc]
     is_real = True
 
     def __new__(cls, condition: Any, if_true: Any, if_false: Any) -> Expr:
-        """Make the node."""
+        """Make the node.
+
+        Raises:
+            TypeError: the condition is a Python truth value, as ``x[i] == 0`` gives one.
+        """
+        if isinstance(condition, bool):
+            raise TypeError(
+                f"Select({condition}, ...): the condition was decided before it got here; compare with Eq(a, b) and "
+                "Ne(a, b) of SymPy instead of == and !=, and combine with & | ~"
+            )
         condition, if_true, if_false = sympify(condition), sympify(if_true), sympify(if_false)
         if condition in (true, false) or if_true == if_false:
             return if_false if condition == false else if_true

@@ -1,0 +1,102 @@
+"""What a formula may be made of, checked before anything is derived from it.
+
+The published subset stands in ``spec/NOTATION.md``. What SymPy or Python has under a similar name is refused with the
+name that the notation has for it.
+
+Input: a ``Layer``. Output: nothing, or a ``TypeError`` that names the node and the remedy.
+"""
+
+from __future__ import annotations
+
+from sympy import Abs as Absolute
+from sympy import Add, Basic, Mul, NumberSymbol, Pow, Symbol, Tuple, cos, erf, exp, log, sign, sin, tanh
+from sympy.core.numbers import Number
+from sympy.core.relational import Relational
+from sympy.core.symbol import Str
+from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue, Not, Or
+
+from svertka.spec.layer import Layer, symbols_of, walk
+from svertka.spec.notation import (
+    Divides,
+    FloorDiv,
+    Index,
+    InRange,
+    Read,
+    Reduction,
+    Select,
+    Uniform,
+    maximum,
+    minimum,
+)
+
+__all__ = ["FUNCTIONS", "check_supported"]
+
+FUNCTIONS = (exp, log, tanh, erf, sin, cos, Absolute, sign, maximum, minimum, Select, FloorDiv, Uniform)
+_NODES = (
+    *FUNCTIONS,
+    *(Add, Mul, Pow, Number, NumberSymbol, Symbol, Read, Reduction, Str, Tuple),
+    *(And, Or, Not, BooleanTrue, BooleanFalse, Relational, Divides, InRange),
+)
+_REMEDIES = {
+    "Max": "use maximum(a, b) of svertka.spec",
+    "Min": "use minimum(a, b) of svertka.spec",
+    "Piecewise": "use Select(condition, a, b) of svertka.spec",
+    "Heaviside": "use Select(condition, a, b) of svertka.spec",
+    "ITE": "use Select(condition, a, b) of svertka.spec",
+    "Sum": "use Sum(body, index) of svertka.spec",
+    "Product": "use exp(Sum(log(...), index)) where the factors are positive",
+    "floor": "use FloorDiv(a, b) of svertka.spec, on whole numbers",
+    "ceiling": "use -FloorDiv(-a, b) of svertka.spec, on whole numbers",
+    "Mod": "use a - b * FloorDiv(a, b) of svertka.spec, on whole numbers",
+    "Indexed": "make tensors with Tensor(...) of svertka.spec",
+    "Derivative": "write the derivative out, or derive a gradient with adjoint(...)",
+    "ImaginaryUnit": "formulas are over real numbers",
+}
+_OTHERWISE = "use numbers, + - * / **, pi, E, and {functions}"
+
+
+def check_supported(layer: Layer) -> None:
+    """Refuse what kernels cannot be made of.
+
+    Raises:
+        TypeError: a node is not of the published subset, a parameter is no real number, or an index is.
+    """
+    for equation in layer.equations:
+        where = f"layer {layer.name}, equation of {equation.target.name}"
+        for node in walk(equation.value):
+            if not isinstance(node, _NODES):
+                raise TypeError(f"{where}: {type(node).__name__} in {node} is not supported; {_remedy(node)}")
+            if isinstance(node, Read):
+                _check_places(where, node)
+        for symbol in symbols_of(equation.value):
+            if not symbol.is_real:
+                raise TypeError(
+                    f"{where}: parameter {symbol.name!r} is not known to be a real number; make it with "
+                    f'number("{symbol.name}"), integer("{symbol.name}") or boolean("{symbol.name}")'
+                )
+
+
+def _remedy(node: Basic) -> str:
+    names = sorted({"Abs" if kind is Absolute else kind.__name__ for kind in FUNCTIONS}, key=str.lower)
+    return _REMEDIES.get(type(node).__name__, _OTHERWISE.format(functions=", ".join(names)))
+
+
+def _check_places(where: str, read: Read) -> None:
+    """Indices are whole numbers: axes, integer parameters and elements of integer tensors."""
+    for place in read.indices:
+        for node in walk(place):
+            if isinstance(node, Read) and node.args[1].name != "integer":
+                raise TypeError(
+                    f'{where}: {read} is read at a real number, {node}; make that tensor with kind="integer"'
+                )
+        if place.is_integer is False or (place.is_integer is None and not _whole(place)):
+            raise TypeError(f"{where}: {read} is read at {place}, which need not be whole; divide with FloorDiv(a, b)")
+
+
+def _whole(place: Basic) -> bool:
+    """Whether an expression of whole numbers is one that indices may be."""
+    if isinstance(place, Index | FloorDiv | Read) or place.is_integer:
+        return True
+    return isinstance(place, Add | Mul | Select | maximum | minimum) and all(
+        _whole(part) for part in place.args if not isinstance(part, Relational | And | Or | Not | InRange | Divides)
+    )

@@ -1,0 +1,149 @@
+"""One call from a formula to a layer, in processes as users have them: without Triton's interpreter."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from svertka.codegen.from_python import _folder
+from svertka.codegen.levels import LEVELS
+from svertka.spec import Equation, Layer, Tensor, axis, define, number
+
+FORMULA = """
+from sympy import exp
+from svertka.spec import Equation, Layer, Tensor, axis, define, number
+i = axis("i", many=True)
+x, y = Tensor("input", i), Tensor("output", i)
+bell = Layer("bell", (x,), (Equation(y, exp(-number("scale") * x[i] ** 2)),), ("output",))
+"""
+CALL = """
+import time, torch
+from svertka.codegen import certificate_of, layer_function, layer_module
+start = time.perf_counter()
+Bell = layer_module(bell)
+print("seconds", time.perf_counter() - start)
+values = torch.tensor([0.0, 1.0, -2.0], dtype=torch.float64, requires_grad=True)
+result = Bell(0.5)(values)
+result.sum().backward()
+assert torch.allclose(result, torch.exp(-values**2 / 2), rtol=1e-15), result
+assert torch.allclose(values.grad, -values * torch.exp(-values**2 / 2), rtol=1e-15), values.grad
+assert layer_function(bell)(values, 0.5).equal(result)
+assert layer_module(bell) is Bell
+print("certificate", certificate_of(bell))
+"""
+
+
+def python(code: str, cache: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A script in a process of its own; nothing guards it against being run again by a child."""
+    inherited = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
+    script = cache / "script.py"
+    cache.mkdir(exist_ok=True, parents=True)
+    script.write_text(code, encoding="utf-8")
+    return subprocess.run(
+        [sys.executable, str(script)],
+        env={**inherited, "SVERTKA_CACHE": str(cache), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def said(done: subprocess.CompletedProcess[str], word: str) -> str:
+    assert done.returncode == 0, done.stderr
+    return next(line.removeprefix(word).strip() for line in done.stdout.splitlines() if line.startswith(word))
+
+
+def test_one_call_makes_a_proven_layer_and_the_second_only_imports(tmp_path: Path) -> None:
+    first = python(FORMULA + CALL, tmp_path)
+    certificate = json.loads(Path(said(first, "certificate")).read_text(encoding="utf-8"))
+    assert certificate["formulas"]["bell"].keys() == LEVELS.keys()
+    made = sorted(path.stat().st_mtime_ns for path in tmp_path.rglob("*.py") if path.name != "script.py")
+    again = python(FORMULA + CALL, tmp_path)
+    assert float(said(again, "seconds")) < float(said(first, "seconds"))
+    assert made == sorted(path.stat().st_mtime_ns for path in tmp_path.rglob("*.py") if path.name != "script.py")
+
+
+def test_several_processes_may_ask_at_once(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(FORMULA + CALL, encoding="utf-8")
+    inherited = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
+    running = [
+        subprocess.Popen(
+            [sys.executable, str(script)],
+            env={**inherited, "SVERTKA_CACHE": str(tmp_path / "cache")},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(3)
+    ]
+    for process in running:
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+    folders = [path for path in (tmp_path / "cache" / "bell").iterdir() if path.is_dir()]
+    assert len(folders) == 1
+    assert [path.name for path in folders[0].iterdir() if path.is_dir()] == ["proven"]
+
+
+def test_without_validation_there_is_no_certificate(tmp_path: Path) -> None:
+    code = "from svertka.codegen import certificate_of, layer_module\nlayer_module(bell, validate=False)\n"
+    done = python(FORMULA + code + "certificate_of(bell)\n", tmp_path)
+    assert done.returncode == 1
+    assert "FileNotFoundError" in done.stderr
+    assert "has no certificate yet" in done.stderr
+
+
+def test_what_misses_its_formula_is_not_kept(tmp_path: Path) -> None:
+    """A fault in the generator's copy that a child would import is met by the levels, and told."""
+    fault = tmp_path / "fault" / "sitecustomize.py"
+    fault.parent.mkdir()
+    fault.write_text(
+        "import sys\n"
+        "if 'svertka.codegen.from_python' in ' '.join(sys.orig_argv):\n"
+        "    from svertka.codegen import triton_printer\n"
+        "    triton_printer._BINARY['multiply'] = (6, '+')\n",
+        encoding="utf-8",
+    )
+    path = os.pathsep.join([str(fault.parent), os.environ.get("PYTHONPATH", "")])
+    done = python(FORMULA + CALL, tmp_path / "cache", PYTHONPATH=path)
+    assert done.returncode == 1
+    assert "layer bell: nothing was generated" in done.stderr
+    assert "source: " in done.stderr
+    assert not list((tmp_path / "cache").rglob("kernels"))
+
+
+def scaled(many: bool = True, positive: bool = False, **face: str) -> Path:
+    """Where a formula's package would lie."""
+    i = axis("i", many=many)
+    x, y = Tensor("input", i), Tensor("output", i)
+    layer = Layer("scaled", (x,), (Equation(y, x[i] * number("factor", positive=positive)),), ("output",))
+    return _folder(define(layer, **face))  # type: ignore[arg-type]
+
+
+def test_what_differs_has_another_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Also where the formula's text is the same: axes and parameters are more than their names."""
+    monkeypatch.setenv("SVERTKA_CACHE", str(tmp_path))
+    others = [scaled(many=False), scaled(positive=True), scaled(title="Another."), scaled(function="times")]
+    assert len({scaled(), *others}) == 5
+    assert scaled() == scaled()
+    start = time.perf_counter()
+    scaled()
+    assert time.perf_counter() - start < 1.0  # the generator's digest is taken once a process
+
+
+def test_a_formula_without_a_module_says_so() -> None:
+    from dataclasses import replace
+
+    from svertka.codegen import layer_module
+
+    i = axis("i", many=True)
+    x, y = Tensor("input", i), Tensor("output", i)
+    bare = replace(define(Layer("same", (x,), (Equation(y, x[i]),), ("output",))), modules=())
+    with pytest.raises(ValueError, match="call layer_function"):
+        layer_module(bare)

@@ -1,0 +1,1 @@
+"""The examples: files of formulas as users write them."""

@@ -1,0 +1,142 @@
+"""Every example against PyTorch's own function, forward and backward, on both roads: kernels and CPU."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from torch.nn import functional
+
+from ..generated.agreement import agree, conditions
+from ..reference.bounds import ROUNDINGS_OF_TWO, within
+from .test_levels import WANTED
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Known:
+    """A call of an example and what PyTorch has for it."""
+
+    shapes: tuple[Shape, ...]
+    oracle: Callable[..., torch.Tensor]
+    settings: dict[str, Any] = field(default_factory=dict)
+    optional: dict[str, Shape] = field(default_factory=dict)
+    positive: bool = False
+
+
+def generalized_mean(input: torch.Tensor, p: float, eps: float) -> torch.Tensor:
+    return input.clamp(min=eps).pow(p).flatten(2).mean(-1).pow(1 / p)
+
+
+def rms_norm(input: torch.Tensor, weight: torch.Tensor | None = None, eps: float = 1e-6) -> torch.Tensor:
+    return functional.rms_norm(input, (input.shape[-1],), weight, eps)
+
+
+def layer_norm(
+    input: torch.Tensor, weight: torch.Tensor | None = None, bias: torch.Tensor | None = None, eps: float = 1e-5
+) -> torch.Tensor:
+    return functional.layer_norm(input, (input.shape[-1],), weight, bias, eps)
+
+
+def depthwise(
+    input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None, **settings: int
+) -> torch.Tensor:
+    return functional.conv2d(input, weight.unsqueeze(1), bias, groups=weight.shape[0], **settings)
+
+
+WINDOW = {"stride": 2, "padding": 1, "dilation": 2}
+CALLS: dict[str, Known] = {
+    "leaky_relu": Known(((2, 3, 5),), functional.leaky_relu, {"negative_slope": 0.2}),
+    "gelu": Known(((2, 3, 5),), functional.gelu),
+    "gelu_tanh": Known(((2, 3, 5),), lambda input: functional.gelu(input, approximate="tanh")),
+    "silu": Known(((2, 3, 5),), functional.silu),
+    "mish": Known(((2, 3, 5),), functional.mish),
+    "layer_norm": Known(((2, 3, 7),), layer_norm, {"eps": 0.25}, {"weight": (7,), "bias": (7,)}),
+    "rms_norm": Known(((2, 3, 7),), rms_norm, {"eps": 0.25}, {"weight": (7,)}),
+    "group_norm": Known(
+        ((2, 6, 5, 3),), functional.group_norm, {"num_groups": 2, "eps": 0.25}, {"weight": (6,), "bias": (6,)}
+    ),
+    "conv1d": Known(((2, 3, 11), (4, 3, 3)), functional.conv1d, WINDOW, {"bias": (4,)}),
+    "conv3d": Known(((2, 3, 5, 7, 6), (4, 3, 2, 3, 1)), functional.conv3d, WINDOW, {"bias": (4,)}),
+    "depthwise_conv2d": Known(((2, 3, 7, 9), (3, 2, 3)), depthwise, WINDOW, {"bias": (3,)}),
+    "conv_transpose2d": Known(((2, 3, 4, 5), (3, 2, 2, 3)), functional.conv_transpose2d, WINDOW),
+    "generalized_mean": Known(((2, 3, 5, 4),), generalized_mean, {"p": 2.5, "eps": 1e-3}),
+    "huber_loss": Known(((3, 5), (3, 5)), functional.huber_loss, {"delta": 0.75}),
+    "bmm": Known(((2, 3, 5), (2, 5, 4)), torch.bmm),
+}
+
+
+@pytest.fixture(params=["kernels", "cpu"])
+def road(request: pytest.FixtureRequest, package: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """The package's functions, on the kernels or as CPU tensors run without the interpreter."""
+    if request.param == "cpu":
+        runtime = importlib.import_module(f"{package.__name__}.runtime")
+        monkeypatch.setattr(runtime, "INTERPRETED", False)
+    return package.functional
+
+
+def drawn(shape: Shape, seed: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, dtype=torch.float64, generator=generator, requires_grad=True)
+
+
+def test_every_example_is_called() -> None:
+    assert CALLS.keys() == WANTED
+
+
+@pytest.mark.parametrize("given", [True, False], ids=["all", "required"])
+@pytest.mark.parametrize("name", sorted(CALLS))
+def test_forward_and_backward_agree(name: str, given: bool, road: ModuleType) -> None:
+    known = CALLS[name]
+    shapes = {**dict(enumerate(known.shapes)), **(known.optional if given else {})}
+    tensors = {key: drawn(shape, seed) for seed, (key, shape) in enumerate(shapes.items())}
+    plain = [tensor for key, tensor in tensors.items() if isinstance(key, int)]
+    named = {key: tensor for key, tensor in tensors.items() if isinstance(key, str)}
+
+    def of(function: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        def call(*values: torch.Tensor) -> torch.Tensor:
+            more = dict(zip(named, values[len(plain) :], strict=True))
+            return function(*values[: len(plain)], **more, **known.settings)
+
+        return call
+
+    values = (*plain, *named.values())
+    ours, theirs = of(getattr(road, name)), of(known.oracle)
+    elements = sum(value.numel() for value in values)
+    agree(ours(*values), theirs(*values), conditions(theirs, values)[0], elements)
+    seed = drawn(theirs(*values).shape, 99).detach()
+
+    def gradients(function: Callable[..., torch.Tensor]) -> Callable[..., tuple[torch.Tensor, ...]]:
+        def call(*some: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            return torch.autograd.grad(function(*some), some, seed, create_graph=True)
+
+        return call
+
+    expected = gradients(theirs)(*values)
+    bounds = conditions(gradients(theirs), values)
+    for found, right, bound in zip(torch.autograd.grad(ours(*values), values, seed), expected, bounds, strict=True):
+        agree(found, right.detach(), bound, elements)
+
+
+FAR = (0.0, -0.0, 1e-8, -1e-8, 20.0, -20.0, 60.0, -60.0, 100.0, -100.0, 1e4, -1e4)
+"""From where exponentials are beside 0 to where float32 does not hold them."""
+
+
+@pytest.mark.parametrize("name", ["leaky_relu", "gelu", "gelu_tanh", "silu", "mish"])
+def test_far_elements_have_their_gradient(name: str, road: ModuleType) -> None:
+    """Nothing overflows on the way to a result that does not: float32 keeps to float64's error, absolutely."""
+    values = torch.tensor(FAR, requires_grad=True)
+    exact = torch.tensor(FAR, dtype=torch.float64, requires_grad=True)
+    settings = CALLS[name].settings
+    found, right = getattr(road, name)(values, **settings), CALLS[name].oracle(exact, **settings)
+    (slope,) = torch.autograd.grad(found.sum(), values)
+    (right_slope,) = torch.autograd.grad(right.sum(), exact)
+    share = 64 * 2.0**-24  # fewer than 64 roundings of float32, each of what is at most the element or 1
+    assert within(found.detach(), right.detach(), exact.detach().abs() + 1, share / ROUNDINGS_OF_TWO)
+    assert within(slope, right_slope, exact.detach().abs() + 1, share / ROUNDINGS_OF_TWO)
