@@ -32,7 +32,7 @@ from svertka.spec.definition import (
 )
 from svertka.spec.notation import Tensor
 
-__all__ = ["functional_source", "modules_source", "package_source", "runtime_sources"]
+__all__ = ["functional_source", "modules_source", "package_source", "runtime_sources", "signature_of"]
 
 SUPPORT = ("arguments", "runtime", "host")
 
@@ -92,6 +92,11 @@ def _default(argument: Argument) -> str:
     return repr(argument.default)
 
 
+def signature_of(definition: Definition) -> str:
+    """Parameters of a definition's public function, as Python."""
+    return _signature(definition.arguments, definition)
+
+
 def _signature(arguments: Iterable[Argument], definition: Definition) -> str:
     parts = []
     for argument in arguments:
@@ -112,7 +117,7 @@ class _Function:
 
     @property
     def signature(self) -> str:
-        return _signature(self.definition.arguments, self.definition)
+        return signature_of(self.definition)
 
     @property
     def lines(self) -> list[str]:
