@@ -152,7 +152,11 @@ def without_copies(layer: Layer) -> Layer:
     copies: dict[str, Equation] = {}
     kept: list[Equation] = []
     for equation in layer.equations:
-        found = {r: at(copies[r.tensor].target, copies[r.tensor].value, r) for r in reads(equation.value) if r.tensor in copies}
+        found = {
+            r: at(copies[r.tensor].target, copies[r.tensor].value, r)
+            for r in reads(equation.value)
+            if r.tensor in copies
+        }
         value = replace(equation.value, found)
         one = Equation(equation.target, value)
         if isinstance(value, Read) and equation.target.name not in layer.outputs:

@@ -32,6 +32,7 @@ __all__ = ["latex", "mathml", "plain"]
 _RAISED = dict(zip("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹", strict=True))
 _LOWERED = dict(zip("0123456789aehijklmnoprstuvx", "₀₁₂₃₄₅₆₇₈₉ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓ", strict=True))
 _BIG = {"sum": "Σ"}
+_BRACKETS = ('<mo stretchy="false">[</mo>', '<mo stretchy="false">]</mo>')
 
 
 # Unicode ----------------------------------------------------------------------------------------------------------
@@ -56,6 +57,8 @@ def plain(tree: Tree) -> str:
             return f"{plain(base)}{_plain_exponent(exponent)}"
         case Root(body):
             return f"√{plain(fenced(body, Binding.ATOM))}"
+        case Element(tensor, ()):
+            return plain(tensor)
         case Element(tensor, indices):
             return f"{plain(tensor)}[{', '.join(map(plain, indices))}]"
         case Function(name, arguments):
@@ -118,8 +121,10 @@ def mathml(tree: Tree) -> str:
             return f"<msup>{mathml(base)}{mathml(exponent)}</msup>"
         case Root(body):
             return f"<msqrt>{mathml(body)}</msqrt>"
+        case Element(tensor, ()):
+            return mathml(tensor)
         case Element(tensor, indices):
-            return f"<mrow>{mathml(tensor)}<mo stretchy='false'>[</mo>{_listed(indices)}<mo stretchy='false'>]</mo></mrow>"
+            return f"<mrow>{mathml(tensor)}{_BRACKETS[0]}{_listed(indices)}{_BRACKETS[1]}</mrow>"
         case Function(name, arguments):
             return f"<mrow><mi>{name}</mi><mo>(</mo>{_listed(arguments)}<mo>)</mo></mrow>"
         case Over():
@@ -192,6 +197,8 @@ def latex(tree: Tree) -> str:
             return f"{{{latex(base)}}}^{{{latex(exponent)}}}"
         case Root(body):
             return rf"\sqrt{{{latex(body)}}}"
+        case Element(tensor, ()):
+            return latex(tensor)
         case Element(tensor, indices):
             return rf"{latex(tensor)}\left[{', '.join(map(latex, indices))}\right]"
         case Function(name, arguments):

@@ -103,7 +103,7 @@ def _lines(lines: Iterable[Line], depth: int = 1) -> Iterator[RenderableType]:
 
 
 def _indented(what: RenderableType, depth: int = 1) -> Padding:
-    return Padding(what, (0, 0, 0, STEP * depth))
+    return Padding(what, (0, 0, 0, STEP * depth), expand=False)
 
 
 def _heading(words: str) -> Text:

@@ -35,14 +35,11 @@ __all__ = [
 ]
 
 
-GREEK = {
-    word: chr(code)
-    for code, word in enumerate(
-        "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho final sigma tau upsilon "
-        "phi chi psi omega".split(),
-        start=0x3B1,
-    )
-} | {"eps": "ε"}
+_LETTERS = """
+alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho final sigma tau upsilon phi chi
+psi omega
+"""
+GREEK = {word: chr(code) for code, word in enumerate(_LETTERS.split(), start=ord("α"))} | {"eps": "ε"}
 
 
 class Binding(IntEnum):

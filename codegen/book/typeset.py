@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
+from typing import cast
 
 from sympy import Abs, Add, Basic, Expr, Integer, Mul, Pow, exp
 from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue, Not, Or
@@ -98,6 +99,8 @@ class Typesetter:
         Raises:
             TypeError: there is no rule for a node.
         """
+        if hasattr(node, "typeset"):  # a node that brings its own rule
+            return cast(Tree, node.typeset(self))
         if isinstance(node, Read):
             return self.read(node)
         if isinstance(node, Reduction):

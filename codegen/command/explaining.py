@@ -30,3 +30,20 @@ def explain(
     chosen = [names[variant]] if variant else list(names.values())
     for part in rendered(found, chosen):
         console.print(part, highlight=False)
+
+
+@application.command()
+def book(
+    into: Annotated[Path, typer.Option(help="Folder of the pages; open index.html in it.")] = BOOK,
+) -> None:
+    """Write the same as static pages, with the lecture's numbers moving through every layer; no network is needed."""
+    from svertka.codegen.book.site import pages, write_pages
+    from svertka.codegen.generate import PACKAGE
+
+    if into.exists() and not into.is_dir():
+        raise ValueError(f"--into {into}: it is a file; name a folder")
+    chosen = definitions_named(None)
+    with progress("explaining", len(chosen)) as advance:
+        found = pages(chosen, PACKAGE, advance)
+    write_pages(found, into)
+    console.print(f"{into / 'index.html'}: {len(found)} pages", highlight=False)

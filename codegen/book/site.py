@@ -1,0 +1,128 @@
+"""The book as static pages: no network, no scripts but its own, the same bytes every time.
+
+Input: ``Definition``s, a generated package's folder. Output: text by path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from inspect import getdoc, getmodule
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from svertka.codegen.book import printers
+from svertka.codegen.book.chapter import Chapter, chapter, first_slide, slides_of
+from svertka.codegen.book.primer import primer
+from svertka.codegen.book.tree import Tree
+from svertka.codegen.book.typeset import element_of
+from svertka.codegen.book.wrong import shown_errata
+from svertka.codegen.levels import LEVELS
+from svertka.spec.definition import Definition
+from svertka.spec.slides import LOST
+
+__all__ = ["Slide", "pages", "write_pages"]
+
+SLIDES = 21
+
+
+@dataclass(frozen=True)
+class Slide:
+    """A slide of the lecture: the layers that are of it, the figures, and what is lost."""
+
+    number: int
+    definitions: tuple[Definition, ...]
+    figures: tuple[tuple[str, str], ...]
+    lost: str
+
+
+def pages(
+    definitions: Iterable[Definition], package: Path, progress: Callable[[str], None] = lambda name: None
+) -> dict[str, str]:
+    """All pages by path.
+
+    Args:
+        definitions: the layers, in any order; the lecture's is taken.
+        package: folder of the generated package, for the certificates.
+        progress: told each definition's name when its page is there.
+    """
+    ordered = sorted(definitions, key=first_slide)
+    chapters = []
+    for definition in ordered:
+        chapters.append(chapter(definition, package))
+        progress(definition.name)
+    common = {"chapters": chapters, "levels": _levels()}
+    found = {"index.html": _page("index", ".", slides=_slides(chapters), **common)}
+    for place, one in enumerate(chapters):
+        around = {"previous": chapters[place - 1] if place else None, "next": (*chapters[place + 1 :], None)[0]}
+        found[f"layers/{one.definition.name}.html"] = _page("layer", "..", chapter=one, **around, **common)
+    found["notation.html"] = _page("notation", ".", primer=primer(), **common)
+    found["errata.html"] = _page("errata", ".", errata=shown_errata(), **common)
+    found["proofs.html"] = _page("proofs", ".", **common)
+    return found
+
+
+def write_pages(found: dict[str, str], folder: Path) -> None:
+    """Write pages into a folder; other files in it stay."""
+    for path, text in found.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text, encoding="utf-8")
+
+
+def _slides(chapters: Sequence[Chapter]) -> tuple[Slide, ...]:
+    found = []
+    for number in range(1, SLIDES + 1):
+        of_it = tuple(c.definition for c in chapters if number in slides_of(c.definition))
+        figures = tuple(
+            (f"layers/{c.definition.name}.html#{figure.name}", f"{c.definition.name}: {figure.title}")
+            for c in chapters
+            for figure in c.figures
+            if figure.slide == number
+        )
+        found.append(Slide(number, of_it, figures, LOST.get(number, "")))
+    return tuple(found)
+
+
+def _levels() -> dict[str, str]:
+    """What each level shows, in its module's own words."""
+    found = {}
+    for name, check in LEVELS.items():
+        text = getdoc(getmodule(check)) or ""
+        found[name] = " ".join(text.partition("\n\n")[0].split()).partition(": ")[2]
+    return found
+
+
+def _page(template: str, root: str, **content: Any) -> str:
+    return _environment().get_template(f"{template}.html.jinja").render(root=root, **content)
+
+
+def _math(tree: Tree, display: bool = True) -> Markup:
+    """A formula as MathML; its LaTeX is beside it for those who copy."""
+    kind = ' display="block"' if display else ""
+    return Markup(f"<math{kind}>{printers.mathml(tree)}</math>")
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    """The book's own Jinja environment: text is escaped, an undefined name is an error."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("svertka.codegen.book", "templates"),
+        undefined=jinja2.StrictUndefined,
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    folder = files("svertka.codegen.book") / "templates"
+    environment.globals |= {
+        "style": Markup((folder / "book.css").read_text(encoding="utf-8")),
+        "script": Markup((folder / "book.js").read_text(encoding="utf-8")),
+        "element_of": element_of,
+    }
+    environment.filters |= {"math": _math, "latex": printers.latex, "plain": printers.plain, "svg": Markup}
+    return environment
