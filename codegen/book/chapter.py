@@ -61,16 +61,23 @@ class Chapter:
         explanation: everything about the definition.
         figures: its examples.
         gradients: figures of their gradients, by number of the example.
+        thumbnail: the first figure again, under a name that no other page's figure has.
     """
 
     explanation: Explanation
     figures: tuple[Figure, ...]
     gradients: tuple[Figure, ...]
+    thumbnail: Figure | None
 
     @property
     def definition(self) -> Definition:
         """The definition."""
         return self.explanation.definition
+
+    @property
+    def heading(self) -> str:
+        """The definition's title as a heading, without its full stop."""
+        return self.definition.title.removesuffix(".")
 
 
 def slides_of(definition: Definition) -> tuple[int, ...]:
@@ -91,17 +98,18 @@ def chapter(definition: Definition, package: Path) -> Chapter:
     """Work a definition's examples through and draw them."""
     explanation = explain(definition, package)
     worked = [worked_example(example, explanation) for example in examples_of(definition.name)]
-    figures = tuple(_forward(one, number) for number, one in enumerate(worked, 1))
+    figures = tuple(_forward(one, f"example-{number}") for number, one in enumerate(worked, 1))
     gradients = tuple(figure for number, one in enumerate(worked, 1) for figure in _backward(one, number))
-    return Chapter(explanation, figures, gradients)
+    thumbnail = _forward(worked[0], definition.name) if worked else None
+    return Chapter(explanation, figures, gradients, thumbnail)
 
 
-def _forward(one: WorkedExample, number: int) -> Figure:
+def _forward(one: WorkedExample, name: str) -> Figure:
     example = one.example
     notes = [f"Slide {example.slide}."] if not example.ours else [f"To slide {example.slide}; the numbers are ours."]
     if example.slide in LOST:
         notes.append(f"The slide's own figure is lost ({LOST[example.slide]}); this one stands in its place.")
-    return _figure(one, one.forward, one.result, f"example-{number}", _capital(example.title), notes)
+    return _figure(one, one.forward, one.result, name, _capital(example.title), notes)
 
 
 def _backward(one: WorkedExample, number: int) -> list[Figure]:

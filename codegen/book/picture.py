@@ -15,6 +15,7 @@ from math import prod
 from typing import Any
 
 from svertka.codegen.book.worked import Step, Worked
+from svertka.spec.layer import reads
 from svertka.spec.notation import Tensor
 
 __all__ = ["Block", "Frame", "Panel", "Picture", "picture"]
@@ -66,6 +67,7 @@ class Frame:
     Attributes:
         step: the step.
         here: the element that is computed; ``read``: cells it reads; ``outside``: places outside a tensor.
+        through: cells of the inputs that it depends on through other tensors.
         filled: how many elements of the result are there, this one included.
     """
 
@@ -73,6 +75,7 @@ class Frame:
     here: Spot
     read: frozenset[Spot]
     outside: frozenset[Spot]
+    through: frozenset[Spot]
     filled: int
 
 
@@ -98,11 +101,12 @@ def picture(worked: Worked, result: str, shape: Shape) -> Picture:
     tensors = worked.layer.tensors
     drawn = {name: _Drawn(tensors[name], worked, shape(tensors[name])) for name in worked.values}
     read = {name for step in steps for name, _ in (*step.reads, *step.outside)}
-    given = [t.name for t in worked.layer.inputs if t.name in read]
+    needed = {r.tensor for e in worked.layer.only((result,)).equations for r in reads(e.value)}
+    given = [t.name for t in worked.layer.inputs if t.name in needed and t.name in worked.values]
     made = [e.target.name for e in worked.layer.equations if e.target.name != result]
     between = [name for name in made if name in read]
     kept = steps[:MOST_STEPS]
-    frames = tuple(_frame(step, number + 1, drawn) for number, step in enumerate(kept))
+    frames = tuple(_frame(step, worked, drawn, number) for number, step in enumerate(kept, 1))
     blocks = [_block(drawn[name], "given", frames) for name in given]
     blocks += [_block(drawn[name], "between", frames) for name in between]
     blocks.append(_block(drawn[result], "result", ()))
@@ -170,10 +174,10 @@ def _unravelled(position: int, shape: Sequence[int]) -> Place:
     return tuple(reversed(found))
 
 
-def _frame(step: Step, filled: int, drawn: dict[str, _Drawn]) -> Frame:
-    here = drawn[step.tensor].place(step.place)
-    assert here is not None
-    return Frame(step, (step.tensor, here), _spots(step.reads, drawn), _spots(step.outside, drawn), filled)
+def _frame(step: Step, worked: Worked, drawn: dict[str, _Drawn], filled: int) -> Frame:
+    (here,) = _spots([(step.tensor, step.place)], drawn)
+    read, outside, through = (_spots(found, drawn) for found in (step.reads, step.outside, worked.origins(step)))
+    return Frame(step, here, read, outside, through, filled)
 
 
 def _spots(found: Iterable[Spot], drawn: dict[str, _Drawn]) -> frozenset[Spot]:

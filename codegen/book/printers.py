@@ -135,11 +135,9 @@ def mathml(tree: Tree) -> str:
 
 def _mathml_name(text: str, below: str, primes: int) -> str:
     base = f"<mi>{escape(text)}</mi>"
-    mark = f"<mo>{'′' * primes}</mo>"
     lower = f"<mn>{below}</mn>" if below.isdigit() else f"<mi>{escape(below)}</mi>"
-    if below and primes:
-        return f"<msubsup>{base}{lower}{mark}</msubsup>"
-    return f"<msub>{base}{lower}</msub>" if below else f"<msup>{base}{mark}</msup>" if primes else base
+    named = f"<msub>{base}{lower}</msub>" if below else base
+    return f'<mrow>{named}<mo lspace="0" rspace="0">{"′" * primes}</mo></mrow>' if primes else named
 
 
 def _mathml_part(part: Tree, place: int) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from inspect import getdoc, getmodule
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +27,23 @@ from svertka.codegen.levels import LEVELS
 from svertka.spec.definition import Definition
 from svertka.spec.slides import LOST
 
-__all__ = ["Slide", "pages", "write_pages"]
+__all__ = ["Part", "pages", "write_pages"]
 
 SLIDES = 21
 
 
 @dataclass(frozen=True)
-class Slide:
-    """A slide of the lecture: the layers that are of it, the figures, and what is lost."""
+class Part:
+    """Neighbouring slides that are about the same: their chapters, and what is lost of them."""
 
-    number: int
-    definitions: tuple[Definition, ...]
-    figures: tuple[tuple[str, str], ...]
-    lost: str
+    slides: tuple[int, ...]
+    chapters: tuple[Chapter, ...]
+    lost: tuple[tuple[str, str], ...]
+
+    @property
+    def heading(self) -> str:
+        """Which slides."""
+        return _slides(self.slides).capitalize()
 
 
 def pages(
@@ -57,7 +62,7 @@ def pages(
         chapters.append(chapter(definition, package))
         progress(definition.name)
     common = {"chapters": chapters, "levels": _levels()}
-    found = {"index.html": _page("index", ".", slides=_slides(chapters), **common)}
+    found = {"index.html": _page("index", ".", parts=_parts(chapters), **common)}
     for place, one in enumerate(chapters):
         around = {"previous": chapters[place - 1] if place else None, "next": (*chapters[place + 1 :], None)[0]}
         found[f"layers/{one.definition.name}.html"] = _page("layer", "..", chapter=one, **around, **common)
@@ -74,18 +79,22 @@ def write_pages(found: dict[str, str], folder: Path) -> None:
         (folder / path).write_text(text, encoding="utf-8")
 
 
-def _slides(chapters: Sequence[Chapter]) -> tuple[Slide, ...]:
+def _parts(chapters: Sequence[Chapter]) -> tuple[Part, ...]:
+    """The lecture's slides, those about the same together."""
+    of_slide = [tuple(c for c in chapters if number in slides_of(c.definition)) for number in range(1, SLIDES + 1)]
     found = []
-    for number in range(1, SLIDES + 1):
-        of_it = tuple(c.definition for c in chapters if number in slides_of(c.definition))
-        figures = tuple(
-            (f"layers/{c.definition.name}.html#{figure.name}", f"{c.definition.name}: {figure.title}")
-            for c in chapters
-            for figure in c.figures
-            if figure.slide == number
-        )
-        found.append(Slide(number, of_it, figures, LOST.get(number, "")))
+    for names, group in groupby(enumerate(of_slide, 1), key=lambda pair: [c.definition.name for c in pair[1]]):
+        numbers = tuple(number for number, _ in group)
+        missing = groupby((n for n in numbers if n in LOST), key=lambda number: LOST[number])
+        lost = tuple((_slides(list(which)), what) for what, which in missing)
+        found.append(Part(numbers, tuple(c for c in chapters if c.definition.name in names), lost))
     return tuple(found)
+
+
+def _slides(numbers: Sequence[int]) -> str:
+    """Neighbouring slides in words."""
+    first, last = numbers[0], numbers[-1]
+    return f"slide {first}" if first == last else f"slides {first} to {last}"
 
 
 def _levels() -> dict[str, str]:

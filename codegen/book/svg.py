@@ -172,6 +172,8 @@ def _marks(frame: Frame, one: _Set) -> Iterator[str]:
                     yield _square(x, y, "mark beyond")
                 elif spot in frame.read:
                     yield _square(x, y, "mark read")
+                elif spot in frame.through:
+                    yield _square(x, y, "mark through")
                 elif spot == frame.here:
                     yield _square(x, y, "mark here")
                 if within and block.role == "result" and done <= frame.filled:

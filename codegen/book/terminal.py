@@ -99,7 +99,7 @@ def _lines(lines: Iterable[Line], depth: int = 1) -> Iterator[RenderableType]:
         if line.where:
             yield _indented(Text(f"where {'; '.join(map(plain, line.where))}", style="dim"), depth + 1)
         if line.conditions:
-            yield _indented(Text(f"over what has {'; '.join(map(plain, line.conditions))}", style="dim"), depth + 1)
+            yield _indented(Text(f"such that {'; '.join(map(plain, line.conditions))}", style="dim"), depth + 1)
 
 
 def _indented(what: RenderableType, depth: int = 1) -> Padding:

@@ -9,7 +9,7 @@ Input: a ``Layer``, its tensors, extents and parameters. Output: ``Worked``, wit
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import product
 from typing import Any
@@ -59,22 +59,51 @@ class Worked:
         sizes: extents and parameters by name.
         values: every tensor that was given or computed.
         exact: whether the numbers are exact; else they are rounded to float64.
+        known: what was found of elements' reads.
     """
 
     layer: Layer
     sizes: Mapping[str, Any]
     values: Mapping[str, Array]
     exact: bool
+    known: dict[tuple[str, Place], tuple[tuple[str, Place], ...]] = field(default_factory=dict, repr=False)
 
     def steps(self, tensor: str) -> tuple[Step, ...]:
         """The elements of a computed tensor, row by row."""
         equation = next(e for e in self.layer.equations if e.target.name == tensor)
         return tuple(self._step(equation, place) for place in product(*map(range, self.values[tensor].shape)))
 
-    def _step(self, equation: Equation, place: Place) -> Step:
+    def origins(self, step: Step) -> tuple[tuple[str, Place], ...]:
+        """Elements of the inputs that a step depends on through other tensors alone."""
+        made = {equation.target.name: equation for equation in self.layer.equations}
+        found: dict[tuple[str, Place], None] = {}
+        waiting = [spot for spot in step.reads if spot[0] in made]
+        seen = set(waiting)
+        while waiting:
+            tensor, place = waiting.pop()
+            for spot in self._reads(made[tensor], place):
+                if spot[0] not in made:
+                    found[spot] = None
+                elif spot not in seen:
+                    seen.add(spot)
+                    waiting.append(spot)
+        return tuple(spot for spot in found if spot not in step.reads)
+
+    def _reads(self, equation: Equation, place: Place) -> tuple[tuple[str, Place], ...]:
+        """What an element reads; remembered, for many elements share what they come from."""
+        key = (equation.target.name, place)
+        if key not in self.known:
+            instance = self._instance()
+            instance.at(equation.value, _here(equation, place))
+            self.known[key] = tuple(dict.fromkeys(instance.reads))
+        return self.known[key]
+
+    def _instance(self) -> Instance:
         defaults = {t.name: t.default for t in self.layer.inputs if t.default is not None}
-        instance = Instance(self.values, self.sizes, defaults)
-        here = dict(zip((index.name for index in equation.target.axes), place, strict=True))
+        return Instance(self.values, self.sizes, defaults)
+
+    def _step(self, equation: Equation, place: Place) -> Step:
+        instance, here = self._instance(), _here(equation, place)
         node = instance.at(equation.value, here)
         value = self.values[equation.target.name][place]
         left = Typesetter().tree(instance.at(equation.target[equation.target.axes], here, target=True))
@@ -90,6 +119,11 @@ class Worked:
             value,
             equals(left, *known, result) if exact else _rounded(left, known, result),
         )
+
+
+def _here(equation: Equation, place: Place) -> dict[str, int]:
+    """Values of the target's indices by name."""
+    return dict(zip((index.name for index in equation.target.axes), place, strict=True))
 
 
 def _rounded(left: Tree, known: tuple[Tree, ...], result: Tree) -> Tree:
