@@ -17,7 +17,7 @@ from svertka.codegen.book.printers import plain
 from svertka.codegen.book.svg import draw
 from svertka.codegen.book.worked import Worked
 from svertka.spec.definition import Definition
-from svertka.spec.slides import LOST, POOLING_STEPS, WORKED_SUMS, PoolingStep, WorkedSum
+from svertka.spec.slides import LOST, POOLING_STEPS, WORKED_SUMS, Example, Illustration, PoolingStep, WorkedSum
 
 __all__ = ["Chapter", "Figure", "Plate", "chapter", "first_slide", "slides_of"]
 
@@ -127,20 +127,19 @@ def _figure(one: WorkedExample, worked: Worked, result: str, name: str, title: s
     found = picture(worked, result, one.call.shape)
     drawing = draw(found, name)
     plates = tuple(
-        Plate(svg, plain(frame.step.written), _repeats(frame, found, worked, one))
+        Plate(svg, plain(frame.step.written), _repeats(frame, found, worked, one.example) if notes else "")
         for svg, frame in zip(drawing.frames, found.frames, strict=True)
     )
     before = tuple(plain(step.written) for step in found.before)
     return Figure(name, one.example.slide, title, tuple(notes), drawing.symbols, plates, found.total, before)
 
 
-def _repeats(frame: Frame, found: Picture, worked: Worked, one: WorkedExample) -> str:
+def _repeats(frame: Frame, found: Picture, worked: Worked, example: Example | Illustration) -> str:
     """Which slide shows this very step, if one does."""
-    if one.example.ours or worked is not one.forward:
+    if example.ours:
         return ""
-    sums = [s for s in WORKED_SUMS if _is_sum(s, frame, worked)]
-    filled = [s for s in POOLING_STEPS if _is_filled(s, frame, found)]
-    slides = [str(s.slide) for s in (*sums, *filled)]
+    slides = [str(one.slide) for one in WORKED_SUMS if _is_sum(one, frame, worked)]
+    slides += [str(one.slide) for one in POOLING_STEPS if _is_filled(one, frame, found)]
     return f"as worked out on slide {', '.join(slides)}" if slides else ""
 
 

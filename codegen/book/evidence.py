@@ -18,7 +18,7 @@ from svertka.codegen.generate import SHARED, kernels_path
 from svertka.codegen.levels import LEVELS
 from svertka.spec.definition import Definition
 
-__all__ = ["Evidence", "evidence", "summary"]
+__all__ = ["Evidence", "evidence", "in_short", "summary"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,10 @@ class Evidence:
     def levels(self, layer: str) -> dict[str, str]:
         """What each level showed of a formula, in words; empty if the certificate counts for nothing."""
         return {name: summary(outcome) for name, outcome in self.content.get(layer, {}).items()}
+
+    def short(self, layer: str) -> dict[str, str]:
+        """The same for a table's cells."""
+        return {name: in_short(outcome) for name, outcome in self.content.get(layer, {}).items()}
 
 
 def evidence(definition: Definition, package: Path) -> Evidence:
@@ -69,3 +73,15 @@ def summary(outcome: Mapping[str, Any]) -> str:
     if tightness:
         words += "; largest error / bound: " + ", ".join(f"{name} {value:g}" for name, value in tightness.items())
     return words
+
+
+def in_short(outcome: Mapping[str, Any]) -> str:
+    """What a level showed, for a table's cell."""
+    if "inapplicable" in outcome:
+        return str(outcome["inapplicable"]).rpartition(": ")[2]
+    words = f"{outcome['elements']:,}"
+    if "error_probability" in outcome:
+        probability = outcome["error_probability"]
+        return words + (", certain" if not probability else f", wrong < {probability:.0e}")
+    tightness = max(outcome.get("tightness", {}).values(), default=0)
+    return words + (f", {tightness:.2g} of the bound" if tightness else "")

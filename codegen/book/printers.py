@@ -27,7 +27,9 @@ from svertka.codegen.book.tree import (
     fenced,
 )
 
-__all__ = ["latex", "mathml", "plain"]
+__all__ = ["latex", "mathml", "mathml_equation", "plain"]
+
+LONGEST = 72  # characters of an equation that stands in one row
 
 _RAISED = dict(zip("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹", strict=True))
 _LOWERED = dict(zip("0123456789aehijklmnoprstuvx", "₀₁₂₃₄₅₆₇₈₉ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓ", strict=True))
@@ -117,6 +119,8 @@ def mathml(tree: Tree) -> str:
             return f"<mrow><mo>{left}</mo>{mathml(body)}<mo>{right}</mo></mrow>"
         case Quotient(top, bottom):
             return f"<mfrac>{mathml(top)}{mathml(bottom)}</mfrac>"
+        case Power(base, Quotient(Number(top), Number(bottom))):
+            return f"<msup>{mathml(base)}<mn>{top}/{bottom}</mn></msup>"
         case Power(base, exponent):
             return f"<msup>{mathml(base)}{mathml(exponent)}</msup>"
         case Root(body):
@@ -131,6 +135,30 @@ def mathml(tree: Tree) -> str:
             return _mathml_over(tree)
         case Choice():
             return _mathml_choice(tree)
+
+
+def mathml_equation(tree: Tree) -> str:
+    """An equation; the terms of a long sum each stand in a row of their own, for browsers break no formula."""
+    match tree:
+        case Row((left, Sign("="), Row(parts, Binding.SUM))) if len(plain(tree)) > LONGEST:
+            rows = _terms(parts)
+        case _:
+            return mathml(tree)
+    first = f"<mtd>{mathml(left)}</mtd><mtd><mo>=</mo></mtd>"
+    lines = [f"{first}<mtd>{rows[0]}</mtd>", *(f"<mtd></mtd><mtd></mtd><mtd>{row}</mtd>" for row in rows[1:])]
+    return f'<mtable class="broken">{"".join(f"<mtr>{line}</mtr>" for line in lines)}</mtable>'
+
+
+def _terms(parts: tuple[Tree, ...]) -> list[str]:
+    """The terms of a sum, each with the sign before it."""
+    rows: list[str] = []
+    for part in parts:
+        if isinstance(part, Sign) or not rows:
+            rows.append("")
+        form = "infix" if len(rows) > 1 else "prefix"
+        text = f'<mo form="{form}">{escape(part.text)}</mo>' if isinstance(part, Sign) else mathml(part)
+        rows[-1] += text
+    return [f"<mrow>{row}</mrow>" for row in rows]
 
 
 def _mathml_name(text: str, below: str, primes: int) -> str:
@@ -154,8 +182,10 @@ def _mathml_over(tree: Over) -> str:
     if tree.conditions:
         rows = "".join(f"<mtr><mtd>{row}</mtd></mtr>" for row in (under, *map(mathml, tree.conditions)))
         under = f"<mtable>{rows}</mtable>"
-    sign = "<mo>∑</mo>" if tree.operation == "sum" else f"<mo movablelimits='true'>{tree.operation}</mo>"
-    return f"<mrow><munder>{sign}{under}</munder>{mathml(tree.body)}</mrow>"
+    if tree.operation == "sum":
+        return f"<mrow><munder><mo>∑</mo>{under}</munder>{mathml(tree.body)}</mrow>"
+    operation = f'<munder><mi>{tree.operation}</mi>{under}</munder><mspace width=".25em"></mspace>'
+    return f"<mrow>{operation}{mathml(tree.body)}</mrow>"
 
 
 def _mathml_choice(tree: Choice) -> str:

@@ -112,8 +112,9 @@ def _page(template: str, root: str, **content: Any) -> str:
 
 def _math(tree: Tree, display: bool = True) -> Markup:
     """A formula as MathML; its LaTeX is beside it for those who copy."""
-    kind = ' display="block"' if display else ""
-    return Markup(f"<math{kind}>{printers.mathml(tree)}</math>")
+    if display:
+        return Markup(f'<math display="block">{printers.mathml_equation(tree)}</math>')
+    return Markup(f"<math>{printers.mathml(tree)}</math>")
 
 
 @cache

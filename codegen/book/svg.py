@@ -18,7 +18,8 @@ from svertka.codegen.book.worked import shown_number
 __all__ = ["Drawing", "draw"]
 
 CELL, GAP, BETWEEN, LABEL, EDGE = 40, 14, 44, 24, 3
-WIDEST = 6  # characters of a number at full size
+WIDEST = 5  # characters of a number that fits a cell
+SIZES = {4: 14, 5: 12, 6: 11}  # of type, by the number of characters
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ def _number(block: Block, place: tuple[int, ...], x: int, y: int, kind: str = ""
     text = plain(shown_number(value))
     if len(text) > WIDEST:
         text = f"{float(value):.3g}".replace("-", "−")
-    size = "" if len(text) <= 4 else ' style="font-size:11px"'
+    size = "" if len(text) <= 3 else f' style="font-size:{SIZES.get(len(text), 10)}px"'
     marked = f' class="{kind}"' if kind else ""
     return f'<text{marked}{size} x="{x + CELL // 2}" y="{y + CELL // 2 + 5}">{text}</text>'
 

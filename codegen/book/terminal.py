@@ -53,7 +53,7 @@ def _formula(formula: Formula) -> Iterator[RenderableType]:
     yield from _legend(formula)
     yield _heading("gradient, derived from the formula")
     if formula.again:
-        yield _indented(Text("computed again from what the forward was given:", style="dim"))
+        yield _indented(Text("needed from the forward, kept or computed again:", style="dim"))
         yield from _lines(formula.again)
         yield _indented(Text("then:", style="dim"))
     yield from _lines(formula.gradient)

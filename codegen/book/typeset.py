@@ -209,8 +209,7 @@ class Typesetter:
             return Fence("|", self.tree(node.args[0]), "|")
         if isinstance(node, InRange):
             place, extent = (self.tree(part) for part in node.args)
-            parts = (Number("0"), Sign("≤"), place, Sign("<"), extent)
-            return Row(parts, Binding.RELATION)
+            return Row((Number("0"), Sign("≤"), place, Sign("<"), extent), Binding.RELATION)
         if isinstance(node, Divides):
             divisor, number = (self.tree(part) for part in node.args)
             return Row((divisor, Word("divides"), number), Binding.RELATION)
