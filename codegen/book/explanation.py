@@ -66,7 +66,7 @@ class Formula:
         derived: the gradient layer, without equations that only rename.
         again: equations of the gradient that compute quantities of the forward again.
         gradient: its other equations.
-        runs: forward and backward.
+        runs: forward, forward with quantities kept where that is another, backward.
         saved: tensors that the forward keeps for the backward.
         proven: what validation showed, level by level.
     """
@@ -124,7 +124,12 @@ def explain(definition: Definition, package: Path) -> Explanation:
 def _formula(module: KernelModule, variant: Variant, found: Evidence) -> Formula:
     layer = variant.layer
     place = module.definition.variants.index(variant)
-    _, saving, backward = module.programs[place]
+    forward, saving, backward = module.programs[place]
+    kept = (
+        (Run("forward, where a gradient will be wanted", _steps(saving)),)
+        if saving.launches != forward.launches
+        else ()
+    )
     derived = gradient_of(module.definition, layer, backward)
     lines = {one.left.tensor: one for one in lines_of(derived)}
     tainted = _depending(derived, [t.name for t in derived.inputs if t.name not in layer.tensors])
@@ -135,7 +140,7 @@ def _formula(module: KernelModule, variant: Variant, found: Evidence) -> Formula
         derived,
         tuple(one for name, one in lines.items() if name not in tainted),
         tuple(one for name, one in lines.items() if name in tainted),
-        (Run("forward", _steps(saving)), Run("backward", _steps(backward))),
+        (Run("forward", _steps(forward)), *kept, Run("backward", _steps(backward))),
         module.residuals[layer.name],
         found.levels(layer.name),
     )

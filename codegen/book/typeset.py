@@ -37,7 +37,7 @@ from svertka.codegen.book.tree import (
 )
 from svertka.spec.layer import walk
 from svertka.spec.notation import Divides, FloorDiv, Index, InRange, Read, Reduction, Select, Tensor
-from svertka.spec.rewrite import conditions, index_set
+from svertka.spec.rewrite import conditions
 
 __all__ = ["Typesetter", "element_of", "equals", "joined", "name_of", "number_of"]
 
@@ -164,9 +164,9 @@ class Typesetter:
         """What is taken away stands last; lone elements before parameters, parameters before products with them."""
         nodes = list(walk(term))
         reads = any(isinstance(node, Read) for node in nodes)
-        scaled = any(f.is_Symbol and not isinstance(f, Index) for f in Mul.make_args(term))
+        scaled = any(f.is_Symbol and not _is_index(f) for f in Mul.make_args(term))
         rank = (2 if scaled else 0) if reads else 1
-        places = sorted(self.places.get(i.name, 99) for i in index_set(term))
+        places = sorted(self.places.get(i.name, 99) for i in term.free_symbols if _is_index(i))
         negative = bool(term.as_coeff_Mul()[0].is_negative)
         return negative, rank, -len(nodes) if reads else 0, places[0] if places else 100, str(term)
 
@@ -235,6 +235,11 @@ class Typesetter:
         return Row(tuple(found), Binding.RELATION)
 
 
+def _is_index(symbol: Basic) -> bool:
+    """Whether a symbol is an index, or a primed name of a place."""
+    return isinstance(symbol, Index) or str(symbol).endswith("'")
+
+
 def _divides(factor: Expr) -> bool:
     """Whether a factor stands below the line."""
     if not factor.is_Pow or isinstance(factor, exp):
@@ -248,7 +253,7 @@ def _place_of_factor(factor: Expr) -> tuple[int, str]:
     if base.is_Number:
         return 0, str(factor)
     if base.is_Symbol:
-        return (2 if isinstance(base, Index) else 1), str(factor)
+        return (2 if _is_index(base) else 1), str(factor)
     if isinstance(base, Read):
         return 3, str(factor)
     return (5 if isinstance(base, Reduction) else 4), str(factor)
