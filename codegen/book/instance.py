@@ -14,7 +14,7 @@ from sympy import Abs, Basic, Expr, Float, Integer, Tuple, oo, sympify
 from sympy.core.symbol import Str
 from sympy.logic.boolalg import true
 
-from svertka.codegen.book.tree import Binding, Function, Tree, Word, fenced
+from svertka.codegen.book.tree import Binding, Function, Number, Tree, fenced
 from svertka.codegen.book.typeset import joined
 from svertka.spec.arithmetic import uniform
 from svertka.spec.evaluate import Array, whole
@@ -41,7 +41,7 @@ class Listed(Expr):  # type: ignore[misc]
         operation, members = self.args[0].name, self.args[1]
         parts = [trees.tree(member) for member in members]
         if len(parts) > MANY:
-            parts = [*parts[:FIRST], Word("…"), parts[-1]]
+            parts = [*parts[:FIRST], Number("…"), parts[-1]]
         if operation == "sum":
             return joined([fenced(part, Binding.REDUCTION) for part in parts], "+", Binding.SUM)
         return Function(operation, tuple(parts))
@@ -104,16 +104,16 @@ class Instance:
     def _listed(self, node: Reduction, here: Here) -> Expr:
         names = [index.name for index in node.indices]
         ranges = [range(whole(index.extent, self.sizes)) for index in node.indices]
-        members = []
+        members: list[Expr] = []
         for places in product(*ranges):
             inner = {**here, **dict(zip(names, places, strict=True))}
-            if not self._holds(node.guard, inner):
-                continue
-            if self._inside(node.body, inner):
+            if self._holds(node.guard, inner) and self._inside(node.body, inner):
                 members.append(self.at(node.body, inner))
-        if not members:
-            return Integer(0) if node.operation == "sum" else -oo
-        return members[0] if len(members) == 1 else Listed(Str(node.operation), Tuple(*members))
+            elif node.operation == "argmax":
+                members.append(-oo)  # it counts, and never wins
+        if node.operation == "argmax" or len(members) > 1:
+            return Listed(Str(node.operation), Tuple(*members))
+        return members[0] if members else Integer(0) if node.operation == "sum" else -oo
 
     def _inside(self, body: Expr, here: Here) -> bool:
         """Whether every read of a reduction's body lies in its tensor; places that do not are remembered."""
