@@ -4,7 +4,8 @@ Whatever computes a layer (formula, reference, kernel) must reproduce them exact
 lost; examples in their place are marked as ours, their values computed exactly from the formula. Layers of which the
 lecture has no numbers have ``ILLUSTRATIONS``: calls of small size, whose results are computed and not stated.
 
-Output: ``EXAMPLES``, ``ILLUSTRATIONS``, ``WORKED_SUMS``, ``POOLING_STEPS``, ``IMAGE_SIZE``, ``NETWORK_SIZE``, ``LOST``.
+Output: ``EXAMPLES``, ``ILLUSTRATIONS``, ``WORKED_SUMS``, ``POOLING_STEPS``, ``IMAGE_SIZE``, ``NETWORK_SIZE``,
+``REMARKS``, ``LOST``.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ __all__ = [
     "LOST",
     "NETWORK_SIZE",
     "POOLING_STEPS",
+    "REMARKS",
     "WORKED_SUMS",
     "A",
     "B",
@@ -44,6 +46,14 @@ IMAGE_SIZE = (1365, 2048)
 
 NETWORK_SIZE = (224, 224)
 """Slide 2: height and width that the network takes."""
+
+REMARKS: Mapping[int, str] = {
+    2: f"A photograph of {IMAGE_SIZE[1]} x {IMAGE_SIZE[0]} comes in; the network takes "
+    f"{NETWORK_SIZE[1]} x {NETWORK_SIZE[0]}.",
+    18: "With a_k = ln p(x|C_k) p(C_k), softmax is the posterior probability of the class: an identity, proven under "
+    "errata.",
+}
+"""What slides say beside their worked numbers."""
 
 LOST: Mapping[int, str] = {
     1: "the figure of the architecture",

@@ -25,7 +25,7 @@ from svertka.codegen.book.typeset import element_of
 from svertka.codegen.book.wrong import shown_errata
 from svertka.codegen.levels import LEVELS
 from svertka.spec.definition import Definition
-from svertka.spec.slides import LOST
+from svertka.spec.slides import LOST, REMARKS
 
 __all__ = ["Part", "pages", "write_pages"]
 
@@ -34,11 +34,12 @@ SLIDES = 21
 
 @dataclass(frozen=True)
 class Part:
-    """Neighbouring slides that are about the same: their chapters, and what is lost of them."""
+    """Neighbouring slides that are about the same: their chapters, what is lost of them, what they say else."""
 
     slides: tuple[int, ...]
     chapters: tuple[Chapter, ...]
     lost: tuple[tuple[str, str], ...]
+    remarks: tuple[str, ...]
 
     @property
     def heading(self) -> str:
@@ -61,13 +62,17 @@ def pages(
     for definition in ordered:
         chapters.append(chapter(definition, package))
         progress(definition.name)
-    common = {"chapters": chapters, "levels": _levels()}
+    common: dict[str, Any] = {"chapters": chapters, "levels": _levels(), "errata": shown_errata()}
     found = {"index.html": _page("index", ".", parts=_parts(chapters), **common)}
     for place, one in enumerate(chapters):
-        around = {"previous": chapters[place - 1] if place else None, "next": (*chapters[place + 1 :], None)[0]}
+        around = {
+            "wrong": [e for e in common["errata"] if e.erratum.slide in slides_of(one.definition)],
+            "previous": chapters[place - 1] if place else None,
+            "next": (*chapters[place + 1 :], None)[0],
+        }
         found[f"layers/{one.definition.name}.html"] = _page("layer", "..", chapter=one, **around, **common)
     found["notation.html"] = _page("notation", ".", primer=primer(), **common)
-    found["errata.html"] = _page("errata", ".", errata=shown_errata(), **common)
+    found["errata.html"] = _page("errata", ".", **common)
     found["proofs.html"] = _page("proofs", ".", **common)
     return found
 
@@ -87,7 +92,8 @@ def _parts(chapters: Sequence[Chapter]) -> tuple[Part, ...]:
         numbers = tuple(number for number, _ in group)
         missing = groupby((n for n in numbers if n in LOST), key=lambda number: LOST[number])
         lost = tuple((_slides(list(which)), what) for what, which in missing)
-        found.append(Part(numbers, tuple(c for c in chapters if c.definition.name in names), lost))
+        remarks = tuple(REMARKS[number] for number in numbers if number in REMARKS)
+        found.append(Part(numbers, tuple(c for c in chapters if c.definition.name in names), lost, remarks))
     return tuple(found)
 
 

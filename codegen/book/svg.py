@@ -18,6 +18,7 @@ from svertka.codegen.book.worked import shown_number
 __all__ = ["Drawing", "draw"]
 
 CELL, GAP, BETWEEN, LABEL, EDGE = 40, 14, 44, 24, 3
+SMALLEST = 48  # percent of its size to which a drawing shrinks before it is scrolled
 WIDEST = 5  # characters of a number that fits a cell
 SIZES = {4: 14, 5: 12, 6: 11}  # of type, by the number of characters
 
@@ -131,7 +132,7 @@ def _number(block: Block, place: tuple[int, ...], x: int, y: int, kind: str = ""
     value = block.values[place]
     text = plain(shown_number(value))
     if len(text) > WIDEST:
-        text = f"{float(value):.3g}".replace("-", "−")
+        text = f"{float(value):.2g}".replace("-", "−")
     size = "" if len(text) <= 3 else f' style="font-size:{SIZES.get(len(text), 10)}px"'
     marked = f' class="{kind}"' if kind else ""
     return f'<text{marked}{size} x="{x + CELL // 2}" y="{y + CELL // 2 + 5}">{text}</text>'
@@ -145,9 +146,10 @@ def _frame(frame: Frame, blocks: list[_Set], name: str, width: int, height: int)
         parts += _marks(frame, one)
     parts += _arrow(blocks, height)
     title = escape(plain(frame.step.written))
+    bounds = f"max-width:{width}px;min-width:{SMALLEST * width // 100}px"
     return (
-        f'<svg class="frame" viewBox="0 0 {width} {height}" style="max-width:{width}px" role="img" '
-        f'aria-label="{title}">{"".join(parts)}</svg>'
+        f'<svg class="frame" viewBox="0 0 {width} {height}" style="{bounds}" role="img" aria-label="{title}">'
+        f"{''.join(parts)}</svg>"
     )
 
 
