@@ -6,8 +6,9 @@ Input: an ``Explanation``. Output: renderables of ``rich``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
-from rich.console import RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.padding import Padding
 from rich.rule import Rule
 from rich.table import Table
@@ -21,6 +22,7 @@ from svertka.codegen.book.typeset import element_of
 __all__ = ["rendered"]
 
 STEP = 4  # columns of one level of indentation
+DEEPEST = 6  # brackets within which a formula may be broken
 
 
 def rendered(explanation: Explanation, formulas: Sequence[Formula]) -> Iterator[RenderableType]:
@@ -95,11 +97,48 @@ def _evidence(explanation: Explanation, formula: Formula) -> Iterator[Renderable
 
 def _lines(lines: Iterable[Line], depth: int = 1) -> Iterator[RenderableType]:
     for line in lines:
-        yield _indented(Text(plain(line.tree)), depth)
-        if line.where:
-            yield _indented(Text(f"where {'; '.join(map(plain, line.where))}", style="dim"), depth + 1)
-        if line.conditions:
-            yield _indented(Text(f"such that {'; '.join(map(plain, line.conditions))}", style="dim"), depth + 1)
+        yield _indented(_Wrapped(plain(line.tree)), depth)
+        for word, trees in (("where", line.where), ("such that", line.conditions)):
+            for place, tree in enumerate(trees):
+                lead = word if place == 0 else " " * len(word)
+                yield _indented(_Wrapped(f"{lead} {plain(tree)}", "dim"), depth + 1)
+
+
+@dataclass(frozen=True)
+class _Wrapped:
+    """A formula, broken where it stands in no brackets; what follows is set in."""
+
+    text: str
+    style: str = ""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        """Lines for the width at hand."""
+        rows = [""]
+        for part in _fitting(self.text, options.max_width - STEP):
+            if rows[-1].strip() and len(rows[-1]) + len(part.rstrip()) > options.max_width:
+                rows.append(" " * STEP)
+            rows[-1] += part
+        yield Text("\n".join(row.rstrip() for row in rows), style=self.style)
+
+
+def _fitting(text: str, width: int, depth: int = 0) -> Iterator[str]:
+    """A formula's text cut at spaces: where no bracket holds them, and within brackets only where it must be."""
+    for part in _parts(text, depth):
+        if len(part) > width and depth < DEEPEST:
+            yield from _fitting(part, width, depth + 1)
+        else:
+            yield part
+
+
+def _parts(text: str, deepest: int) -> Iterator[str]:
+    """The text cut behind the spaces that at most so many brackets hold."""
+    depth, start = 0, 0
+    for place, letter in enumerate(text):
+        depth += (letter in "([{⌊") - (letter in ")]}⌋")
+        if letter == " " and depth <= deepest and text[start:place].strip():
+            yield text[start : place + 1]
+            start = place + 1
+    yield text[start:]
 
 
 def _indented(what: RenderableType, depth: int = 1) -> Padding:

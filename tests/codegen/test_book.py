@@ -115,6 +115,15 @@ def test_pages_need_no_network(path: str) -> None:
         assert not place or f'id="{place}"' in book()[page], target
 
 
+def test_pages_say_when_nothing_is_proven(tmp_path: Path) -> None:
+    """Without kernels and certificates there is no number of elements on any page."""
+    found = pages([DEFINITIONS["relu"]], tmp_path)
+    for path in ("layers/relu.html", "proofs.html"):
+        assert "there is no kernels/relu.py; run `svertka generate relu`" in found[path]
+        assert not re.search(r"\d elements in|, certain<", found[path])
+    assert "elements in" in book()["layers/relu.html"]
+
+
 # The lecture's numbers --------------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import re
 import shutil
@@ -16,12 +17,14 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console, RenderableType
 from sympy import Expr, Integer, Rational, Symbol
 
 from svertka.codegen.book.evidence import evidence
 from svertka.codegen.book.example import examples_of, worked_example
 from svertka.codegen.book.explanation import Explanation, explain, without_copies
 from svertka.codegen.book.printers import latex, mathml, plain
+from svertka.codegen.book.terminal import rendered
 from svertka.codegen.book.tree import Over, Tree, parts_of
 from svertka.codegen.book.typeset import Typesetter, name_of
 from svertka.codegen.build import build, results_of
@@ -104,6 +107,22 @@ def test_wrong_names_are_refused_with_a_sentence(
     assert all(word in message for word in words)
 
 
+@pytest.mark.parametrize("width", [60, 100])
+@pytest.mark.parametrize("name", DEFINITIONS)
+def test_formulas_wrap_and_lose_nothing(name: str, width: int) -> None:
+    found = explanation(name)
+    console = Console(width=width, record=True, file=io.StringIO())
+    for part in rendered(found, found.formulas):
+        console.print(part, highlight=False)
+    text = console.export_text()
+    assert max(map(len, text.splitlines())) <= width
+    words = "".join(text.split())
+    for formula in found.formulas:
+        for line in (*formula.lines, *formula.gradient):
+            for tree in (line.tree, *line.where, *line.conditions):
+                assert "".join(plain(tree).split()) in words
+
+
 # What is shown is what there is -----------------------------------------------------------------------------------
 
 
@@ -184,8 +203,18 @@ def test_a_certificate_counts_only_for_its_formula_and_kernels(tmp_path: Path) -
     assert "is not of this formula and these kernels" in edited.problem
     assert "svertka generate relu" in edited.problem
     assert not edited.levels("relu")
+    one = explain(definition, folder)
+    said = "\n".join(_text(part) for part in rendered(one, one.formulas))
+    assert "nothing that counts" in said
+    assert "elements in" not in said
     (folder / found.path).unlink()
     assert f"there is no {found.path}" in evidence(definition, folder).problem
+
+
+def _text(part: RenderableType) -> str:
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(part)
+    return console.export_text()
 
 
 # Printing ---------------------------------------------------------------------------------------------------------
