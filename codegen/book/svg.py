@@ -9,13 +9,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from html import escape
 from math import ceil, sqrt
+from typing import Any
 
 from svertka.codegen.book.picture import Block, Frame, Panel, Picture
 from svertka.codegen.book.printers import plain
 from svertka.codegen.book.typeset import name_of
 from svertka.codegen.book.worked import shown_number
 
-__all__ = ["Drawing", "draw"]
+__all__ = ["Drawing", "cell_text", "draw"]
 
 CELL, GAP, BETWEEN, LABEL, EDGE = 40, 14, 44, 24, 3
 SMALLEST = 48  # percent of its size to which a drawing shrinks before it is scrolled
@@ -128,14 +129,16 @@ def _square(x: int, y: int, kind: str) -> str:
     return f'<rect class="{kind}" x="{x}" y="{y}" width="{CELL}" height="{CELL}"/>'
 
 
-def _number(block: Block, place: tuple[int, ...], x: int, y: int, kind: str = "") -> str:
-    value = block.values[place]
+def cell_text(value: Any) -> str:
+    """A number as it fits a cell."""
     text = plain(shown_number(value))
-    if len(text) > WIDEST:
-        text = f"{float(value):.2g}".replace("-", "−")
+    return text if len(text) <= WIDEST else f"{float(value):.2g}".replace("-", "−")
+
+
+def _number(block: Block, place: tuple[int, ...], x: int, y: int) -> str:
+    text = cell_text(block.values[place])
     size = "" if len(text) <= 3 else f' style="font-size:{SIZES.get(len(text), 10)}px"'
-    marked = f' class="{kind}"' if kind else ""
-    return f'<text{marked}{size} x="{x + CELL // 2}" y="{y + CELL // 2 + 5}">{text}</text>'
+    return f'<text{size} x="{x + CELL // 2}" y="{y + CELL // 2 + 5}">{text}</text>'
 
 
 def _frame(frame: Frame, blocks: list[_Set], name: str, width: int, height: int) -> str:

@@ -26,6 +26,7 @@ from svertka.codegen.book.explanation import Explanation, explain
 from svertka.codegen.book.picture import picture
 from svertka.codegen.book.printers import plain
 from svertka.codegen.book.site import pages
+from svertka.codegen.book.svg import cell_text
 from svertka.codegen.book.typeset import number_of
 from svertka.codegen.book.worked import Worked, work
 from svertka.codegen.generate import PACKAGE
@@ -285,6 +286,30 @@ def test_origins_reach_through_other_tensors() -> None:
     (first, *_) = one.forward.steps(one.result)
     through = {place for name, place in one.forward.origins(first) if name == "input"}
     assert through == {(n, 0, 0) for n in (1, 2, 3)}  # its own element it reads itself
+
+
+def numbers_under_marks(figure: Figure, plate: int, kind: str) -> list[str]:
+    """The numbers in the middle of cells that a frame marks, wherever they are drawn."""
+    frame = re.sub(r"<use[^>]*/>", "", figure.plates[plate].drawing)
+    texts = [n for text in (figure.symbols, frame) for n in ElementTree.fromstring(text).iter() if n.tag == "text"]
+    at = {(int(n.get("x", 0)), int(n.get("y", 0))): n.text or "" for n in texts if n.get("class") != "label"}
+    marks = [n for n in ElementTree.fromstring(frame).iter("rect") if n.get("class") == f"mark {kind}"]
+    places = [(int(n.get("x", 0)), int(n.get("y", 0)), int(n.get("width", 0))) for n in marks]
+    return sorted(at[x + size // 2, y + size // 2 + 5] for x, y, size in places)
+
+
+@pytest.mark.parametrize("name", DEFINITIONS)
+def test_marks_lie_on_the_numbers_that_are_read(name: str) -> None:
+    """In the drawing itself: under the marks stand the values that the step reads and the one it computes."""
+    for one, figure in zip(worked(name), chapter_of(name).figures, strict=True):
+        found = picture(one.forward, one.result, one.call.shape)
+        drawn = {block.name: block for block in found.blocks}
+        for place, frame in enumerate(found.frames):
+            read = [drawn[t].values[spot] for t, spot in frame.read if t in drawn]
+            assert numbers_under_marks(figure, place, "read") == sorted(cell_text(value) for value in read)
+            assert numbers_under_marks(figure, place, "here") == [cell_text(frame.step.value)]
+            outside = re.findall('class="mark beyond"', figure.plates[place].drawing)
+            assert len(outside) == len([spot for t, spot in frame.outside if t in drawn])
 
 
 def test_rounded_numbers_are_not_called_equal() -> None:
