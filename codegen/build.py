@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from svertka.codegen.classify import Family, constant_extents, extent_names, family
 from svertka.codegen.deviation import without_vanishing
@@ -18,9 +19,10 @@ from svertka.codegen.ir import Kernel
 from svertka.codegen.lower import lower
 from svertka.codegen.names import check_names
 from svertka.codegen.partition import Plan, partition
+from svertka.codegen.recall import recalled
 from svertka.codegen.split import split
 from svertka.codegen.stabilize import stabilize
-from svertka.spec import adjoint, gradient_name, normal_form
+from svertka.spec import adjoint, gradient_of, normal_form
 from svertka.spec.definition import Definition, Real, Seed, TensorArgument
 from svertka.spec.layer import Equation, Layer, reads
 from svertka.spec.notation import Reduction, Tensor
@@ -33,13 +35,16 @@ class Allocation:
     """A tensor that a program makes.
 
     Attributes:
-        tensor: its name and axes.
+        name: under which kernels know it.
+        tensor: its axes; of a gradient, the tensor that it is the gradient of.
         like: tensor whose device and dtype it takes.
-        role: ``"gradient"`` (strides of ``like`` too), ``"result"``, ``"temporary"`` (in the accumulator's precision),
+        role: ``"gradient"`` (strides of ``like`` too), ``"result"`` (also what holds elements of tensors or 0 alone),
+            ``"temporary"`` (in the accumulator's precision),
             ``"integer"`` (int64) or ``"position"`` (small integers).
         optional: whether a caller may leave it out.
     """
 
+    name: str
     tensor: Tensor
     like: str
     role: str
@@ -107,7 +112,7 @@ def keywords_of(layer: Layer) -> tuple[str, ...]:
 
 def results_of(definition: Definition, layer: Layer) -> list[str]:
     """The real results of a layer's function: gradients come back for them."""
-    return [name for name in definition.result if layer.tensors[name].kind == "real"]
+    return [name for name in definition.result if name in layer.tensors and layer.tensors[name].kind == "real"]
 
 
 def residuals_of(primal: Layer, backward: Layer, gradients: Iterable[str]) -> tuple[Equation, ...]:
@@ -146,9 +151,8 @@ class _Maker:
         results = results_of(self.definition, layer)
         primal = normal_form(layer)
         derivative = adjoint(layer, wrt=[name for name in wrt if name], outputs=results)
-        derived = without_vanishing(inline_maps(normal_form(derivative)))
-        gradients = [gradient_name(name) for name in results]
-        kept = residuals_of(primal, derived, gradients)
+        gradients = [gradient_of(layer, name) for name in results]
+        derived, kept = self._kept(primal, normal_form(derivative), gradients, results)
         names = tuple(e.target.name for e in kept)
         self.residuals[layer.name] = names
         forward = self._program(f"{layer.name}_forward", layer, primal, layer.outputs)
@@ -157,11 +161,28 @@ class _Maker:
         )
         backward = derived.given(names)
         seeds = [t for t in derived.inputs if t.name in gradients] or [
-            Tensor(gradient_name(n), *layer.tensors[n].dims) for n in results
+            Tensor(gradient_of(layer, n), *layer.tensors[n].dims) for n in results
         ]
         ordered = (*seeds, *layer.inputs, *(e.target for e in kept))
-        outputs = tuple(gradient_name(name) for name in differentiable if name)
+        outputs = tuple(gradient_of(layer, name) for name in differentiable if name)
         return forward, saving, self._backward(layer, backward, ordered, outputs)
+
+    def _kept(
+        self, primal: Layer, derivative: Layer, gradients: list[str], results: list[str]
+    ) -> tuple[Layer, tuple[Equation, ...]]:
+        """The adjoint as it is computed, and what the forward keeps for it.
+
+        Results are asked instead of what they were made of where that saves keeping something.
+        """
+        plain = without_vanishing(inline_maps(derivative))
+        kept = residuals_of(primal, plain, gradients)
+        other, asked = recalled(derivative, primal, results)
+        if asked:
+            asking = without_vanishing(inline_maps(other.given(e.target.name for e in asked)))
+            rest = residuals_of(primal, asking, gradients)
+            if len(rest) < len(kept):
+                return asking, (*asked, *rest)
+        return plain, kept
 
     def _program(
         self, name: str, layer: Layer, whole: Layer, results: tuple[str, ...], saving: bool = False
@@ -207,18 +228,23 @@ class _Maker:
     def _allocations(self, kernel: Kernel, primal: Layer, lowered: Layer) -> Iterable[Allocation]:
         leading = _leading(primal.inputs)
         state = {a.updated_by: a.bound for a in self.tensor_arguments if a.updated_by}
-        by_gradient = {gradient_name(t.name): t.name for t in primal.inputs}
+        by_gradient = {gradient_of(primal, t.name): t.name for t in primal.inputs}
         for store in kernel.stored:
             tensor = lowered.tensors[store]
             if store in by_gradient:
                 optional = any(t.name == store and t.optional for t in kernel.tensors)
-                yield Allocation(primal.tensors[by_gradient[store]], by_gradient[store], "gradient", optional)
+                yield Allocation(store, primal.tensors[by_gradient[store]], by_gradient[store], "gradient", optional)
             elif tensor.kind == "integer":
                 role = "integer" if store in primal.outputs else "position"
-                yield Allocation(tensor, leading, role, store in self.optional)
+                yield Allocation(store, tensor, leading, role, store in self.optional)
             else:
-                role = "result" if store in primal.outputs else "temporary"
-                yield Allocation(tensor, state.get(store, leading), role, store in self.optional)
+                exact = store in primal.outputs or not isinstance(_value(lowered, store), Reduction)
+                role = "result" if exact else "temporary"
+                yield Allocation(store, tensor, state.get(store, leading), role, store in self.optional)
+
+
+def _value(layer: Layer, name: str) -> Any:
+    return next(equation.value for equation in layer.equations if equation.target.name == name)
 
 
 def _saving(primal: Layer, kept: tuple[Equation, ...]) -> Layer:
@@ -231,7 +257,7 @@ def _saving(primal: Layer, kept: tuple[Equation, ...]) -> Layer:
 
 def _separable(plan: Plan, primal: Layer) -> tuple[str, ...]:
     """Gradients that a kernel makes beside others, and that a caller may not want."""
-    gradients = {gradient_name(tensor.name) for tensor in primal.inputs}
+    gradients = {gradient_of(primal, tensor.name) for tensor in primal.inputs}
     stored = [result.name for result in plan.results]
     return tuple(name for name in stored if name in gradients) if len(stored) > 1 else ()
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from svertka.codegen.binding import Binder, Line, dimension_of, indented, source_of
-from svertka.codegen.operators import OperatorFace, in_any_order, kinds_of, may_be_absent, operator_of
+from svertka.codegen.operators import OperatorFace, kinds_of, may_be_absent, operator_of
 from svertka.spec.definition import (
     Argument,
     Choice,
@@ -210,18 +210,18 @@ class _Call:
 
     def _operator_call(self) -> list[Line]:
         lines = []
-        tensors = [self._canonical(tensor) for tensor in self.layer.inputs]
+        tensors = [self.tensors[tensor.name].name for tensor in self.layer.inputs]
         if self._in_place:
             copy = f"{self._first}.clone() if {self._in_place} and needs_gradient({self._first}) else {self._first}"
             lines.append(Line(copy, ("given",), pure=True))
-            tensors[0] = self._canonical(self.layer.inputs[0], "given")
+            tensors[0] = "given"
         symbols = [f"{name}={self._symbol(name)}" for name in self.operator.symbols]
         skipped = [
             f"() if {flag} else ({output!r},)"
             for flag, output in self.definition.optional_results.items()
             if output in self.layer.outputs
         ]
-        options = [f"skipped={' + '.join(skipped)}"] if skipped else []
+        options = [*self._shapes(), *([f"skipped={' + '.join(skipped)}"] if skipped else [])]
         call = f"{self.operator.constant}({', '.join([*tensors, *symbols, *options])})"
         return [*lines, Line(call, self.layer.outputs)]
 
@@ -236,32 +236,26 @@ class _Call:
         seeds = {a.symbol for a in self.definition.arguments if isinstance(a, Seed)}
         return f"int({name})" if name in flags else f"drawn_{name}" if name in seeds else name
 
-    def _canonical(self, tensor: Tensor, name: str = "") -> str:
-        """A tensor in the rank of the formula."""
-        name = name or self.tensors[tensor.name].name
-        many = [place for place, dim in enumerate(tensor.dims) if dim[0].many]
+    def _shapes(self) -> list[str]:
+        """Options of a call whose tensors are flattened: the shapes that users see, and around which dimension."""
+        if not self.operator.many:
+            return []
+        outputs = [self.layer.tensors[name] for name in self.layer.outputs]
+        seen = [self._seen(tensor) if tensor.name in self.operator.many else "None" for tensor in outputs]
         dimension = dimension_of(self.definition)
-        if dimension and tensor.name in dimension.tensors:
-            return f"collapsed_around({name}, {dimension.name})"
-        if not many:
-            return name
-        if in_any_order(self.layer):
-            return f"in_memory_order({name})"
-        return f"collapsed({name}, {many[0]}, {len(tensor.dims) - many[0] - 1})"
+        return [f"shapes=({', '.join(seen)},)", *([f"around={dimension.name}"] if dimension else [])]
+
+    def _seen(self, tensor: Tensor) -> str:
+        """Python for an output's shape as users see it."""
+        return f"{self._first}.shape" if self.operator.ordered else self.binder.shape(tensor)
 
     def _restored(self, output: str) -> list[Line]:
-        """Give an output the rank that users see."""
+        """Take away the dimension that the function put in front."""
         tensor = self.layer.tensors[output]
-        lines = []
-        if in_any_order(self.layer):
-            value = f"from_memory_order({output}, {self._first})"
-            lines.append(Line(value, (output,), pure=True))
-        elif any(dim[0].many for dim in tensor.dims):
-            lines.append(Line(f"{output}.reshape({self.binder.shape(tensor)})", (output,), pure=True))
         first = next((t for t in self.layer.inputs if self.tensors[t.name].name == self.binder.unbatched), None)
         if first and tensor.dims and tensor.dims[0] == first.dims[0]:
-            lines.append(Line(f"{output}.squeeze(0) if unbatched else {output}", (output,), pure=True))
-        return lines
+            return [Line(f"{output}.squeeze(0) if unbatched else {output}", (output,), pure=True)]
+        return []
 
     @property
     def _first(self) -> str:
@@ -271,7 +265,7 @@ class _Call:
     def _states(self) -> list[Line]:
         """Outputs that replace the contents of arguments; an empty tensor teaches nothing, and state stays."""
         pairs = [(a.name, a.updated_by) for a in self.tensors.values() if a.updated_by in self.layer.outputs]
-        stores = [Line(f"store({name}, {output})") for name, output in pairs]
+        stores = [Line(f"store({', '.join(f'({name}, {output})' for name, output in pairs)})")] if pairs else []
         return [Line(f"if {self._first}.numel():"), *indented(stores)] if stores else []
 
     def _result(self) -> list[Line]:

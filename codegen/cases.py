@@ -47,12 +47,14 @@ class Case:
         sizes: extents and parameters by name.
         absent: optional tensors that are left out.
         last: whether tensors have their second dimension fastest in memory (channels last).
+        boxed: whether extents are such that contractions can fetch boxes.
     """
 
     name: str
     sizes: dict[str, Any]
     absent: frozenset[str]
     last: bool = False
+    boxed: bool = False
 
 
 def cases(definition: Definition, variant: Variant, count: int = 3) -> Iterator[Case]:

@@ -1,8 +1,7 @@
 """The one door from SymPy to kernel IR.
 
-Supported in a formula: numbers; indices, extents and parameters; ``+ - * /``; powers; ``exp``, ``log``,
-``tanh``, ``erf``,
-``sin``, ``cos``, ``Abs``, ``sign``; ``maximum``, ``minimum``, ``Select``, ``FloorDiv``, ``Uniform``; tensor reads;
+Supported in a formula: numbers, ``pi`` and ``E``; indices, extents and parameters; ``+ - * /``; powers; ``exp``, ``log``,
+``tanh``, ``erf``, ``sin``, ``cos``, ``Abs``, ``sign``; ``maximum``, ``minimum``, ``Select``, ``FloorDiv``, ``Uniform``; tensor reads;
 conditions from comparisons, ``inside``, ``Divides``, and, or, not. Anything else is a ``TypeError`` that
 names the node.
 
@@ -19,7 +18,7 @@ from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue, Not, Or
 
 from svertka.codegen.ir import Apply, Constant, Kind, Load, Name, Node
 from svertka.spec.notation import Divides, FloorDiv, Index, InRange, Read, Select, Uniform
-from svertka.spec.rewrite import conditions
+from svertka.spec.rewrite import conditions, selections
 
 __all__ = ["Door"]
 
@@ -41,7 +40,7 @@ class Door:
         """A real-valued expression; ``masks`` say where its reads are valid."""
         if isinstance(node, Read):
             return self._read(node, masks)
-        if node.is_Number or node in (S.Infinity, S.NegativeInfinity, S.NaN):
+        if node.is_Number or node.is_NumberSymbol or node in (S.Infinity, S.NegativeInfinity, S.NaN):
             return _constant(node, "real")
         if isinstance(node, Add):
             return self._sum([self._signed(term, masks) for term in _elements_first(node.args)])
@@ -86,14 +85,12 @@ class Door:
         """Factors over divisors; a factor that is 0 or 1 by a condition selects, so that 0 * inf cannot arise."""
         above: list[Node] = []
         below: list[Node] = []
-        selections: list[Select] = []
+        selecting, others = selections(node)
         negative = False
-        for factor in _sorted(node.args):
+        for factor in _sorted(others):
             if factor.is_Rational:
                 negative = factor < 0
                 _split_number(abs(factor), above, below)
-            elif isinstance(factor, Select) and set(factor.args[1:]) == {S.Zero, S.One}:
-                selections.append(factor)
             elif isinstance(factor, Pow) and factor.exp.could_extract_minus_sign() and factor.exp.is_integer:
                 below.append(self._power(factor.base, -factor.exp, masks))
             else:
@@ -103,7 +100,7 @@ class Door:
             result = Apply("divide", (result, _folded("multiply", below)), "real")
         if negative:
             result = Apply("negate", (result,), "real")
-        for select in selections:
+        for select in _sorted(selecting):
             zero = _constant(S.Zero, "real")
             chosen = (result, zero) if select.args[1] == 1 else (zero, result)
             result = Apply("where", (self.condition(select.args[0], masks), *chosen), "real")
@@ -200,7 +197,7 @@ def _elements_first(terms: tuple[Basic, ...]) -> list[Basic]:
 def _constant(node: Expr, kind: Kind) -> Constant:
     if node.is_Rational:
         return Constant(Fraction(int(node.p), int(node.q)), kind)
-    if node.is_Float:
+    if node.is_Float or node.is_NumberSymbol:
         return Constant(Fraction(float(node)), kind)
     return Constant({"oo": "inf", "-oo": "-inf"}.get(str(node), "nan"), kind)
 

@@ -22,7 +22,7 @@ from svertka.codegen.bounds import bounded_values
 from svertka.codegen.build import KernelModule, keywords_of, results_of
 from svertka.codegen.cases import Case, label, tensor_arguments
 from svertka.codegen.tensor_numbers import Tensors
-from svertka.spec import FORMATS, RunningError, adjoint, gradient_name
+from svertka.spec import FORMATS, RunningError, adjoint, gradient_of
 from svertka.spec.definition import Definition, Variant
 from svertka.spec.evaluate import shape_of
 from svertka.spec.layer import Layer
@@ -95,7 +95,7 @@ def draw_values(
 ) -> Values:
     """Draw every element; scales and variances are made positive."""
     draw = random.Random(f"{case.name}{seed}")
-    seeds = [Tensor(gradient_name(name), *layer.tensors[name].dims) for name in results_of(definition, layer)]
+    seeds = [Tensor(gradient_of(layer, name), *layer.tensors[name].dims) for name in results_of(definition, layer)]
     inputs = [tensor for tensor in layer.inputs if tensor.name not in case.absent]
     return Values(*({t.name: _drawn(definition, t, case, draw, draw_real) for t in some} for some in (inputs, seeds)))
 
@@ -266,7 +266,7 @@ def outcome(
     names = differentiable(definition, layer)
     wanted = tuple(name in tensors for name in names)
     back = run_backward(kernels, layer, case, tensors, list(gradients.values()), saved[count:], wanted)
-    yield from ((gradient_name(n), g) for n, g in zip(names, back, strict=True) if g is not None)
+    yield from ((gradient_of(layer, n), g) for n, g in zip(names, back, strict=True) if g is not None)
 
 
 def channels_last(tensor: torch.Tensor) -> torch.Tensor:

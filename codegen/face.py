@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from inspect import signature
@@ -15,6 +15,7 @@ from inspect import signature
 from svertka.codegen.calling import function_body
 from svertka.codegen.operators import OperatorFace, kinds_of, may_be_absent, operator_of
 from svertka.codegen.render import environment
+from svertka.spec.define import argument_name
 from svertka.spec.definition import (
     REQUIRED,
     Argument,
@@ -34,7 +35,7 @@ from svertka.spec.notation import Tensor
 
 __all__ = ["functional_source", "modules_source", "package_source", "runtime_sources", "signature_of"]
 
-SUPPORT = ("arguments", "runtime", "host")
+SUPPORT = ("arguments", "runtime", "host", "views", "plans")
 
 
 def runtime_sources() -> dict[str, str]:
@@ -206,6 +207,38 @@ def _shape(tensor: Tensor) -> str:
 
 
 @dataclass(frozen=True)
+class _Parameter:
+    """A tensor that a module holds.
+
+    Attributes:
+        start: the number it starts at, or None.
+        known: settings of the module, by the symbol they give.
+    """
+
+    name: str
+    tensor: Tensor
+    start: float | None
+    known: Mapping[str, str]
+
+    @property
+    def optional(self) -> bool:
+        """Whether the module can do without."""
+        return self.tensor.default is not None
+
+    @property
+    def shape(self) -> str:
+        """Python for its shape."""
+        dims = [" * ".join(self.known.get(i.extent.name) or argument_name(i) for i in d) for d in self.tensor.dims]
+        return f"({', '.join(dims)}{',' * (len(dims) == 1)})"
+
+    @property
+    def initial(self) -> str:
+        """Python for the number it starts at; None for a uniform draw."""
+        default = self.tensor.default if self.start is None else self.start
+        return "None" if default is None else repr(float(default))
+
+
+@dataclass(frozen=True)
 class _Module:
     """What the template asks about a module."""
 
@@ -224,15 +257,19 @@ class _Module:
     @property
     def inputs(self) -> str:
         """Parameters of forward."""
-        return ", ".join(f"{a.name}: Tensor" for a in self._forward_tensors())
+        parts = []
+        for argument in self._forward_tensors():
+            optional = self.own and argument.default is None
+            parts.append(f"{argument.name}: Tensor{' | None = None' if optional else ''}")
+        return ", ".join(parts)
 
     def _forward_tensors(self) -> list[TensorArgument]:
         """Tensors that come with each call: those that torch's forward takes, else the required ones."""
         tensors = [a for a in self.definition.arguments if isinstance(a, TensorArgument)]
         if self.own:
-            return [a for a in tensors if a.default is REQUIRED and a.name not in self.face.buffers]
+            return [a for a in tensors if a.name not in self.face.buffers and a.name not in self.face.parameters]
         base = getattr(import_module("torch.nn"), self.face.base.rpartition(".")[2])
-        return [a for a in tensors if a.name in signature(base.forward).parameters]
+        return [a for a in tensors if a.name in (*signature(base.forward).parameters, *self.face.takes)]
 
     @property
     def result_type(self) -> str:
@@ -242,25 +279,48 @@ class _Module:
     def settings(self) -> list[Argument]:
         """Arguments of an own module's constructor."""
         held = {a.name for a in self._forward_tensors()}
+        held |= {*self.face.parameters}
         return [a for a in self.definition.arguments if a.name not in held and not (isinstance(a, Flag) and a.in_place)]
+
+    @property
+    def parameters(self) -> list[_Parameter]:
+        """Tensors that the module holds and trains."""
+        tensors = {t.name: t for v in self.definition.variants for t in v.layer.inputs}
+        arguments = [a for a in self.definition.arguments if isinstance(a, TensorArgument)]
+        known = {getattr(a, "symbol", ""): a.name for a in self.settings}
+        return [
+            _Parameter(a.name, tensors[a.bound], self.face.parameters[a.name], known)
+            for a in arguments
+            if a.name in self.face.parameters
+        ]
+
+    @property
+    def counts(self) -> list[str]:
+        """Constructor's arguments that are extents of parameters."""
+        settings = {getattr(a, "symbol", "") for a in self.settings}
+        axes = [index for parameter in self.parameters for index in parameter.tensor.axes]
+        return list(dict.fromkeys(argument_name(i) for i in axes if i.extent.name not in settings))
 
     @property
     def signature(self) -> str:
         """The constructor's parameters: required ones, then plain settings, then buffers."""
         ordered = sorted(self.settings, key=lambda a: (a.default is not REQUIRED, a.name in self.face.buffers))
-        parts = []
+        parts = [f"{name}: int" for name in self.counts]
         for argument in ordered:
             default = "" if argument.default is REQUIRED else f" = {_default(argument)}"
             kind = _type(argument, self.definition)
             if argument.name in self.face.buffers:
                 kind = "Tensor | Sequence[float] | None"
             parts.append(f"{argument.name}: {kind}{default}")
+        parts += [f"{parameter.name}: bool = True" for parameter in self.parameters if parameter.optional]
+        if self.parameters:
+            parts += ["device: torch.device | str | None = None", "dtype: torch.dtype | None = None"]
         return ", ".join(parts)
 
     @property
     def shown(self) -> list[str]:
         """Settings that ``repr`` shows."""
-        return [a.name for a in self.settings if a.name not in self.face.buffers]
+        return [*self.counts, *(a.name for a in self.settings if a.name not in self.face.buffers)]
 
     @property
     def call(self) -> str:

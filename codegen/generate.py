@@ -12,10 +12,12 @@ from pathlib import Path
 
 from svertka.codegen.build import KernelModule, build
 from svertka.codegen.face import functional_source, modules_source, package_source, runtime_sources
+from svertka.codegen.face_names import check_definitions
 from svertka.codegen.host import module_source
 from svertka.codegen.layout import formatted
 from svertka.codegen.render import environment
 from svertka.codegen.tables import schedule_sources
+from svertka.codegen.torch_printer import formula_functions
 from svertka.codegen.write import MARK
 from svertka.spec.definition import Definition
 
@@ -55,7 +57,11 @@ def generate_package(
         definitions: the layers in it; its functions and modules.
         chosen: names of those whose kernels are wanted; all if empty.
         progress: told each definition's name when its kernels are printed.
+
+    Raises:
+        ValueError: a name will not do, see ``face_names``.
     """
+    check_definitions(definitions)
     sources: dict[str, str] = {}
     modules: dict[str, KernelModule] = {}
     formulas: dict[str, str] = {}
@@ -66,6 +72,8 @@ def generate_package(
         path = kernels_path(definition)
         sources[path] = module_source(module)
         formulas[path] = formula_text(definition)
+        if not definition.reference:
+            sources[host_path(definition)] = _formula_source(definition)
         progress(definition.name)
     sources |= _support(definitions)
     return Package({path: _headed(text, formulas.get(path)) for path, text in formatted(sources).items()}, modules)
@@ -83,7 +91,20 @@ def _support(definitions: Sequence[Definition]) -> dict[str, str]:
         "kernels/__init__.py": '"""Kernels: one module a layer."""\n',
         "kernels/primitives.py": templates.get_template("primitives.py.jinja").render(),
     }
+    if any(not definition.reference for definition in definitions):
+        sources["formulas/__init__.py"] = '"""Formulas for CPU tensors: one module a layer."""\n'
+        sources["formulas/evaluation.py"] = templates.get_template("evaluation.py.jinja").render()
     return sources | runtime_sources()
+
+
+def host_path(definition: Definition) -> str:
+    """Path of a definition's formulas as CPU tensors run them, where there is no reference."""
+    return f"formulas/{definition.name}.py"
+
+
+def _formula_source(definition: Definition) -> str:
+    functions = [text for variant in definition.variants for text in formula_functions(definition, variant)]
+    return environment().get_template("formulas.py.jinja").render(definition=definition, functions=functions)
 
 
 def formula_text(definition: Definition) -> str:

@@ -62,7 +62,7 @@ class _Host:
     @property
     def optional(self) -> list[str]:
         """Results that a caller may leave out."""
-        return [_allocated(a) for launch in self.program.launches for a in launch.allocations if a.optional]
+        return [a.name for launch in self.program.launches for a in launch.allocations if a.optional]
 
     @property
     def passed(self) -> str:
@@ -103,8 +103,7 @@ class _Host:
         known = {t.name: t for t in self.program.arguments}
         for other in self.program.launches:
             for allocation in other.allocations:
-                name = f"grad_{allocation.tensor.name}" if allocation.role == "gradient" else allocation.tensor.name
-                known[name] = Tensor(name, *allocation.tensor.dims, kind=allocation.tensor.kind)
+                known[allocation.name] = Tensor(allocation.name, *allocation.tensor.dims, kind=allocation.tensor.kind)
         return known
 
     @property
@@ -114,7 +113,7 @@ class _Host:
             {
                 "allocations": [self._allocation(a) for a in launch.allocations],
                 "test": " or ".join(f"wanted[{n}]" for n in launch.serves) if self.program.wanted else "",
-                "first": _allocated(launch.allocations[0]),
+                "first": launch.allocations[0].name,
                 "calls": self._calls(launch),
             }
             for launch in self.program.launches
@@ -123,7 +122,7 @@ class _Host:
     @property
     def absent(self) -> list[str]:
         """Results that a launch may not make."""
-        made = {_allocated(a) for launch in self.program.launches if launch.serves for a in launch.allocations}
+        made = {a.name for launch in self.program.launches if launch.serves for a in launch.allocations}
         return [name for name in self.program.results if name in made]
 
     @property
@@ -133,7 +132,7 @@ class _Host:
         return f"({names},)"
 
     def _allocation(self, allocation: Allocation) -> str:
-        name = _allocated(allocation)
+        name = allocation.name
         if allocation.role == "gradient":
             made = f"launching.gradient_like({allocation.like})"
             test = f" if wanted[{self.program.results.index(name)}] else None" if allocation.optional else ""
@@ -157,7 +156,8 @@ class _Host:
             arguments += _strides(argument, tensors[argument.name])
         arguments += [*kernel.extents, *kernel.scalars]
         constants = ", ".join(f'"{name}": {name}' for name in kernel.constants)
-        given = f"({', '.join(arguments)},), {{{constants}}}"
+        varying = "".join(f'"{name}", ' for name in kernel.scalars)
+        given = f"({', '.join(arguments)},), {{{constants}}}{f', ({varying})' if varying else ''}"
         schedule = self._schedule(launch)
         if kernel.family != Family.CONTRACTION:
             return [f"launching.run({kernel.name}, how, {schedule}, {given})"]
@@ -212,10 +212,6 @@ class _Host:
         windows = {loop.extent for section in kernel.sections for loop in section.loops}
         window = " * ".join(sorted(windows)) or "1"
         return f"schedule.lanes({_product(kernel.rows)}, {window}, {_side_by_side(kernel)}, how.itemsize, how.target)"
-
-
-def _allocated(allocation: Allocation) -> str:
-    return f"grad_{allocation.tensor.name}" if allocation.role == "gradient" else allocation.tensor.name
 
 
 def _side_by_side(kernel: Kernel) -> str:

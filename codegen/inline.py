@@ -1,33 +1,61 @@
 """Fold maps into their readers, so that only reductions and results are left.
 
-Input: a ``Layer`` in normal form. Output: a ``Layer`` in which every equation is a reduction or the map of an output;
-a map that reaches a result through no reduction costs no memory traffic of its own.
+A map that reaches a result through no reduction costs no memory traffic of its own. One that a contraction reads, and
+that picks among stored values without rounding any, is kept: a contraction reads its operands many times, and only
+those that are stored as they are can be fetched as boxes and enter the matrix unit in their own type.
+
+Input: a ``Layer`` in normal form. Output: a ``Layer`` in which every equation is a reduction, the map of an output or
+the operand of a contraction.
 """
 
 from __future__ import annotations
 
-from sympy import Basic
+from sympy import Basic, Integer, Mul
 
-from svertka.spec.layer import Equation, Layer, walk
-from svertka.spec.notation import Read, Reduction, Tensor
+from svertka.codegen.classify import as_contraction
+from svertka.spec.layer import Equation, Layer, reads, walk
+from svertka.spec.notation import Read, Reduction, Select, Tensor
 from svertka.spec.rewrite import replace, substitute
 
-__all__ = ["inline_maps"]
+__all__ = ["inline_maps", "is_selection"]
 
 
 def inline_maps(layer: Layer) -> Layer:
     """Replace every read of an intermediate map by the map's own expression."""
+    operands = _operands(layer)
     maps: dict[str, Equation] = {}
     kept: list[Equation] = []
     for equation in layer.equations:
         value = _inlined(equation.value, maps)
-        if not isinstance(value, Reduction) and (
-            equation.target.name not in layer.outputs or not _holds_temporaries(value, layer)
+        stored = equation.target.name in operands and is_selection(value)
+        if (
+            not isinstance(value, Reduction)
+            and not stored
+            and (equation.target.name not in layer.outputs or not _holds_temporaries(value, layer))
         ):
             maps[equation.target.name] = Equation(equation.target, value)
-        if isinstance(value, Reduction) or equation.target.name in layer.outputs:
+        if isinstance(value, Reduction) or stored or equation.target.name in layer.outputs:
             kept.append(Equation(equation.target, value))
     return Layer(layer.name, layer.inputs, tuple(kept), layer.outputs).only(layer.outputs)
+
+
+def _operands(layer: Layer) -> set[str]:
+    """Names of what contractions read, also through copies."""
+    names: set[str] = set()
+    for equation in reversed(layer.equations):
+        copied = equation.target.name in names and isinstance(equation.value, Read)
+        if copied or as_contraction(equation) is not None:
+            names |= {read.tensor for read in reads(equation.value)}
+    return names
+
+
+def is_selection(value: Basic) -> bool:
+    """Whether a map is an element that is stored, or 0: nothing is rounded."""
+    reads_of_it = [factor for factor in Mul.make_args(value) if isinstance(factor, Read)]
+    choices = [factor for factor in Mul.make_args(value) if isinstance(factor, Select)]
+    signs = {Integer(0), Integer(1), Integer(-1)}
+    plain = len(reads_of_it) == 1 and choices and len(choices) + 1 == len(Mul.make_args(value))
+    return bool(plain) and all({*choice.args[1:]} <= signs for choice in choices)
 
 
 def _holds_temporaries(value: Basic, layer: Layer) -> bool:

@@ -89,6 +89,8 @@ RESERVED = frozenset(
         "torch",
         "triton",
         "wanted",
+        "evaluation",
+        *("abs", "bool", "float", "getattr", "int", "isinstance", "len", "max", "min", "range", "str", "tuple", "zip"),
     ]
 )
 
@@ -114,6 +116,8 @@ def check_names(layer: Layer) -> None:
         | {s.name for e in layer.equations for s in symbols_of(e.value)},
     }
     own = RESERVED | {f"{prefix}{index}" for prefix in PREFIXES for index in kinds["index"]}
+    own |= {f"{tensor.name}_ptr" for tensor in normal_tensors}
+    own |= {f"{tensor.name}_stride_{index.name}" for tensor in normal_tensors for index in tensor.axes}
     seen: dict[str, str] = {}
     for kind, names in kinds.items():
         for name in sorted(names):

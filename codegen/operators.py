@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
+from svertka.codegen.binding import dimension_of
 from svertka.codegen.build import keywords_of
 from svertka.spec.definition import (
     Argument,
@@ -28,6 +30,9 @@ from svertka.spec.notation import Index, Read, Tensor
 __all__ = ["OperatorFace", "in_any_order", "kinds_of", "may_be_absent", "operator_of"]
 
 
+VIEWED = ("varying", "many", "ordered")
+
+
 @dataclass(frozen=True)
 class OperatorFace:
     """What the template prints of an operator; the meaning of each field stands at ``runtime.Operator``."""
@@ -46,11 +51,14 @@ class OperatorFace:
     integer: tuple[str, ...]
     state: dict[str, str]
     unused: tuple[str, ...]
+    varying: tuple[str, ...]
+    many: dict[str, tuple[int, int] | None]
+    ordered: bool
 
     @property
     def options(self) -> dict[str, object]:
         """Fields that differ from their defaults."""
-        every = {name: getattr(self, name) for name in ("optional", "integer", "state", "unused")}
+        every = {name: getattr(self, name) for name in ("optional", "integer", "state", "unused", *VIEWED)}
         return {name: value for name, value in every.items() if value}
 
 
@@ -100,7 +108,7 @@ def operator_of(definition: Definition, variant: Variant) -> OperatorFace:
         constant=f"_{definition.function}{suffix}".upper(),
         name=definition.function + suffix,
         kernels=(definition.name, layer.name),
-        reference=definition.function,
+        reference=definition.reference,
         tensors=tuple(tensor.name for tensor in layer.inputs),
         outputs=layer.outputs,
         symbols=types,
@@ -115,7 +123,25 @@ def operator_of(definition: Definition, variant: Variant) -> OperatorFace:
             if tensors[name].updated_by in layer.outputs
         },
         unused=tuple(name for name in types if name not in kernels),
+        varying=tuple(a.symbol for a in definition.arguments if _varies(a) and a.symbol in kernels),
+        many=_many(definition, layer),
+        ordered=in_any_order(layer),
     )
+
+
+def _varies(argument: Argument) -> TypeGuard[Real | Seed]:
+    return isinstance(argument, Seed) or (isinstance(argument, Real) and argument.varies)
+
+
+def _many(definition: Definition, layer: Layer) -> dict[str, tuple[int, int] | None]:
+    """Tensors of users' calls with an axis that stands for many dimensions: how many stand before it, and behind."""
+    around = dimension_of(definition)
+    found: dict[str, tuple[int, int] | None] = {}
+    for tensor in (*layer.inputs, *(layer.tensors[output] for output in layer.outputs)):
+        places = [place for place, dim in enumerate(tensor.dims) if dim[0].many]
+        if places:
+            found[tensor.name] = None if around else (places[0], len(tensor.dims) - places[0] - 1)
+    return found
 
 
 def _seen(layer: Layer, tensor: Tensor) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import importlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import ModuleType
@@ -22,7 +22,7 @@ import torch
 from svertka.codegen.build import KernelModule, results_of
 from svertka.codegen.cases import Case
 from svertka.codegen.equivalence import canonical_shape, channels_last, differentiable, run_backward, run_forward
-from svertka.spec import gradient_name
+from svertka.spec import gradient_of
 from svertka.spec.definition import Variant
 from svertka.spec.notation import Tensor
 
@@ -99,7 +99,7 @@ def recorded(
     layer = variant.layer
     tensors = {t.name: _meta(t, case, dtype, last) for t in layer.inputs if t.name not in case.absent}
     results = results_of(module.definition, layer)
-    seeds = [_meta(Tensor(gradient_name(name), *layer.tensors[name].dims), case, dtype, last) for name in results]
+    seeds = [_meta(Tensor(gradient_of(layer, name), *layer.tensors[name].dims), case, dtype, last) for name in results]
     wanted = tuple(name in tensors for name in differentiable(module.definition, layer))
     given, count = list(tensors.values()), len(layer.outputs)
     boxes = not forced or "/boxes/" in forced
@@ -123,7 +123,8 @@ def recording(target: str = TARGET, forced: str = "", boxes: bool = True) -> Ite
         forced: an entry that stands alone in its table and serves every size.
         boxes: whether operands that are boxes are fetched as such, where the target can.
     """
-    launching, schedule = (importlib.import_module(f"svertka.generated.{name}") for name in ("launching", "schedule"))
+    names = ("launching", "plans", "schedule")
+    launching, plans, schedule = (importlib.import_module(f"svertka.generated.{name}") for name in names)
     found: list[Launched] = []
     chosen: list[str] = []
 
@@ -131,7 +132,14 @@ def recording(target: str = TARGET, forced: str = "", boxes: bool = True) -> Ite
         alone = forced and entry.rpartition("/")[0] == forced.rpartition("/")[0]
         chosen.append(forced if alone else entry)
 
-    def record(kernel: Any, how: Any, tiling: Any, arguments: tuple[Any, ...], constants: Mapping[str, Any]) -> None:
+    def record(
+        kernel: Any,
+        how: Any,
+        tiling: Any,
+        arguments: tuple[Any, ...],
+        constants: Mapping[str, Any],
+        varying: Sequence[str] = (),
+    ) -> None:
         number, tiles = tiling
         every = {**constants, **launching.constants_of(how, arguments), **tiles}
         found.append(Launched(kernel, number, arguments, every, tuple(tiles), chosen[-1]))
@@ -140,6 +148,7 @@ def recording(target: str = TARGET, forced: str = "", boxes: bool = True) -> Ite
     devices: dict[str, Any] = {"target_of": lambda device: target, "fetches_boxes": lambda device: fetches}
     with ExitStack() as stack:
         stack.enter_context(mock.patch.multiple(launching, run=record, **devices))
+        stack.enter_context(mock.patch.object(plans, "ENABLED", False))
         stack.enter_context(mock.patch.dict(schedule.TABLES, {target: _with_forced(schedule, target, forced)}))
         stack.enter_context(mock.patch.multiple(schedule, **_telling(schedule, note)))
         for chooser in choosers(schedule):

@@ -37,7 +37,7 @@ BOX_CONSTANTS = ("GROUP", "PRECISION", "DOT", "SPLITS", "PART")
 @cache
 def environment() -> jinja2.Environment:
     """The Jinja environment of all templates; an undefined name is an error."""
-    return jinja2.Environment(
+    made = jinja2.Environment(
         loader=jinja2.PackageLoader("svertka.codegen", "templates"),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -45,6 +45,14 @@ def environment() -> jinja2.Environment:
         keep_trailing_newline=True,
         autoescape=False,
     )
+    made.filters["docstring"] = docstring
+    return made
+
+
+def docstring(text: str) -> str:
+    """A text as a part of a docstring: on one line, and nothing in it ends the string or is read as an escape."""
+    plain = "".join(letter if letter.isprintable() else " " for letter in text)
+    return plain.replace("\\", "\\\\").replace('"', '\\"')
 
 
 def kernel_sources(kernel: Kernel) -> list[str]:
@@ -86,7 +94,10 @@ def _printer(kernel: Kernel, boxed: bool = False) -> TritonPrinter:
         dimensions |= dict.fromkeys(kernel.rows.names, "lane")
         masks = {"lane": "live"}
     _add_reduced(kernel, dimensions)
-    return TritonPrinter(kernel.tensors, dimensions, masks, frozenset(kernel.constants))
+    lanes = kernel.family in (Family.POINTWISE, Family.WINDOW)
+    loops = (loop.index for section in kernel.sections for loop in section.loops)
+    narrow = frozenset(loops) if lanes else frozenset()
+    return TritonPrinter(kernel.tensors, dimensions, masks, frozenset(kernel.constants), narrow)
 
 
 def _tile_dimensions(kernel: Kernel, boxed: bool) -> list[tuple[frozenset[str], str]]:

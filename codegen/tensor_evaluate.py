@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from sympy import Basic, Expr
+from sympy import Basic, Expr, S
 from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue, Not
 
 from svertka.codegen.tensor_numbers import Tensors, Truth, philox_uniform
@@ -35,6 +35,7 @@ from svertka.spec import (
 from svertka.spec.evaluate import whole
 from svertka.spec.layer import reads
 from svertka.spec.notation import Divides, InRange
+from svertka.spec.rewrite import selections
 from svertka.spec.running_error import Bounded, RunningError
 
 __all__ = ["evaluate_tensors"]
@@ -243,13 +244,28 @@ class _Chunk:
             return Bounded(self._gathered(array.value, node), 0.0 if exact else self._gathered(array.error, node))
         if isinstance(node, Uniform):
             return arithmetic.exact(philox_uniform(self.integer(node.args[0]), self.integer(node.args[1])))
-        if node.is_Number or (node.is_Symbol and not isinstance(node, Index)):
-            return arithmetic.number(node if node.is_Number else self.scope.sizes[node.name])
+        if node.is_Number or node.is_NumberSymbol:
+            return arithmetic.number(node)
+        if node.is_Symbol and not isinstance(node, Index):
+            return arithmetic.number(self.scope.sizes[node.name])
         if node.is_integer and isinstance(node, Index | Read | FloorDiv):
             return arithmetic.exact(torch.as_tensor(self.integer(node), device=self.scope.device).double())
         if isinstance(node, Select):
             return self._selected(self.truth(node.args[0]), self.real(node.args[1]), self.real(node.args[2]))
+        if node.is_Mul:
+            return self._product(node)
         return self._operation(node, [self.real(part) for part in node.args])
+
+    def _product(self, node: Expr) -> Bounded:
+        """A product; what a selecting factor leaves out does not count."""
+        arithmetic = self.arithmetic
+        selecting, others = selections(node)
+        zero = arithmetic.number(S.Zero)
+        result = arithmetic.multiply(*map(self.real, others)) if others else arithmetic.number(S.One)
+        for factor in selecting:
+            sides = (result, zero) if factor.args[1] == 1 else (zero, result)
+            result = self._selected(self.truth(factor.args[0]), *sides)
+        return result
 
     def _selected(self, truth: Truth, if_true: Bounded, if_false: Bounded) -> Bounded:
         numbers = self.arithmetic.numbers
@@ -266,8 +282,6 @@ class _Chunk:
         arithmetic, name = self.arithmetic, type(node).__name__
         if node.is_Add:
             return arithmetic.add(*parts)
-        if node.is_Mul:
-            return arithmetic.multiply(*parts)
         if node.is_Pow:
             return arithmetic.power(*parts)
         if name in ("maximum", "minimum"):

@@ -45,6 +45,7 @@ _CALLS = {
     "sign": "primitives.sign",
     "uniform": "primitives.uniform",
 }
+_ROUNDING = ("exp", "log", "sqrt", "rsqrt", "erf", "sin", "cos", "tanh", "power")
 _NAN = {"maximum": "tl.maximum", "minimum": "tl.minimum"}
 _COMPARISON, _CONJUNCT, _UNARY, _ATOM = 1, 4, 7, 9
 
@@ -57,6 +58,7 @@ class TritonPrinter:
         dimensions: for each index, the tile dimension it varies along ("" for a scalar).
         masks: for each tile dimension, the name of its mask.
         bare: names of compile-time real parameters, which have no dtype of their own.
+        narrow: names of loop indices, which are 32 bits wide.
     """
 
     def __init__(
@@ -65,11 +67,13 @@ class TritonPrinter:
         dimensions: Mapping[str, str],
         masks: Mapping[str, str],
         bare: frozenset[str],
+        narrow: frozenset[str] = frozenset(),
     ) -> None:
         self.tensors = {tensor.name: tensor for tensor in tensors}
         self.dimensions = dimensions
         self.masks = masks
         self.bare = bare
+        self.narrow = narrow
         self.spread: dict[str, frozenset[str]] = {}
 
     def text(self, node: Node, level: int = 0) -> str:
@@ -97,19 +101,23 @@ class TritonPrinter:
     def _call(self, node: Apply) -> str:
         if node.operation == "real":
             return f"tl.cast({self.text(node.arguments[0])}, ACC)"
-        arguments = ", ".join(self._argument(argument) for argument in node.arguments)
+        alone = node.operation in _ROUNDING and all(isinstance(part, Constant) for part in node.arguments)
+        arguments = ", ".join(self._argument(argument, alone) for argument in node.arguments)
         if node.operation in _NAN:
             return f"{_NAN[node.operation]}({arguments}, propagate_nan=tl.PropagateNan.ALL)"
         if node.operation not in _CALLS:
             raise TypeError(f"operation {node.operation!r}: the Triton printer does not know it; add it to _CALLS")
         return f"{_CALLS[node.operation]}({arguments})"
 
-    def _argument(self, node: Node) -> str:
-        """Inside a call a bare number would become float32; give it the arithmetic's type."""
+    def _argument(self, node: Node, alone: bool = False) -> str:
+        """Inside a call a bare number would become float32; give it the arithmetic's type.
+
+        A number that float32 holds may stay bare, unless it stands ``alone``: then the result would be float32 too.
+        """
         leaves = [part for part in walk_node(node) if not isinstance(part, Apply)]
         bare = all(isinstance(leaf, Constant) or (isinstance(leaf, Name) and leaf.name in self.bare) for leaf in leaves)
         short = isinstance(node, Constant) and _is_short(node)
-        if node.kind == "real" and bare and not short:
+        if node.kind == "real" and bare and (alone or not short):
             return f"tl.full([], {self.text(node)}, ACC)"
         return self.text(node)
 
@@ -156,8 +164,15 @@ class TritonPrinter:
 
     def _address(self, tensor: str, indices: tuple[Node, ...]) -> str:
         axes = self.tensors[tensor].axes
-        terms = [f"{self.text(i, 6)} * {tensor}_stride_{axis}" for i, axis in zip(indices, axes, strict=True)]
+        terms = [f"{self._place(i)} * {tensor}_stride_{axis}" for i, axis in zip(indices, axes, strict=True)]
         return " + ".join([f"{tensor}_ptr", *terms])
+
+    def _place(self, index: Node) -> str:
+        """A place along an axis, before it is multiplied with a stride: as wide as offsets are."""
+        names = {part.name for part in walk_node(index) if isinstance(part, Name)}
+        if names & self.narrow and not self.along(index):
+            return f"tl.cast({self.text(index)}, INDEX)"
+        return self.text(index, 6)
 
     def guard(self, guards: tuple[Node, ...], *more: str) -> str:
         """A conjunction of conditions, empty if there is none."""

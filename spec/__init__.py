@@ -1,7 +1,8 @@
 """Formulas: notation, index calculus, evaluation, and one file a layer."""
 
-from svertka.spec.adjoint import adjoint, gradient_name
+from svertka.spec.adjoint import adjoint, gradient_name, gradient_of
 from svertka.spec.arithmetic import Float, Rational, Symbolic
+from svertka.spec.define import define
 from svertka.spec.evaluate import Array, evaluate
 from svertka.spec.layer import Equation, Layer
 from svertka.spec.normal_form import normal_form
@@ -24,7 +25,10 @@ from svertka.spec.notation import (
     maximum,
     minimum,
     number,
+    sigmoid,
+    softplus,
 )
+from svertka.spec.renamed import renamed
 from svertka.spec.running_error import FORMATS, RunningError
 
 __all__ = [
@@ -50,12 +54,17 @@ __all__ = [
     "axes",
     "axis",
     "boolean",
+    "define",
     "evaluate",
     "gradient_name",
+    "gradient_of",
     "inside",
     "integer",
     "maximum",
     "minimum",
     "normal_form",
     "number",
+    "renamed",
+    "sigmoid",
+    "softplus",
 ]

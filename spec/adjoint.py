@@ -22,7 +22,7 @@ from svertka.spec.normal_form import normal_form
 from svertka.spec.notation import Index, InRange, Read, Reduction, Select, Tensor
 from svertka.spec.rewrite import conditions, conjunction, fresh, linear_position, replace, substitute
 
-__all__ = ["adjoint", "gradient_name", "partial_derivative", "unused_prefix"]
+__all__ = ["adjoint", "gradient_name", "gradient_of", "partial_derivative", "unused_prefix"]
 
 
 def gradient_name(tensor: str, prefix: str = "grad") -> str:
@@ -34,6 +34,11 @@ def unused_prefix(layer: Layer, word: str = "grad") -> str:
     """The word, or the word and a number: ``adjoint(adjoint(layer))`` names its gradients ``grad2_...``."""
     prefixes = (word if number == 1 else f"{word}{number}" for number in count(1))
     return next(p for p in prefixes if not any(name.startswith(f"{p}_") for name in layer.tensors))
+
+
+def gradient_of(layer: Layer, tensor: str) -> str:
+    """Name that ``adjoint(layer)`` gives the gradient with respect to a tensor."""
+    return gradient_name(tensor, unused_prefix(layer))
 
 
 def partial_derivative(value: Expr, read: Read) -> Expr:

@@ -227,6 +227,10 @@ class ModuleFace:
             that value.
         buffers: with base ``"torch.nn.Module"``: optional tensor arguments that the constructor takes as well
             (a tensor, a sequence of numbers, or None) and registers as buffers.
+        takes: tensor arguments that come with each call, besides those that the forward of torch's class takes.
+        parameters: with base ``"torch.nn.Module"``: tensor arguments that the module holds as
+            ``torch.nn.Parameter``, with the number they start at; None means the tensor's default, or a uniform
+            draw within 1 / sqrt(fan in). The constructor takes their extents.
     """
 
     name: str
@@ -235,6 +239,8 @@ class ModuleFace:
     before: tuple[str, ...] = ()
     fixed: Mapping[str, Any] = field(default_factory=dict)
     buffers: tuple[str, ...] = ()
+    takes: tuple[str, ...] = ()
+    parameters: Mapping[str, float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -256,6 +262,8 @@ class Definition:
         modules: the layer as one or several modules (``BatchNorm1d``, ``BatchNorm2d``).
         optional_results: ``Flag`` argument by name of the output that it adds to the results
             (``return_indices``).
+        reference: name of the functions of ``svertka.reference`` that compute it and, with ``_backward``, its
+            gradient; empty if there are none: CPU tensors then run the formula itself.
     """
 
     name: str
@@ -270,3 +278,4 @@ class Definition:
     identity_when: Mapping[str, Any] = field(default_factory=dict)
     modules: tuple[ModuleFace, ...] = ()
     optional_results: Mapping[str, str] = field(default_factory=dict)
+    reference: str = ""

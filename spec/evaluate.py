@@ -35,6 +35,7 @@ from svertka.spec.notation import (
     maximum,
     minimum,
 )
+from svertka.spec.rewrite import selections
 from svertka.spec.running_error import Bounded, RunningError
 
 __all__ = ["Array", "evaluate", "extents_of", "holds", "values_of", "whole"]
@@ -272,8 +273,8 @@ class _Scope:
             seed, index = self.index(node.args[0]), self.index(node.args[1])
             take = getattr(arithmetic, "exact", arithmetic.number)  # a random number is what it is
             return lambda: take(uniform(seed(), index()))
-        if node.is_Number or (node.is_Symbol and not isinstance(node, Index)):
-            constant = arithmetic.number(node if node.is_Number else self._parameter(node.name))
+        if node.is_Number or node.is_NumberSymbol or (node.is_Symbol and not isinstance(node, Index)):
+            constant = arithmetic.number(self._parameter(node.name) if node.is_Symbol else node)
             return lambda: constant
         if node.is_integer and (isinstance(node, Index | Read | FloorDiv)):
             whole = self.index(node)
@@ -285,15 +286,28 @@ class _Scope:
                 self.real(node.args[2]),
             )
             return lambda: if_true() if condition() else if_false()
-        parts = [self.real(part) for part in node.args]
-        return self._operation(node, parts)
+        if node.is_Mul:
+            return self._product(node)
+        return self._operation(node, [self.real(part) for part in node.args])
+
+    def _product(self, node: Expr) -> Callable[[], Any]:
+        """A product; what a selecting factor leaves out is not computed."""
+        selecting, others = selections(node)
+        taken = [(self.condition(factor.args[0]), factor.args[1] == 1) for factor in selecting]
+        parts, arithmetic = [self.real(part) for part in others], self.arithmetic
+        one, zero = arithmetic.number(Integer(1)), arithmetic.number(Integer(0))
+
+        def value() -> Any:
+            if not all(holds() == wanted for holds, wanted in taken):
+                return zero
+            return arithmetic.multiply(*(part() for part in parts)) if parts else one
+
+        return value
 
     def _operation(self, node: Expr, parts: list[Callable[[], Any]]) -> Callable[[], Any]:
         arithmetic, name = self.arithmetic, type(node).__name__
         if node.is_Add:
             return lambda: arithmetic.add(*(part() for part in parts))
-        if node.is_Mul:
-            return lambda: arithmetic.multiply(*(part() for part in parts))
         if node.is_Pow:
             return lambda: arithmetic.power(parts[0](), parts[1]())
         if name == "maximum":  # at a tie it is b, as the gradient's convention has it

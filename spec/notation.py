@@ -22,7 +22,7 @@ import keyword
 from dataclasses import dataclass
 from typing import Any
 
-from sympy import Expr, Function, Integer, Symbol, Tuple, sympify
+from sympy import Expr, Function, Integer, Symbol, Tuple, exp, log, sympify
 from sympy.core.symbol import Str
 from sympy.logic.boolalg import Boolean, BooleanFunction, false, true
 
@@ -47,6 +47,8 @@ __all__ = [
     "maximum",
     "minimum",
     "number",
+    "sigmoid",
+    "softplus",
 ]
 
 
@@ -319,6 +321,18 @@ class minimum(Function):  # type: ignore[misc]  # noqa: N801
         """Derivative by one argument."""
         a, b = self.args
         return Select(a >= b, 0, 1) if argument == 1 else Select(a >= b, 1, 0)
+
+
+def sigmoid(x: Any) -> Expr:
+    """1 / (1 + exp(-x)), written so that neither it nor its gradient overflows: no exponent is positive."""
+    x = sympify(x)
+    return Select(x > 0, 1 / (1 + exp(-x)), exp(x) / (1 + exp(x)))
+
+
+def softplus(x: Any) -> Expr:
+    """log(1 + exp(x)), written so that neither it nor its gradient overflows: no exponent is positive."""
+    x = sympify(x)
+    return Select(x > 0, x + log(1 + exp(-x)), log(1 + exp(x)))
 
 
 class FloorDiv(Function):  # type: ignore[misc]

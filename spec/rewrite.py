@@ -12,7 +12,7 @@ from sympy import Add, And, Basic, Expr, Integer, Mul, Tuple, expand
 from sympy.logic.boolalg import Boolean, true
 
 from svertka.spec.layer import walk
-from svertka.spec.notation import Index, InRange, Read, Reduction
+from svertka.spec.notation import Index, InRange, Read, Reduction, Select
 
 __all__ = [
     "coefficient",
@@ -24,6 +24,7 @@ __all__ = [
     "linear_position",
     "range_conditions",
     "replace",
+    "selections",
     "substitute",
 ]
 
@@ -111,6 +112,17 @@ def coefficient(expression: Expr, index: Index) -> tuple[Expr, Expr] | None:
     if not holding or slope.has(index):
         return None
     return slope, rest
+
+
+def selections(product: Expr) -> tuple[list[Select], list[Expr]]:
+    """Factors that are 0 or 1 by a condition, and the others.
+
+    Such a factor selects: where it is 0 the product is 0, whatever the others are, so that 0 times infinity or NaN
+    cannot arise.
+    """
+    factors = Mul.make_args(product)
+    found = [f for f in factors if isinstance(f, Select) and set(f.args[1:]) == {Integer(0), Integer(1)}]
+    return found, [f for f in factors if f not in found]
 
 
 def independent_factors(body: Expr, indices: Iterable[Index]) -> tuple[Expr, Expr]:

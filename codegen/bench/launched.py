@@ -107,10 +107,14 @@ def _called(workload: Workload, tensors: Mapping[str, torch.Tensor]) -> _Call:
     calls: list[_Call] = []
     plain: Callable[..., Any] = operator_type.__call__
 
-    def note(operator: Any, *given: Any, skipped: tuple[str, ...] = (), **symbols: Any) -> Any:
-        detached = tuple(None if tensor is None else tensor.detach() for tensor in given)
+    def note(
+        operator: Any, *given: Any, shapes: Any = (), around: Any = None, skipped: Any = (), **symbols: Any
+    ) -> Any:
+        view = operator.view(given, around)
+        flat = given if view is None else view.flat(operator.tensors, given)
+        detached = tuple(None if tensor is None else tensor.detach() for tensor in flat)
         calls.append(_Call(operator, detached, symbols, skipped))
-        return plain(operator, *given, skipped=skipped, **symbols)
+        return plain(operator, *given, shapes=shapes, around=around, skipped=skipped, **symbols)
 
     with mock.patch.object(operator_type, "__call__", note), torch.no_grad():
         getattr(functional, workload.function)(**tensors, **workload.arguments)

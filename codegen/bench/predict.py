@@ -27,6 +27,7 @@ __all__ = ["H200", "Prediction", "predictions"]
 H200 = Limits(bandwidth=4.3e12, operations=7.8e14)
 """Of a copy, and of bf16 products on random data."""
 TARGET = "sm_90"
+PRODUCTS = ("convolution", "mm")  # in the names of ATen's operators that multiply matrices
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,11 @@ def predictions(workload: Workload, limits: Limits = H200) -> Iterator[Predictio
         for launch in one.launches:
             share = work / products if _multiplies(launch) else 0
             ours += max(_bytes(launch.tensors()) / limits.bandwidth, share / limits.operations)
-        theirs = max(eager.get(one.direction, 0) / limits.bandwidth, work / limits.operations)
         bound = max(least, key=least.__getitem__)
-        found = theirs if one.direction in eager else 0.0
+        found = 0.0
+        if one.direction in eager:
+            plain, of_products = (size / limits.bandwidth for size in eager[one.direction])
+            found = plain + max(of_products, work / limits.operations)
         yield Prediction(workload, one.direction, bound, len(one.launches), least[bound], ours, found)
 
 
@@ -93,7 +96,7 @@ class _Counted(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.bytes = 0
+        self.plain, self.of_products = 0, 0
 
     def __torch_dispatch__(
         self, function: Any, types: Any, arguments: tuple[Any, ...] = (), options: Mapping[str, Any] | None = None
@@ -102,16 +105,20 @@ class _Counted(TorchDispatchMode):  # type: ignore[no-untyped-call]
         view = function.is_view or "empty" in function.name() or "detach" in function.name()
         if not view:
             given = tree_leaves((arguments, options, result))
-            self.bytes += _bytes(tensor for tensor in given if isinstance(tensor, torch.Tensor))
+            size = _bytes(tensor for tensor in given if isinstance(tensor, torch.Tensor))
+            if any(word in function.name() for word in PRODUCTS):
+                self.of_products += size
+            else:
+                self.plain += size
         return result
 
 
-def _eager(road: Road, workload: Workload) -> dict[str, int]:
-    """Bytes that PyTorch's operators move, by direction; of products each gradient by itself."""
+def _eager(road: Road, workload: Workload) -> dict[str, tuple[int, int]]:
+    """Bytes that PyTorch's operators move by direction, those of products apart, whose gradients come one by one."""
     tensors = meta_tensors(workload)
     with _Counted() as forward:
         output = road(tensors)
-    found = {"forward": forward.bytes}
+    found = {"forward": (forward.plain, forward.of_products)}
     names = [name for name, tensor in tensors.items() if tensor.requires_grad]
     matrix = workload.kind == "matrix"
     groups = {f"gradient of {name}": [name] for name in ("input", "weight")} if matrix else {"backward": names}
@@ -119,5 +126,5 @@ def _eager(road: Road, workload: Workload) -> dict[str, int]:
         gradient = torch.empty_like(output)
         with _Counted() as backward:
             torch.autograd.grad(output, [tensors[name] for name in wanted], gradient, retain_graph=True)
-        found[direction] = backward.bytes
+        found[direction] = backward.plain, backward.of_products
     return found

@@ -24,17 +24,18 @@ PACKAGE = "svertka.generated"
 @contextmanager
 def _recorded() -> Iterator[dict[int, int]]:
     """Bytes of every tensor that a launch was given, by address."""
-    launching: Any = importlib.import_module(f"{PACKAGE}.launching")
+    launching, plans = (importlib.import_module(f"{PACKAGE}.{name}") for name in ("launching", "plans"))
+
     found: dict[int, int] = {}
     run = launching.run
 
-    def record(kernel: Any, how: Any, schedule: Any, arguments: tuple[Any, ...], constants: Mapping[str, Any]) -> None:
+    def record(kernel: Any, how: Any, schedule: Any, arguments: tuple[Any, ...], *rest: Any) -> None:
         for argument in arguments:
             if isinstance(argument, torch.Tensor):
                 found[argument.data_ptr()] = argument.numel() * argument.itemsize
-        run(kernel, how, schedule, arguments, constants)
+        run(kernel, how, schedule, arguments, *rest)
 
-    with mock.patch.object(launching, "run", record):
+    with mock.patch.object(launching, "run", record), mock.patch.object(plans, "ENABLED", False):
         yield found
 
 

@@ -15,11 +15,26 @@ from typing import Any
 
 import torch
 
-__all__ = ["KINDS", "TF32", "Road", "Workload", "precision", "roads", "shrunk", "workloads"]
+__all__ = ["KINDS", "TF32", "Link", "Road", "Workload", "precision", "roads", "shrunk", "workloads"]
 
 KINDS = ("memory", "matrix", "launch")
 ON_A_CPU = 2**15  # elements of an input there
 TF32 = "tf32"
+
+
+@dataclass(frozen=True)
+class Link:
+    """One function of a chain, called on what the one before gave.
+
+    Attributes:
+        function: name in ``torch.nn.functional``, or in ``torch``.
+        tensors: tensors of the workload by argument.
+        arguments: the others.
+    """
+
+    function: str
+    tensors: Mapping[str, str] = field(default_factory=dict)
+    arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -37,6 +52,8 @@ class Workload:
         dtype: of the tensors; ``"tf32"`` is float32 with products in tf32, which plain float32 never has here.
         layout: of the tensors.
         quick: whether it belongs to the short run.
+        baseline: name of the baseline's function.
+        chain: of a fused function, the baseline's functions one after the other.
     """
 
     name: str
@@ -51,6 +68,7 @@ class Workload:
     baseline_arguments: Mapping[str, Any]
     labels: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     classes: int = 0
+    chain: tuple[Link, ...] = ()
 
     @property
     def storage(self) -> str:
@@ -92,7 +110,7 @@ def roads(workload: Workload, compiled: bool) -> list[Road]:
     """svertka, PyTorch eager and, if wanted, ``torch.compile``."""
     from svertka.generated import functional
 
-    plain = getattr(torch.nn.functional, workload.baseline)
+    plain = _chained(workload.chain) if workload.chain else _torch(workload.baseline)
     found = [
         Road("svertka", getattr(functional, workload.function), workload.arguments),
         Road("eager", plain, workload.baseline_arguments),
@@ -101,6 +119,23 @@ def roads(workload: Workload, compiled: bool) -> list[Road]:
         quick = torch.compile(plain, mode="max-autotune-no-cudagraphs", dynamic=False)
         found.append(Road("compile", quick, workload.baseline_arguments))
     return found
+
+
+def _torch(name: str) -> Any:
+    return getattr(torch.nn.functional, name, None) or getattr(torch, name)
+
+
+def _chained(links: tuple[Link, ...]) -> Any:
+    """A function that calls PyTorch's, one after the other."""
+    functions = [(_torch(link.function), link) for link in links]
+
+    def chain(input: torch.Tensor, **tensors: torch.Tensor) -> torch.Tensor:
+        for function, link in functions:
+            given = {argument: tensors[name] for argument, name in link.tensors.items()}
+            input = function(input, **given, **link.arguments)
+        return input
+
+    return chain
 
 
 @contextmanager
@@ -154,7 +189,8 @@ def _workload(kind: str, row: Mapping[str, Any], dtype: str, layout: str) -> Wor
         layout=layout,
         quick=row["quick"],
         baseline=row.get("baseline", row["function"]),
-        baseline_arguments=row.get("baseline_arguments", row["arguments"]),
+        baseline_arguments={} if "chain" in row else row.get("baseline_arguments", row["arguments"]),
         labels={name: tuple(shape) for name, shape in row.get("labels", {}).items()},
         classes=row.get("classes", 0),
+        chain=tuple(Link(**link) for link in row.get("chain", ())),
     )

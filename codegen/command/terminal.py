@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -14,8 +16,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 __all__ = [
     "FAILED",
     "MISUSED",
+    "Chosen",
     "Names",
+    "NamesOrFiles",
     "application",
+    "chosen",
     "compilable",
     "console",
     "definitions_named",
@@ -43,6 +48,13 @@ errors = _console(stderr=True)
 
 Names = Annotated[
     list[str] | None, typer.Argument(metavar="[LAYER]...", help="Names as in `svertka list`; all if none.")
+]
+NamesOrFiles = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[LAYER|FILE.py]...",
+        help="Names as in `svertka list`, all if none; or a file with formulas, which is run as Python.",
+    ),
 ]
 FAILED, MISUSED = 1, 2
 
@@ -78,6 +90,43 @@ def definitions_named(names: Sequence[str] | None) -> list[Any]:
         if name not in DEFINITIONS:
             raise ValueError(f"layer {name!r}: there is no such layer; `svertka list` shows {', '.join(DEFINITIONS)}")
     return [d for name, d in DEFINITIONS.items() if not names or name in names]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What a call is about.
+
+    Attributes:
+        definitions: the layers of the package.
+        layers: those whose kernels are wanted.
+        every: whether these are all.
+    """
+
+    definitions: tuple[Any, ...]
+    layers: tuple[Any, ...]
+    every: bool
+
+
+def chosen(names: Sequence[str] | None) -> Chosen:
+    """Layers by name; files of formulas bring their own, all of them or those that are named.
+
+    Raises:
+        ValueError: there is no such layer or file, or a file cannot be run.
+    """
+    from svertka.codegen.formula_file import definitions_of, is_formula_file
+    from svertka.spec.layers import DEFINITIONS
+
+    files = [name for name in names or () if is_formula_file(name)]
+    if not files:
+        named = tuple(definitions_named(names))
+        return Chosen(tuple(DEFINITIONS.values()), named, not names)
+    own = [definition for file in files for definition in definitions_of(Path(file))]
+    known = {definition.name for definition in own}
+    layers = [name for name in names or () if not is_formula_file(name)]
+    wanted = [name for name in layers if name in known]
+    more = definitions_named(missing) if (missing := [name for name in layers if name not in known]) else []
+    picked = [definition for definition in own if not wanted or definition.name in wanted]
+    return Chosen((*own, *more), (*picked, *more), not wanted)
 
 
 def compilable() -> None:

@@ -20,7 +20,7 @@ from svertka.codegen.symbolic.decide import decide
 from svertka.codegen.symbolic.derivative import gradients
 from svertka.codegen.symbolic.graph import Graph
 from svertka.codegen.symbolic.regions import parameters
-from svertka.spec import Array, adjoint, evaluate, gradient_name
+from svertka.spec import Array, adjoint, evaluate, gradient_of
 from svertka.spec.evaluate import shape_of
 from svertka.spec.notation import Tensor
 
@@ -82,7 +82,7 @@ class _Ground:
         outputs = evaluate(layer.only(results), self.arrays, self.sizes, arithmetic)
         seeds = {}
         for name in results:
-            seed = Tensor(gradient_name(name), *layer.tensors[name].dims)
+            seed = Tensor(gradient_of(layer, name), *layer.tensors[name].dims)
             seeds[seed.name] = self._array(seed)
         derived = evaluate(adjoint(layer, names, results), {**self.arrays, **seeds}, self.sizes, arithmetic)
         variables = [node for name in names for node in self.arrays[name].values]
@@ -92,6 +92,6 @@ class _Ground:
             [node for array in seeds.values() for node in array.values],
             variables,
         )
-        got = [node for name in names for node in derived[gradient_name(name)].values]
+        got = [node for name in names for node in derived[gradient_of(layer, name)].values]
         for variable, left, right in zip(variables, got, found, strict=True):
             yield str(self.graph.arguments[variable][0]), left, right

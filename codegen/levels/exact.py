@@ -43,7 +43,7 @@ def check(subject: Subject) -> Outcome:
         return Outcome(NAME, subject.layer.name, inapplicable="it rounds whole numbers")
     comparisons, probability = [], 1.0
     found: list[Case] = []
-    for case in (*subject.box_cases[:1], *cases(subject.module.definition, subject.variant, TRIED)):
+    for case in (*subject.box_cases[: len(subject.layouts)], *cases(subject.module.definition, subject.variant, TRIED)):
         numbers = _whole_numbers(subject, case)
         if numbers is None:
             continue
@@ -59,10 +59,10 @@ def check(subject: Subject) -> Outcome:
 
 
 def _dtypes(case: Case, before: Sequence[Case], device: str) -> Sequence[torch.dtype]:
-    """Every dtype where rows or channels come last for the first time; what the interpreter fetches is not rounded."""
-    if any(other.last == case.last for other in before):
+    """Every dtype where boxes are fetched, or not, for the first time; what the interpreter fetches is not rounded."""
+    if any(other.boxed == case.boxed for other in before):
         return DTYPES[:1]
-    return DTYPES if device == "cuda" or not case.last else DTYPES[1:2]
+    return DTYPES if device == "cuda" or not case.boxed else DTYPES[1:2]
 
 
 @dataclass(frozen=True)

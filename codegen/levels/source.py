@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from svertka.codegen.levels.subject import Outcome, Subject
 from svertka.codegen.symbolic import prove
-from svertka.codegen.symbolic.regions import BOXES, REGIONS
+from svertka.codegen.symbolic.regions import BOXES, BOXES_OF_ROWS, REGIONS
 
 __all__ = ["check"]
 
@@ -21,7 +21,7 @@ def check(subject: Subject) -> Outcome:
     """
     first, *rest = subject.small_cases
     runs = [(first, REGIONS), *((case, REGIONS[-1:]) for case in rest)]
-    runs += [(case, (BOXES,)) for case in subject.small_box_cases]
+    runs += [(case, (BOXES if case.last else BOXES_OF_ROWS,)) for case in subject.small_box_cases]
     proofs = [prove(subject.module, subject.variant, subject.kernels, case, regions=regions) for case, regions in runs]
     ran = {kernel for proof in proofs for kernel in proof.kernels}
     figures = {

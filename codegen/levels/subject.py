@@ -65,6 +65,21 @@ class Subject:
         launches = (launch for program in self.module.programs[place] for launch in program.launches)
         return tuple(dict.fromkeys(launch.kernel for launch in launches if launch.kernel.boxes is not None))
 
+    @property
+    def layouts(self) -> tuple[bool, ...]:
+        """Where boxes can be fetched from: tensors with channels last, rows (False), or each for some kernels."""
+        return tuple(last for last in (True, False) if self._fastest(last))
+
+    def _fastest(self, last: bool) -> set[str]:
+        """Extents that must be aligned for the kernels that fetch boxes from one layout."""
+        operands = [
+            operand
+            for kernel in self.boxed
+            if kernel.boxes is not None and _in_rows(kernel) != last
+            for operand in (kernel.boxes.left, kernel.boxes.right)
+        ]
+        return {axis.extent.name for o in operands for axis in o.axes[-1:] if isinstance(axis.extent, Name)}
+
     @cached_property
     def small_box_cases(self) -> tuple[Case, ...]:
         """Small sizes at which tensors are aligned as boxes must be; none where no kernel fetches any."""
@@ -79,13 +94,21 @@ class Subject:
         return self.aligned((unusual,), HALF_UNIT)
 
     def aligned(self, some: tuple[Case, ...], unit: int) -> tuple[Case, ...]:
-        """Cases with channels last, and the fastest extents of boxes made multiples of a unit."""
-        found = [kernel.boxes for kernel in self.boxed if kernel.boxes is not None]
-        fastest = [operand.axes[-1].extent for boxes in found for operand in (boxes.left, boxes.right)]
-        names = {extent.name for extent in fastest if isinstance(extent, Name)}
-        if not names:
-            return ()
-        return tuple(aligned(self.module.definition, self.variant, case, names, unit) for case in some)
+        """Cases in every layout of boxes, with the boxes' fastest extents made multiples of a unit."""
+        return tuple(
+            aligned(self.module.definition, self.variant, case, self._fastest(last), unit, last)
+            for last in self.layouts
+            for case in some
+        )
+
+
+def _in_rows(kernel: Kernel) -> bool:
+    """Whether a kernel's boxes are fetched from row-major tensors where channels last would be another layout."""
+    assert kernel.boxes is not None
+    axes = {tensor.name: tensor.axes for tensor in kernel.tensors}
+    operands = (kernel.boxes.left, kernel.boxes.right)
+    several = any(len(axes[operand.tensor]) > 2 for operand in operands)
+    return several and all(operand.axes[-1].axis == axes[operand.tensor][-1] for operand in operands)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,9 @@ Input: a graph, outputs and their seeds. Output: a node a variable.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 
 from svertka.codegen.symbolic.graph import ONE, ZERO, Graph
 
@@ -77,6 +79,21 @@ def _slope(graph: Graph, function: str, node: int, argument: int) -> int:
         return graph.subtract(ONE, graph.multiply(node, node))
     if function == "sin":
         return graph.function("cos", argument)
+    if function == "erf":
+        bell = graph.function("exp", graph.negate(_squared(graph, argument)))
+        return graph.divide(
+            graph.multiply(graph.number(2), bell), graph.power(graph.number(math.pi), graph.number(0.5))
+        )
     if function == "cos":
         return graph.negate(graph.function("sin", argument))
     raise NotImplementedError(f"function {function}: reverse accumulation has no rule for it; add one to _slope")
+
+
+def _squared(graph: Graph, node: int) -> int:
+    """The square of a node, factor by factor: that of a root is what it is the root of."""
+    operation, arguments = graph.operations[node], graph.arguments[node]
+    if operation in ("multiply", "divide"):
+        return getattr(graph, operation)(*(_squared(graph, argument) for argument in arguments))  # type: ignore[no-any-return]
+    if operation == "power" and graph.rational(arguments[1]) == Fraction(1, 2):
+        return arguments[0]  # type: ignore[no-any-return]
+    return graph.multiply(node, node)

@@ -12,6 +12,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from types import ModuleType
 from typing import Any
 from unittest import mock
 
@@ -29,6 +30,7 @@ __all__ = ["symbolic"]
 _Builder = engine.InterpreterBuilder
 _Handle = engine.TensorHandle
 COMPUTED_BITS, WIDE_BITS = 32, 64
+APPROXIMATED = ("tanh",)
 _COMPARISONS = {np.less, np.less_equal, np.greater, np.greater_equal, np.equal, np.not_equal}
 
 
@@ -39,8 +41,11 @@ def _real(handle: Any) -> bool:
 
 
 @contextmanager
-def symbolic(graph: Graph, memory: Memory) -> Iterator[None]:
-    """Let every kernel that is launched inside run on nodes of ``graph`` and tensors of ``memory``."""
+def symbolic(graph: Graph, memory: Memory, primitives: ModuleType) -> Iterator[None]:
+    """Let every kernel that is launched inside run on nodes of ``graph`` and tensors of ``memory``.
+
+    The package's ``primitives`` that approximate a function are that function here, as the builder's own are.
+    """
     lanes = Lanes(graph)
     replaced = (
         _arithmetic(graph, lanes)
@@ -59,7 +64,17 @@ def symbolic(graph: Graph, memory: Memory) -> Iterator[None]:
         stack.enter_context(mock.patch.object(engine.GridExecutor, "__call__", _launcher(memory)))
         stack.enter_context(mock.patch.object(engine, "_get_np_dtype", _kind_of_array(engine._get_np_dtype)))
         stack.enter_context(mock.patch.object(engine, "_validate_np_data_size", _fits(engine._validate_np_data_size)))
+        for name in APPROXIMATED:
+            stack.enter_context(mock.patch.object(primitives, name, _function(graph, lanes, name)))
         yield
+
+
+def _function(graph: Graph, lanes: Lanes, name: str) -> Callable[[Any], Any]:
+    def applied(argument: Any) -> Any:
+        handle = _Handle(lanes.unary(partial(graph.function, name), argument.handle.data), argument.dtype.scalar)
+        return tl.tensor(handle, argument.type)
+
+    return applied
 
 
 def _kind_of_array(original: Callable[[Any], Any]) -> Callable[[Any], Any]:

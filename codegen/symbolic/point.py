@@ -211,7 +211,22 @@ class Point:
                 return parts[0] * parts[1] % Q
             if parts[1]:
                 return parts[0] * pow(parts[1], -1, Q) % Q
+        if operation == "power" and self.exponents[arguments[0]]:
+            known = self._power_of_exponent(self.exponents[arguments[0]], self.graph.rational(arguments[1]))
+            if known is not None:
+                return known
         return self._drawn(Q, "exponent", self.values[node])
+
+    def _power_of_exponent(self, base: int, exponent: Fraction | None) -> int | None:
+        """Whole powers, and those of a root, which is a random function of its base; as kernels multiply them out."""
+        if exponent is None or exponent.denominator > 2:
+            return None
+        if exponent.denominator == 1:
+            return pow(base, exponent.numerator, Q)
+        root = self._drawn(Q, "root", base)
+        if exponent < 0:
+            return pow(root, exponent.numerator, Q)
+        return root * pow(base, exponent.numerator // 2, Q) % Q
 
 
 def _needed(graph: Graph, nodes: Sequence[int]) -> list[int]:

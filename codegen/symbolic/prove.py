@@ -26,7 +26,7 @@ from svertka.codegen.symbolic.decide import decide
 from svertka.codegen.symbolic.graph import POISON, Graph
 from svertka.codegen.symbolic.memory import Memory, reach
 from svertka.codegen.symbolic.regions import REGIONS, Inputs, Region, tiles
-from svertka.spec import Layer, adjoint, evaluate, gradient_name
+from svertka.spec import Layer, adjoint, evaluate, gradient_of
 from svertka.spec.definition import Variant
 from svertka.spec.notation import Tensor
 
@@ -125,7 +125,7 @@ class _Run:
             if tensor.name not in self.case.absent:
                 self.inputs.add(tensor, self.memory, self.region.ties)
         primal = dict(self.inputs.tensors)
-        seeds = [Tensor(gradient_name(name), *self.layer.tensors[name].dims) for name in results]
+        seeds = [Tensor(gradient_of(self.layer, name), *self.layer.tensors[name].dims) for name in results]
         gradients = [self.inputs.add(seed, self.memory, ties=False) for seed in seeds]
         symbolic = importlib.import_module("svertka.codegen.symbolic.interpreter").symbolic
         arithmetic = GraphArithmetic(self.graph)
@@ -136,13 +136,18 @@ class _Run:
             largest = max(len(array.values) for array in (*known.values(), *expected.values()))
             with (
                 tiles(self.kernels, self.region, largest, max(map(reach, primal.values()))) as self.memory.wide_from,
-                symbolic(self.graph, self.memory),
+                symbolic(self.graph, self.memory, self._primitives),
                 np.errstate(all="ignore"),
             ):
                 self._run(primal, gradients, expected)
         except Exception as error:
             self.memory.fail(f"{self.memory.kernel}: the kernel does not run: {error!r}")
         self.memory.check_stores()
+
+    @property
+    def _primitives(self) -> ModuleType:
+        """The functions that the kernels call, a module beside them."""
+        return importlib.import_module(f"{self.kernels.__name__.rpartition('.')[0]}.primitives")
 
     def _run(
         self, primal: Mapping[str, torch.Tensor], gradients: Sequence[torch.Tensor], expected: Mapping[str, Any]
@@ -164,9 +169,9 @@ class _Run:
             back = run_backward(self.kernels, self.layer, self.case, primal, gradients, saved[count:], wanted)
             for name, gradient, there in zip(names, back, wanted, strict=True):
                 if there and gradient is not None:
-                    self._pair(gradient_name(name), gradient, expected[gradient_name(name)].values)
+                    self._pair(gradient_of(self.layer, name), gradient, expected[gradient_of(self.layer, name)].values)
                 elif there:
-                    self.memory.fail(f"{gradient_name(name)}: wanted, and not returned")
+                    self.memory.fail(f"{gradient_of(self.layer, name)}: wanted, and not returned")
 
     def _pair(self, name: str, got: torch.Tensor, expected: Sequence[int]) -> None:
         """Note each element's two expressions; whole numbers are compared at once."""

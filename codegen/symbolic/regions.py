@@ -31,7 +31,7 @@ from svertka.spec.definition import Definition
 from svertka.spec.evaluate import shape_of
 from svertka.spec.notation import Tensor
 
-__all__ = ["BOXES", "REGIONS", "Inputs", "Region", "parameters", "tiles"]
+__all__ = ["BOXES", "BOXES_OF_ROWS", "REGIONS", "Inputs", "Region", "parameters", "tiles"]
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,7 @@ REGIONS = (
     Region("ties, gaps, small tiles, 64-bit offsets", True, "gaps", True, "all", False, torch.float16),
 )
 BOXES = Region("boxes, channels last, small tiles", False, "last", True, "largest", True, torch.float64, boxes=True)
+BOXES_OF_ROWS = Region("boxes, rows, small tiles", False, "rows", True, "largest", True, torch.float64, boxes=True)
 LITTLE = 128  # elements; where there are more, sums are long enough to be split in tiles less deep
 PROCESSORS = 16  # so many that sums are split although there are several tiles
 

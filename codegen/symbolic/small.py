@@ -49,8 +49,10 @@ def small_cases(definition: Definition, variant: Variant) -> tuple[Case, ...]:
     return (first, Case(second.name, second.sizes, optional)) if optional else (first,)
 
 
-def aligned(definition: Definition, variant: Variant, case: Case, extents: Iterable[str], unit: int) -> Case:
-    """The case with channels last and some extents made odd multiples of a unit, as far as the rules allow.
+def aligned(
+    definition: Definition, variant: Variant, case: Case, extents: Iterable[str], unit: int, last: bool = True
+) -> Case:
+    """The case, with channels ``last``, and some extents made odd multiples of a unit, as far as the rules allow.
 
     Odd ones, so that tiles of more than a unit have a tail.
     """
@@ -59,7 +61,7 @@ def aligned(definition: Definition, variant: Variant, case: Case, extents: Itera
         trial = _derived(definition, {**sizes, name: (-(-sizes[name] // unit) | 1) * unit})
         if _valid(definition, variant, trial):
             sizes = trial
-    return Case(f"{case.name}-aligned", sizes, case.absent, last=True)
+    return Case(f"{case.name}-aligned{'' if last else '-rows'}", sizes, case.absent, last, boxed=True)
 
 
 def _borders(variant: Variant, case: Case) -> int:

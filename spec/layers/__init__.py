@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from svertka.spec.definition import Definition
 from svertka.spec.layers import (
     batch_normalization,
@@ -9,6 +11,7 @@ from svertka.spec.layers import (
     convolution,
     cross_entropy,
     dropout,
+    fused,
     image,
     linear,
     pooling,
@@ -29,8 +32,11 @@ _MODULES = (
     dropout,
     batch_normalization,
     channel_normalization,
+    fused,
 )
 
 DEFINITIONS: dict[str, Definition] = {
-    definition.name: definition for module in _MODULES for definition in module.DEFINITIONS
+    definition.name: replace(definition, reference=definition.function)
+    for module in _MODULES
+    for definition in module.DEFINITIONS
 }

@@ -60,6 +60,7 @@ def sources_of(module: KernelModule) -> dict[str, str]:
         {
             "__init__.py": "",
             "launching.py": templates.get_template("launching.py.jinja").render(),
+            "plans.py": templates.get_template("plans.py.jinja").render(),
             **schedule_sources(),
             "kernels/__init__.py": "",
             "kernels/primitives.py": templates.get_template("primitives.py.jinja").render(),

@@ -15,6 +15,7 @@ __all__ = ["CASES", "DIVISIBLE", "EXACT", "Case"]
 # number that every window's count divides.
 DIVISIBLE = 2520
 EXACT = ("conv1d", "conv2d", "conv3d", "linear", "relu", "center_crop")
+EXACT += ("conv2d_relu",)
 EXACT += tuple(f"{kind}_pool{rank}d" for kind in ("max", "avg") for rank in (1, 2, 3))
 
 
@@ -185,7 +186,25 @@ def _images() -> Iterator[Case]:
     yield Case("image_input", {"input": (3, 11, 6)}, {"size": (4, 3), "crop": True, "antialias": False})
 
 
+def _fused() -> Iterator[Case]:
+    shapes = {"input": (2, 4, 7, 5), "weight": (6, 2, 3, 2), "bias": (6,)}
+    yield Case("conv2d_relu", shapes, {"stride": (2, 1), "padding": (1, 2), "dilation": (1, 2), "groups": 2})
+    yield Case("conv2d_relu", {"input": (4, 6, 5), "weight": (3, 4, 2, 3)}, {"padding": "same"})
+    for shape in ((2, 3, 4, 5), (4, 3)):
+        c = (shape[1],)
+        estimates, affine = {"running_mean": c, "running_var": c}, {"weight": c, "bias": c}
+        none = {"running_mean": None, "running_var": None}
+        for name, more in (("batch_norm_relu", {}), ("batch_norm_add_relu", {"residual": shape})):
+            yield Case(name, {"input": shape, **estimates, **more, **affine}, {"training": True, "momentum": 0.3})
+            yield Case(name, {"input": shape, **estimates, **more}, {"eps": 0.5})
+            yield Case(name, {"input": shape, **more, **affine}, {"training": True, "eps": 0.1, **none})
+    strong = {"alpha": 4.0, "beta": 0.75, "k": 1.5}
+    yield Case("relu_cross_channel_norm", {"input": (2, 6, 2, 3)}, {"window_channel_size": 4, **strong})
+    yield Case("relu_cross_channel_norm", {"input": (3, 7)}, {"window_channel_size": 3, **strong})
+
+
 CASES = [
+    *_fused(),
     *_convolutions(),
     *_max_poolings(),
     *_average_poolings(),

@@ -66,7 +66,27 @@ def cross_channel_norm(
     return input / (k + alpha * torch.stack(squares, dim=1) / window_channel_size) ** beta
 
 
+def conv2d_relu(input: Tensor, weight: Tensor, bias: Tensor | None = None, **options: Any) -> Tensor:
+    return functional.relu(functional.conv2d(input, weight, bias, **options))
+
+
+def batch_norm_relu(input: Tensor, running_mean: Any, running_var: Any, **options: Any) -> Tensor:
+    return functional.relu(functional.batch_norm(input, running_mean, running_var, **options))
+
+
+def batch_norm_add_relu(input: Tensor, running_mean: Any, running_var: Any, residual: Tensor, **options: Any) -> Tensor:
+    return functional.relu(functional.batch_norm(input, running_mean, running_var, **options) + residual)
+
+
+def relu_cross_channel_norm(input: Tensor, window_channel_size: int, **options: float) -> Tensor:
+    return cross_channel_norm(functional.relu(input), window_channel_size, **options)
+
+
 OWN: dict[str, Callable[..., Any]] = {
+    "conv2d_relu": conv2d_relu,
+    "batch_norm_relu": batch_norm_relu,
+    "batch_norm_add_relu": batch_norm_add_relu,
+    "relu_cross_channel_norm": relu_cross_channel_norm,
     "resize": resize,
     "center_crop": center_crop,
     "normalize": normalize,

@@ -234,9 +234,11 @@ def test_registered_as_torch_asks(case: Case) -> None:
     called: list[tuple[runtime.Operator, tuple[Any, ...]]] = []
     original = runtime.Operator.__call__
 
-    def record(operator: runtime.Operator, *tensors: Any, skipped: tuple[str, ...] = (), **symbols: Any) -> Any:
-        called.append((operator, (*tensors, *operator.packed(symbols))))
-        return original(operator, *tensors, skipped=skipped, **symbols)
+    def record(operator: runtime.Operator, *tensors: Any, around: int | None = None, **rest: Any) -> Any:
+        view = operator.view(tensors, around)
+        flat = tensors if view is None else view.flat(operator.tensors, tensors)
+        called.append((operator, (*flat, *operator.packed(rest))))
+        return original(operator, *tensors, around=around, **rest)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runtime.Operator, "__call__", record)
@@ -266,6 +268,9 @@ def test_import_brings_only_what_a_gpu_needs() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     allowed = {
         "svertka",
-        *(f"svertka.generated{part}" for part in ("", ".arguments", ".runtime", ".functional", ".modules")),
+        *(
+            f"svertka.generated{part}"
+            for part in ("", ".arguments", ".runtime", ".functional", ".modules", ".plans", ".views")
+        ),
     }
     assert set(done.stdout.split()) <= allowed

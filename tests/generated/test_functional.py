@@ -130,7 +130,7 @@ def test_strides_do_not_matter(case: Case, layout: str, road: str, device: str) 
 @every_function
 def test_empty_batch(case: Case, road: str, device: str) -> None:
     """The output has no elements, gradients of what is shared by the batch are 0, state stays."""
-    batched = {"input", "target"}
+    batched = {"input", "target", "residual"}
     tensors = {k: t[:0] if k in batched else t for k, t in case.tensors(device=device).items()}
     others = {k: v[:0] if k in batched else v for k, v in case.others(device=device).items()}
     results, gradients = run(getattr(functional, case.function), case, tensors, others)

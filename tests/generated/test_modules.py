@@ -6,6 +6,7 @@ import copy
 import inspect
 import math
 import pickle
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -74,7 +75,7 @@ def as_tuple(results: Any) -> tuple[Tensor, ...]:
 
 
 def test_every_drop_in_is_tried() -> None:
-    own = {"CrossChannelNorm", "ImageInput"}
+    own = {"CrossChannelNorm", "ImageInput", *FUSED}
     assert {name for name, *_ in DROP_INS} | own == set(modules.__all__)
     assert set(modules.__all__) | {"functional", "modules"} == set(generated.__all__) == set(dir(generated))
 
@@ -178,6 +179,71 @@ def test_cross_channel_norm(road: str, device: str) -> None:
     equal(module(given), functional.cross_channel_norm(given, 5, alpha=2.0).cpu())
     assert repr(module) == "CrossChannelNorm(window_channel_size=5, k=2.0, alpha=2.0, beta=0.75)"
     assert not module.state_dict()
+
+
+def _normalised(module: nn.Module, name: str, *given: Tensor) -> Tensor:
+    input, *rest = given
+    state = module.state_dict()
+    tensors = (state["running_mean"].clone(), state["running_var"].clone(), *rest, module.weight, module.bias)
+    result: Tensor = getattr(functional, name)(input, *tensors, training=True, momentum=module.momentum, eps=module.eps)
+    return result
+
+
+FUSED: dict[str, tuple[str, tuple[Any, ...], tuple[int, ...], int, Callable[..., Tensor]]] = {
+    "Conv2dReLU": (
+        "Conv2d",
+        (4, 6, (3, 2), 2, 1),
+        (2, 4, 7, 5),
+        1,
+        lambda own, x: functional.conv2d_relu(x, own.weight, own.bias, stride=2, padding=1),
+    ),
+    "BatchNorm2dReLU": (
+        "BatchNorm2d",
+        (4, 0.1, 0.3),
+        (3, 4, 2, 5),
+        1,
+        lambda own, x: _normalised(own, "batch_norm_relu", x),
+    ),
+    "BatchNorm2dAddReLU": (
+        "BatchNorm2d",
+        (4,),
+        (3, 4, 2, 5),
+        2,
+        lambda own, x, y: _normalised(own, "batch_norm_add_relu", x, y),
+    ),
+    "ReLUCrossChannelNorm": (
+        "CrossChannelNorm",
+        (3, 1.5, 2.0),
+        (2, 5, 4),
+        1,
+        lambda own, x: functional.relu_cross_channel_norm(x, 3, 1.5, 2.0, 0.75),
+    ),
+}
+"""The unfused module, arguments of the constructor, shape and number of tensors, and the function with its tensors."""
+
+
+@pytest.mark.parametrize("name", FUSED)
+def test_fused_modules(name: str, road: str, device: str) -> None:
+    """They have the unfused module's state, give what their functions give, and count batches."""
+    parts, arguments, shape, count, function = FUSED[name]
+    module = getattr(generated, name)(*arguments).to(device, torch.float64)
+    unfused = getattr(generated, parts)(*arguments).to(device, torch.float64)
+    module.load_state_dict(unfused.state_dict())
+    random = torch.Generator().manual_seed(5)
+    given = [
+        torch.randn(shape, generator=random, dtype=torch.float64).to(device).requires_grad_() for _ in range(count)
+    ]
+    expected = function(module, *given)
+    output = module(*given)
+    equal(output, expected.cpu())
+    assert 0 < int((output == 0).sum()) < output.numel()
+    wanted = [*given, *module.parameters()]
+    gradients, theirs = (torch.autograd.grad(result.sum(), wanted) for result in (output, expected))
+    for one, other in zip(gradients, theirs, strict=True):
+        equal(one, other.cpu())
+    unfused(given[0])
+    for key, value in unfused.state_dict().items():
+        equal(module.state_dict()[key], value.cpu())
 
 
 def test_image_input_takes_its_size_first(road: str, device: str) -> None:

@@ -96,15 +96,14 @@ NOT_INTERPRETED = {
         "processors",
         "_multiprocessors",
         "fetches_boxes",
-        "_scratch",
+        *("_scratch", "_give_scratch"),
     ),
-    *("_specialized", "_run_directly", "_Compiled"),
 }
-"""Functions of a launch that decide nothing in the interpreter; those of the short way have tests of their own."""
+"""Functions of a launch that decide nothing in the interpreter."""
 
 
 def _launching_edits(text: str) -> list[Edit]:
-    """The same; where results lie in memory and on which device is no part of their values, nor is the short way."""
+    """The same; where results lie in memory and on which device is no part of their values."""
     return [edit for edit in python_template_edits(text) if edit.scope not in NOT_INTERPRETED]
 
 

@@ -1,0 +1,193 @@
+"""One call from a formula to a layer: derived, proven, generated and imported.
+
+The package lies in the user's cache (``$SVERTKA_CACHE``, else ``$XDG_CACHE_HOME/svertka``, else ``~/.cache/svertka``)
+under a digest of the formula, its face and this version of the generator, so that a second call, in any process, only
+imports it. Validation runs in a process of its own: it needs Triton's interpreter, the caller may want Triton's
+compiler.
+
+Input: a ``Layer`` or a ``Definition``. Output: a module's class, or a function.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, cast
+
+from svertka.codegen.certificate import certificate_path
+from svertka.codegen.face_names import check_definitions
+from svertka.codegen.generate import VERSION, digest, formula_text
+from svertka.spec import Index, Layer, define, normal_form
+from svertka.spec.definition import Definition
+from svertka.spec.layer import walk
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["certificate_of", "layer_function", "layer_module", "layer_package"]
+
+UNPROVEN = "unproven"
+
+
+def layer_module(layer: Layer | Definition, *, validate: bool = True) -> type[torch.nn.Module]:
+    """The class of a formula's module.
+
+    Args:
+        layer: a formula, or one with its public face (``define``).
+        validate: whether every level of validation is passed before anything is kept. It takes seconds to a minute, once.
+
+    Raises:
+        ValueError: the formula has no public face, or a name will not do.
+        RuntimeError: the kernels miss their formula; the message has the levels' failures.
+    """
+    definition = _face(layer)
+    if not definition.modules:
+        raise ValueError(f"layer {definition.name}: it defines no module; call layer_function, or add a ModuleFace")
+    package = layer_package(definition, validate=validate)
+    return cast("type[torch.nn.Module]", getattr(package, definition.modules[0].name))
+
+
+def layer_function(layer: Layer | Definition, *, validate: bool = True) -> Callable[..., Any]:
+    """A formula's function; arguments and errors as in ``layer_module``."""
+    definition = _face(layer)
+    package = layer_package(definition, validate=validate)
+    return cast("Callable[..., Any]", getattr(package.functional, definition.function))
+
+
+def certificate_of(layer: Layer | Definition) -> Path:
+    """Where the certificate of a formula's kernels lies, once ``layer_module`` or ``layer_function`` has made it.
+
+    Raises:
+        FileNotFoundError: it was not made, or without validation.
+    """
+    definition = _face(layer)
+    path = _folder(definition) / "proven" / certificate_path(definition)
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{path}: {definition.name} has no certificate yet; call layer_module({definition.name})"
+        )
+    return path
+
+
+def layer_package(layer: Layer | Definition, *, validate: bool = True) -> ModuleType:
+    """The package of one formula; arguments and errors as in ``layer_module``."""
+    definition = _face(layer)
+    check_definitions([definition])
+    root = _folder(definition)
+    folder = root / "proven"
+    if not validate and not folder.exists():
+        folder = root / UNPROVEN
+    if not (folder / "__init__.py").exists():
+        _generate(definition, folder, validate)
+    return _imported(
+        f"svertka_{definition.name}_{root.name}{'' if folder.name == 'proven' else '_' + UNPROVEN}", folder
+    )
+
+
+def _face(layer: Layer | Definition) -> Definition:
+    definition = define(layer) if isinstance(layer, Layer) else layer
+    return replace(definition, source=definition.source or "a formula in Python")
+
+
+def _folder(definition: Definition) -> Path:
+    """Where a formula's package lies: of another formula, face or generator it is another folder."""
+    told = os.environ.get("SVERTKA_CACHE")
+    cached = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "svertka"
+    text = "\n".join([formula_text(definition), repr(definition), *_assumed(definition), VERSION, _generator()])
+    return (Path(told) if told else cached) / definition.name / digest(text)
+
+
+def _assumed(definition: Definition) -> list[str]:
+    """What a formula's text does not show: what its axes count, and what is known of its parameters."""
+    found = set()
+    for variant in definition.variants:
+        layer = normal_form(variant.layer)
+        indices = {index for tensor in layer.tensors.values() for index in tensor.axes}
+        for equation in layer.equations:
+            indices |= {node for node in walk(equation.value) if isinstance(node, Index)}
+        found |= {f"{i.name} {i.extent} {i.many} {i.batch} {i.meaning}" for i in indices}
+        found |= {f"{s.name} {sorted(s.assumptions0.items())}" for s in layer.parameters}
+    return sorted(found)
+
+
+@cache
+def _generator() -> str:
+    """A digest of the generator's own source."""
+    parts = []
+    for package in ("codegen", "spec"):
+        spec = importlib.util.find_spec(f"svertka.{package}")
+        assert spec is not None
+        assert spec.origin is not None
+        folder = Path(spec.origin).parent
+        files = (path for suffix in ("py", "jinja", "json") for path in folder.rglob(f"*.{suffix}"))
+        parts += [path.read_text(encoding="utf-8") for path in sorted(files)]
+    return digest("".join(parts))
+
+
+def _generate(definition: Definition, folder: Path, validate: bool) -> None:
+    """Generate in a process of its own, with Triton's interpreter on.
+
+    Raises:
+        RuntimeError: it fails; what it says is the message.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        given = Path(scratch) / "definition"
+        given.write_bytes(pickle.dumps(definition))
+        command = [sys.executable, "-m", __name__, str(given), str(folder), *["--validate"] * validate]
+        found = os.pathsep.join(path for path in sys.path if path)
+        environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": found}
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    if done.returncode:
+        said = done.stderr.strip().splitlines()
+        kept = said if done.returncode == 1 else said[-1:]
+        raise RuntimeError(f"layer {definition.name}: nothing was generated\n" + "\n".join(kept[:20]))
+
+
+def _imported(name: str, folder: Path) -> ModuleType:
+    """The package under a name of its own; it stays imported."""
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(
+        name, folder / "__init__.py", submodule_search_locations=[str(folder)]
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def main(given: str, folder: str, *options: str) -> int:
+    """Generate the package of a pickled definition, validate it if told, and write it; 1 if a kernel misses."""
+    from svertka.codegen.certificate import certificates
+    from svertka.codegen.generate import generate_package
+    from svertka.codegen.validate import validate_package
+    from svertka.codegen.write import write
+
+    definition: Definition = pickle.loads(Path(given).read_bytes())
+    package = generate_package([definition])
+    sources = package.sources
+    if "--validate" in options:
+        verdicts = validate_package(sources, [definition])
+        failures = [line for verdict in verdicts for line in verdict.failures]
+        if failures:
+            sys.stderr.write("\n".join(failures) + "\n")
+            return 1
+        sources = sources | certificates(package, {}, verdicts)
+    write(sources, Path(folder))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,285 @@
+"""Layers put together: the result of one is an input of the next, and all of it is one formula.
+
+A composed layer is differentiated, lowered and proven as a whole. What the kernels of the parts would have passed
+through memory becomes an expression: that is fusion, and there is no other way to it.
+
+Input: ``Layer``s or ``Definition``s. Output: one of the same kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import count, product
+
+from sympy import Basic, Mul, Symbol, Tuple
+
+from svertka.spec.definition import REQUIRED, Argument, Definition, Flag, ModuleFace, TensorArgument, Variant
+from svertka.spec.layer import Equation, Layer, reads, walk
+from svertka.spec.notation import Index, Read, Reduction, Tensor
+from svertka.spec.rewrite import replace
+
+__all__ = ["compose", "fuse"]
+
+Axes = tuple[Index, ...]
+Respelling = dict[Index, tuple[Axes, ...]]
+"""Dimensions that an axis becomes, each a product of axes."""
+
+
+def compose(name: str, first: Layer, second: Layer, into: str = "input", result: str = "output") -> Layer:
+    """One layer of two: ``first``'s result is ``second``'s input.
+
+    Axes of the two meet by their places: an axis with ``many`` stands for all that the other tensor has there, and an
+    axis for the product of several where it only ever occurs alone. Other axes and symbols keep their names.
+
+    Args:
+        name: name of the composed layer.
+        first: computed first; its other outputs stay outputs.
+        second: computed from it.
+        into: input of ``second`` that is given.
+        result: output of ``first`` that is given to it.
+
+    Raises:
+        ValueError: there is no such tensor, the axes do not meet, or the two name different things alike.
+    """
+    source, target = _tensor(first, result, "output"), _tensor(second, into, "input")
+    ours, theirs = _meeting(first, source, second, target)
+    first, second = _respelled(first, ours), _respelled(second, theirs)
+    _check_apart(name, first, second, result, into)
+    between = _between(first, second, result)
+    first, second = _renamed(first, result, between), _renamed(second, into, between)
+    known = {tensor.name for tensor in first.inputs}
+    inputs = (*first.inputs, *(t for t in second.inputs if t.name not in known and t.name != between))
+    outputs = (*second.outputs, *(output for output in first.outputs if output != between))
+    return Layer(name, inputs, (*first.equations, *second.equations), outputs)
+
+
+def _tensor(layer: Layer, name: str, kind: str) -> Tensor:
+    names = layer.outputs if kind == "output" else [t.name for t in layer.inputs]
+    if name not in names:
+        raise ValueError(f"layer {layer.name}: it has no {kind} {name!r}; it has {', '.join(names)}")
+    return layer.tensors[name]
+
+
+# Axes that meet
+
+
+def _meeting(first: Layer, source: Tensor, second: Layer, target: Tensor) -> tuple[Respelling, Respelling]:
+    """What axes of each layer become, so that source and target have the same."""
+    found: tuple[Respelling, Respelling] = ({}, {})
+    ours, theirs = list(source.dims), list(target.dims)
+    where = f"{first.name}.{source.name} {_shown(ours)} and {second.name}.{target.name} {_shown(theirs)}"
+    for side, dims, others in ((0, ours, theirs), (1, theirs, ours)):
+        many = next((place for place, dim in enumerate(dims) if dim[0].many), None)
+        if many is not None and (len(others) > len(dims) or not any(dim[0].many for dim in others)):
+            behind = len(dims) - many - 1
+            covered = tuple(others[many : len(others) - behind])
+            found[side][dims[many][0]] = covered
+            dims[many : many + 1] = covered
+    if [dim[0].many for dim in ours] != [dim[0].many for dim in theirs]:
+        raise ValueError(f"{where}: their dimensions do not match; compose layers that agree")
+    for our, their in zip(ours, theirs, strict=True):
+        if len(their) == 1:
+            found[1].setdefault(their[0], (our,))
+        elif len(our) == 1:
+            found[0].setdefault(our[0], (their,))
+        elif our != their:
+            raise ValueError(f"{where}: {_shown([our])} and {_shown([their])} are different products; compose others")
+    return found
+
+
+def _shown(dims: Iterable[Axes]) -> str:
+    return "(" + ", ".join(" x ".join(index.name for index in dim) for dim in dims) + ")"
+
+
+def _respelled(layer: Layer, axes: Respelling) -> Layer:
+    """The layer with some axes replaced, each by one or several."""
+    axes = {old: new for old, new in axes.items() if new != ((old,),)}
+    return _Speller(layer.name, axes).layer(layer) if axes else layer
+
+
+class _Speller:
+    """Writes expressions with other axes."""
+
+    def __init__(self, name: str, axes: Respelling) -> None:
+        self.name, self.axes = name, axes
+        self.known = {old: tuple(index for dim in new for index in dim) for old, new in axes.items()}
+        self.extents = {old.extent: Mul(*(index.extent for index in new)) for old, new in self.known.items()}
+
+    def layer(self, layer: Layer) -> Layer:
+        equations = tuple(Equation(self.tensor(e.target), self.spelled(e.value)) for e in layer.equations)
+        return Layer(layer.name, tuple(map(self.tensor, layer.inputs)), equations, layer.outputs)
+
+    def tensor(self, tensor: Tensor) -> Tensor:
+        dims: list[Axes] = []
+        for dim in tensor.dims:
+            dims += (
+                self.axes[dim[0]]
+                if dim[0] in self.axes
+                else [tuple(new for index in dim for new in self.several(index))]
+            )
+        return Tensor(tensor.name, *dims, kind=tensor.kind, default=tensor.default)
+
+    def several(self, index: Index) -> Axes:
+        """What an index becomes; a twin of a replaced axis becomes twins."""
+        if index not in self.known and index.extent in self.extents:
+            new = next(new for old, new in self.known.items() if old.extent == index.extent)
+            names = [index.name] if len(new) == 1 else [f"{index.name}_{one.name}" for one in new]
+            self.known[index] = tuple(one.twin(name) for one, name in zip(new, names, strict=True))
+        return self.known.get(index, (index,))
+
+    def spelled(self, node: Basic) -> Basic:
+        if isinstance(node, Index):
+            several = self.several(node)
+            if len(several) != 1:
+                names = ", ".join(index.name for index in several)
+                raise ValueError(
+                    f"layer {self.name}: index {node.name} occurs in arithmetic and would stand for {names}; "
+                    "compose it with a layer whose tensor has one axis there"
+                )
+            return several[0]
+        if isinstance(node, Read):
+            return self.read(node)
+        if isinstance(node, Reduction):
+            bound = Tuple(*(one for index in node.indices for one in self.several(index)))
+            return Reduction(node.args[0], self.spelled(node.body), self.spelled(node.guard), bound)
+        if node in self.extents:
+            return self.extents[node]
+        return node.func(*map(self.spelled, node.args)) if node.args else node
+
+    def read(self, read: Read) -> Read:
+        indices: list[Basic] = []
+        extents: list[Basic] = []
+        for place, extent in zip(read.indices, read.extents, strict=True):
+            if isinstance(place, Index):
+                several = self.several(place)
+                indices += several
+                extents += [one.extent for one in several]
+            else:
+                indices.append(self.spelled(place))
+                extents.append(self.spelled(extent))
+        return Read(read.args[0], read.args[1], Tuple(*indices), Tuple(*extents))
+
+
+# Names
+
+
+def _check_apart(name: str, first: Layer, second: Layer, result: str, into: str) -> None:
+    """Refuse layers that name different things alike; what they shall share, they share by the tensor between them."""
+    shared = {index.extent for index in first.tensors[result].axes}
+    ours, theirs = _extents(first), _extents(second)
+    kinds = {
+        "extent": {symbol.name for symbol in (ours & theirs) - {s for e in shared for s in e.free_symbols}},
+        "parameter": {s.name for s in first.parameters} & {s.name for s in second.parameters},
+        "tensor": set(first.tensors) & (set(second.tensors) - {into, *second.outputs} | set(second.outputs) - {result}),
+    }
+    for kind, names in kinds.items():
+        if names:
+            raise ValueError(
+                f"layer {name}: {first.name} and {second.name} both have a {kind} {min(names)!r}; rename one"
+            )
+
+
+def _extents(layer: Layer) -> set[Symbol]:
+    indices = {index for tensor in layer.tensors.values() for index in tensor.axes}
+    for equation in layer.equations:
+        indices |= {i for node in walk(equation.value) if isinstance(node, Reduction) for i in node.indices}
+    return {symbol for index in indices for symbol in index.extent.free_symbols}
+
+
+def _between(first: Layer, second: Layer, result: str) -> str:
+    """A name for the tensor between the two."""
+    taken = {*first.tensors, *second.tensors}
+    names = (f"{first.name}_{result}{number or ''}" for number in count())
+    return next(name for name in names if name not in taken)
+
+
+def _renamed(layer: Layer, old: str, new: str) -> Layer:
+    """The layer with one tensor under another name."""
+
+    def tensor(one: Tensor) -> Tensor:
+        return Tensor(new, *one.dims, kind=one.kind, default=one.default) if one.name == old else one
+
+    def value(node: Basic) -> Basic:
+        found = {read: tensor(layer.tensors[old])[read.indices] for read in reads(node) if read.tensor == old}
+        return replace(node, found)
+
+    equations = tuple(Equation(tensor(e.target), value(e.value)) for e in layer.equations)
+    outputs = tuple(new if output == old else output for output in layer.outputs)
+    return Layer(layer.name, tuple(map(tensor, layer.inputs)), equations, outputs)
+
+
+# Definitions
+
+
+def fuse(
+    name: str,
+    first: Definition,
+    second: Definition,
+    *,
+    title: str,
+    source: str,
+    into: str = "input",
+    function: str = "",
+    modules: tuple[ModuleFace, ...] = (),
+) -> Definition:
+    """A definition whose formulas are those of ``second`` computed from those of ``first``.
+
+    It takes the arguments of both, required ones first. A flag with which a part works in place has no meaning here
+    and is left out.
+
+    Args:
+        name: of the definition.
+        first: computed first; it must have one result.
+        second: computed from it.
+        title: one line of documentation.
+        source: where it comes from.
+        into: tensor argument of ``second`` that is given.
+        function: name of the public function; that of the definition by default.
+        modules: the layer as modules.
+
+    Raises:
+        ValueError: the formulas cannot be composed, arguments share a name, or a part returns its input unchanged for
+            some arguments.
+    """
+    for part in (first, second):
+        if part.identity_when or part.optional_results:
+            raise ValueError(f"definition {name}: {part.name} has results that depend on arguments; fuse others")
+    given = next((a for a in second.arguments if isinstance(a, TensorArgument) and a.bound == into), None)
+    if given is None or len(first.result) != 1:
+        raise ValueError(f"definition {name}: {first.name} must have one result and {second.name} a tensor {into!r}")
+    arguments = [a for a in (*first.arguments, *second.arguments) if a is not given and not _in_place(a)]
+    _check_arguments(name, arguments)
+    variants = tuple(
+        _variant(name, (first, one), (second, other), into) for one, other in product(first.variants, second.variants)
+    )
+    return Definition(
+        name=name,
+        title=title,
+        source=source,
+        variants=variants,
+        function=function or name,
+        arguments=tuple(sorted(arguments, key=lambda argument: argument.default is not REQUIRED)),
+        result=second.result,
+        extents={**first.extents, **second.extents},
+        rules=(*first.rules, *second.rules),
+        modules=modules,
+    )
+
+
+def _in_place(argument: Argument) -> bool:
+    return isinstance(argument, Flag) and argument.in_place
+
+
+def _check_arguments(name: str, arguments: Sequence[Argument]) -> None:
+    names = [argument.name for argument in arguments]
+    twice = next((one for one in names if names.count(one) > 1), None)
+    if twice:
+        raise ValueError(f"definition {name}: two parts have an argument {twice!r}; rename one")
+
+
+def _variant(name: str, first: tuple[Definition, Variant], second: tuple[Definition, Variant], into: str) -> Variant:
+    parts = (first, second)
+    suffix = "".join(variant.layer.name.removeprefix(definition.name) for definition, variant in parts)
+    layer = compose(f"{name}{suffix}", first[1].layer, second[1].layer, into, first[0].result[0])
+    when = {key: value for _, variant in parts for key, value in variant.when.items()}
+    return Variant(layer, when, tuple(rule for _, variant in parts for rule in variant.rules))

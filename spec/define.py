@@ -1,0 +1,257 @@
+"""A public face for a bare formula: a function and a module with the names and arguments that the formula suggests.
+
+The function has the layer's name, the module the same in capitals. Tensors are arguments in the formula's order, those
+with a default may be None. Parameters are arguments of their own names: an integer, a number, or True and False. An
+extent that no tensor shows is an argument where the axis is only summed over; of an output's axis it must be told.
+
+Input: a ``Layer``. Output: a ``Definition``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sympy import Basic, Expr, Gt, Symbol, sympify
+
+from svertka.spec.definition import (
+    REQUIRED,
+    Argument,
+    Definition,
+    Dimension,
+    Flag,
+    ModuleFace,
+    Real,
+    Rule,
+    TensorArgument,
+    Variant,
+    Whole,
+)
+from svertka.spec.layer import Layer, walk
+from svertka.spec.normal_form import normal_form
+from svertka.spec.notation import Index, Read, Reduction, Tensor
+
+__all__ = ["define"]
+
+
+def define(
+    layer: Layer,
+    *,
+    defaults: Mapping[str, Any] | None = None,
+    parameters: Sequence[str] | Mapping[str, float | None] = (),
+    extents: Mapping[str, Any] | None = None,
+    rules: Iterable[Rule] = (),
+    arguments: Mapping[str, str] | None = None,
+    constant: Sequence[str] = (),
+    function: str = "",
+    module: str = "",
+    title: str = "",
+    source: str = "",
+) -> Definition:
+    """Give a formula its public face.
+
+    Args:
+        layer: the formula.
+        defaults: default of a parameter, by its name.
+        parameters: tensors that the module holds as ``torch.nn.Parameter``; its constructor takes their extents. With a
+            number by name they start at it; else at the tensor's default, or uniformly within 1 / sqrt(fan in).
+        extents: an output's extents that no input shows, by name, over the formula's extents and parameters.
+        rules: conditions that arguments must satisfy, beyond those that follow from the axes.
+        arguments: name of the argument for a parameter or extent, if it shall have another.
+        constant: real tensors for which no gradient is offered.
+        function: name of the function; the layer's by default.
+        module: name of the class; by default the function's, ``layer_norm`` becoming ``LayerNorm``.
+        title: one line of documentation.
+        source: paper, page or torch function.
+
+    Raises:
+        ValueError: a name is not one of the formula's, or an extent follows from nothing.
+    """
+    held = dict(parameters) if isinstance(parameters, Mapping) else dict.fromkeys(parameters)
+    known = {name: sympify(value) for name, value in (extents or {}).items()}
+    face = _Face(layer, dict(defaults or {}), known, dict(arguments or {}), tuple(constant))
+    face.check(held)
+    name = function or layer.name
+    more = (_positive(layer, symbol, face.name(symbol.name)) for symbol in face.symbols if symbol.is_positive)
+    return Definition(
+        name=layer.name,
+        title=title or f"{layer.name.replace('_', ' ').capitalize()}.",
+        source=source,
+        variants=(Variant(layer),),
+        function=name,
+        arguments=face.ordered(),
+        result=layer.outputs,
+        extents=known,
+        rules=(*(rule for rule in more if rule is not None), *rules),
+        modules=(ModuleFace(module or _camel(name), parameters=held),),
+    )
+
+
+def _camel(name: str) -> str:
+    return "".join(word[:1].upper() + word[1:] for word in name.split("_"))
+
+
+def _positive(layer: Layer, symbol: Symbol, argument: str) -> Rule | None:
+    """A number that is positive is not 0; of integers the argument itself sees to it."""
+    if symbol.is_integer:
+        return None
+    plain = Symbol(symbol.name, real=True)  # of a positive symbol SymPy knows the answer and forgets the question
+    return Rule(Gt(plain, 0), argument, "positive", f"give {layer.name} a larger {argument}")
+
+
+@dataclass(frozen=True)
+class _Face:
+    """What a formula's arguments are made from."""
+
+    layer: Layer
+    defaults: dict[str, Any]
+    extents: dict[str, Expr]
+    names: dict[str, str]
+    constant: tuple[str, ...]
+
+    @property
+    def symbols(self) -> tuple[Symbol, ...]:
+        """Parameters of the formula and of what its extents follow from, by name."""
+        shown = {symbol.name for index in _indices(self.layer) for symbol in index.extent.free_symbols}
+        found = {symbol.name: symbol for symbol in self.layer.parameters}
+        for value in self.extents.values():
+            for symbol in sorted(value.free_symbols, key=str):
+                if symbol.name not in shown and symbol.name not in self.extents:
+                    found.setdefault(symbol.name, symbol)
+        return tuple(found[name] for name in sorted(found) if name not in self.extents)
+
+    def name(self, symbol: str) -> str:
+        """Name of the argument that gives a symbol."""
+        return self.names.get(symbol, symbol)
+
+    def ordered(self) -> tuple[Argument, ...]:
+        """All arguments: required tensors and values first, then those with a default."""
+        tensors = [self._tensor(tensor) for tensor in self.layer.inputs]
+        values = [*self._dimensions(), *self._summed(), *map(self._value, self.symbols)]
+        place = {name: number for number, name in enumerate(self.defaults)}
+        values.sort(key=lambda argument: place.get(getattr(argument, "symbol", ""), -1))
+        groups = [(a, a.default is REQUIRED) for a in (*tensors, *values)]
+        return (*(a for a, required in groups if required), *(a for a, required in groups if not required))
+
+    def _tensor(self, tensor: Tensor) -> TensorArgument:
+        return TensorArgument(
+            name=tensor.name,
+            default=REQUIRED if tensor.default is None else None,
+            differentiable=tensor.kind == "real" and tensor.name not in self.constant,
+            labels_below=_addressed(self.layer, tensor.name),
+        )
+
+    def _dimensions(self) -> Iterator[Argument]:
+        """The dimension between two groups of any number of dimensions."""
+        around = [t for t in self.layer.tensors.values() if _is_around(t)]
+        if around:
+            axis = around[0].dims[1][0].name
+            yield Dimension(name=self.name("dim"), axis=axis, tensors=tuple(t.name for t in around))
+
+    def _value(self, symbol: Symbol) -> Argument:
+        argument, default = self.name(symbol.name), self.defaults.get(symbol.name, REQUIRED)
+        if not symbol.is_integer:
+            low = 0.0 if symbol.is_nonnegative else None
+            if default is not REQUIRED:
+                default = float(default)
+            return Real(name=argument, default=default, symbol=symbol.name, low=low)
+        if symbol.is_nonnegative and not symbol.is_positive:
+            return Flag(name=argument, default=False if default is REQUIRED else bool(default), symbol=symbol.name)
+        minimum = 1 if symbol.is_positive else None
+        return Whole(name=argument, default=default, symbol=symbol.name, minimum=minimum)
+
+    def _summed(self) -> Iterator[Argument]:
+        """Extents that calls must give: of axes that are only summed over, and factors of products."""
+        for extent in self._unknown():
+            default = self.defaults.get(extent, REQUIRED)
+            yield Whole(name=self.name(extent), default=default, symbol=extent, minimum=1)
+
+    def _unknown(self) -> list[str]:
+        """Extents that neither shapes nor ``extents`` give.
+
+        Raises:
+            ValueError: one of them is of an output.
+        """
+        asked = list(_factors(self.layer))
+        shown = {i.extent.name for t in self.layer.inputs for i in t.axes if t.default is None} | {*self.extents}
+        for index in _indices(self.layer):
+            extent = str(index.extent)
+            if extent in shown or extent in asked:
+                continue
+            if any(index in self.layer.tensors[name].axes for name in self.layer.outputs):
+                raise ValueError(
+                    f"layer {self.layer.name}: no input shows extent {extent} of its output's axis {index.name}; say "
+                    f'how it follows: define({self.layer.name}, extents={{"{extent}": ...}})'
+                )
+            asked.append(extent)
+        return asked
+
+    def check(self, held: Mapping[str, Any]) -> None:
+        """Refuse names that the formula does not have.
+
+        Raises:
+            ValueError: a name is unknown.
+        """
+        values = {symbol.name for symbol in self.symbols} | {*self._unknown()}
+        dims = {"dim"} if any(map(_is_around, self.layer.tensors.values())) else set()
+        tensors = {tensor.name for tensor in self.layer.inputs if tensor.kind == "real"}
+        indices = {str(index.extent) for index in _indices(self.layer)}
+        derived = indices | {symbol.name for symbol in self.layer.parameters}
+        for what, given, allowed in (
+            ("defaults", self.defaults, values),
+            ("arguments", self.names, values | dims),
+            ("parameters", held, tensors),
+            ("constant", self.constant, tensors),
+            ("extents", self.extents, derived),
+        ):
+            for name in given:
+                if name not in allowed:
+                    has = ", ".join(sorted(allowed)) or "none"
+                    raise ValueError(f"define({self.layer.name}): {what} names {name!r}; it may name {has}")
+
+
+def _is_around(tensor: Tensor) -> bool:
+    """Whether a tensor is an axis between two groups of dimensions."""
+    return [dim[0].many for dim in tensor.dims] == [True, False, True]
+
+
+def _indices(layer: Layer) -> list[Index]:
+    """All axes, in the order of the tensors; those of reductions last."""
+    normal = normal_form(layer)
+    indices = [index for tensor in normal.tensors.values() for index in tensor.axes]
+    for equation in normal.equations:
+        indices += [i for node in walk(equation.value) if isinstance(node, Reduction) for i in node.indices]
+    return list({str(index.extent): index for index in reversed(indices)}.values())[::-1]
+
+
+def _factors(layer: Layer) -> Iterator[str]:
+    """Extents that must be given so that every product of axes in a shape can be taken apart."""
+    required = [t for t in layer.inputs if t.default is None]
+    known = {i.extent.name for t in required for dim in t.dims if len(dim) == 1 for i in dim}
+    for dim in (dim for tensor in required for dim in tensor.dims if len(dim) > 1):
+        unknown = [index.extent.name for index in dim if index.extent.name not in known]
+        yield from unknown[:-1]
+        known |= {*unknown}
+
+
+def _addressed(layer: Layer, name: str) -> str:
+    """Extent of the axis along which an integer tensor's elements are places; empty if they are none."""
+    for equation in layer.equations:
+        for node in walk(equation.value):
+            if isinstance(node, Read):
+                for place, extent in zip(node.indices, node.extents, strict=True):
+                    if _reads_of(place, name):
+                        return str(extent)
+    return ""
+
+
+def _reads_of(node: Basic, name: str) -> bool:
+    return isinstance(node, Read) and node.tensor == name
+
+
+def argument_name(index: Index) -> str:
+    """Name of a constructor's argument for an axis: what it counts, or its extent."""
+    slug = re.sub(r"\W+", "_", index.meaning).strip("_")
+    return slug if slug.isidentifier() and index.meaning != index.name else index.extent.name.lower()

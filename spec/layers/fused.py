@@ -1,0 +1,77 @@
+"""Layers that are computed together because nothing between them needs memory: compositions, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from svertka.spec.compose import fuse
+from svertka.spec.definition import Definition, ModuleFace, TensorArgument, Variant
+from svertka.spec.layer import Equation, Layer
+from svertka.spec.layers import batch_normalization, channel_normalization, convolution, relu
+from svertka.spec.notation import Tensor, axis
+
+__all__ = ["DEFINITIONS"]
+
+RELU = relu.DEFINITIONS[0]
+BATCH_NORM = batch_normalization.DEFINITIONS[0]
+
+i = axis("i", "elements", many=True)
+x, residual, y = Tensor("input", i), Tensor("residual", i), Tensor("output", i)
+ADDITION = Definition(
+    name="addition",
+    title="Sum of a tensor and a residual.",
+    source="He et al., arXiv:1512.03385",
+    variants=(Variant(Layer("addition", (x, residual), (Equation(y, x[i] + residual[i]),), ("output",))),),
+    function="add",
+    arguments=(TensorArgument(name="input"), TensorArgument(name="residual")),
+)
+
+
+CONVOLUTION = next(d for d in convolution.DEFINITIONS if d.name == "convolution_2d")
+CROSS_CHANNEL_NORM = next(d for d in channel_normalization.DEFINITIONS if d.name == "cross_channel_normalization")
+
+
+def _module(part: Definition, name: str, takes: tuple[str, ...] = ()) -> ModuleFace:
+    """The module of a part that works in two dimensions, under another name."""
+    face = next(face for face in part.modules if "2d" in face.name)
+    return replace(face, name=name, takes=takes)
+
+
+CONVOLUTION_RELU = fuse(
+    "convolution_2d_relu",
+    CONVOLUTION,
+    RELU,
+    title="Convolution over 2 spatial axes, then the rectified linear unit.",
+    source="slides 3 to 11",
+    function="conv2d_relu",
+    modules=(_module(CONVOLUTION, "Conv2dReLU"),),
+)
+BATCH_NORM_RELU = fuse(
+    "batch_normalization_relu",
+    BATCH_NORM,
+    RELU,
+    title="Batch normalization, then the rectified linear unit.",
+    source="slides 11 and 20",
+    function="batch_norm_relu",
+    modules=(_module(BATCH_NORM, "BatchNorm2dReLU"),),
+)
+BATCH_NORM_ADD_RELU = fuse(
+    "batch_normalization_add_relu",
+    fuse("batch_normalization_add", BATCH_NORM, ADDITION, title="", source=""),
+    RELU,
+    title="Batch normalization, a residual added, then the rectified linear unit.",
+    source="slides 11 and 20; He et al., arXiv:1512.03385",
+    function="batch_norm_add_relu",
+    modules=(_module(BATCH_NORM, "BatchNorm2dAddReLU", takes=("residual",)),),
+)
+RELU_CROSS_CHANNEL_NORM = fuse(
+    "relu_cross_channel_normalization",
+    RELU,
+    CROSS_CHANNEL_NORM,
+    title="The rectified linear unit, then cross-channel normalization.",
+    source="slides 11 and 21",
+    function="relu_cross_channel_norm",
+    modules=(ModuleFace("ReLUCrossChannelNorm"),),
+)
+
+DEFINITIONS = (CONVOLUTION_RELU, BATCH_NORM_RELU, BATCH_NORM_ADD_RELU, RELU_CROSS_CHANNEL_NORM)
