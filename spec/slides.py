@@ -292,6 +292,12 @@ ILLUSTRATIONS = (
     Illustration(
         3, "D above C, under two kernels", "convolution_3d", {"input": (_PAIR,), "weight": (((B, _TURNED),),)}
     ),
+    Illustration(
+        11,
+        "C is computed and rectified in one step",
+        "convolution_2d_relu",
+        {"input": _IMAGE, "weight": _KERNEL},
+    ),
     Illustration(16, "a row of A in windows of 2", "max_pooling_1d", {"input": _LINE}, {"kernel_size": 2}),
     Illustration(
         16, "D above C, in overlapping cubes", "max_pooling_3d", {"input": (_PAIR,)}, {"kernel_size": 2, "stride": 1}
@@ -320,5 +326,31 @@ ILLUSTRATIONS = (
         "local_response_normalization",
         {"input": ((1, 2, 3, 4, 5),)},
         {"size": 4, "alpha": 1, "beta": 1, "k": 2},
+    ),
+    Illustration(
+        20,
+        "a batch of mean 3 and variance 4, normalised and rectified",
+        "batch_normalization_relu",
+        {"input": ((1,), (5,), (1,), (5,)), "running_mean": None, "running_var": None},
+        {"training": True, "eps": 0},
+    ),
+    Illustration(
+        20,
+        "the same batch with a residual",
+        "batch_normalization_add_relu",
+        {
+            "input": ((1,), (5,), (1,), (5,)),
+            "running_mean": None,
+            "running_var": None,
+            "residual": ((2,), (0,), (0,), (-3,)),
+        },
+        {"training": True, "eps": 0},
+    ),
+    Illustration(
+        21,
+        "a row of C over a window of 3 channels",
+        "relu_cross_channel_normalization",
+        {"input": (C[1],)},
+        {"window_channel_size": 3, "alpha": 1, "beta": 1, "k": 1},
     ),
 )

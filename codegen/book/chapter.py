@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from svertka.codegen.book.example import WorkedExample, examples_of, worked_example
+from svertka.codegen.book.example import WorkedExample, worked_examples
 from svertka.codegen.book.explanation import Explanation, explain
 from svertka.codegen.book.picture import Frame, Picture, picture
 from svertka.codegen.book.printers import plain
@@ -82,11 +82,11 @@ class Chapter:
 
 def slides_of(definition: Definition) -> tuple[int, ...]:
     """Numbers of the slides that a definition names as its source."""
-    found = re.match(r"slides? (\d+)(?: to (\d+))?", definition.source)
+    found = re.match(r"slides? (\d+)(?: (to|and) (\d+))?", definition.source)
     if not found:
         return ()
-    first, last = int(found[1]), int(found[2] or found[1])
-    return tuple(range(first, last + 1))
+    first, last = int(found[1]), int(found[3] or found[1])
+    return (first, last) if found[2] == "and" else tuple(range(first, last + 1))
 
 
 def first_slide(definition: Definition) -> int:
@@ -97,7 +97,7 @@ def first_slide(definition: Definition) -> int:
 def chapter(definition: Definition, package: Path) -> Chapter:
     """Work a definition's examples through and draw them."""
     explanation = explain(definition, package)
-    worked = [worked_example(example, explanation) for example in examples_of(definition.name)]
+    worked = worked_examples(explanation)
     figures = tuple(_forward(one, f"example-{number}") for number, one in enumerate(worked, 1))
     gradients = tuple(figure for number, one in enumerate(worked, 1) for figure in _backward(one, number))
     thumbnail = _forward(worked[0], definition.name) if worked else None
@@ -106,7 +106,9 @@ def chapter(definition: Definition, package: Path) -> Chapter:
 
 def _forward(one: WorkedExample, name: str) -> Figure:
     example = one.example
-    notes = [f"Slide {example.slide}."] if not example.ours else [f"To slide {example.slide}; the numbers are ours."]
+    notes = ["The numbers are ours."]
+    if example.slide:
+        notes = [f"To slide {example.slide}; the numbers are ours." if example.ours else f"Slide {example.slide}."]
     if example.slide in LOST:
         notes.append(f"The slide's own figure is lost ({LOST[example.slide]}); this one stands in its place.")
     return _figure(one, one.forward, one.result, name, _capital(example.title), notes)

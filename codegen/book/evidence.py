@@ -17,6 +17,7 @@ from svertka.codegen.certificate import certificate_path, is_current
 from svertka.codegen.generate import SHARED, kernels_path
 from svertka.codegen.levels import LEVELS
 from svertka.spec.definition import Definition
+from svertka.spec.layers import DEFINITIONS
 
 __all__ = ["Evidence", "evidence", "in_short", "summary"]
 
@@ -49,6 +50,8 @@ def evidence(definition: Definition, package: Path) -> Evidence:
     """Read a definition's certificate and hold it against formula and kernels."""
     path, kernels = certificate_path(definition), kernels_path(definition)
     remedy = f"run `svertka generate {definition.name}`"
+    if definition.name not in DEFINITIONS:
+        remedy = "write its package with `svertka generate FILE.py --into DIR` and name it with `--package DIR`"
     paths = (kernels, *SHARED)
     missing = [name for name in (*paths, path) if not (package / name).is_file()]
     if missing:

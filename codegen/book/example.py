@@ -7,9 +7,10 @@ in which users see their tensors.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
+from math import isfinite, prod
 
 from svertka.codegen.book.explanation import Explanation, Formula
+from svertka.codegen.book.small import small_call
 from svertka.codegen.book.worked import Worked, work
 from svertka.spec import gradient_name
 from svertka.spec.binding import Call, bind
@@ -17,7 +18,7 @@ from svertka.spec.evaluate import Array, whole
 from svertka.spec.notation import Tensor
 from svertka.spec.slides import EXAMPLES, ILLUSTRATIONS, Example, Illustration
 
-__all__ = ["WorkedExample", "examples_of", "worked_example"]
+__all__ = ["WorkedExample", "examples_of", "worked_example", "worked_examples"]
 
 
 @dataclass(frozen=True)
@@ -47,23 +48,41 @@ def examples_of(name: str) -> tuple[Example | Illustration, ...]:
     return tuple(sorted(found, key=lambda one: one.slide))
 
 
+def worked_examples(explanation: Explanation) -> list[WorkedExample]:
+    """All examples of a definition; where there is none, a small call with numbers of ours."""
+    found = [worked_example(example, explanation) for example in examples_of(explanation.definition.name)]
+    return found or [_small_example(explanation)]
+
+
+def _small_example(explanation: Explanation) -> WorkedExample:
+    """The numbers are all made positive if some result is not a number otherwise."""
+    definition = explanation.definition
+    example = Illustration(0, "small numbers", definition.name, {})
+    one = _worked(example, small_call(definition), explanation)
+    values = [value for array in one.forward.values.values() for value in array.values]
+    if all(isfinite(value) for value in values):
+        return one
+    return _worked(example, small_call(definition, positive=True), explanation)
+
+
 def worked_example(example: Example | Illustration, explanation: Explanation) -> WorkedExample:
     """Work an example through."""
-    definition = explanation.definition
-    call = bind(definition, **example.inputs, **example.arguments)
+    return _worked(example, bind(explanation.definition, **example.inputs, **example.arguments), explanation)
+
+
+def _worked(example: Example | Illustration, call: Call, explanation: Explanation) -> WorkedExample:
     formula = next(f for f in explanation.formulas if f.layer == call.variant.layer)
     forward = work(formula.layer, call.arrays, call.sizes)
     derived = formula.derived
-    seeds = {t.name: _counted(t, call) for t in derived.inputs if t.name not in formula.layer.tensors}
-    given = {t.name: call.arrays[t.name] for t in derived.inputs if t.name in call.arrays}
-    kept = {t.name: forward.values[t.name] for t in derived.inputs if t.name in forward.values}
     wanted = tuple(
         name
-        for t in formula.layer.inputs
-        if (name := gradient_name(t.name)) in derived.outputs and t.name in call.arrays
+        for tensor in formula.layer.inputs
+        if (name := gradient_name(tensor.name)) in derived.outputs and tensor.name in call.arrays
     )
-    backward = work(derived.only(wanted), {**kept, **given, **seeds}, call.sizes)
-    return WorkedExample(example, formula, call, forward, definition.result[0], backward, wanted)
+    given = {t.name: forward.values[t.name] for t in derived.inputs if t.name in forward.values}
+    seeds = {t.name: _counted(t, call) for t in derived.inputs if t.name not in formula.layer.tensors}
+    backward = work(derived.only(wanted), given | seeds, call.sizes)
+    return WorkedExample(example, formula, call, forward, explanation.definition.result[0], backward, wanted)
 
 
 def _counted(tensor: Tensor, call: Call) -> Array:

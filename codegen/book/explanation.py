@@ -18,10 +18,12 @@ from svertka.codegen.book.evidence import Evidence, evidence
 from svertka.codegen.book.line import Line, axes_of, line, lines_of
 from svertka.codegen.build import KernelModule, Launch, Program, build, results_of
 from svertka.codegen.face import signature_of
+from svertka.codegen.generate import PACKAGE
 from svertka.codegen.inline import at
 from svertka.spec import adjoint, gradient_name
 from svertka.spec.definition import Definition, Variant
 from svertka.spec.layer import Equation, Layer, reads, walk
+from svertka.spec.layers import DEFINITIONS
 from svertka.spec.notation import Index, Read, Tensor
 from svertka.spec.rewrite import replace
 
@@ -102,13 +104,14 @@ class Explanation:
 
     Attributes:
         definition: the definition.
-        signature: parameters of its function.
+        signature: parameters of its function; ``package``: where it is imported from.
         formulas: its formulas.
         evidence: state of its certificate.
     """
 
     definition: Definition
     signature: str
+    package: str
     formulas: tuple[Formula, ...]
     evidence: Evidence
 
@@ -118,7 +121,14 @@ def explain(definition: Definition, package: Path) -> Explanation:
     module = build(definition)
     found = evidence(definition, package)
     formulas = tuple(_formula(module, variant, found) for variant in definition.variants)
-    return Explanation(definition, signature_of(definition), formulas, found)
+    return Explanation(definition, signature_of(definition), _imported(definition, package), formulas, found)
+
+
+def _imported(definition: Definition, package: Path) -> str:
+    """Under which name a definition's package is imported; one's own layers go into a package of one's own."""
+    if package != PACKAGE:
+        return package.resolve().name
+    return "svertka.generated" if definition.name in DEFINITIONS else "my_package"
 
 
 def _formula(module: KernelModule, variant: Variant, found: Evidence) -> Formula:

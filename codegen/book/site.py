@@ -36,15 +36,11 @@ SLIDES = 21
 class Part:
     """Neighbouring slides that are about the same: their chapters, what is lost of them, what they say else."""
 
+    heading: str
     slides: tuple[int, ...]
     chapters: tuple[Chapter, ...]
     lost: tuple[tuple[str, str], ...]
     remarks: tuple[str, ...]
-
-    @property
-    def heading(self) -> str:
-        """Which slides."""
-        return _slides(self.slides).capitalize()
 
 
 def pages(
@@ -85,16 +81,27 @@ def write_pages(found: dict[str, str], folder: Path) -> None:
 
 
 def _parts(chapters: Sequence[Chapter]) -> tuple[Part, ...]:
-    """The lecture's slides, those about the same together."""
-    of_slide = [tuple(c for c in chapters if number in slides_of(c.definition)) for number in range(1, SLIDES + 1)]
+    """The lecture's slides, those about the same together; then layers that join several parts, and those of none."""
+    sources = {slides_of(c.definition) for c in chapters}
+    single = [c for c in chapters if slides_of(c.definition) and not _joins(slides_of(c.definition), sources)]
+    of_slide = [[c for c in single if number in slides_of(c.definition)] for number in range(1, SLIDES + 1)]
     found = []
     for names, group in groupby(enumerate(of_slide, 1), key=lambda pair: [c.definition.name for c in pair[1]]):
         numbers = tuple(number for number, _ in group)
         missing = groupby((n for n in numbers if n in LOST), key=lambda number: LOST[number])
         lost = tuple((_slides(list(which)), what) for what, which in missing)
         remarks = tuple(REMARKS[number] for number in numbers if number in REMARKS)
-        found.append(Part(numbers, tuple(c for c in chapters if c.definition.name in names), lost, remarks))
-    return tuple(found)
+        of_these = tuple(c for c in chapters if c.definition.name in names)
+        found.append(Part(_slides(numbers).capitalize(), numbers, of_these, lost, remarks))
+    joined = tuple(c for c in chapters if slides_of(c.definition) and c not in single)
+    others = tuple(c for c in chapters if not slides_of(c.definition))
+    more = (("Layers computed together", joined), ("Other layers", others))
+    return (*found, *(Part(heading, (), which, (), ()) for heading, which in more if which))
+
+
+def _joins(own: tuple[int, ...], sources: Iterable[tuple[int, ...]]) -> bool:
+    """Whether a definition's slides reach beyond those of another that shares some."""
+    return any(set(own) & set(other) and not set(own) <= set(other) for other in sources)
 
 
 def _slides(numbers: Sequence[int]) -> str:

@@ -42,11 +42,11 @@ def rendered(explanation: Explanation, formulas: Sequence[Formula]) -> Iterator[
 
 def _calls(explanation: Explanation) -> Iterator[RenderableType]:
     definition = explanation.definition
-    call = f"svertka.generated.functional.{definition.function}({explanation.signature})"
+    call = f"{explanation.package}.functional.{definition.function}({explanation.signature})"
     yield _pair("function", call)
     for face in definition.modules:
         base = f", a {face.base}"
-        yield _pair("module", f"svertka.generated.{face.name}{base}")
+        yield _pair("module", f"{explanation.package}.{face.name}{base}")
 
 
 def _formula(formula: Formula) -> Iterator[RenderableType]:

@@ -111,6 +111,8 @@ class Typesetter:
             return name_of(node.name)
         if getattr(node, "is_Number", False):
             return self.number(node)
+        if getattr(node, "is_NumberSymbol", False):
+            return Name({"Exp1": "e", "Pi": "π"}[type(node).__name__])
         if isinstance(node, BooleanTrue | BooleanFalse):
             return Word("always" if bool(node) else "never")
         if node.is_Add:
@@ -174,8 +176,10 @@ class Typesetter:
         coefficient, rest = node.as_coeff_Mul()
         if coefficient.is_negative:
             return Row((Sign("−"), fenced(self.tree(-node), Binding.PRODUCT)), Binding.SUM)
-        top: list[Expr] = [] if coefficient.p == 1 else [Integer(coefficient.p)]
-        bottom: list[Expr] = [] if coefficient.q == 1 else [Integer(coefficient.q)]
+        parts = (
+            (Integer(coefficient.p), Integer(coefficient.q)) if coefficient.is_Rational else (coefficient, Integer(1))
+        )
+        top, bottom = ([] if part == 1 else [part] for part in parts)
         for factor in sorted(Mul.make_args(rest), key=_place_of_factor):
             if _divides(factor):
                 bottom.append(Pow(factor.base, -factor.exp))
