@@ -27,7 +27,7 @@ from svertka.spec.layers import DEFINITIONS
 from svertka.spec.notation import Index, Read, Tensor
 from svertka.spec.rewrite import replace
 
-__all__ = ["Explanation", "Formula", "Run", "Step", "explain", "gradient_of", "without_copies"]
+__all__ = ["Explanation", "Formula", "Run", "Step", "derived_gradient", "explain", "without_copies"]
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def _formula(module: KernelModule, variant: Variant, found: Evidence) -> Formula
         if saving.launches != forward.launches
         else ()
     )
-    derived = gradient_of(module.definition, layer, backward)
+    derived = derived_gradient(module.definition, layer, backward)
     lines = {one.left.tensor: one for one in lines_of(derived)}
     tainted = _depending(derived, [t.name for t in derived.inputs if t.name not in layer.tensors])
     return Formula(
@@ -156,7 +156,7 @@ def _formula(module: KernelModule, variant: Variant, found: Evidence) -> Formula
     )
 
 
-def gradient_of(definition: Definition, layer: Layer, backward: Program) -> Layer:
+def derived_gradient(definition: Definition, layer: Layer, backward: Program) -> Layer:
     """The derived gradient for the inputs that the backward program differentiates by."""
     wrt = [t.name for t in layer.inputs if gradient_name(t.name) in backward.results]
     return without_copies(adjoint(layer, wrt=wrt, outputs=results_of(definition, layer)))

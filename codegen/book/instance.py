@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Any
 
-from sympy import Abs, Basic, Expr, Float, Integer, Tuple, oo, sympify
+from sympy import Abs, Basic, Expr, Float, Integer, Mul, Tuple, oo, sympify
 from sympy.core.symbol import Str
 from sympy.logic.boolalg import true
 
@@ -20,7 +20,7 @@ from svertka.spec.arithmetic import uniform
 from svertka.spec.evaluate import Array, whole
 from svertka.spec.layer import walk
 from svertka.spec.notation import Index, Read, Reduction, Select, Uniform, maximum, minimum
-from svertka.spec.rewrite import conditions, conjunction, range_conditions, replace
+from svertka.spec.rewrite import conditions, conjunction, range_conditions, replace, selections
 
 __all__ = ["Instance", "Listed"]
 
@@ -85,7 +85,16 @@ class Instance:
             return self.at(node.args[1] if self._holds(node.args[0], here) else node.args[2], here)
         if not node.args:
             return node
+        if node.is_Mul:
+            return self._product(node, here)
         return _folded(node.func(*(self.at(part, here) for part in node.args)))
+
+    def _product(self, node: Mul, here: Here) -> Basic:
+        """A product; what a selecting factor leaves out is not read."""
+        selecting, others = selections(node)
+        if not all(self._holds(factor.args[0], here) == (factor.args[1] == 1) for factor in selecting):
+            return Integer(0)
+        return Mul(*(self.at(factor, here) for factor in others))
 
     def _element(self, element: Read) -> Expr:
         """The element; a number where its tensor is not given, or where it is read outside."""

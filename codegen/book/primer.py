@@ -73,6 +73,12 @@ def primer() -> tuple[Entry, ...]:
             "One value where the condition holds, another elsewhere; the other is never computed with.",
         ),
         (
+            trees.tree(y[q] * Select(x[q] > 0, 1, 0)),
+            "y[q] * Select(x[q] > 0, 1, 0)",
+            "A factor that is 1 or 0 by a condition selects: where it is 0 the product is 0, and the other factors are "
+            "not even read.",
+        ),
+        (
             trees.tree(backwards),
             "FloorDiv(w - s, stride)",
             "A quotient rounded down. In gradients it finds the window to which an element belongs.",
