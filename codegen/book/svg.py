@@ -20,6 +20,7 @@ __all__ = ["Drawing", "cell_text", "draw"]
 
 CELL, GAP, BETWEEN, LABEL, EDGE = 40, 14, 44, 24, 3
 SMALLEST = 48  # percent of its size to which a drawing shrinks before it is scrolled
+LONGEST = 18  # characters of a name
 WIDEST = 5  # characters of a number that fits a cell
 SIZES = {4: 14, 5: 12, 6: 11}  # of type, by the number of characters
 
@@ -62,7 +63,7 @@ def _placed(blocks: Iterable[Block]) -> tuple[list[_Set], int, int]:
     left, found = EDGE, []
     for (rows, columns), block in sizes:
         across, down = _panel_size(block)
-        width = max(_extent(columns, across), 9 * len(block.name))
+        width = max(_extent(columns, across), 9 * min(len(block.name), LONGEST))
         top = LABEL + (height - LABEL - _extent(rows, down)) // 2
         inset = (width - _extent(columns, across)) // 2
         places = tuple(
@@ -100,7 +101,9 @@ def _symbol(one: _Set, name: str, width: int, height: int) -> str:
 
 
 def _label(block: Block) -> str:
-    return escape(plain(name_of(block.name)))
+    """The tensor's name, or its end if it is long."""
+    name = plain(name_of(block.name))
+    return escape(name if len(name) <= LONGEST else f"…{name[-LONGEST + 1 :]}")
 
 
 def _cells(block: Block, panel: Panel, place: tuple[int, int]) -> Iterator[str]:
