@@ -13,7 +13,7 @@ from importlib import import_module
 from inspect import signature
 
 from svertka.codegen.calling import function_body
-from svertka.codegen.operators import OperatorFace, kinds_of, may_be_absent, operator_of
+from svertka.codegen.operators import OperatorFace, gradient_operator, kinds_of, may_be_absent, operator_of
 from svertka.codegen.render import environment
 from svertka.spec.define import argument_name
 from svertka.spec.definition import (
@@ -33,7 +33,14 @@ from svertka.spec.definition import (
 )
 from svertka.spec.notation import Tensor
 
-__all__ = ["functional_source", "modules_source", "package_source", "runtime_sources", "signature_of"]
+__all__ = [
+    "functional_source",
+    "gradients_source",
+    "modules_source",
+    "package_source",
+    "runtime_sources",
+    "signature_of",
+]
 
 SUPPORT = ("arguments", "runtime", "host", "views", "plans")
 
@@ -49,6 +56,13 @@ def functional_source(definitions: Sequence[Definition]) -> str:
     text = "\n".join(line for function in functions for line in function.lines)
     template = environment().get_template("functional.py.jinja")
     return template.render(functions=functions, arguments=_used("arguments", text), runtime=_used("runtime", text))
+
+
+def gradients_source(definitions: Sequence[Definition]) -> str:
+    """Operators of the gradients of those definitions that can be differentiated twice."""
+    twice = [definition for definition in definitions if definition.orders > 1]
+    operators = [gradient_operator(d, place) for d in twice for place in range(len(d.variants))]
+    return environment().get_template("gradients.py.jinja").render(operators=operators)
 
 
 def modules_source(definitions: Sequence[Definition]) -> str:

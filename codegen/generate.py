@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from svertka.codegen.build import KernelModule, build
-from svertka.codegen.face import functional_source, modules_source, package_source, runtime_sources
+from svertka.codegen.face import functional_source, gradients_source, modules_source, package_source, runtime_sources
 from svertka.codegen.face_names import check_definitions
 from svertka.codegen.host import module_source
 from svertka.codegen.layout import formatted
@@ -20,6 +20,7 @@ from svertka.codegen.tables import schedule_sources
 from svertka.codegen.torch_printer import formula_functions
 from svertka.codegen.write import MARK
 from svertka.spec.definition import Definition
+from svertka.spec.gradient import with_gradients
 
 __all__ = ["PACKAGE", "SHARED", "VERSION", "Package", "digest", "formula_text", "generate_package", "kernels_path"]
 
@@ -65,7 +66,7 @@ def generate_package(
     sources: dict[str, str] = {}
     modules: dict[str, KernelModule] = {}
     formulas: dict[str, str] = {}
-    for definition in definitions:
+    for definition in with_gradients(definitions):
         if chosen and definition.name not in chosen:
             continue
         modules[definition.name] = module = build(definition)
@@ -91,7 +92,9 @@ def _support(definitions: Sequence[Definition]) -> dict[str, str]:
         "kernels/__init__.py": '"""Kernels: one module a layer."""\n',
         "kernels/primitives.py": templates.get_template("primitives.py.jinja").render(),
     }
-    if any(not definition.reference for definition in definitions):
+    if any(definition.orders > 1 for definition in definitions):
+        sources["gradients.py"] = gradients_source(definitions)
+    if any(not definition.reference for definition in with_gradients(definitions)):
         sources["formulas/__init__.py"] = '"""Formulas for CPU tensors: one module a layer."""\n'
         sources["formulas/evaluation.py"] = templates.get_template("evaluation.py.jinja").render()
     return sources | runtime_sources()

@@ -6,7 +6,7 @@ Input: a ``Definition`` and one of its ``Variant``s. Output: an ``OperatorFace``
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeGuard
 
 from svertka.codegen.binding import dimension_of
@@ -24,10 +24,11 @@ from svertka.spec.definition import (
     Variant,
     Whole,
 )
+from svertka.spec.gradient import gradient_definition
 from svertka.spec.layer import Layer
 from svertka.spec.notation import Index, Read, Tensor
 
-__all__ = ["OperatorFace", "in_any_order", "kinds_of", "may_be_absent", "operator_of"]
+__all__ = ["OperatorFace", "gradient_operator", "in_any_order", "kinds_of", "may_be_absent", "operator_of"]
 
 
 VIEWED = ("varying", "many", "ordered")
@@ -54,12 +55,15 @@ class OperatorFace:
     varying: tuple[str, ...]
     many: dict[str, tuple[int, int] | None]
     ordered: bool
+    library: bool = True
+    given: str = ""
 
     @property
     def options(self) -> dict[str, object]:
         """Fields that differ from their defaults."""
         every = {name: getattr(self, name) for name in ("optional", "integer", "state", "unused", *VIEWED)}
-        return {name: value for name, value in every.items() if value}
+        options = {name: value for name, value in every.items() if value}
+        return options | ({"library": False, "given": f"lambda a: {self.given}"} if not self.library else {})
 
 
 def _bound(definition: Definition, argument: TensorArgument) -> list[Tensor | None]:
@@ -127,6 +131,28 @@ def operator_of(definition: Definition, variant: Variant) -> OperatorFace:
         many=_many(definition, layer),
         ordered=in_any_order(layer),
     )
+
+
+def gradient_operator(definition: Definition, place: int) -> tuple[str, OperatorFace]:
+    """Describe the operator of a variant's gradients, with the name of the variant's own.
+
+    It is called from within autograd, on tensors of the formula's rank and with symbols that the variant's own call
+    shows.
+    """
+    variant, derived = definition.variants[place], gradient_definition(definition)
+    own, face = operator_of(definition, variant), operator_of(derived, derived.variants[place])
+    symbols = {name: kind for name, kind in face.symbols.items() if name not in face.unused}
+    shown = {
+        str(dim[0].extent): _shown(tensor, dim)
+        for tensor in reversed(variant.layer.inputs)
+        if tensor.default is None
+        for dim in tensor.dims
+        if len(dim) == 1
+    }
+    given = {name: f"a.{name}" if name in own.symbols else shown[name] for name in symbols}
+    text = ", ".join(f'"{name}": {value}' for name, value in given.items())
+    plain = {"arguments": {}, "many": {}, "ordered": False, "unused": ()}
+    return own.name, replace(face, symbols=symbols, library=False, given=f"{{{text}}}", **plain)
 
 
 def _varies(argument: Argument) -> TypeGuard[Real | Seed]:

@@ -16,7 +16,7 @@ from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue, Not, Or
 
 from svertka.codegen.build import keywords_of, results_of
 from svertka.codegen.equivalence import differentiable
-from svertka.spec import adjoint, gradient_name, normal_form
+from svertka.spec import adjoint, gradient_of, normal_form
 from svertka.spec.definition import Definition, Variant
 from svertka.spec.layer import Equation, Layer, reads, walk
 from svertka.spec.notation import Divides, FloorDiv, Index, InRange, Read, Reduction, Select, Tensor, Uniform
@@ -34,7 +34,7 @@ def formula_functions(definition: Definition, variant: Variant) -> list[str]:
     names, results = differentiable(definition, layer), results_of(definition, layer)
     keywords = keywords_of(layer)
     forward = function_source(f"{layer.name}_forward", layer, layer.inputs, keywords)
-    seeds = tuple(Tensor(gradient_name(name), *layer.tensors[name].dims) for name in results)
+    seeds = tuple(Tensor(gradient_of(layer, name), *layer.tensors[name].dims) for name in results)
     derived = adjoint(layer, names, results)
     backward = function_source(f"{layer.name}_backward", derived, (*seeds, *layer.inputs), keywords, chosen=True)
     return [forward, backward]

@@ -264,6 +264,7 @@ class Definition:
             (``return_indices``).
         reference: name of the functions of ``svertka.reference`` that compute it and, with ``_backward``, its
             gradient; empty if there are none: CPU tensors then run the formula itself.
+        orders: how often it can be differentiated: 2 generates kernels of the gradient's gradient too.
     """
 
     name: str
@@ -279,3 +280,4 @@ class Definition:
     modules: tuple[ModuleFace, ...] = ()
     optional_results: Mapping[str, str] = field(default_factory=dict)
     reference: str = ""
+    orders: int = 1

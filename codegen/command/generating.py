@@ -33,22 +33,24 @@ def generate(
     from svertka.codegen.generate import generate_package
     from svertka.codegen.validate import validate_package
     from svertka.codegen.write import differences, write
+    from svertka.spec.gradient import with_gradients
 
     about = chosen(layers)
+    asked = with_gradients(about.layers)
     folder = _folder(into, layers or ())
-    with progress("deriving", len(about.layers)) as advance:
-        package = generate_package(about.definitions, [d.name for d in about.layers], advance)
-    paths = [*package.sources, *(certificate_path(definition) for definition in about.layers)]
+    with progress("deriving", len(asked)) as advance:
+        package = generate_package(about.definitions, [d.name for d in asked], advance)
+    paths = [*package.sources, *(certificate_path(definition) for definition in asked)]
     existing = {path: (folder / path).read_text(encoding="utf-8") for path in paths if (folder / path).exists()}
     names = outdated(package, existing)
     if check:
         changes = differences(package.sources | certificates(package, existing, ()), folder, stale=about.every)
-        changes += [f"{certificate_path(d)}: not of these kernels" for d in about.layers if d.name in names]
+        changes += [f"{certificate_path(d)}: not of these kernels" for d in asked if d.name in names]
         for change in changes:
             console.print(change, highlight=False)
         console.print(f"{len(paths)} files, {len(changes)} would change", highlight=False)
         raise typer.Exit(FAILED if changes else 0)
-    due = [definition for definition in about.layers if every or definition.name in names]
+    due = [definition for definition in asked if every or definition.name in names]
     verdicts = []
     if due:
         with progress("validating", sum(len(definition.variants) for definition in due)) as advance:
@@ -97,8 +99,9 @@ def validate(
     from svertka.codegen.levels import LEVELS
     from svertka.codegen.report import matrix, tightness
     from svertka.codegen.validate import validate_folder
+    from svertka.spec.gradient import with_gradients
 
-    about, levels = chosen(layers).layers, level or list(LEVELS)
+    about, levels = with_gradients(chosen(layers).layers), level or list(LEVELS)
     with progress("validating", sum(len(definition.variants) for definition in about)) as advance:
         verdicts = validate_folder(package or PACKAGE, about, advance, levels)
     console.print(matrix(verdicts, levels))

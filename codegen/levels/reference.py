@@ -8,6 +8,7 @@ then the level judges how that was printed, and the certificate says so.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from types import SimpleNamespace
 from typing import Any
 
@@ -41,10 +42,12 @@ def check(subject: Subject) -> Outcome:
 
 
 def _operator(subject: Subject) -> Any:
-    """The formula's operator in the package's functions."""
-    functional = importlib.import_module(f"{subject.package}.functional")
+    """The formula's operator in the package, behind a function or behind a gradient."""
+    found = [*vars(importlib.import_module(f"{subject.package}.functional")).values()]
+    if importlib.util.find_spec(f"{subject.package}.gradients") is not None:
+        found += importlib.import_module(f"{subject.package}.gradients").OPERATORS.values()
     kernels = (subject.module.definition.name, subject.layer.name)
-    return next(value for value in vars(functional).values() if getattr(value, "kernels", None) == kernels)
+    return next(value for value in found if getattr(value, "kernels", None) == kernels)
 
 
 def through_reference(operator: Any, case: Case) -> Any:

@@ -36,7 +36,7 @@ _MODULES = (
 )
 
 DEFINITIONS: dict[str, Definition] = {
-    definition.name: replace(definition, reference=definition.function)
+    definition.name: replace(definition, reference=definition.function, orders=2)
     for module in _MODULES
     for definition in module.DEFINITIONS
 }

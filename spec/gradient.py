@@ -1,0 +1,91 @@
+"""The gradient of a layer as a layer with a face of its own: what is derived once more for second-order gradients.
+
+Input: a ``Definition``. Output: a ``Definition`` of its adjoints, which is lowered, validated and generated like any
+other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from svertka.spec.adjoint import adjoint, gradient_of
+from svertka.spec.definition import Argument, Definition, Flag, TensorArgument, Variant
+from svertka.spec.layer import Layer
+
+__all__ = ["gradient_definition", "with_gradients"]
+
+SUFFIX = "_gradient"
+
+
+def with_gradients(definitions: Sequence[Definition]) -> list[Definition]:
+    """The definitions, and behind them the gradients of those that can be differentiated twice."""
+    return [*definitions, *(gradient_definition(d) for d in definitions if d.orders > 1)]
+
+
+def gradient_definition(definition: Definition) -> Definition:
+    """The definition of a definition's gradients.
+
+    Its formulas take the gradients of the results, then what the formulas take and the gradients need; they give the
+    gradients of all tensors that have one. Deriving them for all layers takes seconds, so they are kept.
+    """
+    known = _KNOWN.get(id(definition))
+    if known is None or known[0] is not definition:
+        known = _KNOWN[id(definition)] = definition, _derived(definition)
+    return known[1]
+
+
+_KNOWN: dict[int, tuple[Definition, Definition]] = {}  # a definition holds mappings, which have no hash
+
+
+def _derived(definition: Definition) -> Definition:
+    variants = tuple(replace(variant, layer=_gradient(definition, variant)) for variant in definition.variants)
+    outputs = dict.fromkeys(name for variant in variants for name in variant.layer.outputs)
+    inputs = {tensor.name for variant in variants for tensor in variant.layer.inputs}
+    seeds = dict.fromkeys(
+        gradient_of(variant.layer, name) for variant in definition.variants for name in _results(definition, variant)
+    )
+    return Definition(
+        name=definition.name + SUFFIX,
+        title=f"Gradient. {definition.title}",
+        source=definition.source,
+        variants=variants,
+        function=definition.function + SUFFIX,
+        arguments=(
+            *(TensorArgument(name=name) for name in seeds),
+            *(_constant_state(a) for a in definition.arguments if _stays(a, inputs)),
+        ),
+        result=tuple(outputs),
+        extents=definition.extents,
+        rules=definition.rules,
+    )
+
+
+def _results(definition: Definition, variant: Variant) -> list[str]:
+    tensors = variant.layer.tensors
+    return [name for name in definition.result if name in tensors and tensors[name].kind == "real"]
+
+
+def _gradient(definition: Definition, variant: Variant) -> Layer:
+    """The adjoint of a variant, the gradients of its results first."""
+    layer = variant.layer
+    real = {tensor.name for tensor in layer.inputs if tensor.kind == "real"}
+    arguments = [a for a in definition.arguments if isinstance(a, TensorArgument) and a.differentiable]
+    wrt = [argument.bound for argument in arguments if argument.bound in real]
+    results = _results(definition, variant)
+    derived = adjoint(layer, wrt, results)
+    seeds = {gradient_of(layer, name) for name in results}
+    inputs = sorted(derived.inputs, key=lambda tensor: tensor.name not in seeds)
+    name = f"{definition.name}{SUFFIX}{layer.name.removeprefix(definition.name)}"
+    return Layer(name, tuple(inputs), derived.equations, derived.outputs)
+
+
+def _stays(argument: Argument, inputs: set[str]) -> bool:
+    if isinstance(argument, TensorArgument):
+        return argument.bound in inputs
+    return not (isinstance(argument, Flag) and argument.in_place)
+
+
+def _constant_state(argument: Argument) -> Argument:
+    """State is not replaced by a gradient."""
+    return replace(argument, updated_by="") if isinstance(argument, TensorArgument) else argument
