@@ -47,6 +47,8 @@ def _calls(explanation: Explanation) -> Iterator[RenderableType]:
     for face in definition.modules:
         base = f", a {face.base}"
         yield _pair("module", f"{explanation.package}.{face.name}{base}")
+    if definition.orders > 1:
+        yield _pair("orders", f"can be differentiated {definition.orders} times")
 
 
 def _formula(formula: Formula) -> Iterator[RenderableType]:

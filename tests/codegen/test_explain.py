@@ -323,6 +323,24 @@ def test_the_notation_is_printed_in_three_languages() -> None:
     assert r"\left\lfloor \frac{w}{2} \right\rfloor & \text{if } x" in latex(choice)
 
 
+@pytest.mark.parametrize("name", DEFINITIONS)
+def test_latex_is_balanced(name: str) -> None:
+    """Braces, brackets that grow and environments are closed; a name's underscore is no subscript."""
+    for formula in explanation(name).formulas:
+        for line in (*formula.lines, *formula.again, *formula.gradient):
+            for tree in (line.tree, *line.where, *line.conditions):
+                text = latex(tree)
+                depth = 0
+                for letter in re.sub(r"\\[{}]", "", text):
+                    depth += (letter == "{") - (letter == "}")
+                    assert depth >= 0, text
+                assert depth == 0, text
+                assert len(re.findall(r"\\left\b", text)) == len(re.findall(r"\\right\b", text))
+                assert re.findall(r"\\begin\{(\w+)\}", text) == re.findall(r"\\end\{(\w+)\}", text)
+                assert not re.search(r"(?<!\\)_(?!\{)", text), text
+                assert text.isascii(), text
+
+
 @pytest.mark.parametrize(
     ("name", "shown"),
     [
