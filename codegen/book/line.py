@@ -18,7 +18,7 @@ from sympy.logic.boolalg import Boolean, true
 from svertka.codegen.book.tree import Over, Tree, parts_of
 from svertka.codegen.book.typeset import Typesetter, equals
 from svertka.spec.layer import Equation, Layer, walk
-from svertka.spec.notation import Read, Reduction
+from svertka.spec.notation import Index, Read, Reduction
 from svertka.spec.rewrite import replace
 
 __all__ = ["Line", "axes_of", "line", "lines_of"]
@@ -108,8 +108,9 @@ def line(left: Read, value: Expr, axes: Mapping[str, tuple[str, ...]]) -> Line:
     for part in value.args:
         for factor in _long_factors(part):
             if factor not in names:
-                names[factor] = Symbol(next(letter for letter in LETTERS if letter not in used))
-                used.add(names[factor].name)
+                letter = next(letter for letter in LETTERS if letter not in used)
+                names[factor] = _lettered(letter, factor, left)
+                used |= {letter, names[factor].name}
     return Line(left, value, _with_names(value, names), tuple((name, part) for part, name in names.items()))
 
 
@@ -125,6 +126,13 @@ def _long_factors(node: Basic) -> Iterator[Expr]:
     else:
         for part in node.args:
             yield from _long_factors(part)
+
+
+def _lettered(letter: str, factor: Expr, left: Read) -> Symbol:
+    """A letter's name, with the index of a reduction below it if the part depends on one."""
+    own = {index.name for index in left.indices}
+    bound = sorted({node.name for node in walk(factor) if isinstance(node, Index)} - own)
+    return Symbol(f"{letter}_{bound[0]}" if len(bound) == 1 and len(bound[0]) == 1 else letter)
 
 
 def _is_long(place: Basic) -> bool:
