@@ -11,6 +11,7 @@ from typing import Any
 
 from svertka.codegen.binding import Binder, Line, dimension_of, indented, source_of
 from svertka.codegen.operators import OperatorFace, kinds_of, may_be_absent, operator_of
+from svertka.codegen.precision import Precision, precision, shaped_alike
 from svertka.spec.definition import (
     Argument,
     Choice,
@@ -35,22 +36,53 @@ def function_body(definition: Definition) -> list[str]:
         _Branch(dict(variant.when), tuple(_Call(definition, variant).lines())) for variant in definition.variants
     ]
     return source_of(
-        [*_tensor_checks(definition), *_scalars(definition), *_identity(definition), *_tree(branches, definition)]
+        [
+            *_autocast(definition),
+            *_tensor_checks(definition),
+            *_scalars(definition),
+            *_identity(definition),
+            *_tree(branches, definition),
+        ]
     )
 
 
 # Checks that every variant shares
 
 
+AUTOCAST = {Precision.LOWERED: "lowered", Precision.FULL: "in_float32", Precision.KEPT: "in_widest"}
+
+
+def _autocast(definition: Definition) -> list[Line]:
+    """Tensors in the type in which autocast has the formula computed."""
+    rule = precision(variant.layer for variant in definition.variants)
+    names = tuple(a.name for a in definition.arguments if isinstance(a, TensorArgument))
+    if rule == Precision.KEPT:
+        names = tuple(name for name in names if name not in _of_own_type(definition))
+        if len(names) == 1:
+            return []
+    return [Line(f"{AUTOCAST[rule]}({', '.join(names)})", names)]
+
+
+def _of_own_type(definition: Definition) -> set[str]:
+    """Tensors that may be of a wider type than the first: what has fewer dimensions than it, beside kept precision."""
+    layers = [variant.layer for variant in definition.variants]
+    if precision(layers) != Precision.KEPT:
+        return set()
+    alike = {tensor.name for layer in layers for tensor in shaped_alike(layer)}
+    return {a.name for a in definition.arguments if isinstance(a, TensorArgument) and a.bound not in alike}
+
+
 def _tensor_checks(definition: Definition) -> list[Line]:
     """One line a tensor: its type, device and dtype."""
     lines: list[Line] = []
     like = ""
+    wider = _of_own_type(definition)
     for argument in definition.arguments:
         if isinstance(argument, TensorArgument):
             kinds = kinds_of(definition, argument)
             check = "any_tensor" if len(kinds) > 1 else f"{kinds.pop()}_tensor"
-            line = Line(f'{check}("{argument.name}", {argument.name}{like})')
+            own = ", wider=True" if argument.name in wider and check == "real_tensor" else ""
+            line = Line(f'{check}("{argument.name}", {argument.name}{like}{own})')
             if may_be_absent(definition, argument):
                 lines += [Line(f"if {argument.name} is not None:"), *indented([line])]
             else:

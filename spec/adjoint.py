@@ -11,6 +11,7 @@ outputs are ``grad_<input>``, and whose equations recompute the intermediates th
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from itertools import count
 
 from sympy import Add, Dummy, Eq, Expr, Integer, Tuple
@@ -63,9 +64,14 @@ def adjoint(layer: Layer, wrt: Iterable[str] | None = None, outputs: Iterable[st
     Raises:
         ValueError: ``wrt`` or ``outputs`` names what the layer lacks, or an integer tensor.
     """
-    primal = normal_form(layer)
     wanted = _real(layer, [t.name for t in layer.inputs], wrt, "input")
     given = _real(layer, list(layer.outputs), outputs, "output")
+    return _adjoint(layer, tuple(wanted), tuple(given))
+
+
+@lru_cache(maxsize=512)  # kernels, proofs and pages ask for the same
+def _adjoint(layer: Layer, wanted: tuple[str, ...], given: tuple[str, ...]) -> Layer:
+    primal = normal_form(layer)
     sweep = _Sweep(primal, set(wanted))
     seeds = []
     for name in given:

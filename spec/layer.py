@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from sympy import Basic, Expr, Symbol
 
@@ -32,7 +33,12 @@ def walk(node: Basic) -> Iterator[Basic]:
 
 def reads(node: Basic) -> tuple[Read, ...]:
     """The distinct tensor reads of an expression, sorted by their text."""
-    return tuple(sorted({n for n in walk(node) if isinstance(n, Read)}, key=str))
+    return tuple(sorted({n for n in walk(node) if isinstance(n, Read)}, key=_text))
+
+
+@lru_cache(maxsize=1 << 16)
+def _text(read: Read) -> str:
+    return str(read)
 
 
 def symbols_of(node: Basic) -> tuple[Symbol, ...]:

@@ -62,12 +62,13 @@ class Index(Symbol):  # type: ignore[misc]
         meaning: what the axis counts, for error messages.
     """
 
-    __slots__ = ("batch", "extent", "many", "meaning")
+    __slots__ = ("_size", "batch", "extent", "many", "meaning")
 
     def __new__(cls, name: str, extent: Expr, many: bool = False, batch: bool = False, meaning: str = "") -> Index:
         """Make the node."""
         index: Index = Symbol.__xnew__(cls, name, integer=True, nonnegative=True)
         index.extent = extent
+        index._size = str(extent)  # comparing indices is what takes most of the time of a derivation
         index.many = many
         index.batch = batch
         index.meaning = meaning or name
@@ -78,7 +79,7 @@ class Index(Symbol):  # type: ignore[misc]
 
     def _hashable_content(self) -> tuple[Any, ...]:
         content: tuple[Any, ...] = Symbol._hashable_content(self)
-        return (*content, str(self.extent))
+        return (*content, self._size)
 
     def twin(self, name: str) -> Index:
         """Another index over the same axis, for a reduction beside a free index."""

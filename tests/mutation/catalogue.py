@@ -45,12 +45,16 @@ EMITTED = {
     "max_pooling_3d": 1,
     "average_pooling_3d": 1,
     "cross_entropy": 5,
+    "convolution_2d_relu": 4,
+    "batch_normalization_relu": 4,
+    "relu_cross_channel_normalization": 4,
 }
 """How many faults in which emitted module; those that validate fast have more."""
 
 LANES = ("relu", "max_pooling_1d", "average_pooling_1d", "center_crop")
 ROWS = ("log_softmax", "softmax", "linear", "batch_normalization")
 PRODUCTS = ("linear", "convolution_1d")
+FUSED = ("relu_cross_channel_normalization", "batch_normalization_relu", "convolution_2d_relu")
 EVERY = (
     "relu",
     "average_pooling_1d",
@@ -144,7 +148,8 @@ QUOTAS = (
     Quota("printer", "codegen/lower.py", 9, EVERY),
     Quota("printer", "codegen/door.py", 8, EVERY),
     Quota("printer", "codegen/share.py", 2, EVERY),
-    Quota("printer", "codegen/inline.py", 3, EVERY),
+    Quota("printer", "codegen/inline.py", 3, (*EVERY, "convolution_2d_relu")),
+    Quota("printer", "codegen/recall.py", 3, ("convolution_2d_relu",)),
     Quota("printer", "codegen/stabilize.py", 5, ("log_softmax", "softmax")),
     Quota("printer", "codegen/partition.py", 5, EVERY),
     Quota("printer", "codegen/boxes.py", 8, PRODUCTS),
@@ -155,6 +160,7 @@ QUOTAS = (
     Quota("calculus", "spec/gather.py", 11, EVERY),
     Quota("calculus", "spec/normal_form.py", 9, EVERY),
     Quota("calculus", "spec/rewrite.py", 11, EVERY),
+    Quota("calculus", "spec/compose.py", 5, FUSED),
     Quota("schedule", "codegen/templates/schedule.py.jinja", 11, EVERY, _schedule_edits),
     Quota("schedule", "codegen/templates/launching.py.jinja", 8, EVERY, _launching_edits),
     Quota("schedule", "codegen/schedules/interpreter.json", 4, EVERY, _table_edits),

@@ -1,0 +1,58 @@
+"""What the forward keeps, what the backward asks results for, and which maps are stored for contractions."""
+
+from __future__ import annotations
+
+import pytest
+from sympy import Integer, Le
+
+from svertka.codegen.build import build
+from svertka.codegen.inline import is_selection
+from svertka.spec import Select, Tensor, axis
+from svertka.spec.layers import DEFINITIONS
+
+i = axis("i")
+x, g = Tensor("x", i), Tensor("g", i)
+
+
+def residuals(name: str) -> list[tuple[str, ...]]:
+    module = build(DEFINITIONS[name])
+    return [module.residuals[variant.layer.name] for variant in DEFINITIONS[name].variants]
+
+
+def test_a_result_is_asked_where_that_saves_keeping_what_it_was_made_of() -> None:
+    assert residuals("convolution_2d_relu") == [("output",)]
+    assert residuals("convolution_2d") == [()]
+
+
+def test_nothing_is_asked_where_the_argument_is_computed_anyway() -> None:
+    """Batch norm keeps statistics, and computes from them and its input on which side of 0 an element lay."""
+    assert residuals("batch_normalization_relu") == residuals("batch_normalization")
+
+
+def test_contractions_read_stored_operands_and_fetch_them_as_boxes() -> None:
+    _, _, backward = build(DEFINITIONS["convolution_2d_relu"]).programs[0]
+    kernels = [launch.kernel for launch in backward.launches]
+    assert kernels[0].family == "pointwise"
+    products = [kernel for kernel in kernels if kernel.family == "contraction"]
+    assert len(products) == 2
+    assert all(kernel.boxes is not None and all(o.stored for o in kernel.operands) for kernel in products)
+
+
+NEGATIVE = Le(x[i], 0)
+
+
+@pytest.mark.parametrize(
+    ("value", "selects"),
+    [
+        (g[i] * Select(NEGATIVE, 0, 1), True),
+        (g[i] * Select(NEGATIVE, 1, 0) * Select(Le(g[i], 0), 0, -1), True),
+        (g[i] * Select(NEGATIVE, 0, 2), False),  # a product, which may round
+        (2 * g[i] * Select(NEGATIVE, 0, 1), False),
+        (g[i] * x[i] * Select(NEGATIVE, 0, 1), False),
+        (g[i] + Select(NEGATIVE, 0, 1), False),
+        (g[i], False),  # a copy is folded into its reader
+        (Integer(1) * Select(NEGATIVE, 0, 1), False),
+    ],
+)
+def test_what_selects_without_rounding(value: object, selects: bool) -> None:
+    assert is_selection(value) is selects  # type: ignore[arg-type]

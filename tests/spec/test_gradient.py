@@ -1,0 +1,56 @@
+"""The gradient of a definition as a definition."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+
+import pytest
+
+from svertka.spec import Array, Rational, adjoint, evaluate
+from svertka.spec.definition import Flag, TensorArgument
+from svertka.spec.gradient import gradient_definition, with_gradients
+from svertka.spec.layers import DEFINITIONS
+
+
+def test_only_what_is_differentiated_twice_has_one() -> None:
+    once = replace(DEFINITIONS["relu"], orders=1)
+    assert with_gradients([once]) == [once]
+    relu, derived = with_gradients([DEFINITIONS["relu"]])
+    assert (relu.name, derived.name, derived.orders) == ("relu", "relu_gradient", 1)
+
+
+@pytest.mark.parametrize("name", DEFINITIONS)
+def test_gradients_of_results_come_first_and_nothing_is_replaced(name: str) -> None:
+    derived = gradient_definition(DEFINITIONS[name])
+    assert len(derived.variants) == len(DEFINITIONS[name].variants)
+    for variant, own in zip(derived.variants, DEFINITIONS[name].variants, strict=True):
+        assert variant.when == own.when
+        assert variant.layer.inputs[0].name == "grad_output"
+        assert set(variant.layer.outputs) <= set(derived.result)
+    arguments = derived.arguments
+    assert not any(isinstance(a, TensorArgument) and a.updated_by for a in arguments)
+    assert not any(isinstance(a, Flag) and a.in_place for a in arguments)
+
+
+def test_the_adjoint_of_the_adjoint_of_a_square() -> None:
+    """Cross-channel norm has curvature: its second adjoint against differences of exact rationals of the first."""
+    layer = gradient_definition(DEFINITIONS["cross_channel_normalization"]).variants[0].layer
+    sizes = {"J": 3, "k": 2, "alpha": Fraction(1, 2), "beta": 1}
+    shape = (1, 3, 1)
+    x, g, v = ([Fraction(n) for n in numbers] for numbers in ((1, -2, 3), (2, 1, -1), (1, 3, -2)))
+
+    def first(values: list[Fraction]) -> Fraction:
+        arrays = {"input": Array(shape, values), "grad_output": Array(shape, g)}
+        found = evaluate(layer, arrays, sizes, Rational())["grad_input"].values
+        return sum((a * b for a, b in zip(found, v, strict=True)), Fraction(0))
+
+    arrays = {"input": Array(shape, x), "grad_output": Array(shape, g), "grad2_grad_input": Array(shape, v)}
+    second = evaluate(adjoint(layer), arrays, sizes, Rational())["grad2_input"].values
+    for place, expected in enumerate(second):
+        errors = []
+        for step in (Fraction(1, 100), Fraction(1, 200)):
+            moved = [[*x[:place], x[place] + sign * step, *x[place + 1 :]] for sign in (1, -1)]
+            errors.append((first(moved[0]) - first(moved[1])) / (2 * step) - expected)
+        assert errors[1] != 0
+        assert 3.8 < errors[0] / errors[1] < 4.2  # exact but for the differences' own error, which falls fourfold
