@@ -6,7 +6,7 @@ READY := .venv/ready
 PACKAGES := spec reference codegen generated
 LINKS := build/typing/svertka
 
-.PHONY: run test check lint types gpu bench benchmark mutation clean
+.PHONY: run test check lint types book gpu bench benchmark mutation clean
 
 run: $(READY)
 	$(BIN)/svertka generate
@@ -22,6 +22,10 @@ check: lint types test
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+# The lecture's layers as pages: open build/book/index.html.
+book: $(READY)
+	$(BIN)/svertka book
 
 # The folders install under one name; the links show mypy that name.
 types: $(READY)

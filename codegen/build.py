@@ -53,9 +53,10 @@ class Allocation:
 
 @dataclass(frozen=True)
 class Launch:
-    """One launch: a kernel, what is allocated for it, and the gradients it serves (empty: it always runs)."""
+    """One launch: a kernel and its plan, what is allocated, and the gradients it serves (empty: it always runs)."""
 
     kernel: Kernel
+    plan: Plan
     allocations: tuple[Allocation, ...]
     serves: tuple[int, ...]
 
@@ -201,15 +202,16 @@ class _Maker:
         check_names(lowered)
         constants = constant_extents(normal_form(primal))
         kernels = []
-        for plan in partition(lowered):
+        plans = partition(lowered)
+        for plan in plans:
             name = f"{stem}_{plan.results[0].name}"
             optional = (*self.optional, *_separable(plan, primal))
             kernel = lower(plan, lowered, name, constants, self.scalars, optional)
             kernels.append(self._unique(kernel, suffix))
         serves = _serving(kernels, results)
         return tuple(
-            Launch(kernel, tuple(self._allocations(kernel, primal, lowered)), served)
-            for kernel, served in zip(kernels, serves, strict=True)
+            Launch(kernel, plan, tuple(self._allocations(kernel, primal, lowered)), served)
+            for kernel, plan, served in zip(kernels, plans, serves, strict=True)
         )
 
     def _unique(self, kernel: Kernel, suffix: str) -> Kernel:

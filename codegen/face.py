@@ -33,7 +33,14 @@ from svertka.spec.definition import (
 )
 from svertka.spec.notation import Tensor
 
-__all__ = ["functional_source", "gradients_source", "modules_source", "package_source", "runtime_sources"]
+__all__ = [
+    "functional_source",
+    "gradients_source",
+    "modules_source",
+    "package_source",
+    "runtime_sources",
+    "signature_of",
+]
 
 SUPPORT = ("arguments", "runtime", "host", "views", "plans")
 
@@ -100,6 +107,11 @@ def _default(argument: Argument) -> str:
     return repr(argument.default)
 
 
+def signature_of(definition: Definition) -> str:
+    """Parameters of a definition's public function, as Python."""
+    return _signature(definition.arguments, definition)
+
+
 def _signature(arguments: Iterable[Argument], definition: Definition) -> str:
     parts = []
     for argument in arguments:
@@ -120,7 +132,7 @@ class _Function:
 
     @property
     def signature(self) -> str:
-        return _signature(self.definition.arguments, self.definition)
+        return signature_of(self.definition)
 
     @property
     def lines(self) -> list[str]:

@@ -5,12 +5,13 @@
 3. Slide 21 divides by the window at the borders too, where fewer channels are summed; PyTorch mirrors even
 windows.
 
-Input: numbers. Output: exact numbers, computed by evaluating formulas.
+Input: numbers. Output: exact numbers, computed by evaluating formulas; ``errata()`` has them with their words.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -22,11 +23,16 @@ from svertka.spec.evaluate import Array, evaluate
 from svertka.spec.layer import Equation, Layer
 from svertka.spec.layers import DEFINITIONS
 from svertka.spec.notation import Sum, Tensor, axis
+from svertka.spec.slides import A, B, Illustration
 
 __all__ = [
     "BORDERS",
+    "Computation",
+    "Erratum",
+    "errata",
     "first_element",
     "normalised_variance",
+    "slide_20",
     "softmax_is_shift_invariant",
     "softmax_of_logarithms_is_bayes",
     "squares_at",
@@ -39,11 +45,18 @@ def normalised_variance(values: Sequence[int], *, root: bool) -> Expr:
     The variance is continuous at eps = 0 where the batch's variance is not 0, so that the limit is the value
     there. With the root it is 1; as printed it is 1 / variance.
     """
+    array = Array((len(values),), [Integer(value) for value in values])
+    result: Expr = evaluate(slide_20(root=root), {"input": array}, {}, Symbolic())["again"].values[0]
+    return result
+
+
+def slide_20(*, root: bool) -> Layer:
+    """Slide 20's normalisation in the limit of eps -> 0 and the variance of what comes out."""
     i = axis("i")
     x, mean, variance = Tensor("input", i), Tensor("mean"), Tensor("variance")
     normalised, again = Tensor("normalised", i), Tensor("again")
     middle, spread = mean[()], variance[()]
-    layer = Layer(
+    return Layer(
         "slide_20",
         (x,),
         (
@@ -54,9 +67,6 @@ def normalised_variance(values: Sequence[int], *, root: bool) -> Expr:
         ),
         ("again",),
     )
-    array = Array((len(values),), [Integer(value) for value in values])
-    result: Expr = evaluate(layer, {"input": array}, {}, Symbolic())["again"].values[0]
-    return result
 
 
 def first_element(image: Sequence[Sequence[int]], kernel: Sequence[Sequence[int]], *, turned: bool) -> Fraction:
@@ -133,3 +143,122 @@ def _quotient(value: Expr) -> tuple[Expr, Expr]:
         if factor.is_Pow and not isinstance(factor, exp) and factor.exp == -1:
             numerator, denominator = numerator / factor, denominator * factor.base
     return numerator, denominator
+
+
+@dataclass(frozen=True)
+class Computation:
+    """A formula with numbers: its last tensor is the point.
+
+    Attributes:
+        title: what is computed.
+        layer: the formula.
+        inputs: one element an index, by tensor.
+    """
+
+    title: str
+    layer: Layer
+    inputs: Mapping[str, Sequence[int]]
+
+
+@dataclass(frozen=True)
+class Erratum:
+    """What a slide leaves out or gets wrong, or an identity that it states, and the computation that shows it.
+
+    Attributes:
+        slide: its number.
+        title: what the matter is, in a line.
+        text: what it means and what svertka does.
+        rows: what was computed and what came out.
+        computations: formulas with numbers.
+        calls: layers with numbers, whose first element is the point.
+    """
+
+    slide: int
+    title: str
+    text: str
+    rows: tuple[tuple[str, str], ...]
+    computations: tuple[Computation, ...] = ()
+    calls: tuple[Illustration, ...] = ()
+
+
+def errata() -> tuple[Erratum, ...]:
+    """All of them in the order of the slides, computed."""
+    return (_not_turned(), _identities(), _missing_root(), _borders())
+
+
+def _not_turned() -> Erratum:
+    turned = tuple(row[::-1] for row in B[::-1])
+    calls = tuple(
+        Illustration(3, title, "convolution_2d", {"input": ((A,),), "weight": ((kernel,),)})
+        for title, kernel in (("the kernel as it stands", B), ("the kernel turned round", turned))
+    )
+    rows = tuple(
+        (f"first element, {call.title}", str(first_element(A, B, turned=place == 1)))
+        for place, call in enumerate(calls)
+    )
+    return Erratum(
+        3,
+        "What the slides call convolution is a cross-correlation",
+        "Elsewhere the kernel is turned round before it slides. The slides' numbers come out only if it is not, and so "
+        "it is in PyTorch and here.",
+        rows,
+        calls=calls,
+    )
+
+
+def _identities() -> Erratum:
+    proofs = (
+        ("the posterior of Bayes is the softmax of ln p(x|C) p(C), for 4 classes", softmax_of_logarithms_is_bayes(4)),
+        (
+            "softmax does not change when all scores shift by the same number, for 4 classes",
+            softmax_is_shift_invariant(4),
+        ),
+    )
+    return Erratum(
+        18,
+        "Both identities of the softmax slide hold",
+        "They are proven on symbols: every exponential is a symbol of its own, and what is left is polynomial. The "
+        "second one is what allows kernels to subtract the largest score.",
+        tuple((claim, "proven" if holds else "not proven") for claim, holds in proofs),
+    )
+
+
+def _missing_root() -> Erratum:
+    values = (1, 5, 1, 5)
+    titles = {True: "with the square root", False: "as the slide prints it, without the root"}
+    return Erratum(
+        20,
+        "The square root is missing",
+        "A normalised batch has variance 1. With the variance itself in the denominator it has 1 / variance; with its "
+        "square root it has 1. The layer here has the root, as the paper does (Ioffe and Szegedy, arXiv:1502.03167).",
+        tuple(
+            (
+                f"variance of the normalised batch {', '.join(map(str, values))}, {title}",
+                str(normalised_variance(values, root=root)),
+            )
+            for root, title in titles.items()
+        ),
+        tuple(Computation(title, slide_20(root=root), {"input": values}) for root, title in titles.items()),
+    )
+
+
+def _borders() -> Erratum:
+    channels, window = (1, 2, 3, 4, 5), 4
+    readings = {
+        "lecture": "divided by the window, as on the slide",
+        "present": "divided by the channels that are there",
+        "alexnet": "not divided, as in the AlexNet paper",
+        "pytorch": "divided by the window, which PyTorch mirrors when it is even",
+    }
+    rows = tuple(
+        (words, ", ".join(str(value) for value in squares_at(channels, window, reading)))
+        for reading, words in readings.items()
+    )
+    return Erratum(
+        21,
+        "The window divides at the borders too",
+        "At the first and last channels fewer squares are summed, and still the slide divides by the whole window. "
+        f"For channels {', '.join(map(str, channels))} and a window of {window}, what alpha multiplies is, channel by "
+        "channel:",
+        rows,
+    )

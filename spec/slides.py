@@ -1,9 +1,11 @@
 """The lecture's worked numbers, slide by slide, as data.
 
 Whatever computes a layer (formula, reference, kernel) must reproduce them exactly. Figures of some slides are
-lost; examples in their place are marked as ours, their values computed exactly from the formula.
+lost; examples in their place are marked as ours, their values computed exactly from the formula. Layers of which the
+lecture has no numbers have ``ILLUSTRATIONS``: calls of small size, whose results are computed and not stated.
 
-Output: ``EXAMPLES``, ``WORKED_SUMS``, ``POOLING_STEPS``, ``IMAGE_SIZE``, ``NETWORK_SIZE``, ``LOST``.
+Output: ``EXAMPLES``, ``ILLUSTRATIONS``, ``WORKED_SUMS``, ``POOLING_STEPS``, ``IMAGE_SIZE``, ``NETWORK_SIZE``,
+``REMARKS``, ``LOST``.
 """
 
 from __future__ import annotations
@@ -15,10 +17,12 @@ from typing import Any
 
 __all__ = [
     "EXAMPLES",
+    "ILLUSTRATIONS",
     "IMAGE_SIZE",
     "LOST",
     "NETWORK_SIZE",
     "POOLING_STEPS",
+    "REMARKS",
     "WORKED_SUMS",
     "A",
     "B",
@@ -26,6 +30,7 @@ __all__ = [
     "D",
     "E",
     "Example",
+    "Illustration",
     "PoolingStep",
     "WorkedSum",
 ]
@@ -41,6 +46,14 @@ IMAGE_SIZE = (1365, 2048)
 
 NETWORK_SIZE = (224, 224)
 """Slide 2: height and width that the network takes."""
+
+REMARKS: Mapping[int, str] = {
+    2: f"A photograph of {IMAGE_SIZE[1]} x {IMAGE_SIZE[0]} comes in; the network takes "
+    f"{NETWORK_SIZE[1]} x {NETWORK_SIZE[0]}.",
+    18: "With a_k = ln p(x|C_k) p(C_k), softmax is the posterior probability of the class: an identity, proven under "
+    "errata.",
+}
+"""What slides say beside their worked numbers."""
 
 LOST: Mapping[int, str] = {
     1: "the figure of the architecture",
@@ -75,6 +88,22 @@ class Example:
     expected: Any
     arguments: Mapping[str, Any] = field(default_factory=dict)
     ours: bool = False
+
+
+@dataclass(frozen=True)
+class Illustration:
+    """A call of a layer with numbers of ours; what comes out is computed from the formula.
+
+    Attributes:
+        slide, title, definition, inputs, arguments: as in ``Example``.
+    """
+
+    slide: int
+    title: str
+    definition: str
+    inputs: Mapping[str, Any]
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    ours: bool = True
 
 
 @dataclass(frozen=True)
@@ -244,5 +273,84 @@ EXAMPLES = (
         {"input": ((1, 1, 1),)},
         ((Fraction(300000, 200003), Fraction(100000, 100001), Fraction(300000, 200003)),),
         {"window_channel_size": 3, "k": Fraction(1, 100000), "alpha": 1, "beta": 1},
+    ),
+)
+
+_LINE = ((A[0],),)
+_PAIR = ((D, C),)
+
+ILLUSTRATIONS = (
+    Illustration(2, "half as high and half as wide", "resize", {"input": _IMAGE}, {"size": 2}),
+    Illustration(
+        2,
+        "a wide image, its middle, zero-centred",
+        "image_input",
+        {"input": ((A[:2],),), "mean": (1,), "std": None},
+        {"size": 2, "crop": True},
+    ),
+    Illustration(3, "a row of A under a row of B", "convolution_1d", {"input": _LINE, "weight": ((B[1],),)}),
+    Illustration(
+        3, "D above C, under two kernels", "convolution_3d", {"input": (_PAIR,), "weight": (((B, _TURNED),),)}
+    ),
+    Illustration(
+        11,
+        "C is computed and rectified in one step",
+        "convolution_2d_relu",
+        {"input": _IMAGE, "weight": _KERNEL},
+    ),
+    Illustration(16, "a row of A in windows of 2", "max_pooling_1d", {"input": _LINE}, {"kernel_size": 2}),
+    Illustration(
+        16, "D above C, in overlapping cubes", "max_pooling_3d", {"input": (_PAIR,)}, {"kernel_size": 2, "stride": 1}
+    ),
+    Illustration(
+        16, "a row of A in windows of 2, averaged", "average_pooling_1d", {"input": _LINE}, {"kernel_size": 2}
+    ),
+    Illustration(
+        16,
+        "D above C, averaged over overlapping cubes",
+        "average_pooling_3d",
+        {"input": (_PAIR,)},
+        {"kernel_size": 2, "stride": 1},
+    ),
+    Illustration(18, "a row of A as scores", "softmax", {"input": A[0]}, {"dim": 0}),
+    Illustration(18, "a row of A as scores", "log_softmax", {"input": A[0]}, {"dim": 0}),
+    Illustration(
+        18, "two rows of A as scores, the classes 1 and 3", "cross_entropy", {"input": A[:2], "target": (1, 3)}
+    ),
+    Illustration(
+        19, "C with every other element dropped, on average", "dropout", {"input": C}, {"p": Fraction(1, 2), "seed": 1}
+    ),
+    Illustration(
+        21,
+        "a window of 4 of 5 channels",
+        "local_response_normalization",
+        {"input": ((1, 2, 3, 4, 5),)},
+        {"size": 4, "alpha": 1, "beta": 1, "k": 2},
+    ),
+    Illustration(
+        20,
+        "a batch of mean 3 and variance 4, normalised and rectified",
+        "batch_normalization_relu",
+        {"input": ((1,), (5,), (1,), (5,)), "running_mean": None, "running_var": None},
+        {"training": True, "eps": 0},
+    ),
+    Illustration(
+        20,
+        "the same batch with a residual",
+        "batch_normalization_add_relu",
+        {
+            "input": ((1,), (5,), (1,), (5,)),
+            "running_mean": None,
+            "running_var": None,
+            "residual": ((2,), (0,), (0,), (-3,)),
+        },
+        {"training": True, "eps": 0},
+    ),
+    Illustration(
+        21,
+        "a row of C over a window of 3 channels",
+        "relu_cross_channel_normalization",
+        {"input": (C[1],)},
+        {"window_channel_size": 3, "alpha": 1, "beta": 1, "k": 1},
     ),
 )

@@ -1,0 +1,90 @@
+"""What validation showed of a definition's kernels, read from the certificate beside them.
+
+A certificate counts only while it is of the formula as it stands and of the kernels as they lie on disk.
+
+Input: a ``Definition``, a generated package's folder. Output: ``Evidence``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from json import loads
+from pathlib import Path
+from typing import Any
+
+from svertka.codegen.certificate import certificate_path, is_current
+from svertka.codegen.generate import SHARED, kernels_path
+from svertka.codegen.levels import LEVELS
+from svertka.spec.definition import Definition
+from svertka.spec.layers import DEFINITIONS
+
+__all__ = ["Evidence", "evidence", "in_short", "summary"]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The state of a certificate.
+
+    Attributes:
+        path: of the certificate within the package; ``kernels``: of the kernels.
+        problem: why it counts for nothing, with the remedy; empty if it counts.
+        content: what it says, by formula and level.
+    """
+
+    path: str
+    kernels: str
+    problem: str
+    content: Mapping[str, Mapping[str, Mapping[str, Any]]]
+
+    def levels(self, layer: str) -> dict[str, str]:
+        """What each level showed of a formula, in words; empty if the certificate counts for nothing."""
+        return {name: summary(outcome) for name, outcome in self.content.get(layer, {}).items()}
+
+    def short(self, layer: str) -> dict[str, str]:
+        """The same for a table's cells."""
+        return {name: in_short(outcome) for name, outcome in self.content.get(layer, {}).items()}
+
+
+def evidence(definition: Definition, package: Path) -> Evidence:
+    """Read a definition's certificate and hold it against formula and kernels."""
+    path, kernels = certificate_path(definition), kernels_path(definition)
+    remedy = f"run `svertka generate {definition.name}`"
+    if definition.name not in DEFINITIONS:
+        remedy = "write its package with `svertka generate FILE.py --into DIR` and name it with `--package DIR`"
+    paths = (kernels, *SHARED)
+    missing = [name for name in (*paths, path) if not (package / name).is_file()]
+    if missing:
+        return Evidence(path, kernels, f"there is no {missing[0]}; {remedy}", {})
+    text = (package / path).read_text(encoding="utf-8")
+    sources = {name: (package / name).read_text(encoding="utf-8") for name in paths}
+    if not is_current(text, sources, definition):
+        return Evidence(path, kernels, f"{path} is not of this formula and these kernels; {remedy}", {})
+    formulas = loads(text)["formulas"]
+    return Evidence(path, kernels, "", {n: {k: found[k] for k in LEVELS} for n, found in formulas.items()})
+
+
+def summary(outcome: Mapping[str, Any]) -> str:
+    """What a level showed, in words."""
+    if "inapplicable" in outcome:
+        return f"says nothing here: {outcome['inapplicable']}"
+    words = f"{outcome['elements']:,} elements in {outcome['cases']} case{'s' if outcome['cases'] != 1 else ''}"
+    if "error_probability" in outcome:
+        probability = outcome["error_probability"]
+        words += ", certain" if not probability else f", error probability below {probability:.0e}"
+    tightness = {name: value for name, value in outcome.get("tightness", {}).items() if value}
+    if tightness:
+        words += "; largest error / bound: " + ", ".join(f"{name} {value:g}" for name, value in tightness.items())
+    return words
+
+
+def in_short(outcome: Mapping[str, Any]) -> str:
+    """What a level showed, for a table's cell."""
+    if "inapplicable" in outcome:
+        return str(outcome["inapplicable"]).rpartition(": ")[2]
+    words = f"{outcome['elements']:,}"
+    if "error_probability" in outcome:
+        probability = outcome["error_probability"]
+        return words + (", certain" if not probability else f", wrong < {probability:.0e}")
+    tightness = max(outcome.get("tightness", {}).values(), default=0)
+    return words + (f", {tightness:.2g} of the bound" if tightness else "")

@@ -1,0 +1,91 @@
+"""The lecture's examples worked through, forward and backward.
+
+Input: an ``Example`` or ``Illustration`` and its definition's ``Explanation``. Output: ``Worked`` layers and the shapes
+in which users see their tensors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isfinite, prod
+
+from svertka.codegen.book.explanation import Explanation, Formula
+from svertka.codegen.book.small import small_call
+from svertka.codegen.book.worked import Worked, work
+from svertka.spec import gradient_name
+from svertka.spec.binding import Call, bind
+from svertka.spec.evaluate import Array, whole
+from svertka.spec.notation import Tensor
+from svertka.spec.slides import EXAMPLES, ILLUSTRATIONS, Example, Illustration
+
+__all__ = ["WorkedExample", "examples_of", "worked_example", "worked_examples"]
+
+
+@dataclass(frozen=True)
+class WorkedExample:
+    """An example worked through.
+
+    Attributes:
+        example: the example.
+        formula: which of the definition's formulas it calls.
+        call: the arguments as they are bound.
+        forward: the formula with numbers; ``result``: its tensor.
+        backward: the gradient with numbers, the result's gradient being 1, 2, 3, ...; ``gradients``: its tensors.
+    """
+
+    example: Example | Illustration
+    formula: Formula
+    call: Call
+    forward: Worked
+    result: str
+    backward: Worked
+    gradients: tuple[str, ...]
+
+
+def examples_of(name: str) -> tuple[Example | Illustration, ...]:
+    """The examples of a definition, in the order of the slides."""
+    found = [one for one in (*EXAMPLES, *ILLUSTRATIONS) if one.definition == name]
+    return tuple(sorted(found, key=lambda one: one.slide))
+
+
+def worked_examples(explanation: Explanation) -> list[WorkedExample]:
+    """All examples of a definition; where there is none, a small call with numbers of ours."""
+    found = [worked_example(example, explanation) for example in examples_of(explanation.definition.name)]
+    return found or [_small_example(explanation)]
+
+
+def _small_example(explanation: Explanation) -> WorkedExample:
+    """The numbers are all made positive if some result is not a number otherwise."""
+    definition = explanation.definition
+    example = Illustration(0, "small numbers", definition.name, {})
+    one = _worked(example, small_call(definition), explanation)
+    values = [value for array in one.forward.values.values() for value in array.values]
+    if all(isfinite(value) for value in values):
+        return one
+    return _worked(example, small_call(definition, positive=True), explanation)
+
+
+def worked_example(example: Example | Illustration, explanation: Explanation) -> WorkedExample:
+    """Work an example through."""
+    return _worked(example, bind(explanation.definition, **example.inputs, **example.arguments), explanation)
+
+
+def _worked(example: Example | Illustration, call: Call, explanation: Explanation) -> WorkedExample:
+    formula = next(f for f in explanation.formulas if f.layer == call.variant.layer)
+    forward = work(formula.layer, call.arrays, call.sizes)
+    derived = formula.derived
+    wanted = tuple(
+        name
+        for tensor in formula.layer.inputs
+        if (name := gradient_name(tensor.name)) in derived.outputs and tensor.name in call.arrays
+    )
+    given = {t.name: forward.values[t.name] for t in derived.inputs if t.name in forward.values}
+    seeds = {t.name: _counted(t, call) for t in derived.inputs if t.name not in formula.layer.tensors}
+    backward = work(derived.only(wanted), given | seeds, call.sizes)
+    return WorkedExample(example, formula, call, forward, explanation.definition.result[0], backward, wanted)
+
+
+def _counted(tensor: Tensor, call: Call) -> Array:
+    """1, 2, 3, ...: numbers that tell every element of a gradient from the others."""
+    shape = tuple(whole(index.extent, call.sizes) for index in tensor.axes)
+    return Array(shape, list(range(1, prod(shape) + 1)))

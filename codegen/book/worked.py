@@ -1,0 +1,179 @@
+"""A layer worked through with numbers: for every element of its result what is read and what is computed from it.
+
+The formula itself is instantiated at the element's indices; nothing here knows what a layer does. The numbers come
+from ``svertka.spec.evaluate``.
+
+Input: a ``Layer``, its tensors, extents and parameters. Output: ``Worked``, with a ``Step`` an element.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import product
+from typing import Any
+
+from svertka.codegen.book.instance import Instance
+from svertka.codegen.book.tree import Binding, Number, Row, Sign, Tree
+from svertka.codegen.book.typeset import Typesetter, equals, number_of
+from svertka.spec.arithmetic import Arithmetic, Float, Rational
+from svertka.spec.evaluate import Array, evaluate, extents_of
+from svertka.spec.layer import Equation, Layer
+from svertka.spec.notation import Read
+
+__all__ = ["Step", "Worked", "shown_number", "work"]
+
+DIGITS = 4  # of numbers that are rounded
+LONGEST = 6  # digits of a denominator that is written out
+
+Place = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One element of a tensor and where it comes from.
+
+    Attributes:
+        tensor: name of the tensor; ``place``: the element's indices.
+        reads: elements that it is computed from, by tensor and indices, in order.
+        outside: places that it would read outside their tensors.
+        value: the element.
+        written: ``element = sum of products = value``.
+    """
+
+    tensor: str
+    place: Place
+    reads: tuple[tuple[str, Place], ...]
+    outside: tuple[tuple[str, Place], ...]
+    value: Any
+    written: Tree
+
+
+@dataclass(frozen=True)
+class Worked:
+    """A layer with numbers.
+
+    Attributes:
+        layer: the layer.
+        sizes: extents and parameters by name.
+        values: every tensor that was given or computed.
+        exact: whether the numbers are exact; else they are rounded to float64.
+        known: what was found of elements' reads.
+    """
+
+    layer: Layer
+    sizes: Mapping[str, Any]
+    values: Mapping[str, Array]
+    exact: bool
+    known: dict[tuple[str, Place], tuple[tuple[str, Place], ...]] = field(default_factory=dict, repr=False)
+
+    def steps(self, tensor: str) -> tuple[Step, ...]:
+        """The elements of a computed tensor, row by row."""
+        equation = next(e for e in self.layer.equations if e.target.name == tensor)
+        return tuple(self._step(equation, place) for place in product(*map(range, self.values[tensor].shape)))
+
+    def origins(self, step: Step) -> tuple[tuple[str, Place], ...]:
+        """Elements of the inputs that a step depends on through other tensors alone."""
+        made = {equation.target.name: equation for equation in self.layer.equations}
+        found: dict[tuple[str, Place], None] = {}
+        waiting = [spot for spot in step.reads if spot[0] in made]
+        seen = set(waiting)
+        while waiting:
+            tensor, place = waiting.pop()
+            for spot in self._reads(made[tensor], place):
+                if spot[0] not in made:
+                    found[spot] = None
+                elif spot not in seen:
+                    seen.add(spot)
+                    waiting.append(spot)
+        return tuple(spot for spot in found if spot not in step.reads)
+
+    def _reads(self, equation: Equation, place: Place) -> tuple[tuple[str, Place], ...]:
+        """What an element reads; remembered, for many elements share what they come from."""
+        key = (equation.target.name, place)
+        if key not in self.known:
+            instance = self._instance()
+            instance.at(equation.value, _here(equation, place))
+            self.known[key] = tuple(dict.fromkeys(instance.reads))
+        return self.known[key]
+
+    def _instance(self) -> Instance:
+        defaults = {t.name: t.default for t in self.layer.inputs if t.default is not None}
+        return Instance(self.values, self.sizes, defaults)
+
+    def _step(self, equation: Equation, place: Place) -> Step:
+        instance, here = self._instance(), _here(equation, place)
+        node = instance.at(equation.value, here)
+        value = self.values[equation.target.name][place]
+        left = Typesetter().tree(instance.at(equation.target[equation.target.axes], here, target=True))
+        written = _Numbers(self.values).tree(node)
+        result = shown_number(value)
+        known = (written,) if written != result and not isinstance(written, Number) else ()
+        exact = _is_short(value)
+        return Step(
+            equation.target.name,
+            place,
+            tuple(dict.fromkeys(instance.reads)),
+            tuple(dict.fromkeys(instance.outside)),
+            value,
+            equals(left, *known, result) if exact else _rounded(left, known, result),
+        )
+
+
+def _here(equation: Equation, place: Place) -> dict[str, int]:
+    """Values of the target's indices by name."""
+    return dict(zip((index.name for index in equation.target.axes), place, strict=True))
+
+
+def _rounded(left: Tree, known: tuple[Tree, ...], result: Tree) -> Tree:
+    head = equals(left, *known) if known else left
+    return Row((head, Sign("≈"), result), Binding.RELATION)
+
+
+def work(layer: Layer, arrays: Mapping[str, Array], sizes: Mapping[str, Any]) -> Worked:
+    """Evaluate every equation of a layer, in exact rationals if it has no transcendental function."""
+    every = {**extents_of(layer, arrays), **sizes}
+    known = {name: Fraction(str(value)) if isinstance(value, float) else value for name, value in every.items()}
+    names = tuple(equation.target.name for equation in layer.equations)
+    whole = Layer(layer.name, layer.inputs, layer.equations, names)
+    try:
+        return Worked(layer, known, _values(whole, arrays, known, Rational()), True)
+    except ValueError:
+        return Worked(layer, known, _values(whole, arrays, known, Float()), False)
+
+
+def _values(
+    layer: Layer, arrays: Mapping[str, Array], sizes: Mapping[str, Any], arithmetic: Arithmetic
+) -> dict[str, Array]:
+    given: dict[str, Array] = {}
+    for tensor in layer.inputs:
+        if tensor.name in arrays:
+            array = arrays[tensor.name]
+            given[tensor.name] = array.map(arithmetic.number) if tensor.kind == "real" else array
+    return {**given, **evaluate(layer, given, sizes, arithmetic)}
+
+
+def shown_number(value: Any) -> Tree:
+    """A number as it is shown: rationals exactly unless they are long, others to a few digits."""
+    if _is_short(value):
+        return number_of(value)
+    text = f"{float(value) + 0.0:.{DIGITS}g}"  # no minus before a zero
+    return Number(text.replace("-", "−").replace("inf", "∞"))
+
+
+def _is_short(value: Any) -> bool:
+    """Whether a number is shown exactly."""
+    return isinstance(value, int | Fraction) and len(str(Fraction(value).denominator)) <= LONGEST
+
+
+class _Numbers(Typesetter):
+    """Prints elements as their values."""
+
+    def __init__(self, values: Mapping[str, Array]) -> None:
+        super().__init__()
+        self.values = values
+
+    def read(self, node: Read) -> Tree:
+        """The value of an element; the tensor's default where there is none."""
+        return shown_number(self.values[node.tensor][[int(index) for index in node.indices]])
