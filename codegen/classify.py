@@ -12,9 +12,10 @@ from itertools import product
 
 from sympy import Expr, Mul
 
-from svertka.spec.layer import Equation, Layer, walk
-from svertka.spec.notation import Divides, Index, InRange, Read, Reduction
+from svertka.spec.layer import Equation, Layer
+from svertka.spec.notation import Index, Reduction
 from svertka.spec.rewrite import conditions, index_set
+from svertka.spec.window import window_extents, windowed_indices
 
 __all__ = ["Contraction", "Family", "as_contraction", "constant_extents", "extent_names", "family"]
 
@@ -54,31 +55,9 @@ def family(equation: Equation) -> Family:
     return Family.WINDOW if windowed_indices(value) else Family.ROW
 
 
-def windowed_indices(value: Reduction) -> tuple[Index, ...]:
-    """Bound indices that meet another index in an affine index or condition, so that they walk a window."""
-    found: set[Index] = set()
-    for node in walk(value.body):
-        if isinstance(node, Read):
-            for place in node.indices:
-                found |= _mixed(place)
-    for condition in conditions(value.guard):
-        if isinstance(condition, InRange | Divides):
-            found |= _mixed(condition)
-    return tuple(index for index in value.indices if index in found)
-
-
-def _mixed(expression: Expr) -> frozenset[Index]:
-    indices = index_set(expression)
-    return indices if len(indices) > 1 else frozenset()
-
-
 def constant_extents(layer: Layer) -> tuple[str, ...]:
-    """Extents of the windows of a layer: small, and compile-time constants of its kernels."""
-    names = set()
-    for equation in layer.equations:
-        if isinstance(equation.value, Reduction):
-            names |= {str(s) for i in windowed_indices(equation.value) for s in i.extent.free_symbols}
-    return tuple(sorted(names))
+    """Extents of the windows of a layer in normal form: small, and compile-time constants of its kernels."""
+    return tuple(sorted(window_extents(layer)))
 
 
 def extent_names(layer: Layer) -> set[str]:

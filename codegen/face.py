@@ -42,7 +42,7 @@ __all__ = [
     "signature_of",
 ]
 
-SUPPORT = ("arguments", "runtime", "host", "views", "plans")
+SUPPORT = ("arguments", "runtime", "library", "host", "views", "plans")
 
 
 def runtime_sources() -> dict[str, str]:

@@ -23,6 +23,7 @@ from svertka.spec.layer import Equation, Layer, reads
 from svertka.spec.normal_form import normal_form
 from svertka.spec.notation import Divides, FloorDiv, Index, InRange, Read, Reduction, Select, Tensor
 from svertka.spec.rewrite import conditions, conjunction, fresh, linear_position, replace, substitute
+from svertka.spec.window import window_extents
 
 __all__ = ["adjoint", "gradient_name", "gradient_of", "partial_derivative", "unused_prefix"]
 
@@ -208,7 +209,7 @@ class _Sweep:
         own = tuple(apart[i] for i in free), tuple(apart[i] for i in bound)
         places = substitute(read, apart)
         met = [substitute(guard, apart) for guard in guards]
-        solved = gather(places.indices, tensor.axes, *own, known=met)
+        solved = gather(places.indices, tensor.axes, *own, known=met, windows=window_extents(self.layer))
         here = tensor[tensor.axes]
         moved = replace(substitute(term, apart), {places: here})
         moved = substitute(moved, solved.solution)

@@ -59,22 +59,28 @@ def gather(
     free: Sequence[Index],
     reduced: Sequence[Index],
     known: Collection[Boolean] = (),
+    windows: Collection[str] = (),
 ) -> Gather:
     """Solve ``expressions = targets`` for the indices ``free + reduced``.
 
     Args:
         expressions: the read's index expressions.
         targets: the axes of the tensor that is read, distinct from the other indices.
-        free: indices of the equation's target; they are solved for first, their extents being large.
+        free: indices of the equation's target; they are solved for first, their extents being large, unless some of
+            them are windows.
         reduced: bound indices of its reduction.
         known: conditions under which the read is met; a quotient that they make exact is solved as a product.
+        windows: names of extents that are small; their indices stay summed where that can be chosen.
     """
     rows = [_row(e, t, known) for e, t in zip(expressions, targets, strict=True)]
+    last = set(reduced)
+    if any(str(index.extent) in windows for index in free):
+        last = {index for index in (*free, *reduced) if str(index.extent) in windows}
     unsolved = [*free, *reduced]
     pivots: list[_Pivot] = []
     guards: list[Boolean] = []
     while rows:
-        place, pivot = _best_pivot(rows, unsolved, set(reduced))
+        place, pivot = _best_pivot(rows, unsolved, last)
         row = rows.pop(place)
         if pivot is None:
             guards.append(Eq(row, 0))
@@ -94,8 +100,8 @@ def _row(expression: Expr, target: Index, known: Collection[Boolean]) -> Expr:
     return expand(expression - target)
 
 
-def _best_pivot(rows: list[Expr], unsolved: list[Index], reduced: set[Index]) -> tuple[int, _Pivot | None]:
-    """The row and index to solve next: free before reduced, coefficient one before others."""
+def _best_pivot(rows: list[Expr], unsolved: list[Index], last: set[Index]) -> tuple[int, _Pivot | None]:
+    """The row and index to solve next: large extents before small ones, coefficient one before others."""
     best: tuple[tuple[bool, bool, int, int], int, _Pivot] | None = None
     for place, row in enumerate(rows):
         for order, index in enumerate(unsolved):
@@ -107,7 +113,7 @@ def _best_pivot(rows: list[Expr], unsolved: list[Index], reduced: set[Index]) ->
                 slope, rest = -slope, -rest
             if not slope.is_positive:  # a divisor of unknown sign, perhaps 0: leave the row as a guard
                 continue
-            rank = (index in reduced, slope != 1, place, order)
+            rank = (index in last, slope != 1, place, order)
             if best is None or rank < best[0]:
                 best = rank, place, _Pivot(index, expand(-rest), slope)
     return (0, None) if best is None else (best[1], best[2])
