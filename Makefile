@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
-PACKAGES := spec reference codegen generated
+PACKAGES := spec reference codegen generated networks
 LINKS := build/typing/svertka
 
 .PHONY: run test check lint types book gpu bench benchmark mutation clean

@@ -1,0 +1,18 @@
+"""Networks of generated layers: the architectures of slide 1, described, drawn and trained.
+
+A network is an ordinary ``torch.nn.Module`` made of ``svertka.generated`` modules alone. ``NETWORKS`` names those that
+the command line knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import nn
+
+from .lenet import LeNet5
+
+__all__ = ["NETWORKS", "LeNet5"]
+
+NETWORKS: dict[str, Callable[..., nn.Module]] = {"lenet": LeNet5}
+"""Constructors by the name that the command line takes; each takes ``classes`` and what is its own."""
