@@ -187,9 +187,9 @@ class _Host:
         return f"schedule.boxes({walks}, {groups}, {taps}, {phases}, {self._operand_type(kernel)}, how)"
 
     def _operand_type(self, kernel: Kernel) -> str:
-        stored = [argument.name for argument in kernel.tensors if not argument.output]
         plain = all(operand.stored for operand in kernel.operands)
-        return f"launching.operand_type(how, {', '.join(stored[:2]) if plain else ''})"
+        tensors = ", ".join(operand.tensor for operand in kernel.operands) if plain else ""
+        return f"launching.operand_type(how, {tensors})"
 
     def _schedule(self, launch: Launch) -> str:
         kernel = launch.kernel

@@ -167,13 +167,18 @@ class Operand:
         lets: statements it needs.
         value: its elements.
         guards: where they are not 0.
-        stored: whether it is a tensor's element as stored, fit for the matrix unit without rounding it.
+        tensor: whose elements they are as stored, fit for the matrix unit without rounding; empty if they are computed.
     """
 
     lets: tuple[Let, ...]
     value: Node
     guards: tuple[Node, ...]
-    stored: bool
+    tensor: str
+
+    @property
+    def stored(self) -> bool:
+        """Whether it is a tensor's element as stored."""
+        return bool(self.tensor)
 
 
 @dataclass(frozen=True)

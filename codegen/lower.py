@@ -194,7 +194,7 @@ class _Lowering:
         node = self.door.real(factor, masks)
         value = self._hoisted(node, None, lets, lets)
         statements, (value, *shared) = share(lets, [value, *masks], self._name)
-        return Operand(tuple(statements), value, tuple(shared), isinstance(node, Load))
+        return Operand(tuple(statements), value, tuple(shared), node.tensor if isinstance(node, Load) else "")
 
     def _all_of(self, terms: Sequence[Boolean]) -> tuple[Node, ...]:
         """The conjunction of conditions as one node, or nothing."""
