@@ -19,7 +19,7 @@ SETTINGS = ("--isolated", "--line-length", "120", "--target-version", "py311")
 
 
 def formatted(sources: Mapping[str, str]) -> dict[str, str]:
-    """Format Python sources, and sort and prune their imports.
+    """Format Python sources, sort and prune their imports, and drop brackets that say nothing.
 
     Raises:
         RuntimeError: a source is not valid Python; the message is ruff's.
@@ -31,7 +31,7 @@ def formatted(sources: Mapping[str, str]) -> dict[str, str]:
             path = root / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
-        _run([ruff, "check", "--quiet", "--no-cache", "--fix", "--select", "I,F401", *_isolated(), "."], root)
+        _run([ruff, "check", "--quiet", "--no-cache", "--fix", "--select", "I,F401,UP034", *_isolated(), "."], root)
         _run([ruff, "format", "--quiet", "--no-cache", *SETTINGS, "--config", COMPACT, "."], root)
         return {name: (root / name).read_text(encoding="utf-8") for name in sources}
 
