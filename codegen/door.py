@@ -10,8 +10,9 @@ Input: a SymPy expression without reductions. Output: a ``Node`` tree.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
+from typing import Any
 
 from sympy import Add, Basic, Expr, Mul, Pow, S
 from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue, Not, Or
@@ -182,7 +183,7 @@ class Door:
         return Apply("and", (above, below), "condition")
 
 
-def _sorted(parts: tuple[Basic, ...]) -> list[Basic]:
+def _sorted(parts: Iterable[Any]) -> list[Any]:
     return sorted(parts, key=lambda part: (not part.is_Number, str(part)))
 
 

@@ -151,8 +151,8 @@ def gradient_operator(definition: Definition, place: int) -> tuple[str, Operator
     }
     given = {name: f"a.{name}" if name in own.symbols else shown[name] for name in symbols}
     text = ", ".join(f'"{name}": {value}' for name, value in given.items())
-    plain = {"arguments": {}, "many": {}, "ordered": False, "unused": ()}
-    return own.name, replace(face, symbols=symbols, library=False, given=f"{{{text}}}", **plain)
+    face = replace(face, arguments={}, many={}, ordered=False, unused=())
+    return own.name, replace(face, symbols=symbols, library=False, given=f"{{{text}}}")
 
 
 def _varies(argument: Argument) -> TypeGuard[Real | Seed]:

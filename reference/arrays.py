@@ -65,7 +65,7 @@ def as_gradient(grad_output: object, shape: tuple[int, ...]) -> Float64Array:
     return as_float64_with_shape("grad_output", grad_output, shape, "the shape of the forward's output")
 
 
-def rounded(array: Float64Array, dtype: DTypeLike) -> Array:
+def rounded(array: Array, dtype: DTypeLike) -> Array:
     """Round `array` to `dtype`; what is too large for it becomes infinite, silently."""
     with np.errstate(over="ignore"):
         return np.asarray(array, dtype=dtype)

@@ -9,7 +9,7 @@ import numpy as np
 
 from svertka.reference.activation import relu, relu_backward
 from svertka.reference.arguments import Padding, Sizes
-from svertka.reference.arrays import Array, Float64Array, as_float64, as_float64_with_shape, rounded
+from svertka.reference.arrays import Array, as_float64, as_float64_with_shape, rounded
 from svertka.reference.batch_normalization import batch_norm, batch_norm_backward
 from svertka.reference.channel_normalization import cross_channel_norm, cross_channel_norm_backward
 from svertka.reference.convolution import conv2d, conv2d_backward
@@ -42,7 +42,8 @@ def conv2d_relu(
         TypeError: As `conv2d`.
         ValueError: As `conv2d`.
     """
-    values = conv2d(*_doubled(input=input, weight=weight, bias=bias), stride, padding, dilation, groups)
+    options: Any = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    values = conv2d(*_doubled(input=input, weight=weight, bias=bias), **options)
     return rounded(relu(values), input.dtype)
 
 
@@ -76,9 +77,10 @@ def conv2d_relu_backward(
         ValueError: As `conv2d`, and where `grad_output` has not the output's shape.
     """
     tensors = _doubled(input=input, weight=weight, bias=bias)
-    values = conv2d(*tensors, stride, padding, dilation, groups)
+    options: Any = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    values = conv2d(*tensors, **options)
     (grad,) = relu_backward(as_float64("grad_output", grad_output), values)
-    found = conv2d_backward(grad, *tensors, stride, padding, dilation, groups)
+    found = conv2d_backward(grad, *tensors, **options)
     return _typed(found, (input, weight, bias))  # type: ignore[return-value]
 
 
@@ -146,10 +148,10 @@ def batch_norm_relu_backward(
         TypeError: As `batch_norm`.
         ValueError: As `batch_norm`, and where `grad_output` has not the output's shape.
     """
-    options = (training, momentum, eps)
+    options: Any = {"training": training, "momentum": momentum, "eps": eps}
     tensors = _doubled(input=input, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
-    (grad,) = relu_backward(as_float64("grad_output", grad_output), batch_norm(*_copied(tensors), *options))
-    return _typed(batch_norm_backward(grad, *tensors, *options), (input, weight, bias))  # type: ignore[return-value]
+    (grad,) = relu_backward(as_float64("grad_output", grad_output), batch_norm(*_copied(tensors), **options))
+    return _typed(batch_norm_backward(grad, *tensors, **options), (input, weight, bias))  # type: ignore[return-value]
 
 
 def batch_norm_add_relu(
@@ -222,12 +224,12 @@ def batch_norm_add_relu_backward(
         TypeError: As `batch_norm`.
         ValueError: As `batch_norm_add_relu`, and where `grad_output` has not the output's shape.
     """
-    options = (training, momentum, eps)
+    options: Any = {"training": training, "momentum": momentum, "eps": eps}
     tensors = _doubled(input=input, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
     added = as_float64_with_shape("residual", residual, input.shape, "the shape of input")
-    sums = batch_norm(*_copied(tensors), *options) + added
+    sums = batch_norm(*_copied(tensors), **options) + added
     (grad,) = relu_backward(as_float64("grad_output", grad_output), sums)
-    grad_input, grad_weight, grad_bias = batch_norm_backward(grad, *tensors, *options)
+    grad_input, grad_weight, grad_bias = batch_norm_backward(grad, *tensors, **options)
     found = (grad_input, grad, grad_weight, grad_bias)
     return _typed(found, (input, residual, weight, bias))  # type: ignore[return-value]
 
@@ -295,7 +297,7 @@ def _copied(arrays: list[Any]) -> list[Any]:
     return [None if array is None else np.array(array) for array in arrays]
 
 
-def _typed(found: tuple[Float64Array | None, ...], likes: tuple[Array | None, ...]) -> tuple[Array | None, ...]:
+def _typed(found: tuple[Array | None, ...], likes: tuple[Array | None, ...]) -> tuple[Array | None, ...]:
     """Gradients in the types of what they are of."""
     pairs = zip(found, likes, strict=True)
     return tuple(None if grad is None or like is None else rounded(grad, like.dtype) for grad, like in pairs)
