@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 
 import pytest
-from sympy import Expr, Float, Heaviside, Mod, Rational, Symbol, atan, besselj, exp, floor, gamma, oo, pi, sqrt
+from sympy import (
+    E,
+    Expr,
+    Float,
+    Heaviside,
+    I,
+    Mod,
+    Rational,
+    Symbol,
+    atan,
+    besselj,
+    exp,
+    floor,
+    gamma,
+    oo,
+    pi,
+    sqrt,
+)
 
 from svertka.codegen.door import Door
 from svertka.codegen.ir import Apply, Constant, Load, Name, Node, walk_node
@@ -41,9 +59,14 @@ def test_unknown_conditions_are_named() -> None:
         Door({}).condition(Symbol("flag"))
 
 
-def test_irrational_numbers_are_named() -> None:
-    with pytest.raises(TypeError, match="Pi is not supported"):
-        Door({}).real(pi * x[a, b])
+def test_irrational_numbers_are_the_nearest_float64() -> None:
+    assert Door({}).real(pi) == Constant(Fraction(math.pi), "real")
+    assert Door({}).real(E) == Constant(Fraction(math.e), "real")
+
+
+def test_imaginary_numbers_are_named() -> None:
+    with pytest.raises(TypeError, match="ImaginaryUnit is not supported"):
+        Door({}).real(I * x[a, b])
 
 
 def test_numbers_are_exact() -> None:
