@@ -174,7 +174,8 @@ def _bytes(tensor: Tensor) -> int:
 @contextmanager
 def _watched(network: nn.Module, note: Any) -> Iterator[None]:
     """Call ``note`` after every call of a module that holds no others."""
-    names = {module: name for name, module in network.named_modules() if not any(module.children())}
+    modules = {module: name for name, module in network.named_modules() if not any(module.children())}
+    names = {module: name for module, name in modules.items() if not isinstance(module, nn.Sequential)}
     hooks = [
         module.register_forward_hook(lambda module, given, output, name=name: note(name, module, given, output))
         for module, name in names.items()
