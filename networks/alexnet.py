@@ -55,39 +55,10 @@ class AlexNet(nn.Module):
         std: Tensor | list[float] | None = None,
     ) -> None:
         super().__init__()
-        groups = 2 if grouped else 1
-        one, two, three, four, five = _checked(maps, groups)
+        maps = _checked(maps, 2 if grouped else 1)
         self.input = ImageInput(224, mean=mean, std=std)
-        self.features = nn.Sequential(
-            OrderedDict(
-                conv1=Conv2d(channels, one, 11, stride=4, padding=2),
-                relu1=ReLU(),
-                norm1=CrossChannelNorm(WINDOW, k=2.0, alpha=WINDOW * ALPHA, beta=0.75),
-                pool1=MaxPool2d(3, stride=2),
-                conv2=Conv2d(one, two, 5, padding=2, groups=groups),
-                relu2=ReLU(),
-                norm2=CrossChannelNorm(WINDOW, k=2.0, alpha=WINDOW * ALPHA, beta=0.75),
-                pool2=MaxPool2d(3, stride=2),
-                conv3=Conv2d(two, three, 3, padding=1),
-                relu3=ReLU(),
-                conv4=Conv2d(three, four, 3, padding=1, groups=groups),
-                relu4=ReLU(),
-                conv5=Conv2d(four, five, 3, padding=1, groups=groups),
-                relu5=ReLU(),
-                pool5=MaxPool2d(3, stride=2),
-            )
-        )
-        self.classifier = nn.Sequential(
-            OrderedDict(
-                dropout1=Dropout(0.5),
-                full1=Linear(five * SIDE * SIDE, units),
-                relu6=ReLU(),
-                dropout2=Dropout(0.5),
-                full2=Linear(units, units),
-                relu7=ReLU(),
-                full3=Linear(units, classes),
-            )
-        )
+        self.features = _features(channels, maps, 2 if grouped else 1)
+        self.classifier = _classifier(maps[-1] * SIDE * SIDE, units, classes)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -103,6 +74,45 @@ class AlexNet(nn.Module):
         """Scores of every class; their softmax is the probabilities."""
         scores: Tensor = self.classifier(self.features(self.input(images)).flatten(1))
         return scores
+
+
+def _features(channels: int, maps: Sequence[int], groups: int) -> nn.Sequential:
+    """From an image to the maps of the fifth convolution, pooled."""
+    one, two, three, four, five = maps
+    return nn.Sequential(
+        OrderedDict(
+            conv1=Conv2d(channels, one, 11, stride=4, padding=2),
+            relu1=ReLU(),
+            norm1=CrossChannelNorm(WINDOW, k=2.0, alpha=WINDOW * ALPHA, beta=0.75),
+            pool1=MaxPool2d(3, stride=2),
+            conv2=Conv2d(one, two, 5, padding=2, groups=groups),
+            relu2=ReLU(),
+            norm2=CrossChannelNorm(WINDOW, k=2.0, alpha=WINDOW * ALPHA, beta=0.75),
+            pool2=MaxPool2d(3, stride=2),
+            conv3=Conv2d(two, three, 3, padding=1),
+            relu3=ReLU(),
+            conv4=Conv2d(three, four, 3, padding=1, groups=groups),
+            relu4=ReLU(),
+            conv5=Conv2d(four, five, 3, padding=1, groups=groups),
+            relu5=ReLU(),
+            pool5=MaxPool2d(3, stride=2),
+        )
+    )
+
+
+def _classifier(inputs: int, units: int, classes: int) -> nn.Sequential:
+    """From maps in a row to scores."""
+    return nn.Sequential(
+        OrderedDict(
+            dropout1=Dropout(0.5),
+            full1=Linear(inputs, units),
+            relu6=ReLU(),
+            dropout2=Dropout(0.5),
+            full2=Linear(units, units),
+            relu7=ReLU(),
+            full3=Linear(units, classes),
+        )
+    )
 
 
 def _checked(maps: Sequence[int], groups: int) -> Sequence[int]:

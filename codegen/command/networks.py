@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -58,10 +58,8 @@ def network(
         console.print(json.dumps(told, indent=2), highlight=False, markup=False, soft_wrap=True)
         return
     console.print(_table(summary))
-    for line in _totals(summary):
-        console.print(line, highlight=False)
-    _print_best(found, drawn=state is None)
-    console.print(f"{target}", highlight=False)
+    for line in (*_totals(summary), *_best(found, drawn=state is None), str(target)):
+        console.print(line, highlight=False, markup=False)
 
 
 def _built(name: str, ungrouped: bool, classes: int | None) -> Any:
@@ -120,14 +118,14 @@ def _probabilities(classifier: Any, image: Path, state: Path | None) -> list[flo
     return found
 
 
-def _print_best(probabilities: Sequence[float], drawn: bool) -> None:
-    """The most probable classes."""
+def _best(probabilities: Sequence[float], drawn: bool) -> Iterator[str]:
+    """The most probable classes, if there was a photograph."""
     order = sorted(range(len(probabilities)), key=lambda label: -probabilities[label])
     best = ", ".join(f"{label}: {probabilities[label]:.3g}" for label in order[:SHOWN])
     if best:
-        console.print(f"class probabilities: {best}", highlight=False)
+        yield f"class probabilities: {best}"
         if drawn:
-            console.print("parameters were drawn, not trained; --state FILE loads trained ones", highlight=False)
+            yield "parameters were drawn, not trained; --state FILE loads trained ones"
 
 
 def _table(summary: Summary) -> Table:

@@ -29,7 +29,10 @@ QUIET += ("--disable-component-update", "--disable-sync", "--disable-dev-shm-usa
 SVG = "{http://www.w3.org/2000/svg}"
 DRAWN = {
     "lenet": ["image", "input", "conv1", "pool1", "conv2", "pool2", "conv3", "full1", "full2"],
-    "alexnet": [*"image input conv1 pool1 conv2 pool2 conv3 conv4 conv5 pool5 full1 full2 full3".split()],
+    "alexnet": [
+        *("image", "input", "conv1", "pool1", "conv2", "pool2", "conv3", "conv4", "conv5", "pool5"),
+        *("full1", "full2", "full3"),
+    ],
 }
 
 
