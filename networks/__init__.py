@@ -10,9 +10,10 @@ from collections.abc import Callable
 
 from torch import nn
 
+from .alexnet import AlexNet
 from .lenet import LeNet5
 
-__all__ = ["NETWORKS", "LeNet5"]
+__all__ = ["NETWORKS", "AlexNet", "LeNet5"]
 
-NETWORKS: dict[str, Callable[..., nn.Module]] = {"lenet": LeNet5}
+NETWORKS: dict[str, Callable[..., nn.Module]] = {"alexnet": AlexNet, "lenet": LeNet5}
 """Constructors by the name that the command line takes; each takes ``classes`` and what is its own."""

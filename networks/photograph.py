@@ -1,0 +1,138 @@
+"""From a photograph to class probabilities.
+
+A photograph is a file, a Pillow image or an array of bytes; it becomes a tensor of 0 to 1, in full size: the network's
+own input layer resizes it.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor, nn
+
+from svertka.generated import Softmax
+
+__all__ = ["Photograph", "classify", "tensor_of"]
+
+Photograph: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[np.uint8]"
+
+MODES = {1: "L", 3: "RGB"}
+"""Pillow's modes by the channels of a tensor."""
+DEEP = ("I", "F")
+"""First letters of the modes of more than eight bits, which Pillow would cut off at 255."""
+
+
+def tensor_of(photograph: Photograph, channels: int = 3, dtype: torch.dtype = torch.float32) -> Tensor:
+    """A photograph as a tensor of 0 to 1.
+
+    Files and Pillow images are turned upright as their EXIF orientation says, and converted to grey or to red, green
+    and blue. Arrays are taken as they are.
+
+    Args:
+        photograph: a path, a Pillow image, or an array (H, W), (H, W, 1) or (H, W, 3) of uint8.
+        channels: 1 for grey, 3 for red, green and blue.
+        dtype: of the tensor, a floating one.
+
+    Returns:
+        (1, channels, H, W), each value the nearest to value / 255 that the dtype has.
+
+    Raises:
+        ValueError: the number of channels, the array's shape or the depth of the image has no meaning here.
+        TypeError: it is neither of these, or the dtype is not a floating one.
+        OSError: the file cannot be read, or is no image.
+    """
+    if channels not in MODES:
+        raise ValueError(f"channels={channels}: must be 1 (grey) or 3 (red, green, blue); pass one of them")
+    if not dtype.is_floating_point:
+        raise TypeError(f"dtype={dtype}: must be a floating type; pass torch.float32")
+    if isinstance(photograph, np.ndarray):
+        pixels = _checked(photograph, channels)
+    elif isinstance(photograph, Image.Image):
+        pixels = _pixels(photograph, channels)
+    elif isinstance(photograph, str | os.PathLike):
+        pixels = _pixels(_opened(photograph), channels)
+    else:
+        raise TypeError(
+            f"photograph={type(photograph).__name__}: must be a path, a Pillow image or a NumPy array of uint8; "
+            "convert it"
+        )
+    values = torch.from_numpy(pixels.transpose(2, 0, 1).astype(np.float64, order="C"))
+    return values.div_(255).to(dtype)[None]
+
+
+def classify(network: nn.Module, photograph: Photograph) -> Tensor:
+    """Class probabilities of a photograph, through the network and the generated softmax.
+
+    The network runs as in evaluation, without dropout; its mode is put back. The tensor gets the type and device of the
+    network's parameters and the channels of its first convolution.
+
+    Args:
+        network: from images (N, channels, H, W) to scores (N, classes).
+        photograph: see ``tensor_of``.
+
+    Returns:
+        (classes,), on the network's device.
+
+    Raises:
+        ValueError, TypeError, OSError: as ``tensor_of``; ValueError also where the network has no convolution.
+    """
+    first = next((m for m in network.modules() if isinstance(m, nn.Conv2d)), None)
+    if first is None:
+        raise ValueError(
+            f"network={type(network).__name__}: must have a convolution, whose channels the photograph gets; "
+            "call the network on tensor_of(photograph, channels) instead"
+        )
+    images = tensor_of(photograph, first.in_channels, first.weight.dtype).to(first.weight.device)
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        with torch.no_grad():
+            probabilities: Tensor = Softmax(dim=1)(network(images))[0]
+    finally:
+        for module, training in modes.items():
+            module.training = training
+    return probabilities
+
+
+def _opened(path: str | os.PathLike[str]) -> Image.Image:
+    """The image of a file.
+
+    Raises:
+        OSError: it cannot be read, or is no image.
+    """
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return image
+    except UnidentifiedImageError as error:
+        raise OSError(f"photograph={os.fspath(path)!r}: no image format that Pillow reads; save it as PNG") from error
+
+
+def _pixels(image: Image.Image, channels: int) -> NDArray[np.uint8]:
+    """An image upright, in bytes, (H, W, channels)."""
+    if image.mode.startswith(DEEP):
+        raise ValueError(
+            f"photograph.mode={image.mode!r}: must have eight bits a channel, more would be cut off; "
+            "scale the values to 0 to 255 and convert to 'L' or 'RGB'"
+        )
+    upright = ImageOps.exif_transpose(image).convert(MODES[channels])
+    pixels: NDArray[Any] = np.asarray(upright)
+    return pixels.reshape(*pixels.shape[:2], channels)
+
+
+def _checked(array: NDArray[Any], channels: int) -> NDArray[np.uint8]:
+    """An array with its channels as the last axis."""
+    if array.dtype != np.uint8:
+        raise TypeError(f"photograph.dtype={array.dtype}: must be uint8, 0 to 255; convert it with .astype(np.uint8)")
+    pixels = array[..., None] if array.ndim == 2 else array
+    if pixels.ndim != 3 or pixels.shape[2] != channels or not pixels.size:
+        raise ValueError(
+            f"photograph.shape={array.shape}: must be (height, width, {channels}) and hold at least one pixel; "
+            "transpose it, or convert it with Pillow"
+        )
+    return pixels

@@ -1,0 +1,199 @@
+"""What a network is, layer by layer: shapes, parameters, multiply-adds, receptive field, memory.
+
+The network runs once on tensors without data (torch's ``meta`` device), so that nothing is computed and nothing copied.
+Every number follows from what the modules hold and from the shapes that go through them; none is typed in.
+
+A *multiply-add* is a multiplication and the addition that follows it, in convolutions and fully connected layers, also
+where the factor is padding; biases, windows and elementwise layers do not count. Floating-point operations are twice as
+many.
+
+The *receptive field* of a layer is how many pixels, along each axis, one element of its output depends on, and its
+*jump* how far these pixels move from one element to the next. Pixels are those that the input layer gives, padding
+included; in a network without an input layer, those of the image.
+
+Input: a network and an image's shape. Output: a ``Summary``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from .receptive_field import Field, Fields, Window, window_of
+
+__all__ = ["LayerSummary", "Summary", "summarize"]
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class LayerSummary:
+    """One call of a module that holds no others.
+
+    Attributes:
+        name: path in the network, as in its ``state_dict``.
+        kind: the module's class.
+        settings: the module's own account of how it was constructed.
+        input, output: shapes, with the batch.
+        parameters: how many numbers are trained.
+        multiply_adds: see the head of this module; of the whole batch.
+        field: the receptive field of an element of the output; None where no pixel is known to lead.
+        window: of a convolution or a pooling; None for others.
+        groups: in how many groups a convolution runs; 1 for others.
+        parameter_bytes, output_bytes: memory of parameters and buffers, and of the output.
+    """
+
+    name: str
+    kind: str
+    settings: str
+    input: Shape
+    output: Shape
+    parameters: int
+    multiply_adds: int
+    field: Field | None
+    window: Window | None
+    groups: int
+    parameter_bytes: int
+    output_bytes: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A network's layers in the order in which they ran.
+
+    Attributes:
+        name: the network's class.
+        image: the shape of the images, with the batch.
+        dtype: of images, parameters and what is computed.
+        layers: one a call of a module.
+        parameters: of the whole network, shared ones once.
+        parameter_bytes: of parameters and buffers, shared ones once.
+        image_bytes: memory of the images.
+    """
+
+    name: str
+    image: Shape
+    dtype: torch.dtype
+    layers: tuple[LayerSummary, ...]
+    parameters: int
+    parameter_bytes: int
+    image_bytes: int
+
+    @property
+    def multiply_adds(self) -> int:
+        """Of all layers, for the whole batch."""
+        return sum(layer.multiply_adds for layer in self.layers)
+
+    @property
+    def activation_bytes(self) -> int:
+        """Outputs of all layers, which training keeps for the gradients."""
+        return sum(layer.output_bytes for layer in self.layers)
+
+    @property
+    def working_bytes(self) -> int:
+        """The largest input and output of one layer, which evaluation needs beside the parameters."""
+        before = [self.image_bytes, *(layer.output_bytes for layer in self.layers)]
+        return max((a + b for a, b in pairwise(before)), default=self.image_bytes)
+
+
+def summarize(network: nn.Module, image: Shape, dtype: torch.dtype = torch.float32) -> Summary:
+    """Describe a network by one run without data, as in evaluation.
+
+    Args:
+        network: made of generated modules; it may be on any device and is left as it is.
+        image: shape of the images, (N, channels, *pixels).
+        dtype: the floating type of images and parameters to count memory for.
+
+    Raises:
+        ValueError: an image's shape is none, or one does not fit a layer, whose message says which.
+        TypeError: the dtype is not a floating one.
+    """
+    if not dtype.is_floating_point:
+        raise TypeError(f"dtype={dtype}: must be a floating type; pass torch.float32")
+    if len(image) < 3 or min(image) < 1:
+        raise ValueError(
+            f"image={tuple(image)}: must be (N, channels, *pixels), all of them positive; pass (1, 3, 224, 224)"
+        )
+    state = {
+        name: torch.empty(tensor.shape, dtype=dtype if tensor.is_floating_point() else tensor.dtype, device="meta")
+        for name, tensor in (*network.named_parameters(), *network.named_buffers())
+    }
+    images = torch.empty(image, dtype=dtype, device="meta")
+    layers: list[LayerSummary] = []
+    fields = Fields(images)
+    with _evaluation(network), _watched(network, partial(_note, layers, fields)), torch.no_grad(), fields:
+        functional_call(network, state, (images,))
+    return Summary(
+        type(network).__name__,
+        tuple(image),
+        dtype,
+        tuple(layers),
+        sum(parameter.numel() for parameter in network.parameters()),
+        sum(_bytes(tensor) for tensor in state.values()),
+        _bytes(images),
+    )
+
+
+def _note(layers: list[LayerSummary], fields: Fields, name: str, module: nn.Module, given: Any, output: Any) -> None:
+    """Write down a call."""
+    (first, *_), result = given, output[0] if isinstance(output, tuple) else output
+    own = list(module.parameters())
+    weight = getattr(module, "weight", None)
+    multiplied = isinstance(weight, Tensor) and weight.dim() > 1  # a product over all but the first axis
+    layers.append(
+        LayerSummary(
+            name=name,
+            kind=type(module).__name__,
+            settings=module.extra_repr(),
+            input=tuple(first.shape),
+            output=tuple(result.shape),
+            parameters=sum(parameter.numel() for parameter in own),
+            multiply_adds=result.numel() * math.prod(weight.shape[1:]) if multiplied and weight is not None else 0,
+            field=fields.through(module, given, result),
+            window=window_of(module, result.dim() - 2),
+            groups=getattr(module, "groups", 1),
+            parameter_bytes=sum(map(_bytes, (*own, *module.buffers()))),
+            output_bytes=_bytes(result),
+        )
+    )
+
+
+def _bytes(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
+
+
+@contextmanager
+def _watched(network: nn.Module, note: Any) -> Iterator[None]:
+    """Call ``note`` after every call of a module that holds no others."""
+    modules = {module: name for name, module in network.named_modules() if not any(module.children())}
+    names = {module: name for module, name in modules.items() if not isinstance(module, nn.Sequential)}
+    hooks = [
+        module.register_forward_hook(lambda module, given, output, name=name: note(name, module, given, output))
+        for module, name in names.items()
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+@contextmanager
+def _evaluation(network: nn.Module) -> Iterator[None]:
+    """The network in evaluation; every module's mode is put back."""
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training

@@ -1,0 +1,1 @@
+"""Networks: what they are, what they compute, what is told and drawn of them."""
