@@ -17,6 +17,8 @@ from torch import Tensor, nn
 
 from svertka.generated import Softmax
 
+from .evaluation import evaluating
+
 __all__ = ["Photograph", "classify", "tensor_of"]
 
 Photograph: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[np.uint8]"
@@ -88,14 +90,8 @@ def classify(network: nn.Module, photograph: Photograph) -> Tensor:
             "call the network on tensor_of(photograph, channels) instead"
         )
     images = tensor_of(photograph, first.in_channels, first.weight.dtype).to(first.weight.device)
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
-    try:
-        with torch.no_grad():
-            probabilities: Tensor = Softmax(dim=1)(network(images))[0]
-    finally:
-        for module, training in modes.items():
-            module.training = training
+    with evaluating(network), torch.no_grad():
+        probabilities: Tensor = Softmax(dim=1)(network(images))[0]
     return probabilities
 
 

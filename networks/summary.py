@@ -28,6 +28,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from .evaluation import evaluating
 from .receptive_field import Field, Fields, Window, window_of
 
 __all__ = ["LayerSummary", "Summary", "summarize"]
@@ -130,7 +131,7 @@ def summarize(network: nn.Module, image: Shape, dtype: torch.dtype = torch.float
     images = torch.empty(image, dtype=dtype, device="meta")
     layers: list[LayerSummary] = []
     fields = Fields(images)
-    with _evaluation(network), _watched(network, partial(_note, layers, fields)), torch.no_grad(), fields:
+    with evaluating(network), _watched(network, partial(_note, layers, fields)), torch.no_grad(), fields:
         functional_call(network, state, (images,))
     return Summary(
         type(network).__name__,
@@ -185,15 +186,3 @@ def _watched(network: nn.Module, note: Any) -> Iterator[None]:
     finally:
         for hook in hooks:
             hook.remove()
-
-
-@contextmanager
-def _evaluation(network: nn.Module) -> Iterator[None]:
-    """The network in evaluation; every module's mode is put back."""
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
