@@ -24,7 +24,7 @@ from svertka.spec.layers import DEFINITIONS
 
 from .tiles import Launched, recorded, table, tiles
 
-FETCHED = ("linear", "convolution_1d", "convolution_2d", "convolution_3d")
+FETCHED = ("linear", "convolution_1d", "convolution_2d", "convolution_3d", "convolution_2d_relu")
 interpreter = pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") != "1", reason="these are the interpreter's tables")
 
 

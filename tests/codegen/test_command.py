@@ -123,7 +123,7 @@ def test_validate_prints_a_row_a_layer_and_a_column_a_level() -> None:
     done = run("validate", "relu", "softmax")
     assert done.returncode == 0, done.stderr
     rows = rows_of(done.stdout)
-    assert rows.keys() == {"relu", "softmax"}
+    assert rows.keys() == {"relu", "relu_gradient", "softmax", "softmax_gradient"}
     for row in rows.values():
         assert len(row) == len(LEVELS)
     numbers = [int(cell.split()[0]) for cell in rows["relu"]]

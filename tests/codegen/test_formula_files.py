@@ -138,7 +138,7 @@ def test_files_and_layers_mix(folder: Path) -> None:
     made = run("generate", str(folder / "my_layers.py"), "bell", "relu", "--into", str(package))
     assert made.returncode == 0, made.stderr
     kernels = {path.name for path in (package / "kernels").glob("*.json")}
-    assert kernels == {"bell.json", "relu.json"}
+    assert kernels == {"bell.json", "relu.json", "relu_gradient.json"}
     assert not (package / "formulas" / "relu.py").exists()  # it has a reference
     names = (package / "modules.py").read_text(encoding="utf-8")
     assert "class Bell(" in names

@@ -27,6 +27,7 @@ from svertka.codegen.render import environment
 from svertka.codegen.validate import validate_package
 from svertka.spec.adjoint import partial_derivative
 from svertka.spec.gather import Gather, gather
+from svertka.spec.gradient import with_gradients
 from svertka.spec.layers import DEFINITIONS
 from svertka.spec.notation import Divides, Read
 
@@ -114,8 +115,8 @@ def half_of(value: Expr, read: Read) -> Expr:
     return partial_derivative(value, read) / 2
 
 
-def without_divisibility(*given: Any) -> Gather:
-    solved = gather(*given)
+def without_divisibility(*given: Any, **more: Any) -> Gather:
+    solved = gather(*given, **more)
     return replace(solved, guards=tuple(guard for guard in solved.guards if not isinstance(guard, Divides)))
 
 
@@ -166,11 +167,13 @@ def test_what_all_kernels_share_validates_them_all(path: str) -> None:
     """A kernel whose own file is unchanged computes something else when what it calls has changed."""
     chosen = [DEFINITIONS["relu"], DEFINITIONS["linear"]]
     package = generate_package(chosen)
-    committed = {certificate_path(d): (generate.PACKAGE / certificate_path(d)).read_text() for d in chosen}
+    every = with_gradients(chosen)
+    committed = {certificate_path(d): (generate.PACKAGE / certificate_path(d)).read_text() for d in every}
     assert outdated(package, committed) == []
-    assert outdated(package, {}) == ["relu", "linear"]
+    names = ["relu", "linear", "relu_gradient", "linear_gradient"]
+    assert outdated(package, {}) == names
     changed = {**package.sources, path: package.sources[path] + "# another\n"}
-    assert outdated(replace(package, sources=changed), committed) == ["relu", "linear"]
+    assert outdated(replace(package, sources=changed), committed) == names
     kernels = generate.kernels_path(DEFINITIONS["relu"])
     changed = {**package.sources, kernels: package.sources[kernels] + "# another\n"}
     assert outdated(replace(package, sources=changed), committed) == ["relu"]

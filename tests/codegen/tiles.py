@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -69,11 +69,18 @@ def recorded(package: str = "svertka.generated", wide: bool = False) -> Iterator
     found: list[Launched] = []
     run = launching.run
 
-    def record(kernel: Any, how: Any, schedule: Any, arguments: tuple[Any, ...], constants: Mapping[str, Any]) -> None:
+    def record(
+        kernel: Any,
+        how: Any,
+        schedule: Any,
+        arguments: tuple[Any, ...],
+        constants: Mapping[str, Any],
+        varying: Sequence[str] = (),
+    ) -> None:
         how.wide = how.wide or wide
         every = {**constants, **launching.constants_of(how, arguments), **schedule[1]}
         found.append(Launched(kernel.__name__, schedule[0], every))
-        run(kernel, how, schedule, arguments, constants)
+        run(kernel, how, schedule, arguments, constants, varying)
 
     with mock.patch.object(launching, "run", record):
         yield found

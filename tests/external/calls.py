@@ -146,4 +146,22 @@ CALLS = [
     Call("batch_norm_inference", "batch_norm", {"input": (4, 3, 2), **ESTIMATES, **CHANNELS}),
     Call("cross_channel_norm", "cross_channel_norm", {"input": (2, 5, 3)}, {"window_channel_size": 4, **STRONG}),
     Call("local_response_norm", "local_response_norm", {"input": (2, 5, 3)}, {"size": 4, **STRONG}),
+    Call(
+        "conv2d_relu",
+        "conv2d_relu",
+        {"input": (2, 2, 5, 4), "weight": (4, 1, 3, 2), "bias": (4,)},
+        {"groups": 2, "stride": (1, 2), "padding": [(2, 1), (1, 0)], "dilation": (2, 1)},
+    ),
+    *(
+        Call(f"{function}_{mode}", function, {"input": (4, 3, 2), **given, **CHANNELS, **more}, options)
+        for function, more in (("batch_norm_relu", {}), ("batch_norm_add_relu", {"residual": (4, 3, 2)}))
+        for mode, given, options in (
+            ("training", ESTIMATES, {"training": True}),
+            ("without_estimates", {}, {"training": True, "running_mean": None, "running_var": None}),
+            ("inference", ESTIMATES, {}),
+        )
+    ),
+    Call(
+        "relu_cross_channel_norm", "relu_cross_channel_norm", {"input": (2, 5, 3)}, {"window_channel_size": 4, **STRONG}
+    ),
 ]

@@ -21,9 +21,18 @@ def recorded(call: Call, monkeypatch: pytest.MonkeyPatch) -> tuple[runtime.Opera
     found: list[tuple[runtime.Operator, list[Any]]] = []
     original = runtime.Operator.__call__
 
-    def record(operator: runtime.Operator, *tensors: Any, skipped: tuple[str, ...] = (), **symbols: Any) -> Any:
-        found.append((operator, [*tensors, *operator.packed(symbols)]))
-        return original(operator, *tensors, skipped=skipped, **symbols)
+    def record(
+        operator: runtime.Operator,
+        *tensors: Any,
+        shapes: Any = (),
+        around: int | None = None,
+        skipped: tuple[str, ...] = (),
+        **symbols: Any,
+    ) -> Any:
+        view = operator.view(tensors, around)
+        given = tensors if view is None else view.flat(operator.tensors, tensors)
+        found.append((operator, [*given, *operator.packed(symbols)]))
+        return original(operator, *tensors, shapes=shapes, around=around, skipped=skipped, **symbols)
 
     with monkeypatch.context() as patch:
         patch.setattr(runtime.Operator, "__call__", record)

@@ -39,6 +39,13 @@ EXAMPLES: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
     "center_crop": (IMAGE, {"size": (3, 2)}),
     "image_input": (IMAGE, {"mean": [0.1, 0.2, 0.3, 0.4], "size": (3, 4), "crop": True}),
     "normalize": (IMAGE, {"mean": [0.1, 0.2, 0.3, 0.4], "std": 0.5}),
+    "conv2d_relu": (IMAGE, {"weight": normal(1, 6, 2, 3, 2), "bias": normal(2, 6), "groups": 2, "stride": (2, 1)}),
+    "batch_norm_relu": (IMAGE, {"weight": normal(1, 4), "bias": normal(2, 4), "training": True}),
+    "batch_norm_add_relu": (
+        IMAGE,
+        {"running_mean": None, "running_var": None, "residual": None, "weight": normal(1, 4), "training": True},
+    ),
+    "relu_cross_channel_norm": (IMAGE, {"window_channel_size": 4, "alpha": 2.0}),
 }
 
 every = pytest.mark.parametrize("name", EXAMPLES)
@@ -50,6 +57,8 @@ def example(name: str, batch: int = 2) -> tuple[np.ndarray, dict[str, Any]]:
     options = dict(options)
     if "target" in options:
         options["target"] = np.arange(batch * 3).reshape(batch, 3) % shape[1]
+    if "residual" in options:
+        options["residual"] = normal(5, batch, *shape[1:])
     return normal(3, batch, *shape[1:]), options
 
 

@@ -25,6 +25,7 @@ k, alpha, beta = sympy.symbols("k alpha beta", positive=True)
 eps = sympy.Symbol("eps", positive=True)
 momentum, p, smoothing = sympy.symbols("momentum p label_smoothing", real=True)
 HALF = {p: sympy.Rational(1, 2)}
+FIRM = {eps: sympy.Rational(1, 10)}  # it decides what is positive after a normalization
 TENTH = {smoothing: sympy.Rational(1, 10)}
 NORM = {"k": k, "alpha": alpha, "beta": beta}
 LABELS = {"target": Array((2, 2), [1, 2, -7, 0])}  # one label is ignored
@@ -153,6 +154,28 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
         "image_input",
         {"N": 1, "C": 2, "H": 5, "W": 3, "P": 2, "Q": 2, "antialias": 1, "crop": 1},
         {"positive": ("std",)},
+    ),
+    (
+        "convolution_2d_relu",
+        {"N": 1, "G": 2, "K": 1, "C": 1, **axis("h", 3, 2, 2, 1, 1, 0), **axis("w", 4, 2, 1, 2, 1, 0)},
+        {},
+    ),
+    *(
+        (
+            f"batch_normalization_{parts}_{mode}",
+            {"N": 2, "C": 1, "M": 2, "eps": eps, **more},
+            {"parameters": FIRM, **rest},
+        )
+        for parts in ("relu", "add_relu")
+        for mode, more, rest in (
+            ("training", {"momentum": momentum}, {}),
+            ("without_estimates", {}, {}),
+            ("inference", {}, {"positive": ("running_var",)}),
+        )
+    ),
+    *(
+        ("relu_cross_channel_normalization", {"N": 1, "C": 4, "M": 2, "J": window, **NORM}, {})
+        for window in (1, 2, 3, 6)
     ),
 ]
 NAMES = [f"{number}-{name}" for number, (name, _, _) in enumerate(CASES)]
