@@ -186,8 +186,9 @@ def batch_norm_add_relu(
         ValueError: As `batch_norm`, and where `residual` has not the input's shape.
     """
     rest = (running_mean, running_var, weight, bias, training, momentum, eps)
-    added = as_float64_with_shape("residual", residual, input.shape, "the shape of input")
-    return rounded(relu(batch_norm(as_float64("input", input), *rest) + added), input.dtype)
+    values = as_float64("input", input)
+    added = as_float64_with_shape("residual", residual, values.shape, "the shape of input")
+    return rounded(relu(batch_norm(values, *rest) + added), input.dtype)
 
 
 def batch_norm_add_relu_backward(

@@ -172,10 +172,12 @@ def few_processors(count: int) -> Iterator[None]:
     launching.PROCESSORS = {"cpu": count}
     for chooser in (schedule._boxes, schedule._contraction):
         chooser.cache_clear()
-    yield
-    launching.PROCESSORS = before
-    for chooser in (schedule._boxes, schedule._contraction):
-        chooser.cache_clear()
+    try:
+        yield
+    finally:
+        launching.PROCESSORS = before
+        for chooser in (schedule._boxes, schedule._contraction):
+            chooser.cache_clear()
 
 
 def subject_of(layer: str) -> Subject:
