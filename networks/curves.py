@@ -45,14 +45,17 @@ def draw(training: Training, path: Path, title: str) -> None:
     for panel, (what, lines) in zip(panels, curves(training).items(), strict=True):
         for name, values in lines.items():
             epochs = range(1, len(values) + 1)
-            panel.plot(epochs, values, color=COLOURS[name], marker=MARKERS[name], markersize=4, label=name)
+            panel.plot(
+                epochs, values, color=COLOURS[name], marker=MARKERS[name], markersize=4, label=name, clip_on=False
+            )
         panel.set_xlabel("epoch")
         panel.set_ylabel(what)
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
         panel.grid(alpha=0.3)
-        panel.legend()
-    panels[0].set_ylabel("loss (cross-entropy), logarithmic")
-    panels[0].set_yscale("log")
+        panel.legend(loc="upper right" if what == "loss" else "lower right")
+    panels[0].set_ylabel("loss")
+    panels[0].set_ylim(bottom=0)
+    panels[1].set_ylim(0, 1)
     panels[1].yaxis.set_major_formatter(PercentFormatter(xmax=1.0))
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})  # the same run, the same bytes

@@ -172,14 +172,16 @@ def _bar(training: Any) -> Iterator[Any]:
             "", total=epochs * training.steps_per_epoch, completed=len(training.losses), loss=float("nan"), accuracy=0.0
         )
 
+        # On a terminal the bar's own console keeps lines above the bar; a file gets them by standard output.
+        lines = bar.console if console.is_terminal and errors.is_terminal else console
+
         def watch(run: Any) -> None:
-            seen = run.seen
-            if seen.steps == 0:
-                console.print(_line(run), highlight=False)
+            bar.update(task, completed=len(run.losses))
+            if run.seen.steps == 0:
+                lines.print(_line(run), highlight=False)
             else:
-                figures = {"loss": seen.loss / seen.images, "accuracy": seen.right / seen.images}
-                number = min(len(run.epochs) + 1, epochs)
-                bar.update(task, completed=len(run.losses), description=f"epoch {number}/{epochs}", **figures)
+                figures = {"loss": run.seen.loss / run.seen.images, "accuracy": run.seen.right / run.seen.images}
+                bar.update(task, description=f"epoch {len(run.epochs) + 1}/{epochs}", **figures)
 
         yield watch
 
