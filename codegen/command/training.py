@@ -32,7 +32,7 @@ def train(
     turn: Annotated[float, typer.Option(help="Training images turn by up to so many degrees.")] = 10.0,
     zoom: Annotated[float, typer.Option(help="Training images grow or shrink by up to this share.")] = 0.1,
     shift: Annotated[float, typer.Option(help="Training images move by up to this share of their side.")] = 0.0625,
-    seed: Annotated[int, typer.Option(help="Of parameters, order, moves and dropout.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of all random numbers.")] = 0,
     device: Annotated[str, typer.Option(help="cpu: the reference; cuda: the kernels.")] = "cpu",
     into: Annotated[Path | None, typer.Option(help="Folder of the results; build/train/NETWORK by default.")] = None,
     every: Annotated[float, typer.Option(help="Seconds between checkpoints, besides those after an epoch.")] = 30.0,
