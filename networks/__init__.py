@@ -11,9 +11,10 @@ from collections.abc import Callable
 from torch import nn
 
 from .alexnet import AlexNet
+from .checkpoint import load
 from .lenet import LeNet5
 
-__all__ = ["NETWORKS", "AlexNet", "LeNet5"]
+__all__ = ["NETWORKS", "AlexNet", "LeNet5", "load"]
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {"alexnet": AlexNet, "lenet": LeNet5}
 """Constructors by the name that the command line takes; each takes ``classes`` and what is its own."""

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import sys
 
-from svertka.codegen.command import compiling, explaining, generating, measuring, networks, showing
+from svertka.codegen.command import compiling, explaining, generating, measuring, networks, showing, training
 from svertka.codegen.command.terminal import MISUSED, application, errors
 
-__all__ = ["compiling", "explaining", "generating", "main", "measuring", "networks", "showing"]
+__all__ = ["compiling", "explaining", "generating", "main", "measuring", "networks", "showing", "training"]
 
 
 def main() -> None:
