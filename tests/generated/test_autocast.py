@@ -141,26 +141,18 @@ def test_parameters_stay_float32_beside_half(case: Case, dtype: torch.dtype, roa
     function = getattr(functional, case.function)
     ours, theirs = function(**found, **case.options), function(**expected, **case.options)
     assert ours.dtype == dtype
-    equal(ours, rounded(theirs, dtype, road))
+    equal(ours, nearest(theirs.detach().cpu().double(), dtype))
     seed = torch.arange(float(ours.numel())).view(ours.shape).to(device) % 5 - 2
     ours.backward(seed.to(dtype))
     theirs.backward(seed.to(wide))
     for name, tensor in found.items():
         assert tensor.dtype == (dtype if name in halves else torch.float32)
         if name in case.constant:  # the running estimates, perhaps replaced
-            equal(tensor, rounded(expected[name], tensor.dtype, road))
+            equal(tensor, nearest(expected[name].detach().cpu().double(), tensor.dtype))
         else:
             assert tensor.grad is not None
             assert expected[name].grad is not None
-            equal(tensor.grad, rounded(expected[name].grad, tensor.dtype, road))
-
-
-def rounded(values: Tensor | None, dtype: torch.dtype, road: str) -> Tensor:
-    """A result in another type, rounded as the road rounds: Triton's interpreter cuts float32 off to bfloat16."""
-    assert values is not None
-    if road == "interpreter" and dtype == torch.bfloat16:
-        return (values.detach().view(torch.int32) & -(2**16)).view(torch.float32).to(dtype)
-    return nearest(values.detach().cpu().double(), dtype)
+            equal(tensor.grad, nearest(expected[name].grad.detach().cpu().double(), tensor.dtype))
 
 
 def test_only_float32_may_stand_beside_half(road: str, device: str) -> None:
