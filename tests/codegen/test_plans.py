@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 from unittest import mock
 
@@ -15,10 +16,12 @@ from svertka.codegen.build import keywords_of, results_of
 from svertka.codegen.cases import cases
 from svertka.codegen.equivalence import differentiable, draw_values, real
 from svertka.codegen.operators import operator_of
-from svertka.generated import launching, plans
+from svertka.generated import functional, launching, plans
 from svertka.spec import gradient_name
 from svertka.spec.definition import Definition, Variant
 from svertka.spec.layers import DEFINITIONS
+
+from ..generated.cases import CASES, Case
 
 pytestmark = pytest.mark.skipif(not launching.INTERPRETING, reason="kernels stand in for compiled ones here")
 
@@ -108,6 +111,70 @@ def same(found: tuple[Any, ...], expected: tuple[Any, ...]) -> None:
         else:
             assert one.stride() == other.stride()
             assert torch.equal(one.nan_to_num(nan=77.0), other.nan_to_num(nan=77.0))
+
+
+def called(case: Case, scale: float) -> list[torch.Tensor]:
+    """Results of a call and the gradients of its tensors, for other values with another scale."""
+    given = {
+        name: (tensor * scale).requires_grad_(name not in case.constant)
+        for name, tensor in case.tensors(torch.float32).items()
+    }
+    results = getattr(functional, case.function)(**given, **case.others(torch.float32))
+    listed = [one for one in (results if isinstance(results, tuple) else (results,)) if one.is_floating_point()]
+    wanted = [tensor for tensor in given.values() if tensor.requires_grad]
+    grads = torch.autograd.grad(listed[0], wanted, torch.linspace(-1, 2, listed[0].numel()).view_as(listed[0]) * scale)
+    return [*(one.detach() for one in listed), *grads, *(t for n, t in given.items() if n in case.constant)]
+
+
+@pytest.fixture(scope="module")
+def every_kernel() -> Iterator[None]:
+    """All kernels as compiled ones."""
+    with ExitStack() as stack:
+        for definition in DEFINITIONS.values():
+            module, kernels = programs_of(definition)
+            stack.enter_context(mock.patch.multiple(module, **kernels))
+        yield
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_calls_are_replayed(case: Case, every_kernel: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From and to the shapes that users see: flattened, transposed, with absent tensors, replaced state."""
+    called(case, 1.0)
+    recorded = dict(plans._PLANS)
+    assert recorded
+    assert None not in recorded.values()
+    found = called(case, 0.5)
+    assert recorded == plans._PLANS
+    monkeypatch.setattr(plans, "ENABLED", False)
+    same(tuple(found), tuple(called(case, 0.5)))
+
+
+LAYOUTS: list[Callable[[torch.Tensor], torch.Tensor]] = [
+    lambda x: x,
+    lambda x: x.transpose(1, 2),
+    lambda x: x.transpose(0, 2),
+    lambda x: x.movedim(1, -1),
+    lambda x: x[:, ::2],
+    lambda x: x[1:],
+    lambda x: x[:, :1].expand(-1, 4, -1),
+]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_any_layout_is_replayed(
+    layout: Callable[[torch.Tensor], torch.Tensor], every_kernel: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a flattened tensor is no view: then the call runs as it is written."""
+
+    def results(scale: float) -> tuple[torch.Tensor, ...]:
+        x = layout(torch.linspace(-3, 5, 48).view(2, 4, 6) * scale).detach().requires_grad_()
+        y, z = functional.relu(x), functional.softmax(x, 1)
+        return y.detach(), z.detach(), *torch.autograd.grad((y * z).sum(), x)
+
+    results(1.0)
+    found = results(-0.5)
+    monkeypatch.setattr(plans, "ENABLED", False)
+    same(found, results(-0.5))
 
 
 # What a plan is of ---------------------------------------------------------------------------------------------------
@@ -201,6 +268,61 @@ def test_what_cannot_be_replayed_runs_as_written(fault: str) -> None:
     for _ in range(3):
         run(probe)
     assert (probe.written, probe.launched) == (3, [])
+
+
+class Pair(Probe):
+    """A program of two tensors, and of a result that shows them."""
+
+    shown: Callable[[torch.Tensor], torch.Tensor] = staticmethod(lambda made: made)
+
+    def __call__(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, ...]:  # type: ignore[override]
+        self.written += 1
+        z = plans.allocated(torch.empty_like(x))
+        plans.launched(self, Launched(self), 3, (x.flatten(), y, z), {"scale": 1.0, "BLOCK": 64, "R": 5})
+        return (type(self).shown(z),)
+
+
+def test_tensors_that_share_memory_are_not_taken_for_one_another() -> None:
+    pair, other = Pair(), torch.ones(4, 6)
+    plans.run(pair, (X, X), {}, ())
+    for x, y in ((X, other), (other, X), (X, X), (other, other), (X, X.view(6, 4).view(4, 6))):
+        plans.run(pair, (x, y), {}, ())
+        plans.run(pair, (x, y), {}, ())
+        left, right = pair.launched[-1][1][:2]
+        assert (left.data_ptr(), right.data_ptr()) == (x.data_ptr(), y.data_ptr())
+    assert pair.written == 2
+
+
+def test_a_view_of_all_that_was_made_is_made_instead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Pair, "shown", staticmethod(lambda made: made.view(2, 12).t()))
+    pair = Pair()
+    for _ in range(2):
+        (result,) = plans.run(pair, (X, torch.ones(4, 6)), {}, ())
+        assert result is not None
+        assert (result.shape, result.stride()) == ((12, 2), (1, 12))
+    assert pair.written == 1
+    assert pair.launched[0][1][2] is result
+
+
+@pytest.mark.parametrize("less", [lambda made: made[:2], lambda made: made.expand(3, 4, 6), lambda made: made[:, ::2]])
+def test_a_view_of_less_is_not_replayed(less: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory for the view alone would be too little for the kernel."""
+    monkeypatch.setattr(Pair, "shown", staticmethod(less))
+    pair = Pair()
+    for _ in range(2):
+        plans.run(pair, (X, torch.ones(4, 6)), {}, ())
+    assert (pair.written, pair.launched) == (2, [])
+
+
+def test_how_pytorch_multiplies_makes_another_plan() -> None:
+    probe, before = Probe(), torch.get_float32_matmul_precision()
+    try:
+        for precision in ("highest", "high", "highest", "high"):
+            torch.set_float32_matmul_precision(precision)
+            run(probe)
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert probe.written == 2
 
 
 def test_an_error_leaves_no_draft() -> None:
