@@ -6,11 +6,13 @@ Input: a ``Workload`` and the machine's ``Limits``. Output: a ``Row`` a directio
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
 
+from svertka.codegen.bench.idle import idle_kernels
 from svertka.codegen.bench.timing import copies, copy_bandwidth, host_seconds, matrix_rate, seconds
 from svertka.codegen.bench.traffic import backward_bytes, forward_bytes, operations
 from svertka.codegen.bench.verify import verify
@@ -125,18 +127,21 @@ def _limit(workload: Workload, limits: Limits, size: int, work: int) -> dict[str
 def _host_row(
     workload: Workload, every: Sequence[Road], tensors: Mapping[str, Any], device: str, wrong: tuple[str, ...]
 ) -> Row:
-    """Host time of forward and backward together."""
+    """Host time of forward and backward together; without a GPU, that of all but the driver's part in a launch."""
 
     def both(road: Road) -> Callable[[Any], Any]:
         wanted = [tensor for tensor in tensors.values() if tensor.requires_grad]
+        gradient = torch.randn_like(road(tensors))
 
         def call(given: Any) -> None:
-            output = road(given)
-            torch.autograd.grad(output, wanted, output.detach())
+            torch.autograd.grad(road(given), wanted, gradient)
 
         return call
 
-    times = {road.name: host_seconds(both(road), tensors, device) for road in every}
+    times = {}
+    for road in every:
+        with idle_kernels() if device != "cuda" and road.name == "svertka" else nullcontext():
+            times[road.name] = host_seconds(both(road), tensors, device)
     return _row(workload, "host", times, wrong=wrong)
 
 

@@ -37,6 +37,7 @@ def settings(device: str) -> dict[str, Any]:
         "triton": version("triton"),
         "python": platform.python_version(),
         "cudnn.benchmark": torch.backends.cudnn.benchmark,
+        "host": "times of launching" if cuda else "times of launching kernels that do nothing",
         "products of float32": "tf32 in rows of dtype tf32 (matmul precision high, cudnn.allow_tf32), nowhere else",
     }
 

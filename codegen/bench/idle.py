@@ -1,0 +1,54 @@
+"""Kernels that do nothing, so that what the host does for a call can be timed where there is no GPU.
+
+Everything of a call runs, checks, plan, allocations and autograd, but for the driver: a launch returns at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from types import ModuleType
+from typing import Any
+from unittest import mock
+
+__all__ = ["idle_kernels"]
+
+
+class _Compiled:
+    """What Triton returns of a launch."""
+
+    packed_metadata = ()
+
+    def __getitem__(self, grid: tuple[int, ...]) -> Callable[..., None]:
+        return lambda *arguments: None
+
+
+class _Kernel:
+    """A kernel that is launched as Triton's are."""
+
+    def __init__(self, kernel: Any) -> None:
+        self.arg_names = kernel.arg_names
+
+    def __getitem__(self, grid: tuple[int, ...]) -> Callable[..., _Compiled]:
+        return lambda *arguments, **constants: _Compiled()
+
+
+@contextmanager
+def idle_kernels(package: str = "svertka.generated") -> Iterator[None]:
+    """CPU tensors take the road of the kernels, which compute nothing; results hold whatever their memory held."""
+    runtime, plans = (importlib.import_module(f"{package}.{name}") for name in ("runtime", "plans"))
+    with ExitStack() as stack:
+        for module in _modules(importlib.import_module(f"{package}.kernels")):
+            kernels = {name: _Kernel(value) for name, value in vars(module).items() if hasattr(value, "arg_names")}
+            if kernels:
+                stack.enter_context(mock.patch.multiple(module, **kernels))
+        for where, name, value in ((runtime, "INTERPRETED", True), (plans, "ENABLED", True), (plans, "_PLANS", {})):
+            stack.enter_context(mock.patch.object(where, name, value))
+        yield
+
+
+def _modules(kernels: ModuleType) -> Iterator[ModuleType]:
+    for found in pkgutil.iter_modules(kernels.__path__):
+        yield importlib.import_module(f"{kernels.__name__}.{found.name}")
