@@ -41,7 +41,9 @@ def idle_kernels(package: str = "svertka.generated") -> Iterator[None]:
     runtime, plans = (importlib.import_module(f"{package}.{name}") for name in ("runtime", "plans"))
     with ExitStack() as stack:
         for module in _modules(importlib.import_module(f"{package}.kernels")):
-            kernels = {name: _Kernel(value) for name, value in vars(module).items() if hasattr(value, "arg_names")}
+            kernels: dict[str, Any] = {
+                name: _Kernel(value) for name, value in vars(module).items() if hasattr(value, "arg_names")
+            }
             if kernels:
                 stack.enter_context(mock.patch.multiple(module, **kernels))
         for where, name, value in ((runtime, "INTERPRETED", True), (plans, "ENABLED", True), (plans, "_PLANS", {})):
