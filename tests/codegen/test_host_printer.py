@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from fractions import Fraction
@@ -11,7 +12,12 @@ from itertools import product
 import pytest
 from sympy import Abs, And, Eq, Integer, Ne, Not, Or, Rational, exp, sqrt
 
+from svertka.codegen.build import build
+from svertka.codegen.host import module_source
 from svertka.codegen.host_printer import host_condition, host_expression
+from svertka.codegen.ir import Load
+from svertka.spec.gradient import gradient_definition
+from svertka.spec.layers import DEFINITIONS
 from svertka.spec.notation import Divides, FloorDiv, InRange, Select, integer, maximum, minimum
 
 a, b, c = integer("a"), integer("b"), integer("c", positive=True)
@@ -120,7 +126,9 @@ def test_fractional_power_is_named() -> None:
 def test_text_does_not_depend_on_the_hash_seed() -> None:
     program = (
         "from sympy import And, symbols\n"
-        "from svertka.codegen.host_printer import host_condition, host_expression\n"
+        "from svertka.codegen.build import build
+from svertka.codegen.host import module_source
+from svertka.codegen.host_printer import host_condition, host_expression\n"
         "x = symbols('u v w x y z')\n"
         "print(host_expression(sum(x) * (x[0] - x[5]) - x[2] * x[3]))\n"
         "print(host_condition(And(*(s < 1 for s in x))))"
@@ -136,3 +144,19 @@ def test_text_does_not_depend_on_the_hash_seed() -> None:
         for seed in ("0", "1", "2")
     }
     assert len(texts) == 1
+
+
+@pytest.mark.parametrize("name", ["linear", "convolution_2d_relu", "resize"])
+def test_a_product_has_the_type_of_its_operands(name: str) -> None:
+    """Not that of a tensor which only the epilogue takes, and which may be absent: a bias."""
+    module = build(gradient_definition(DEFINITIONS[name]))
+    text = module_source(module)
+    products = [kernel for kernel in module.kernels if kernel.operands]
+    loaded = [
+        tuple(next(let.value.tensor for let in operand.lets if isinstance(let.value, Load)) for operand in k.operands)
+        for k in products
+        if all(operand.stored for operand in k.operands)
+    ]
+    asked = {tuple(found.split(", ")) for found in re.findall(r"operand_type\(how, (\w+, \w+)\)", text)}
+    assert products
+    assert asked == set(loaded)
