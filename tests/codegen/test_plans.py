@@ -325,6 +325,31 @@ def test_how_pytorch_multiplies_makes_another_plan() -> None:
     assert probe.written == 2
 
 
+def test_a_program_within_another_is_part_of_its_plan() -> None:
+    probe = Probe()
+
+    def outer(x: torch.Tensor, *, n: int, scale: float) -> tuple[torch.Tensor, ...]:
+        return run(probe, x, n, scale)
+
+    for scale in (0.5, 0.25):
+        plans.run(outer, (X,), {"n": 5, "scale": scale}, ("scale",))
+    assert len(plans._PLANS) == 1
+    assert probe.written == 1
+    assert probe.launched[0][1][3] == 0.25
+
+
+def test_a_program_within_one_that_has_no_plan_has_its_own() -> None:
+    probe = Probe()
+
+    def outer(x: torch.Tensor, *, n: int, scale: float) -> tuple[torch.Tensor, ...]:
+        return (run(probe, x.clone(), n, scale)[0] + 1,)  # made behind the plan's back
+
+    for _ in range(4):
+        plans.run(outer, (X,), {"n": 5, "scale": 0.5}, ("scale",))
+    assert probe.written == 2  # once within the draft of the other, once for its own plan
+    assert len(probe.launched) == 2
+
+
 def test_an_error_leaves_no_draft() -> None:
     def broken(x: torch.Tensor, **symbols: Any) -> tuple[torch.Tensor, ...]:
         raise RuntimeError
