@@ -24,7 +24,7 @@ def test_nothing_is_computed_and_all_is_put_back() -> None:
         assert output.shape == gradient.shape == x.shape
         assert len(plans._PLANS) == 2  # forward and backward, recorded once
         assert None not in plans._PLANS.values()
-    assert (runtime.INTERPRETED, plans.ENABLED, plans._PLANS) == before
+    assert before == (runtime.INTERPRETED, plans.ENABLED, plans._PLANS)
     assert torch.equal(functional.relu(x), x.clamp(min=0))
 
 
