@@ -35,7 +35,7 @@ def make_importable() -> None:
     except ImportError:
         folder = Path(tempfile.mkdtemp()) / "svertka"
         folder.mkdir()
-        for name in ("spec", "reference", "codegen", "generated"):
+        for name in ("spec", "reference", "codegen", "generated", "networks"):
             (folder / name).symlink_to(ROOT / name)
         sys.path.insert(0, str(folder.parent))
 
