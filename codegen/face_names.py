@@ -107,7 +107,10 @@ def _check_arguments(where: str, definition: Definition) -> None:
             _identifier(where, "a symbol of an argument", symbol, FUNCTIONAL | _helpers())
         _check_default(where, argument)
     _distinct(f"{where}: argument", names, "give one another name")
-    tensors = {a.name for a in definition.arguments if isinstance(a, TensorArgument)}
+    given = [a for a in definition.arguments if isinstance(a, TensorArgument)]
+    if given and not any(a.differentiable for a in given):
+        raise ValueError(f"{where}: all its tensors are constant; leave one of {', '.join(a.name for a in given)} out")
+    tensors = {a.name for a in given}
     extents = {s for d in _indices(definition) for s in _free(d.extent)}
     for name in sorted(tensors & (extents | {*definition.extents})):
         raise ValueError(f"{where}: {name!r} names a tensor and an extent; rename one")

@@ -3,7 +3,7 @@
 The published subset stands in ``spec/NOTATION.md``. What SymPy or Python has under a similar name is refused with the
 name that the notation has for it.
 
-Input: a ``Layer``. Output: nothing, or a ``TypeError`` that names the node and the remedy.
+Input: a ``Layer``. Output: nothing, or a ``TypeError`` or ``ValueError`` that names what is wrong and the remedy.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sympy.core.relational import Relational
 from sympy.core.symbol import Str
 from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue, Not, Or
 
-from svertka.spec.layer import Layer, symbols_of, walk
+from svertka.spec.layer import Layer, reads, symbols_of, walk
 from svertka.spec.notation import (
     Divides,
     FloorDiv,
@@ -37,6 +37,7 @@ _NODES = (
     *(Add, Mul, Pow, Number, NumberSymbol, Symbol, Read, Reduction, Str, Tuple),
     *(And, Or, Not, BooleanTrue, BooleanFalse, Relational, Divides, InRange),
 )
+_NO_PLACES = (*(kind for kind in FUNCTIONS if kind not in (Select, FloorDiv)), Reduction)
 _REMEDIES = {
     "Max": "use maximum(a, b) of svertka.spec",
     "Min": "use minimum(a, b) of svertka.spec",
@@ -60,12 +61,16 @@ def check_supported(layer: Layer) -> None:
 
     Raises:
         TypeError: a node is not of the published subset, a parameter is no real number, or an index is.
+        ValueError: a number is infinite or none, an output is no result of the layer's own, or nothing has a gradient.
     """
+    _check_outputs(layer)
     for equation in layer.equations:
         where = f"layer {layer.name}, equation of {equation.target.name}"
         for node in walk(equation.value):
             if not isinstance(node, _NODES):
                 raise TypeError(f"{where}: {type(node).__name__} in {node} is not supported; {_remedy(node)}")
+            if isinstance(node, Number) and not node.is_finite:
+                raise ValueError(f"{where}: {node} is no finite number; write one that is")
             if isinstance(node, Read):
                 _check_places(where, node)
         for symbol in symbols_of(equation.value):
@@ -76,8 +81,34 @@ def check_supported(layer: Layer) -> None:
                 )
 
 
+def _check_outputs(layer: Layer) -> None:
+    """Outputs are results of equations, each once, and one of them has a gradient.
+
+    Raises:
+        ValueError: they are not.
+    """
+    made = {equation.target.name for equation in layer.equations}
+    where = f"layer {layer.name}"
+    for name in layer.outputs:
+        if name not in made:
+            raise ValueError(
+                f"{where}: output {name!r} is an input; leave it out, or give it an equation and another name"
+            )
+        if layer.outputs.count(name) > 1:
+            raise ValueError(f"{where}: output {name!r} is given twice; drop one")
+    moving = {tensor.name for tensor in layer.inputs if tensor.kind == "real"}
+    for equation in layer.equations:
+        if equation.target.kind == "real" and any(read.tensor in moving for read in reads(equation.value)):
+            moving.add(equation.target.name)
+    if not moving & set(layer.outputs):
+        raise ValueError(
+            f"{where}: no output is real and depends on a real input, it has {', '.join(layer.outputs)}; "
+            "give it one that does, for a layer has a gradient"
+        )
+
+
 def _remedy(node: Basic) -> str:
-    names = sorted({"Abs" if kind is Absolute else kind.__name__ for kind in FUNCTIONS}, key=str.lower)
+    names = sorted((kind.__name__ for kind in FUNCTIONS), key=str.lower)
     return _REMEDIES.get(type(node).__name__, _OTHERWISE.format(functions=", ".join(names)))
 
 
@@ -89,6 +120,16 @@ def _check_places(where: str, read: Read) -> None:
                 raise TypeError(
                     f'{where}: {read} is read at a real number, {node}; make that tensor with kind="integer"'
                 )
+            if isinstance(node, _NO_PLACES):
+                raise TypeError(
+                    f"{where}: {read} is read at {place}, and {type(node).__name__} is not supported there; use whole "
+                    "numbers, + - *, FloorDiv(a, b), Select(condition, a, b) and integer tensors"
+                )
+            if isinstance(node, Symbol) and not node.is_integer:
+                raise TypeError(
+                    f"{where}: {read} is read at {place}, and {node.name!r} need not be whole; make it with "
+                    f'integer("{node.name}")'
+                )
         if place.is_integer is False or (place.is_integer is None and not _whole(place)):
             raise TypeError(f"{where}: {read} is read at {place}, which need not be whole; divide with FloorDiv(a, b)")
 
@@ -97,6 +138,6 @@ def _whole(place: Basic) -> bool:
     """Whether an expression of whole numbers is one that indices may be."""
     if isinstance(place, Index | FloorDiv | Read) or place.is_integer:
         return True
-    return isinstance(place, Add | Mul | Select | maximum | minimum) and all(
+    return isinstance(place, Add | Mul | Select) and all(
         _whole(part) for part in place.args if not isinstance(part, Relational | And | Or | Not | InRange | Divides)
     )

@@ -163,3 +163,8 @@ def test_texts_are_texts(tmp_path: Path) -> None:
             functional.weighted(torch.ones(2, 3), 2, torch.ones(4))
         with pytest.raises(ValueError, match=r"rows .*\{n\}"):
             functional.weighted(torch.ones(2), width=2)
+
+
+def test_a_layer_without_a_gradient_says_so() -> None:
+    with pytest.raises(ValueError, match=r"layer 'scaled': all its tensors are constant; leave one of input out"):
+        generate_package([define(layer(), constant=("input",))])
