@@ -15,6 +15,7 @@ from svertka.codegen.book.worked import Worked, work
 from svertka.spec import gradient_name
 from svertka.spec.binding import Call, bind
 from svertka.spec.evaluate import Array, whole
+from svertka.spec.layers import DEFINITIONS
 from svertka.spec.notation import Tensor
 from svertka.spec.slides import EXAMPLES, ILLUSTRATIONS, Example, Illustration
 
@@ -49,8 +50,14 @@ def examples_of(name: str) -> tuple[Example | Illustration, ...]:
 
 
 def worked_examples(explanation: Explanation) -> list[WorkedExample]:
-    """All examples of a definition; where there is none, a small call with numbers of ours."""
-    found = [worked_example(example, explanation) for example in examples_of(explanation.definition.name)]
+    """All examples of a definition; where there is none, a small call with numbers of ours.
+
+    The lecture's examples are of its own formulas, not of somebody else's that has the same name.
+    """
+    definition = explanation.definition
+    known = DEFINITIONS.get(definition.name)
+    examples = examples_of(definition.name) if known is not None and known.variants == definition.variants else ()
+    found = [worked_example(example, explanation) for example in examples]
     return found or [_small_example(explanation)]
 
 

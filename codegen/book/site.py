@@ -18,6 +18,7 @@ import jinja2
 from markupsafe import Markup
 
 from svertka.codegen.book import printers
+from svertka.codegen.book.architecture import COLUMNS, architectures
 from svertka.codegen.book.chapter import Chapter, chapter, first_slide, slides_of
 from svertka.codegen.book.primer import primer
 from svertka.codegen.book.tree import Tree
@@ -25,7 +26,7 @@ from svertka.codegen.book.typeset import element_of
 from svertka.codegen.book.wrong import shown_errata
 from svertka.codegen.levels import LEVELS
 from svertka.spec.definition import Definition
-from svertka.spec.slides import LOST, REMARKS
+from svertka.spec.slides import IMAGE_SIZE, LOST, REMARKS
 
 __all__ = ["Part", "pages", "write_pages"]
 
@@ -46,7 +47,7 @@ class Part:
 def pages(
     definitions: Iterable[Definition], package: Path, progress: Callable[[str], None] = lambda name: None
 ) -> dict[str, str]:
-    """All pages by path.
+    """All pages by path; those about the lecture itself where one of the layers is the lecture's.
 
     Args:
         definitions: the layers, in any order; the lecture's is taken.
@@ -58,7 +59,9 @@ def pages(
     for definition in ordered:
         chapters.append(chapter(definition, package))
         progress(definition.name)
-    common: dict[str, Any] = {"chapters": chapters, "levels": _levels(), "errata": shown_errata()}
+    lecture = any(slides_of(one.definition) for one in chapters)
+    common: dict[str, Any] = {"chapters": chapters, "levels": _levels()}
+    common |= {"errata": shown_errata(), "networks": architectures()} if lecture else {"errata": (), "networks": ()}
     found = {"index.html": _page("index", ".", parts=_parts(chapters), **common)}
     for place, one in enumerate(chapters):
         around = {
@@ -68,7 +71,9 @@ def pages(
         }
         found[f"layers/{one.definition.name}.html"] = _page("layer", "..", chapter=one, **around, **common)
     found["notation.html"] = _page("notation", ".", primer=primer(), **common)
-    found["errata.html"] = _page("errata", ".", **common)
+    if lecture:
+        found["networks.html"] = _page("networks", ".", columns=COLUMNS, image=IMAGE_SIZE, **common)
+        found["errata.html"] = _page("errata", ".", **common)
     found["proofs.html"] = _page("proofs", ".", **common)
     return found
 
@@ -84,18 +89,19 @@ def _parts(chapters: Sequence[Chapter]) -> tuple[Part, ...]:
     """The lecture's slides, those about the same together; then layers that join several parts, and those of none."""
     sources = {slides_of(c.definition) for c in chapters}
     single = [c for c in chapters if slides_of(c.definition) and not _joins(slides_of(c.definition), sources)]
-    of_slide = [[c for c in single if number in slides_of(c.definition)] for number in range(1, SLIDES + 1)]
+    numbers = range(1, SLIDES + 1 if any(sources) else 1)
+    of_slide = [[c for c in single if number in slides_of(c.definition)] for number in numbers]
     found = []
     for names, group in groupby(enumerate(of_slide, 1), key=lambda pair: [c.definition.name for c in pair[1]]):
-        numbers = tuple(number for number, _ in group)
-        missing = groupby((n for n in numbers if n in LOST), key=lambda number: LOST[number])
+        slides = tuple(number for number, _ in group)
+        missing = groupby((n for n in slides if n in LOST), key=lambda number: LOST[number])
         lost = tuple((_slides(list(which)), what) for what, which in missing)
-        remarks = tuple(REMARKS[number] for number in numbers if number in REMARKS)
+        remarks = tuple(REMARKS[number] for number in slides if number in REMARKS)
         of_these = tuple(c for c in chapters if c.definition.name in names)
-        found.append(Part(_slides(numbers).capitalize(), numbers, of_these, lost, remarks))
+        found.append(Part(_slides(slides).capitalize(), slides, of_these, lost, remarks))
     joined = tuple(c for c in chapters if slides_of(c.definition) and c not in single)
     others = tuple(c for c in chapters if not slides_of(c.definition))
-    more = (("Layers computed together", joined), ("Other layers", others))
+    more = (("Layers computed together", joined), ("Other layers" if any(sources) else "Layers", others))
     return (*found, *(Part(heading, (), which, (), ()) for heading, which in more if which))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import subprocess
@@ -16,14 +17,27 @@ from xml.etree import ElementTree
 import html5lib
 import pytest
 
+from svertka.codegen.book.architecture import architectures
 from svertka.codegen.book.chapter import Figure
 from svertka.codegen.book.example import examples_of
 from svertka.codegen.book.printers import plain
 from svertka.codegen.book.site import pages
 from svertka.codegen.book.typeset import number_of
 from svertka.codegen.generate import PACKAGE
+from svertka.networks import NETWORKS
+from svertka.networks.summary import summarize
+from svertka.spec import Equation, Layer, Tensor, axis, define
 from svertka.spec.layers import DEFINITIONS
-from svertka.spec.slides import EXAMPLES, ILLUSTRATIONS, LOST, POOLING_STEPS, WORKED_SUMS, PoolingStep, WorkedSum
+from svertka.spec.slides import (
+    EXAMPLES,
+    ILLUSTRATIONS,
+    IMAGE_SIZE,
+    LOST,
+    POOLING_STEPS,
+    WORKED_SUMS,
+    PoolingStep,
+    WorkedSum,
+)
 
 from .chapters import chapter_of, words_of
 
@@ -33,7 +47,8 @@ def book() -> dict[str, str]:
     return pages(DEFINITIONS.values(), PACKAGE)
 
 
-PAGES = ["index.html", "notation.html", "errata.html", "proofs.html", *(f"layers/{name}.html" for name in DEFINITIONS)]
+COMMON = ["index.html", "notation.html", "networks.html", "errata.html", "proofs.html"]
+PAGES = [*COMMON, *(f"layers/{name}.html" for name in DEFINITIONS)]
 
 
 # The pages --------------------------------------------------------------------------------------------------------
@@ -101,6 +116,36 @@ def test_pages_say_when_nothing_is_proven(tmp_path: Path) -> None:
         assert "there is no kernels/relu.py; run `svertka generate relu`" in found[path]
         assert not re.search(r"\d elements in|, certain<", found[path])
     assert "elements in" in book()["layers/relu.html"]
+
+
+def test_every_network_is_drawn_and_told_in_numbers() -> None:
+    """A drawing each, a row a layer, and the totals that the summary has."""
+    page = book()["networks.html"]
+    shown = architectures()
+    assert [one.name for one in shown] == list(NETWORKS)
+    for one, (name, constructor) in zip(shown, NETWORKS.items(), strict=True):
+        channels = inspect.signature(constructor).parameters["channels"].default
+        _, _, section = page.partition(f'id="{name}"')
+        section = section.partition("</section>")[0]
+        assert section.count("<svg") == section.count(one.drawing.strip()) == 1
+        known = summarize(constructor(), (1, channels, *IMAGE_SIZE))
+        assert section.count("<tr>") == 1 + len(known.layers) + 1
+        total = re.findall(r"<td[^>]*>([^<]*)</td>", section.rpartition("<tr>")[2])
+        assert total == ["", "", f"{known.parameters:,}", f"{known.multiply_adds:,}", ""]
+        assert f'href="networks.html#{name}"' in book()["index.html"]
+    assert "60,965,224" in page  # the lecture's network, as published
+
+
+def test_a_book_of_other_layers_does_not_speak_of_the_lecture(tmp_path: Path) -> None:
+    """No slides, errata, networks, and no link to them, also where a layer is named as one of the lecture is."""
+    i = axis("i", many=True)
+    x, y = Tensor("values", i), Tensor("squares", i)
+    found = pages([define(Layer("relu", (x,), (Equation(y, x[i] ** 2),), ("squares",)))], tmp_path)
+    assert set(found) == {"index.html", "notation.html", "proofs.html", "layers/relu.html"}
+    assert "<h2" in found["index.html"]
+    for text in found.values():
+        shown = re.sub(r"<(script|style)>.*?</\1>", "", text, flags=re.DOTALL)
+        assert not re.search(r"\b[Ss]lides?\b|[Ll]ecture|errata\.html|networks\.html", shown)
 
 
 # The lecture's numbers --------------------------------------------------------------------------------------------

@@ -162,6 +162,32 @@ def test_without_scripts_all_steps_stand_side_by_side(folder: Path, tmp_path: Pa
     assert seen["buttons"] == 0
 
 
+MEASURER = """
+<script>
+const boxes = [...document.querySelectorAll(".wide text")].map((text) => [text, text.getBoundingClientRect()]);
+const meet = (a, b) => a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 1 && b.top < a.bottom - 1;
+const seen = {texts: boxes.length, met: []};
+boxes.forEach(([one, a], place) => boxes.slice(0, place).forEach(([other, b]) => {
+  if (meet(a, b)) seen.met.push(`${other.textContent} | ${one.textContent}`);
+}));
+document.body.append(Object.assign(document.createElement("pre"), {id: "seen", textContent: JSON.stringify(seen)}));
+</script>
+"""
+
+
+def test_no_words_of_a_network_s_drawing_meet(folder: Path, tmp_path: Path) -> None:
+    """On the page, whose own style is about other drawings."""
+    page = folder / "measured.html"
+    text = (folder / "networks.html").read_text(encoding="utf-8")
+    page.write_text(text.replace("</body>", f"{MEASURER}</body>"), encoding="utf-8")
+    done = browse(page, tmp_path / "profile", "--window-size=1300,1400", "--dump-dom")
+    found = re.search(r'<pre id="seen">(.*?)</pre>', done.stdout, re.DOTALL)
+    assert found, done.stdout[-2000:]
+    seen = json.loads(unescape(found[1]))
+    assert seen["texts"] > 50
+    assert not seen["met"]
+
+
 def test_every_page_loads_without_a_complaint(folder: Path, tmp_path: Path) -> None:
     for number, page in enumerate(sorted(folder.glob("*.html"))):
         done = browse(page, tmp_path / str(number), "--dump-dom")

@@ -1,0 +1,75 @@
+"""The networks that the layers make: drawn, and described layer by layer.
+
+Input: ``NETWORKS``, and the lecture's photograph. Output: an ``Architecture`` a network.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+from svertka.spec.slides import IMAGE_SIZE
+
+if TYPE_CHECKING:
+    from svertka.networks.summary import LayerSummary
+
+__all__ = ["COLUMNS", "Architecture", "architectures"]
+
+COLUMNS = ("layer", "module", "output", "parameters", "multiply-adds", "receptive field")
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A network on a page.
+
+    Attributes:
+        name: as the command line takes it.
+        title: the network's class.
+        drawing: SVG.
+        rows: a layer's cells, one a column of ``COLUMNS``.
+        total: the cells of the whole network.
+    """
+
+    name: str
+    title: str
+    drawing: str
+    rows: tuple[tuple[str, ...], ...]
+    total: tuple[str, ...]
+
+
+@cache
+def architectures() -> tuple[Architecture, ...]:
+    """Every network, described by a run without data on one photograph of the lecture's size."""
+    import torch
+
+    from svertka.networks import NETWORKS
+    from svertka.networks.drawing import draw
+    from svertka.networks.summary import summarize
+
+    found = []
+    for name, constructor in NETWORKS.items():
+        with torch.device("meta"):
+            network = constructor()
+        channels = inspect.signature(constructor).parameters["channels"].default
+        summary = summarize(network, (1, channels, *IMAGE_SIZE))
+        total = ("all", "", "", f"{summary.parameters:,}", f"{summary.multiply_adds:,}", "")
+        found.append(Architecture(name, summary.name, draw(summary), tuple(map(_row, summary.layers)), total))
+    return tuple(found)
+
+
+def _row(layer: LayerSummary) -> tuple[str, ...]:
+    return (
+        layer.name,
+        layer.kind,
+        _product(layer.output[1:]),
+        f"{layer.parameters:,}" if layer.parameters else "",
+        f"{layer.multiply_adds:,}" if layer.multiply_adds else "",
+        _product(layer.field.size) if layer.field is not None else "",
+    )
+
+
+def _product(numbers: Sequence[int]) -> str:
+    return " × ".join(map(str, numbers))
