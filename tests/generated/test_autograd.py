@@ -103,7 +103,7 @@ def generic(case: Case) -> dict[str, Tensor]:
     return found
 
 
-@every_function
+@every_formula
 def test_second_order(case: Case, road: str) -> None:
     """Gradients of gradients against differences, as PyTorch takes them."""
     given = generic(case)
