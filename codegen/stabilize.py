@@ -37,9 +37,9 @@ def stabilize(layer: Layer) -> Layer:
     pending = list(layer.equations)
     while pending:
         equation = pending.pop(0)
-        exponent = _exponent(equation.value)
-        if exponent is not None:
-            maximum = _maximum(equation, exponent)
+        found = _shift(equation)
+        if found is not None:
+            exponent, maximum = found
             done.append(maximum)
             pending = [Equation(e.target, _shifted(e.value, exponent, maximum.target)) for e in [equation, *pending]]
             continue
@@ -57,13 +57,20 @@ def stabilize(layer: Layer) -> Layer:
     return Layer(layer.name, layer.inputs, equations, layer.outputs).only(layer.outputs)
 
 
-def _exponent(value: Basic) -> Expr | None:
-    """The exponent of a sum of exponentials that is not shifted yet."""
+def _shift(equation: Equation) -> tuple[Expr, Equation] | None:
+    """An exponent of a sum of exponentials that is not shifted yet, with its maximum; None if no shift helps.
+
+    A shift helps where its power comes out of the sum: what stays in a term could overflow where the term does not.
+    """
+    value = equation.value
     if not isinstance(value, Reduction) or value.operation != "sum":
         return None
     for node in _exponentials(value.body):
-        if index_set(node.args[0]) & set(value.indices) and not any(_is_maximum(part) for part in walk(node)):
-            return node.args[0]
+        exponent = node.args[0]
+        if index_set(exponent) & set(value.indices) and not any(_is_maximum(part) for part in walk(node)):
+            maximum = _maximum(equation, exponent)
+            if _scale_outside(_shifted(value, exponent, maximum.target))[1] != 1:
+                return exponent, maximum
     return None
 
 

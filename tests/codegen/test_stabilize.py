@@ -10,7 +10,7 @@ from sympy import Expr, exp, log
 
 from svertka.codegen.inline import inline_maps
 from svertka.codegen.stabilize import stabilize
-from svertka.spec import Array, Equation, Float, Layer, Reduction, Sum, Tensor, axes, evaluate, normal_form
+from svertka.spec import Array, Equation, Float, Layer, Reduction, Sum, Tensor, axes, evaluate, normal_form, sigmoid
 from svertka.spec.layer import walk
 
 from .scratch import defined, failures, scratch
@@ -104,3 +104,20 @@ def test_a_row_of_minus_infinity_but_one(device: str) -> None:
     with scratch(defined(layer("softmax"))) as made:
         (out,) = made.kernels.softmax_forward(values)
     assert out.tolist() == [[0.0, 1.0, 0.0], [0.0, 0.5, 0.5]]
+
+
+def test_what_does_not_come_out_of_its_sum_is_left_alone(device: str) -> None:
+    """A sum of sigmoids with a trained slope: two exponents, none of them positive, in terms of their own."""
+    slope = Tensor("slope")
+    summed = Layer("summed", (x, slope), (Equation(rows, Sum(x[a, b] * sigmoid(slope[()] * x[a, b]), b)),), ("out",))
+    assert not [e for e in stabilize(inline_maps(normal_form(summed))).equations if "_shift" in e.target.name]
+    values = torch.tensor([[-300.0, 300.0, 0.0, 2.0]], device=device)
+    with scratch(defined(summed)) as made:
+        assert not failures(made, device)
+        (out,) = made.kernels.summed_forward(values, torch.ones((), device=device))
+        (steep, slow) = made.kernels.summed_backward(
+            torch.ones(1, device=device), values, torch.ones((), device=device), wanted=(True, True)
+        )
+    assert torch.isfinite(out).all()
+    assert torch.isfinite(steep).all()
+    assert torch.isfinite(slow).all()
