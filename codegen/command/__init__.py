@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import sys
 
+from rich.markup import escape
+
 from svertka.codegen.command import compiling, explaining, generating, measuring, networks, showing, training
 from svertka.codegen.command.terminal import MISUSED, application, errors
 
@@ -19,5 +21,5 @@ def main() -> None:
     try:
         application()
     except (ValueError, TypeError, OSError, RuntimeError) as error:
-        errors.print(f"[red]svertka:[/red] {error}", highlight=False)
+        errors.print(f"[red]svertka:[/red] {escape(str(error))}", highlight=False)
         sys.exit(MISUSED)
