@@ -10,13 +10,15 @@ Input: a package and definitions. Output: ``Verdict``s.
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -175,9 +177,18 @@ def _open(folder: Path) -> None:
     """Import the package once a process; it stays imported until the process ends."""
     import torch
 
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     _worker["stack"] = stack = ExitStack()
     _worker["package"] = stack.enter_context(load_package(folder))
+
+
+def _end_with_parent() -> None:
+    """A worker waits for work for ever, also when its parent was killed; then it ends."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _validate_one(definition: Definition, place: int, levels: Sequence[str]) -> tuple[Outcome, ...]:

@@ -6,6 +6,7 @@ import ast
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -156,7 +157,7 @@ def test_files_and_layers_mix(folder: Path) -> None:
         ("from svertka.spec import axis\nn = axis('lambda')\n", ("my_layers.py:2", "'lambda'", "rename it")),
         (
             "from svertka.spec import *\ni = axis('i')\nx = Tensor('x', i)\nprint(max(x[i], 0))\n",
-            ("my_layers.py:4", "maximum(a, b)"),
+            ("my_layers.py:4", "x[i] < 0", "maximum(a, b)"),
         ),
         ("x = 1\n", ("my_layers.py", "no Layer", "without underscore")),
     ],
@@ -195,3 +196,28 @@ def test_a_wrong_kernel_is_not_written(folder: Path) -> None:
     assert done.returncode == 1
     assert "nothing was written" in done.stderr
     assert not (folder / "my_package").exists()
+
+
+def test_nothing_of_a_killed_run_goes_on(folder: Path) -> None:
+    """Workers end with the process that started them, however it ends."""
+    code = (
+        "import multiprocessing, os, signal, sys, threading, time\n"
+        "def killed():\n"
+        "    while len(found := multiprocessing.active_children()) < 2: time.sleep(0.05)\n"
+        "    print(*(child.pid for child in found), flush=True); os.kill(os.getpid(), signal.SIGKILL)\n"
+        "if __name__ == '__main__':\n"
+        "    threading.Thread(target=killed, daemon=True).start()\n"
+        "    from svertka.codegen.command import main\n"
+        f"    sys.argv = ['svertka', 'generate', {str(folder / 'my_layers.py')!r}, '--into', {str(folder / 'own')!r}]\n"
+        "    main()\n"
+    )
+    (folder / "killing.py").write_text(code, encoding="utf-8")
+    with (folder / "children").open("w") as stream:  # a pipe would be held open by what goes on
+        subprocess.run([sys.executable, str(folder / "killing.py")], stdout=stream, stderr=stream, check=False)
+    children = [int(number) for number in (folder / "children").read_text().split() if number.isdecimal()]
+    assert len(children) == 2
+    deadline = time.monotonic() + 60
+    while any(Path(f"/proc/{child}").exists() for child in children):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert not (folder / "own").exists()
