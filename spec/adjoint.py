@@ -14,12 +14,12 @@ from collections.abc import Iterable
 from functools import lru_cache
 from itertools import count
 
-from sympy import Add, Dummy, Eq, Expr, Integer, Tuple
+from sympy import Add, DiracDelta, Dummy, Eq, Expr, Integer, Tuple
 from sympy.core.symbol import Str
 from sympy.logic.boolalg import true
 
 from svertka.spec.gather import gather
-from svertka.spec.layer import Equation, Layer, reads
+from svertka.spec.layer import Equation, Layer, reads, walk
 from svertka.spec.normal_form import normal_form
 from svertka.spec.notation import Divides, FloorDiv, Index, InRange, Read, Reduction, Select, Tensor
 from svertka.spec.rewrite import conditions, conjunction, fresh, linear_position, replace, substitute
@@ -47,7 +47,9 @@ def gradient_of(layer: Layer, tensor: str) -> str:
 def partial_derivative(value: Expr, read: Read) -> Expr:
     """Derivative of a reduction-free expression by one of the elements it reads."""
     element = Dummy("element", real=True)
-    return replace(replace(value, {read: element}).diff(element), {element: read})
+    found = replace(value, {read: element}).diff(element)
+    steps = {node: Integer(0) for node in walk(found) if isinstance(node, DiracDelta)}  # sign's, 0 at 0 as elsewhere
+    return replace(replace(found, steps), {element: read})
 
 
 def adjoint(layer: Layer, wrt: Iterable[str] | None = None, outputs: Iterable[str] | None = None) -> Layer:

@@ -1,4 +1,4 @@
-"""Every example that is twice differentiable, generated with its gradient's gradient, on both roads."""
+"""Every example, generated with its gradient's gradient, on both roads."""
 
 from __future__ import annotations
 
@@ -6,28 +6,23 @@ import importlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
 from torch import Tensor
 
-from svertka.spec.gradient import gradient_definition
-
 from .conftest import examples, packaged
 from .test_levels import WANTED
 from .test_torch import CALLS, drawn
 
-NOT_TWICE = {"huber_loss": "DiracDelta"}
-"""What the second derivative of an absolute value is to SymPy, and to kernels nothing."""
-TWICE = sorted(WANTED - NOT_TWICE.keys())
+TWICE = sorted(WANTED)
 
 
 @pytest.fixture(scope="module")
 def twice(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
     """One package with the examples, each to be differentiated twice."""
-    definitions = [replace(definition, orders=2) for name, definition in examples().items() if name in TWICE]
+    definitions = [replace(definition, orders=2) for definition in examples().values()]
     with ExitStack() as stack:
         yield stack.enter_context(packaged(tmp_path_factory.mktemp("twice") / "all", definitions))
 
@@ -52,12 +47,3 @@ def test_gradients_of_gradients(
 
     values = [drawn(shape, seed) for seed, shape in enumerate(shapes)]
     assert torch.autograd.gradgradcheck(function, values, fast_mode=True)
-
-
-@pytest.mark.parametrize("name", NOT_TWICE)
-def test_what_is_not_twice_differentiable_is_refused(name: str, tmp_path: Path) -> None:
-    """Its gradient is derived; of the gradient's own gradient no kernel is made, and the node is named."""
-    definition = replace(examples()[name], orders=2)
-    assert gradient_definition(definition).variants[0].layer.outputs
-    with pytest.raises(TypeError, match=NOT_TWICE[name]), packaged(tmp_path / "once", [definition]):
-        pass
