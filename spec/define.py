@@ -49,6 +49,7 @@ def define(
     module: str = "",
     title: str = "",
     source: str = "",
+    orders: int = 1,
 ) -> Definition:
     """Give a formula its public face.
 
@@ -65,10 +66,13 @@ def define(
         module: name of the class; by default the function's, ``layer_norm`` becoming ``LayerNorm``.
         title: one line of documentation.
         source: paper, page or torch function.
+        orders: how often it can be differentiated, 1 or 2; with 2 its gradient gets kernels of its own gradient.
 
     Raises:
-        ValueError: a name is not one of the formula's, or an extent follows from nothing.
+        ValueError: a name is not one of the formula's, an extent follows from nothing, or orders is neither 1 nor 2.
     """
+    if orders not in (1, 2):
+        raise ValueError(f"define({layer.name}): orders={orders} must be 1 or 2; for more, define adjoint(layer)")
     held = dict(parameters) if isinstance(parameters, Mapping) else dict.fromkeys(parameters)
     known = {name: sympify(value) for name, value in (extents or {}).items()}
     face = _Face(layer, dict(defaults or {}), known, dict(arguments or {}), tuple(constant))
@@ -86,6 +90,7 @@ def define(
         extents=known,
         rules=(*(rule for rule in more if rule is not None), *rules),
         modules=(ModuleFace(module or _camel(name), parameters=held),),
+        orders=orders,
     )
 
 

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import pytest
 
-from svertka.spec import Array, Rational, adjoint, evaluate
+from svertka.spec import Array, Equation, Layer, Rational, Tensor, adjoint, axis, define, evaluate
 from svertka.spec.definition import Flag, TensorArgument
 from svertka.spec.gradient import gradient_definition, with_gradients
 from svertka.spec.layers import DEFINITIONS
@@ -54,3 +54,13 @@ def test_the_adjoint_of_the_adjoint_of_a_square() -> None:
             errors.append((first(moved[0]) - first(moved[1])) / (2 * step) - expected)
         assert errors[1] != 0
         assert 3.8 < errors[0] / errors[1] < 4.2  # exact but for the differences' own error, which falls fourfold
+
+
+@pytest.mark.parametrize("orders", [0, 3, 1.5])
+def test_other_orders_are_refused(orders: int) -> None:
+    i = axis("i", many=True)
+    x, y = Tensor("input", i), Tensor("output", i)
+    layer = Layer("same", (x,), (Equation(y, x[i]),), ("output",))
+    assert define(layer, orders=2).orders == 2
+    with pytest.raises(ValueError, match=r"define\(same\): orders=.* must be 1 or 2"):
+        define(layer, orders=orders)
