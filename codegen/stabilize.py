@@ -11,7 +11,7 @@ Input: a ``Layer`` after ``inline_maps``. Output: the same, with maxima added.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from sympy import Add, Basic, Expr, Function, Mul, Pow, Tuple, exp, expand_mul, log
 from sympy.core.symbol import Str
@@ -34,13 +34,15 @@ class _Scale(Function):  # type: ignore[misc]
 def stabilize(layer: Layer) -> Layer:
     """Shift the exponents of every sum of exponentials by their maximum."""
     done: list[Equation] = []
+    maxima: set[str] = set()
     pending = list(layer.equations)
     while pending:
         equation = pending.pop(0)
-        found = _shift(equation)
+        found = _shift(equation, maxima)
         if found is not None:
             exponent, maximum = found
             done.append(maximum)
+            maxima.add(maximum.target.name)
             pending = [Equation(e.target, _shifted(e.value, exponent, maximum.target)) for e in [equation, *pending]]
             continue
         reduction, scale = _scale_outside(equation.value)
@@ -57,7 +59,7 @@ def stabilize(layer: Layer) -> Layer:
     return Layer(layer.name, layer.inputs, equations, layer.outputs).only(layer.outputs)
 
 
-def _shift(equation: Equation) -> tuple[Expr, Equation] | None:
+def _shift(equation: Equation, maxima: Collection[str]) -> tuple[Expr, Equation] | None:
     """An exponent of a sum of exponentials that is not shifted yet, with its maximum; None if no shift helps.
 
     A shift helps where its power comes out of the sum: what stays in a term could overflow where the term does not.
@@ -67,7 +69,8 @@ def _shift(equation: Equation) -> tuple[Expr, Equation] | None:
         return None
     for node in _exponentials(value.body):
         exponent = node.args[0]
-        if index_set(exponent) & set(value.indices) and not any(_is_maximum(part) for part in walk(node)):
+        shifted = any(isinstance(part, Read) and part.tensor in maxima for part in walk(node))
+        if index_set(exponent) & set(value.indices) and not shifted:
             maximum = _maximum(equation, exponent)
             if _scale_outside(_shifted(value, exponent, maximum.target))[1] != 1:
                 return exponent, maximum
@@ -76,10 +79,6 @@ def _shift(equation: Equation) -> tuple[Expr, Equation] | None:
 
 def _exponentials(node: Basic) -> Iterator[Basic]:
     return (part for part in walk(node) if isinstance(part, exp))
-
-
-def _is_maximum(node: Basic) -> bool:
-    return isinstance(node, Read) and node.tensor.endswith("_shift")
 
 
 def _maximum(equation: Equation, exponent: Expr) -> Equation:

@@ -17,7 +17,7 @@ from .scratch import defined, failures, scratch
 
 a, b = axes("a b")
 j = b.twin("j")
-x, bias = Tensor("x", a, b), Tensor("bias", b)
+x, bias, moved = Tensor("x", a, b), Tensor("bias", b), Tensor("time_shift", b)
 rows, grid = Tensor("out", a), Tensor("out", a, b)
 total = Sum(exp(x[a, j]), j)
 
@@ -26,6 +26,7 @@ FORMULAS: dict[str, tuple[Tensor, Expr, tuple[Tensor, ...]]] = {
     "log_softmax": (grid, x[a, b] - log(total), (x,)),
     "logsumexp": (rows, log(Sum(exp(x[a, b]), b)), (x,)),
     "shifted": (rows, log(Sum(exp(x[a, b] + bias[b]), b)), (x, bias)),
+    "misnamed": (rows, log(Sum(exp(x[a, b] + moved[b]), b)), (x, moved)),
     "halved": (rows, log(Sum(exp(x[a, b] / 2), b)), (x,)),
     "plain": (rows, Sum(exp(x[a, b]), b), (x,)),
     "squared": (grid, exp(2 * x[a, b]) / total**2, (x,)),
@@ -60,6 +61,7 @@ def test_the_function_stays(name: str) -> None:
     arrays = {
         "x": Array((2, 3), [0.5, -1.25, 2.0, 3.0, 0.0, -0.75]),
         "bias": Array((3,), [1.0, -2.0, 0.25]),
+        "time_shift": Array((3,), [2.0, -1.0, 0.5]),
     }
     given = {t.name: arrays[t.name] for t in layer(name).inputs}
     before, after = (
