@@ -17,7 +17,7 @@ Input: a network and an image's shape. Output: a ``Summary``.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -31,7 +31,7 @@ from torch.func import functional_call
 from .evaluation import evaluating
 from .receptive_field import Field, Fields, Window, window_of
 
-__all__ = ["LayerSummary", "Summary", "summarize"]
+__all__ = ["LayerSummary", "Summary", "product", "row_of", "summarize"]
 
 Shape = tuple[int, ...]
 
@@ -104,6 +104,23 @@ class Summary:
         """The largest input and output of one layer, which evaluation needs beside the parameters."""
         before = [self.image_bytes, *(layer.output_bytes for layer in self.layers)]
         return max((a + b for a, b in pairwise(before)), default=self.image_bytes)
+
+
+def row_of(layer: LayerSummary, times: str = "x") -> tuple[str, ...]:
+    """A layer in a table: name, module, output, parameters, multiply-adds, receptive field, where it has them."""
+    return (
+        layer.name,
+        layer.kind,
+        product(layer.output[1:], times),
+        f"{layer.parameters:,}" if layer.parameters else "",
+        f"{layer.multiply_adds:,}" if layer.multiply_adds else "",
+        product(layer.field.size, times) if layer.field is not None else "",
+    )
+
+
+def product(numbers: Sequence[int], times: str = "x") -> str:
+    """Extents as people write them: 3 x 224 x 224."""
+    return f" {times} ".join(map(str, numbers))
 
 
 def summarize(network: nn.Module, image: Shape, dtype: torch.dtype = torch.float32) -> Summary:

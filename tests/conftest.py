@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Callable, Iterator
 
+import pytest
 from hypothesis import settings
 
 settings.register_profile("svertka", deadline=None, derandomize=True, database=None)
@@ -21,3 +24,25 @@ def _on_gpu() -> bool:
 
 if not _on_gpu():  # Triton reads this when it is imported, which is later
     os.environ["TRITON_INTERPRET"] = "1"
+
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Call]:
+    """``svertka`` in this process: exit code, output, messages."""
+    from svertka.codegen.command import main
+
+    def run_here(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["svertka", *arguments])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        captured = capsys.readouterr()
+        return int(stop.value.code or 0), captured.out, captured.err
+
+    before = os.environ.get("TRITON_INTERPRET")
+    yield run_here
+    os.environ.pop("TRITON_INTERPRET", None)  # commands set it, or take it away
+    if before is not None:
+        os.environ["TRITON_INTERPRET"] = before

@@ -6,15 +6,10 @@ Input: ``NETWORKS``, and the lecture's photograph. Output: an ``Architecture`` a
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
 
 from svertka.spec.slides import IMAGE_SIZE
-
-if TYPE_CHECKING:
-    from svertka.networks.summary import LayerSummary
 
 __all__ = ["COLUMNS", "Architecture", "architectures"]
 
@@ -47,7 +42,7 @@ def architectures() -> tuple[Architecture, ...]:
 
     from svertka.networks import NETWORKS
     from svertka.networks.drawing import draw
-    from svertka.networks.summary import summarize
+    from svertka.networks.summary import row_of, summarize
 
     found = []
     for name, constructor in NETWORKS.items():
@@ -55,21 +50,7 @@ def architectures() -> tuple[Architecture, ...]:
             network = constructor()
         channels = inspect.signature(constructor).parameters["channels"].default
         summary = summarize(network, (1, channels, *IMAGE_SIZE))
+        rows = tuple(row_of(layer, "×") for layer in summary.layers)
         total = ("all", "", "", f"{summary.parameters:,}", f"{summary.multiply_adds:,}", "")
-        found.append(Architecture(name, summary.name, draw(summary), tuple(map(_row, summary.layers)), total))
+        found.append(Architecture(name, summary.name, draw(summary), rows, total))
     return tuple(found)
-
-
-def _row(layer: LayerSummary) -> tuple[str, ...]:
-    return (
-        layer.name,
-        layer.kind,
-        _product(layer.output[1:]),
-        f"{layer.parameters:,}" if layer.parameters else "",
-        f"{layer.multiply_adds:,}" if layer.multiply_adds else "",
-        _product(layer.field.size) if layer.field is not None else "",
-    )
-
-
-def _product(numbers: Sequence[int]) -> str:
-    return " × ".join(map(str, numbers))

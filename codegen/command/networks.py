@@ -130,7 +130,9 @@ def _best(probabilities: Sequence[float], drawn: bool) -> Iterator[str]:
 
 def _table(summary: Summary) -> Table:
     """A row a layer."""
-    table = Table(title=f"{summary.name}, {_product(summary.image)} {str(summary.dtype).removeprefix('torch.')}")
+    from svertka.networks.summary import product
+
+    table = Table(title=f"{summary.name}, {product(summary.image)} {str(summary.dtype).removeprefix('torch.')}")
     table.add_column("layer")
     table.add_column("module")
     for heading in ("shape", "parameters", "multiply-adds", "receptive field", "jump", "output", "parameters' memory"):
@@ -144,22 +146,14 @@ def _table(summary: Summary) -> Table:
 
 
 def _row(layer: LayerSummary) -> tuple[str, ...]:
-    field = layer.field
+    from svertka.networks.summary import product, row_of
+
     return (
-        layer.name,
-        layer.kind,
-        _product(layer.output[1:]),
-        f"{layer.parameters:,}" if layer.parameters else "",
-        f"{layer.multiply_adds:,}" if layer.multiply_adds else "",
-        _product(field.size) if field is not None else "",
-        _product(field.jump) if field is not None and len(layer.output) > 2 else "",
+        *row_of(layer),
+        product(layer.field.jump) if layer.field is not None and len(layer.output) > 2 else "",
         decimal(layer.output_bytes),
         decimal(layer.parameter_bytes) if layer.parameter_bytes else "",
     )
-
-
-def _product(numbers: Sequence[int]) -> str:
-    return " x ".join(map(str, numbers))
 
 
 def _totals(summary: Summary) -> list[str]:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from svertka.codegen.command import main
 from svertka.codegen.levels import LEVELS
 
 Call = Callable[..., tuple[int, str, str]]
@@ -27,21 +26,6 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
         check=False,
         env={**inherited, **environment},
     )
-
-
-@pytest.fixture
-def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:
-    """``svertka`` in this process: exit code, output, messages."""
-    monkeypatch.setenv("TRITON_INTERPRET", "1")  # put back after commands that set it
-
-    def run_here(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["svertka", *arguments])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        captured = capsys.readouterr()
-        return int(stop.value.code or 0), captured.out, captured.err
-
-    return run_here
 
 
 @pytest.mark.parametrize(

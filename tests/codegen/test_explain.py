@@ -6,7 +6,6 @@ import io
 import math
 import re
 import shutil
-import sys
 import unicodedata
 from collections.abc import Callable
 from fractions import Fraction
@@ -28,7 +27,6 @@ from svertka.codegen.book.terminal import rendered
 from svertka.codegen.book.tree import Over, Tree, parts_of
 from svertka.codegen.book.typeset import Typesetter, name_of
 from svertka.codegen.build import build, results_of
-from svertka.codegen.command import main
 from svertka.codegen.generate import PACKAGE
 from svertka.codegen.levels import LEVELS
 from svertka.spec import Max, Sum, Tensor, adjoint, axes, evaluate, gradient_name, integer
@@ -45,18 +43,6 @@ Call = Callable[..., tuple[int, str, str]]
 @cache
 def explanation(name: str) -> Explanation:
     return explain(DEFINITIONS[name], PACKAGE)
-
-
-@pytest.fixture
-def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:
-    def run_here(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["svertka", *arguments])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        captured = capsys.readouterr()
-        return int(stop.value.code or 0), captured.out, captured.err
-
-    return run_here
 
 
 # The command ------------------------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
@@ -11,7 +10,6 @@ from xml.etree import ElementTree
 import pytest
 import torch
 
-from svertka.codegen.command import main
 from svertka.networks import LeNet5
 from svertka.networks.photograph import classify
 
@@ -20,19 +18,10 @@ from .given import narrow, of_both_signs, photograph
 Call = Callable[..., tuple[int, str, str]]
 
 
-@pytest.fixture
-def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Call:
-    """``svertka`` in this process and an empty folder: exit code, output, messages."""
+@pytest.fixture(autouse=True)
+def _empty_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Commands run in an empty folder."""
     monkeypatch.chdir(tmp_path)
-
-    def run_here(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["svertka", *arguments])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        captured = capsys.readouterr()
-        return int(stop.value.code or 0), captured.out, captured.err
-
-    return run_here
 
 
 @pytest.mark.parametrize(("options", "parameters"), [((), "60,965,224"), (("--ungrouped",), "62,378,344")])

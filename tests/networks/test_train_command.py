@@ -16,7 +16,6 @@ import pytest
 import torch
 from PIL import Image
 
-from svertka.codegen.command import main
 from svertka.networks import load
 from svertka.networks.checkpoint import read
 
@@ -54,21 +53,6 @@ def stopped_at(path: Path, steps: int, number: signal.Signals, *arguments: str) 
     process.send_signal(number)
     printed, said = process.communicate(timeout=PATIENCE)
     return process.returncode, printed, said
-
-
-@pytest.fixture
-def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:
-    """``svertka train`` in this process: exit code, output, messages."""
-    monkeypatch.setenv("TRITON_INTERPRET", "1")  # put back after the command removes it
-
-    def run_here(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["svertka", "train", *arguments])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        captured = capsys.readouterr()
-        return int(stop.value.code or 0), captured.out, captured.err
-
-    return run_here
 
 
 def test_the_digits_are_learned_in_two_minutes(tmp_path: Path) -> None:
@@ -148,7 +132,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path, whole: Path) -> None:
 
 def test_a_finished_run_has_nothing_to_do(whole: Path, call: Call) -> None:
     before = (whole / "checkpoint.pt").read_bytes()
-    code, printed, _ = call("lenet", *SHORT, "--into", str(whole))
+    code, printed, _ = call("train", "lenet", *SHORT, "--into", str(whole))
     assert code == 0
     assert "holds the finished run" in printed
     assert "0 steps" in printed
@@ -167,7 +151,7 @@ def test_another_run_s_checkpoint_is_refused(
     option: str, value: str, words: tuple[str, ...], whole: Path, call: Call
 ) -> None:
     before = (whole / "checkpoint.pt").read_bytes()
-    code, _, said = call("lenet", *SHORT, option, value, "--into", str(whole))
+    code, _, said = call("train", "lenet", *SHORT, option, value, "--into", str(whole))
     assert code == 2
     for word in words:
         assert word in said
@@ -177,7 +161,7 @@ def test_another_run_s_checkpoint_is_refused(
 def test_a_damaged_checkpoint_is_refused(tmp_path: Path, whole: Path, call: Call) -> None:
     kept = tmp_path / "checkpoint.pt"
     kept.write_bytes((whole / "checkpoint.pt").read_bytes()[:5000])
-    code, _, said = call("lenet", *SHORT, "--into", str(tmp_path))
+    code, _, said = call("train", "lenet", *SHORT, "--into", str(tmp_path))
     assert code == 2
     assert f"{kept}: is damaged" in said
     assert "--fresh" in said
@@ -200,7 +184,7 @@ def test_wrong_calls_exit_with_two_and_a_sentence(
     arguments: tuple[str, ...], words: tuple[str, ...], call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    code, _, said = call(*arguments)
+    code, _, said = call("train", *arguments)
     assert code == 2
     assert "Traceback" not in said
     for word in words:
@@ -217,7 +201,7 @@ def test_a_folder_of_photographs(tmp_path: Path, call: Call) -> None:
             values = draw.integers(low, low + 128, (20 + number, 31, 3), dtype=np.uint8)
             Image.fromarray(values).save(tmp_path / "photographs" / name / f"{number}.jpg")
     where = ("--data", str(tmp_path / "photographs"), "--into", str(tmp_path / "results"))
-    code, printed, said = call("lenet", *where, "--epochs", "8", "--batch", "5")
+    code, printed, said = call("train", "lenet", *where, "--epochs", "8", "--batch", "5")
     assert code == 0, said
     assert "16 images to train on, 4 to test, 2 classes" in printed
     assert "test accuracy 100.00% (4 of 4 images)" in printed
@@ -225,6 +209,6 @@ def test_a_folder_of_photographs(tmp_path: Path, call: Call) -> None:
     assert classes == ("bright", "dark")
     photograph = torch.full((1, 3, 50, 40), 0.1)
     assert classes[int(network(photograph).argmax())] == "dark"
-    code, printed, said = call("lenet", *where, "--epochs", "1", "--fresh")
+    code, printed, said = call("train", "lenet", *where, "--epochs", "1", "--fresh")
     assert code == 0, said
     assert len(read(tmp_path / "results" / "checkpoint.pt")["epochs"]) == 1
