@@ -171,9 +171,9 @@ def workloads(quick: bool = False, kinds: tuple[str, ...] = KINDS) -> Iterator[W
 
 def shrunk(workload: Workload) -> Workload:
     """With fewer examples, for a machine without a GPU."""
-    rows, *rest = workload.shapes["input"]
+    image = rows, *rest = workload.shapes["input"]
     fewer = max(1, min(rows, ON_A_CPU // max(math.prod(rest), 1)))
-    shapes = {name: (fewer, *shape[1:]) if name == "input" else shape for name, shape in workload.shapes.items()}
+    shapes = {name: (fewer, *shape[1:]) if shape == image else shape for name, shape in workload.shapes.items()}
     labels = {name: (fewer, *shape[1:]) for name, shape in workload.labels.items()}
     return replace(workload, shapes=shapes, labels=labels)
 

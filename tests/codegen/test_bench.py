@@ -1,4 +1,4 @@
-"""Without a GPU, the host's part of a call is timed with kernels that do nothing."""
+"""Benchmarks where there is no GPU: fewer examples, and kernels that do nothing for the host's part of a call."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 from svertka.codegen.bench.idle import idle_kernels
+from svertka.codegen.bench.launched import meta_tensors
+from svertka.codegen.bench.workload import roads, shrunk, workloads
 from svertka.generated import functional, plans, runtime
 
 
@@ -41,3 +44,15 @@ def test_the_command_tells_that_launches_did_nothing(tmp_path: Path) -> None:
     (row,) = content["rows"]
     assert row["direction"] == "host"
     assert min(row["seconds"].values()) > 0
+
+
+@pytest.mark.parametrize("small", [False, True], ids=["whole", "shrunk"])
+def test_every_workload_is_a_call(small: bool) -> None:
+    """On tensors without data: shapes and arguments fit, those of a machine without a GPU too."""
+    names = set()
+    for workload in workloads():
+        chosen = shrunk(workload) if small else workload
+        result = roads(chosen, compiled=False)[0](meta_tensors(chosen))
+        assert result.is_meta
+        names.add(workload.name)
+    assert len(names) > 50
