@@ -179,11 +179,12 @@ def main(given: str, folder: str, *options: str) -> int:
     """Generate the package of a pickled definition, validate it if told, and write it; 1 if a kernel misses."""
     from svertka.codegen.certificate import certificates
     from svertka.codegen.generate import generate_package
+    from svertka.codegen.layout import formatted_if_possible
     from svertka.codegen.validate import validate_package
     from svertka.codegen.write import write
 
     definition: Definition = pickle.loads(Path(given).read_bytes())
-    package = generate_package([definition])
+    package = generate_package([definition], layout=formatted_if_possible)
     sources = package.sources
     if "--validate" in options:
         verdicts = validate_package(sources, [definition])

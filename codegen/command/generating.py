@@ -31,10 +31,12 @@ def generate(
     interpret()
     from svertka.codegen.certificate import certificate_path, certificates, outdated
     from svertka.codegen.generate import generate_package
+    from svertka.codegen.layout import formatter
     from svertka.codegen.validate import validate_package
     from svertka.codegen.write import differences, write
     from svertka.spec.gradient import with_gradients
 
+    formatter()  # said before anything is derived
     about = chosen(layers)
     asked = with_gradients(about.layers)
     folder = _folder(into, layers or ())
