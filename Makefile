@@ -30,8 +30,8 @@ book: $(READY)
 # The folders install under one name; the links show mypy that name.
 types: $(READY)
 	mkdir -p $(LINKS)
-	for package in $(PACKAGES); do ln -sfn ../../../$$package $(LINKS)/$$package; done
-	MYPYPATH=build/typing $(BIN)/mypy $(PACKAGES:%=-p svertka.%)
+	for part in $(PACKAGES) package/*.py; do ln -sfn ../../../$$part $(LINKS)/; done
+	MYPYPATH=build/typing $(BIN)/mypy -p svertka
 
 # The same equivalence tests on the GPU at hand, in float32, bfloat16 and float16; the report is kept.
 gpu:
