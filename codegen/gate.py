@@ -44,7 +44,7 @@ MARGINS = {"registers": 8, "shared": 128}  # a thread and a program: the units i
 NO_FEWER = ("boxes", "wide_loads", "wide_stores")
 NO_MORE = ("narrow", "ratio")
 OF_COMPILER = {*MARGINS, "wide_loads", "wide_stores", "narrow"}
-"""What another compiler makes otherwise of the same kernel; no spills, wgmma, boxes and traffic every one must keep to."""
+"""What another compiler makes otherwise of the same kernel. To the other figures every compiler is held."""
 FIGURES = ("registers", "spills", "shared", "matrix", "wgmma", "boxes", "wide_loads", "wide_stores", "narrow")
 UPDATE = "if it is meant, run `svertka gate --update` and let the table's change be read"
 REMEDIES = {

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from svertka import __version__ as VERSION
+import svertka
 from svertka.codegen.build import KernelModule, build
 from svertka.codegen.face import (
     functional_source,
@@ -33,6 +33,7 @@ from svertka.spec.gradient import with_gradients
 
 __all__ = ["PACKAGE", "SHARED", "VERSION", "Package", "digest", "formula_text", "generate_package", "kernels_path"]
 
+VERSION = svertka.__version__
 SHARED = ("launching.py", "schedule.py", "kernels/primitives.py")  # what kernels call
 PACKAGE = Path(__file__).resolve().parent.parent / "generated"
 
