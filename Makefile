@@ -6,7 +6,10 @@ READY := .venv/ready
 PACKAGES := spec reference codegen generated networks
 LINKS := build/typing/svertka
 
-.PHONY: run test check lint types book gpu bench benchmark mutation clean
+OLDEST := build/oldest
+STAGES := tests/test_oldest.py tests/codegen/test_interpreting.py tests/codegen/test_launching.py tests/symbolic/test_point.py
+
+.PHONY: run test oldest check lint types book gpu bench benchmark mutation clean
 
 run: $(READY)
 	$(BIN)/svertka generate
@@ -15,6 +18,15 @@ run: $(READY)
 
 test: $(READY)
 	$(BIN)/pytest -n 2 --ignore tests/benchmarks
+
+# Every stage with the oldest versions that pyproject.toml allows. The environment takes about 6 GB.
+oldest: $(OLDEST)/ready
+	$(OLDEST)/bin/pytest -n 2 $(STAGES)
+
+$(OLDEST)/ready: pyproject.toml .ci/oldest.txt
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet --constraint .ci/oldest.txt --editable '.[development]'
+	touch $(OLDEST)/ready
 
 check: lint types test
 	$(BIN)/svertka generate --check
@@ -30,8 +42,8 @@ book: $(READY)
 # The folders install under one name; the links show mypy that name.
 types: $(READY)
 	mkdir -p $(LINKS)
-	for package in $(PACKAGES); do ln -sfn ../../../$$package $(LINKS)/$$package; done
-	MYPYPATH=build/typing $(BIN)/mypy $(PACKAGES:%=-p svertka.%)
+	for part in $(PACKAGES) package/*.py; do ln -sfn ../../../$$part $(LINKS)/; done
+	MYPYPATH=build/typing $(BIN)/mypy -p svertka
 
 # The same equivalence tests on the GPU at hand, in float32, bfloat16 and float16; the report is kept.
 gpu:

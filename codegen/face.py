@@ -36,6 +36,7 @@ from svertka.spec.notation import Tensor
 __all__ = [
     "functional_source",
     "gradients_source",
+    "kernels_package_sources",
     "modules_source",
     "package_source",
     "runtime_sources",
@@ -48,6 +49,13 @@ SUPPORT = ("arguments", "runtime", "library", "host", "views", "plans")
 def runtime_sources() -> dict[str, str]:
     """Support code that knows no layer, by path."""
     return {f"{name}.py": environment().get_template(f"{name}.py.jinja").render() for name in SUPPORT}
+
+
+def kernels_package_sources() -> dict[str, str]:
+    """What the kernels' package has beside the kernels, by path."""
+    names = {"__init__": "kernels_package", "primitives": "primitives", "interpreting": "interpreting"}
+    templates = environment()
+    return {f"kernels/{name}.py": templates.get_template(f"{of}.py.jinja").render() for name, of in names.items()}
 
 
 def functional_source(definitions: Sequence[Definition]) -> str:

@@ -211,7 +211,12 @@ def check_package_name(name: str) -> None:
     Raises:
         ValueError: so it is.
     """
-    if not name.isidentifier() or keyword.iskeyword(name):
+    if keyword.iskeyword(name):
+        raise ValueError(
+            f"--into {name}: {name} is a keyword of Python, a package of this name cannot be imported; "
+            f"name it {name}_layers"
+        )
+    if not name.isidentifier():
         remedy = re.sub(r"\W+", "_", name).strip("_").lower() or "my_package"
         raise ValueError(f"--into {name}: a package's folder must be a Python identifier; name it {remedy}")
     if name in sys.stdlib_module_names or name in ("aten", "numpy", "prim", "prims", "svertka", "torch", "triton"):

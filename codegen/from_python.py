@@ -30,6 +30,7 @@ from svertka.codegen.certificate import certificate_path
 from svertka.codegen.face_names import check_definitions
 from svertka.codegen.generate import VERSION, digest, formula_text
 from svertka.codegen.supported import check_supported
+from svertka.codegen.write import check_writable
 from svertka.spec import Index, Layer, define
 from svertka.spec.definition import Definition
 from svertka.spec.layer import walk
@@ -50,7 +51,7 @@ def layer_module(layer: Layer | Definition, *, validate: bool = True) -> type[to
         validate: whether every level of validation must be passed before anything is kept; seconds to minutes, once.
 
     Raises:
-        ValueError: the formula has no public face, or a name will not do.
+        ValueError: the formula has no public face, a name will not do, or the cache cannot be written to.
         RuntimeError: the kernels miss their formula; the message has the levels' failures.
     """
     definition = _face(layer)
@@ -83,7 +84,11 @@ def certificate_of(layer: Layer | Definition) -> Path:
 
 
 def layer_package(layer: Layer | Definition, *, validate: bool = True) -> ModuleType:
-    """The package of one formula; arguments and errors as in ``layer_module``."""
+    """The package of one formula; arguments and errors as in ``layer_module``.
+
+    Raises:
+        ValueError: the cache cannot be written to; or as in ``layer_module``.
+    """
     definition = _face(layer)
     check_definitions([definition])
     for variant in definition.variants:
@@ -93,6 +98,7 @@ def layer_package(layer: Layer | Definition, *, validate: bool = True) -> Module
     if not validate and not folder.exists():
         folder = root / UNPROVEN
     if not (folder / "__init__.py").exists():
+        check_writable(root, "SVERTKA_CACHE")
         root.mkdir(parents=True, exist_ok=True)
         with FileLock(root / "lock"):  # of several processes one generates, the others wait for it
             if not (folder / "__init__.py").exists():
@@ -179,11 +185,12 @@ def main(given: str, folder: str, *options: str) -> int:
     """Generate the package of a pickled definition, validate it if told, and write it; 1 if a kernel misses."""
     from svertka.codegen.certificate import certificates
     from svertka.codegen.generate import generate_package
+    from svertka.codegen.layout import formatted_if_possible
     from svertka.codegen.validate import validate_package
     from svertka.codegen.write import write
 
     definition: Definition = pickle.loads(Path(given).read_bytes())
-    package = generate_package([definition])
+    package = generate_package([definition], layout=formatted_if_possible)
     sources = package.sources
     if "--validate" in options:
         verdicts = validate_package(sources, [definition])

@@ -6,12 +6,20 @@ Input: definitions and a folder. Output: the package in that folder, or an error
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import svertka
 from svertka.codegen.build import KernelModule, build
-from svertka.codegen.face import functional_source, gradients_source, modules_source, package_source, runtime_sources
+from svertka.codegen.face import (
+    functional_source,
+    gradients_source,
+    kernels_package_sources,
+    modules_source,
+    package_source,
+    runtime_sources,
+)
 from svertka.codegen.face_names import check_definitions
 from svertka.codegen.host import module_source
 from svertka.codegen.layout import formatted
@@ -25,7 +33,7 @@ from svertka.spec.gradient import with_gradients
 
 __all__ = ["PACKAGE", "SHARED", "VERSION", "Package", "digest", "formula_text", "generate_package", "kernels_path"]
 
-VERSION = "0.1.0"
+VERSION = svertka.__version__
 SHARED = ("launching.py", "schedule.py", "kernels/primitives.py")  # what kernels call
 PACKAGE = Path(__file__).resolve().parent.parent / "generated"
 
@@ -52,6 +60,7 @@ def generate_package(
     definitions: Sequence[Definition],
     chosen: Sequence[str] = (),
     progress: Callable[[str], None] = lambda name: None,
+    layout: Callable[[Mapping[str, str]], dict[str, str]] = formatted,
 ) -> Package:
     """Derive and print a package.
 
@@ -59,9 +68,10 @@ def generate_package(
         definitions: the layers in it; its functions and modules.
         chosen: names of those whose kernels are wanted; all if empty.
         progress: told each definition's name when its kernels are printed.
+        layout: how sources are formatted; files that are kept have the same bytes everywhere by ``formatted``.
 
     Raises:
-        ValueError: a name will not do, see ``face_names``.
+        ValueError: a name will not do, see ``face_names``; or what formats is not installed.
         TypeError: a formula has what kernels cannot be made of, see ``supported``.
     """
     check_definitions(definitions)
@@ -82,7 +92,7 @@ def generate_package(
             sources[host_path(definition)] = _formula_source(definition)
         progress(definition.name)
     sources |= _support(definitions)
-    return Package({path: _headed(text, formulas.get(path)) for path, text in formatted(sources).items()}, modules)
+    return Package({path: _headed(text, formulas.get(path)) for path, text in layout(sources).items()}, modules)
 
 
 def _support(definitions: Sequence[Definition]) -> dict[str, str]:
@@ -94,8 +104,7 @@ def _support(definitions: Sequence[Definition]) -> dict[str, str]:
         "modules.py": modules_source(definitions),
         "launching.py": templates.get_template("launching.py.jinja").render(),
         **schedule_sources(),
-        "kernels/__init__.py": '"""Kernels: one module a layer."""\n',
-        "kernels/primitives.py": templates.get_template("primitives.py.jinja").render(),
+        **kernels_package_sources(),
     }
     if any(definition.orders > 1 for definition in definitions):
         sources["gradients.py"] = gradients_source(definitions)

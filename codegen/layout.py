@@ -1,5 +1,8 @@
 """Format generated Python with ruff, so that generated files read like written ones.
 
+Files that are kept have the same bytes everywhere, so they need ruff. A package that is made on the fly and read by
+nobody does without it.
+
 Input: sources by path. Output: formatted sources by path.
 """
 
@@ -10,12 +13,27 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from ruff import find_ruff_bin
-
-__all__ = ["formatted"]
+__all__ = ["formatted", "formatted_if_possible", "formatter"]
 
 COMPACT = "format.skip-magic-trailing-comma=true"
 SETTINGS = ("--isolated", "--line-length", "120", "--target-version", "py311")
+
+
+def formatter() -> str:
+    """The path of ruff's program.
+
+    Raises:
+        ValueError: ruff is not installed.
+    """
+    try:
+        from ruff import find_ruff_bin
+
+        return str(find_ruff_bin())
+    except (ImportError, FileNotFoundError):
+        raise ValueError(
+            "generated files are formatted by ruff, which is not installed; "
+            "install it with `pip install 'svertka[generator]'`"
+        ) from None
 
 
 def formatted(sources: Mapping[str, str]) -> dict[str, str]:
@@ -23,8 +41,9 @@ def formatted(sources: Mapping[str, str]) -> dict[str, str]:
 
     Raises:
         RuntimeError: a source is not valid Python; the message is ruff's.
+        ValueError: ruff is not installed.
     """
-    ruff = find_ruff_bin()
+    ruff = formatter()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         for name, text in sources.items():
@@ -34,6 +53,28 @@ def formatted(sources: Mapping[str, str]) -> dict[str, str]:
         _run([ruff, "check", "--quiet", "--no-cache", "--fix", "--select", "I,F401,UP034", *_isolated(), "."], root)
         _run([ruff, "format", "--quiet", "--no-cache", *SETTINGS, "--config", COMPACT, "."], root)
         return {name: (root / name).read_text(encoding="utf-8") for name in sources}
+
+
+def formatted_if_possible(sources: Mapping[str, str]) -> dict[str, str]:
+    """``formatted`` where ruff is installed; elsewhere the sources as they are, once Python can read them.
+
+    Raises:
+        RuntimeError: a source is not valid Python.
+    """
+    try:
+        formatter()
+    except ValueError:
+        for name, text in sources.items():
+            _check(name, text)
+        return dict(sources)
+    return formatted(sources)
+
+
+def _check(name: str, text: str) -> None:
+    try:
+        compile(text, name, "exec")
+    except SyntaxError as error:
+        raise RuntimeError(f"generated source is not valid Python:\n{name}:{error.lineno}: {error.msg}") from None
 
 
 def _isolated() -> tuple[str, ...]:

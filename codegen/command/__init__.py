@@ -1,25 +1,47 @@
 """The command line, a module a group of commands.
 
 Exit codes: 0 done; 1 a check failed (files differ, a kernel misses its formula, a slide's number does not come out);
-2 the call was wrong.
+2 the call was wrong, or what it needs is not installed.
 """
 
 from __future__ import annotations
 
 import sys
 
-from rich.markup import escape
+from svertka.codegen.command.plain import spell_what_cannot_be_written
 
-from svertka.codegen.command import compiling, explaining, generating, measuring, networks, showing, training
-from svertka.codegen.command.terminal import MISUSED, application, errors
+__all__ = ["main"]
 
-__all__ = ["compiling", "explaining", "generating", "main", "measuring", "networks", "showing", "training"]
+MISUSED = 2
+EXTRAS = {
+    "networks": ("PIL", "matplotlib", "sklearn"),
+    "generator": ("filelock", "jinja2", "markupsafe", "rich", "ruff", "sympy", "typer"),
+}
+"""What is imported, by the extra of the distribution that brings it."""
 
 
 def main() -> None:
     """Run the command line; wrong input ends in a line of text, not in a traceback."""
+    spell_what_cannot_be_written(sys.stdout, sys.stderr)
     try:
-        application()
+        _run()
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        extra = next((extra for extra, names in EXTRAS.items() if missing in names), None)
+        if extra is None:
+            raise
+        sys.stderr.write(f"svertka: {missing} is not installed; install it with `pip install 'svertka[{extra}]'`\n")
+        sys.exit(MISUSED)
+
+
+def _run() -> None:
+    from rich.markup import escape
+
+    from svertka.codegen.command import commands
+    from svertka.codegen.command.terminal import errors
+
+    try:
+        commands.application()
     except (ValueError, TypeError, OSError, RuntimeError) as error:
         errors.print(f"[red]svertka:[/red] {escape(str(error))}", highlight=False)
         sys.exit(MISUSED)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -39,6 +39,7 @@ def compile_kernels(
 ) -> None:
     """Compile every kernel for GPUs that need not be there, and show registers, spills and the matrix unit's use."""
     compilable()
+    about = chosen(layers).layers
     from svertka.codegen.compiling import TARGETS, compile_launch
     from svertka.codegen.recording import PACKAGE
     from svertka.codegen.survey import LAYOUTS, survey
@@ -52,7 +53,7 @@ def compile_kernels(
         if name not in ("float16", "bfloat16", "float32", "float64"):
             raise ValueError(f"--dtype {name}: unknown; use float16, bfloat16, float32 or float64")
     layouts = tuple(LAYOUTS) if both else ("row-major",)
-    about, rows = chosen(layers).layers, []
+    rows: list[dict[str, Any]] = []
     with load_package(package) if package else nullcontext(PACKAGE) as imported:
         found = {n: survey(about, dtypes, layouts, target=n, package=imported).planned.values() for n in targets}
         with progress("compiling", sum(map(len, found.values()))) as advance:
@@ -79,16 +80,25 @@ def check_figures(
 ) -> None:
     """Compare all kernels' machine code and all programs' traffic with a committed table; no GPU is needed."""
     compilable()
+    if not update and not path.is_file():
+        raise ValueError(
+            f"--table {path}: there is no such table; call it where the repository is, or make one with --update"
+        )
+    named = definitions_named(layers)
     from svertka.codegen.gate import DTYPES, chosen, complaints, measured, name_of, read, skipped, untaken, write
     from svertka.codegen.report import figures
     from svertka.codegen.survey import survey
+    from svertka.codegen.write import check_writable
 
     if update and (layers or part != "1/1"):
         raise ValueError("--update: the table is written as a whole; name neither layers nor a part")
-    found = survey(definitions_named(layers), DTYPES, tables=not layers)
+    committed = None if update else read(path)
+    if update:
+        check_writable(path.parent, "--table")
+    found = survey(named, DTYPES, tables=not layers)
     with progress("compiling", len(chosen(found, part))) as advance:
         table = measured(found, part, advance)
-    committed = table if update else read(path)
+    committed = committed or table
     console.print(figures(table.kernels, "kernel"), figures(table.programs, "program"))
     expected = () if layers else map(name_of, found.planned.values())
     broken = [*untaken(found), *complaints(committed, table, expected)]

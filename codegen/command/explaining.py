@@ -22,10 +22,11 @@ def explain(
     package: Package = None,
 ) -> None:
     """Show a layer's formula, derived gradient, kernels and what is proven of them."""
+    definitions = chosen(layers).layers
     from svertka.codegen.book.explanation import explain as explanation_of
     from svertka.codegen.book.terminal import rendered
 
-    found = [explanation_of(definition, _folder(package)) for definition in chosen(layers).layers]
+    found = [explanation_of(definition, _folder(package)) for definition in definitions]
     names = [formula.layer.name for one in found for formula in one.formulas]
     if variant and variant not in names:
         raise ValueError(f"--variant {variant}: there is no such formula; use {', '.join(names)}")
@@ -42,11 +43,11 @@ def book(
     package: Package = None,
 ) -> None:
     """Write the same as static pages, with the lecture's numbers moving through every layer; no network is needed."""
-    from svertka.codegen.book.site import pages, write_pages
-
-    if into.exists() and not into.is_dir():
-        raise ValueError(f"--into {into}: it is a file; name a folder")
     definitions = chosen(layers).layers
+    from svertka.codegen.book.site import pages, write_pages
+    from svertka.codegen.write import check_writable
+
+    check_writable(into, "--into")
     folder = _folder(package)
     with progress("explaining", len(definitions)) as advance:
         found = pages(definitions, folder, advance)

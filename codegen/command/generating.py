@@ -29,15 +29,19 @@ def generate(
 ) -> None:
     """Derive, print and validate kernels, and write them all or none."""
     interpret()
+    about = chosen(layers)
+    folder = _folder(into, layers or ())
     from svertka.codegen.certificate import certificate_path, certificates, outdated
     from svertka.codegen.generate import generate_package
+    from svertka.codegen.layout import formatter
     from svertka.codegen.validate import validate_package
-    from svertka.codegen.write import differences, write
+    from svertka.codegen.write import check_writable, differences, write
     from svertka.spec.gradient import with_gradients
 
-    about = chosen(layers)
+    formatter()  # said before anything is derived
+    if not check:
+        check_writable(folder.parent, "--into")
     asked = with_gradients(about.layers)
-    folder = _folder(into, layers or ())
     with progress("deriving", len(asked)) as advance:
         package = generate_package(about.definitions, [d.name for d in asked], advance)
     paths = [*package.sources, *(certificate_path(definition) for definition in asked)]
@@ -95,13 +99,14 @@ def validate(
 ) -> None:
     """Show at every level that the kernels on disk compute their formulas, forward and backward."""
     interpret()
+    named = chosen(layers).layers
     from svertka.codegen.generate import PACKAGE
     from svertka.codegen.levels import LEVELS
     from svertka.codegen.report import matrix, tightness
     from svertka.codegen.validate import validate_folder
     from svertka.spec.gradient import with_gradients
 
-    about, levels = with_gradients(chosen(layers).layers), level or list(LEVELS)
+    about, levels = with_gradients(named), level or list(LEVELS)
     with progress("validating", sum(len(definition.variants) for definition in about)) as advance:
         verdicts = validate_folder(package or PACKAGE, about, advance, levels)
     console.print(matrix(verdicts, levels))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +17,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 __all__ = [
     "FAILED",
-    "MISUSED",
     "Chosen",
     "Names",
     "NamesOrFiles",
@@ -26,6 +27,7 @@ __all__ = [
     "definitions_named",
     "errors",
     "interpret",
+    "needed",
     "progress",
 ]
 
@@ -56,12 +58,22 @@ NamesOrFiles = Annotated[
         help="Names as in `svertka list`, all if none; or a file with formulas, which is run as Python.",
     ),
 ]
-FAILED, MISUSED = 1, 2
+FAILED = 1
 
 
 def interpret() -> None:
     """Run kernels in Triton's interpreter; Triton reads this when it is imported."""
     os.environ["TRITON_INTERPRET"] = "1"
+
+
+def needed(*modules: str) -> None:
+    """Import what a command comes to need late, so that it is missed at once.
+
+    Raises:
+        ModuleNotFoundError: one is not installed.
+    """
+    for module in modules:
+        importlib.import_module(module)
 
 
 @contextmanager
@@ -88,8 +100,20 @@ def definitions_named(names: Sequence[str] | None) -> list[Any]:
 
     for name in names or ():
         if name not in DEFINITIONS:
-            raise ValueError(f"layer {name!r}: there is no such layer; `svertka list` shows {', '.join(DEFINITIONS)}")
+            raise ValueError(f"layer {name!r}: there is no such layer; {_meant(name, DEFINITIONS)}")
     return [d for name, d in DEFINITIONS.items() if not names or name in names]
+
+
+def _meant(name: str, definitions: Mapping[str, Any]) -> str:
+    """What a name may have been meant to be: a layer's, or its function's or module's."""
+    known = {name: name for name in definitions}
+    for definition in definitions.values():
+        words = (definition.function, *(face.name for face in definition.modules))
+        known |= {word.lower(): definition.name for word in words}
+    close = dict.fromkeys(known[word] for word in get_close_matches(name.lower(), known))
+    if close:
+        return f"did you mean {' or '.join(close)}? `svertka list` shows all"
+    return f"`svertka list` shows {', '.join(definitions)}"
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from typing import Annotated, Any
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from svertka.codegen.command.terminal import application, console, errors
+from svertka.codegen.command.terminal import application, console, errors, needed
+from svertka.codegen.write import check_writable
 
 STOPPED = 130
 """Exit code of a run that Ctrl-C stopped, as shells have it."""
@@ -46,11 +47,13 @@ def train(
     A run that was stopped or killed goes on when it is called again, and ends in the same bits as one that never was.
     """
     os.environ.pop("TRITON_INTERPRET", None)
+    place = into or FOLDER / network
+    check_writable(place, "--into")
+    needed("PIL", "matplotlib", *([] if data else ["sklearn"]))
     from svertka.networks import checkpoint
     from svertka.networks.training import Settings
 
     training = _training(Settings(network, epochs, batch, rate, turn, zoom, shift, seed, device), data)
-    place = into or FOLDER / network
     kept = place / checkpoint.FILE
     if resume or (resume is None and kept.exists()):
         training.load_state_dict(checkpoint.read(kept))

@@ -35,8 +35,9 @@ def make_importable() -> None:
     except ImportError:
         folder = Path(tempfile.mkdtemp()) / "svertka"
         folder.mkdir()
-        for name in ("spec", "reference", "codegen", "generated", "networks"):
-            (folder / name).symlink_to(ROOT / name)
+        packages = [ROOT / name for name in ("spec", "reference", "codegen", "generated", "networks")]
+        for part in (*packages, *(ROOT / "package").glob("*.py")):
+            (folder / part.name).symlink_to(part)
         sys.path.insert(0, str(folder.parent))
 
 

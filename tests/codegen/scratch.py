@@ -15,6 +15,7 @@ from sympy import Expr
 
 from svertka.codegen.build import KernelModule, build
 from svertka.codegen.cases import cases
+from svertka.codegen.face import kernels_package_sources
 from svertka.codegen.host import module_source
 from svertka.codegen.layout import formatted
 from svertka.codegen.render import environment
@@ -62,8 +63,7 @@ def sources_of(module: KernelModule) -> dict[str, str]:
             "launching.py": templates.get_template("launching.py.jinja").render(),
             "plans.py": templates.get_template("plans.py.jinja").render(),
             **schedule_sources(),
-            "kernels/__init__.py": "",
-            "kernels/primitives.py": templates.get_template("primitives.py.jinja").render(),
+            **kernels_package_sources(),
             f"kernels/{module.definition.name}.py": module_source(module),
         }
     )

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import svertka
+from svertka.codegen.command import plain
 from svertka.codegen.levels import LEVELS
 
 Call = Callable[..., tuple[int, str, str]]
@@ -143,3 +145,188 @@ def test_a_certificate_is_of_its_kernels(tmp_path: Path) -> None:
     mended = run("generate", "relu", "--into", str(folder))
     assert "1 changed, 1 layers validated" in mended.stdout
     assert run("generate", "relu", "--check", "--into", str(folder)).returncode == 0
+
+
+@pytest.mark.parametrize("command", ["generate", "validate", "compile", "gate", "explain", "book"])
+def test_a_mistyped_layer_is_answered_before_anything_is_imported_for_it(command: str, tmp_path: Path) -> None:
+    """With what was likely meant; no kernel is built, torch and Triton are not even imported."""
+    code = (
+        "import sys\nfor name in ('torch', 'triton'): sys.modules[name] = None\n"
+        "from svertka.codegen.command import main\n"
+        f"sys.argv = ['svertka', {command!r}, 'convolutoin_2d']\nmain()\n"
+    )
+    inherited = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=inherited, cwd=root
+    )
+    assert done.returncode == 2, done.stderr[-2000:]
+    assert "layer 'convolutoin_2d': there is no such layer; did you mean convolution_2d" in done.stderr
+    assert "svertka list" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("conv2d", "convolution_2d"), ("MaxPool2d", "max_pooling_2d"), ("sofmax", "softmax")]
+)
+def test_names_of_functions_and_modules_lead_to_their_layer(name: str, meant: str, call: Call) -> None:
+    code, _, message = call("explain", name)
+    assert code == 2
+    assert f"did you mean {meant}" in message
+
+
+@pytest.mark.parametrize(
+    "locale",
+    [
+        {"PYTHONIOENCODING": "ascii"},
+        {"PYTHONIOENCODING": "cp1251"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    ],
+    ids=lambda locale: next(iter(locale.values())),
+)
+def test_formulas_are_spelled_where_letters_cannot_be_written(locale: dict[str, str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "svertka.codegen", "explain", "cross_channel_normalization"],
+        capture_output=True,
+        check=False,
+        env={k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"} | locale,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    printed = done.stdout.decode("cp1251" if locale.get("PYTHONIOENCODING") == "cp1251" else "ascii")
+    assert "sum_j input[n, c', m]^2" in printed
+    assert "alpha" in printed
+    assert "?" not in printed
+
+
+def test_an_error_in_letters_that_cannot_be_written_is_no_traceback() -> None:
+    done = run("explain", "слой", PYTHONIOENCODING="ascii")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "there is no such layer" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("letters", "expected"),
+    [("x²", "x^2"), ("x¹²", "x^12"), ("β·γ ≤ Ω", "beta*gamma <= Omega"), ("c′ₕ", "c'h"), ("я", "?")],
+)
+def test_spelling(letters: str, expected: str) -> None:
+    plain.spell_what_cannot_be_written()
+    assert letters.encode("ascii", plain.HANDLER).decode() == expected
+
+
+def test_version(call: Call) -> None:
+    code, printed, _ = call("--version")
+    assert (code, printed) == (0, f"svertka {svertka.__version__}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("gate", "relu", "--table", "no/such/table.json"), ("--table no/such/table.json", "repository", "--update")),
+        (("gate", "--update", "--table", "/dev/null/table.json"), ("--table /dev/null", "is a file")),
+        (("book", "relu", "--into", "/dev/null/book"), ("--into /dev/null/book", "is a file")),
+        (("train", "lenet", "--into", "/dev/null/run"), ("--into /dev/null/run", "is a file")),
+        (("generate", "relu", "--into", "/proc/none/package"), ("--into /proc/none", "nothing can be written")),
+        (("generate", "examples/losses.py", "--into", "class"), ("class is a keyword of Python", "class_layers")),
+    ],
+)
+def test_what_cannot_end_well_is_refused_before_any_work(
+    arguments: tuple[str, ...], words: tuple[str, ...], call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    monkeypatch.chdir(Path(__file__).parents[2])
+
+    def work(*_: object, **__: object) -> None:
+        raise AssertionError("work was begun")
+
+    for module, name in (("gate", "measured"), ("survey", "survey"), ("generate", "build"), ("book.site", "pages")):
+        monkeypatch.setattr(f"svertka.codegen.{module}.{name}", work)
+    monkeypatch.setattr("svertka.networks.training.train", work)
+    code, _, message = call(*arguments)
+    assert code == 2, message
+    for word in words:
+        assert word in message
+
+
+WITHOUT_RUFF = """
+import sys
+sys.modules["ruff"] = None
+sys.argv = ["svertka", {arguments}]
+from svertka.codegen.command import main
+main()
+"""
+
+
+def without_ruff(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """``svertka`` where ruff cannot be imported."""
+    code = WITHOUT_RUFF.format(arguments=", ".join(map(repr, arguments)))
+    inherited = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env={**inherited, **environment}
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("validate", "relu", "--level", "exact"),
+        ("explain", "relu"),
+        ("slides",),
+        ("compile", "relu", "--target", "sm_90", "--dtype", "float32", "--row-major"),
+        ("bench", "--predict", "--only", "relu"),
+        ("tune", "--check", "--target", "sm_90", "--family", "lanes"),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_only_files_that_are_kept_need_ruff(arguments: tuple[str, ...]) -> None:
+    done = without_ruff(*arguments)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout or arguments[0] == "tune"
+
+
+def test_files_that_are_kept_are_not_written_without_ruff(tmp_path: Path) -> None:
+    done = without_ruff("generate", "relu", "--into", str(tmp_path / "package"))
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
+    assert "formatted by ruff, which is not installed" in done.stderr
+    assert not (tmp_path / "package").exists()
+
+
+UNFORMATTED = """
+import sys
+import torch
+from svertka.codegen import layer_module
+from svertka.spec import Equation, Layer, Tensor, axis
+
+i = axis("i", many=True)
+x, y = Tensor("input", i), Tensor("output", i)
+module = layer_module(Layer("tripled", (x,), (Equation(y, 3 * x[i]),), ("output",)))
+print(module()(torch.tensor([1.0, 2.0])).tolist(), "ruff" in sys.modules)
+"""
+
+
+def test_a_layer_made_on_the_fly_needs_no_ruff(tmp_path: Path) -> None:
+    """Not in the process that asks for it, and not in the one that generates it, where ruff's program is hidden."""
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    (hidden / "ruff.py").write_text("raise ImportError('hidden')\n")
+    inherited = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
+    found = os.pathsep.join([str(hidden), *filter(None, [inherited.get("PYTHONPATH", "")])])
+    done = subprocess.run(
+        [sys.executable, "-c", UNFORMATTED],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**inherited, "PYTHONPATH": found, "SVERTKA_CACHE": str(tmp_path / "cache")},
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.split("\n")[0] == "[3.0, 6.0] False"
+
+
+def test_an_unwritable_cache_is_refused_before_anything_is_derived(monkeypatch: pytest.MonkeyPatch) -> None:
+    from svertka.codegen import layer_module
+    from svertka.spec import Equation, Layer, Tensor, axis
+
+    i = axis("i", many=True)
+    x, y = Tensor("input", i), Tensor("output", i)
+    monkeypatch.setenv("SVERTKA_CACHE", "/dev/null/cache")
+    with pytest.raises(ValueError, match=r"SVERTKA_CACHE.*/dev/null is a file; name a folder"):
+        layer_module(Layer("tripled", (x,), (Equation(y, 3 * x[i]),), ("output",)))

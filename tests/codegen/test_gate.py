@@ -91,9 +91,10 @@ def test_within_the_margin_nothing_is_told() -> None:
 
 def test_another_compiler_is_not_held_to_registers() -> None:
     table = read(COMMITTED)
-    row, worse = edited(table, {"registers": more(90), "shared": more(9000), "narrow": more(1)})
+    changes = {"registers": more(90), "shared": more(9000), "narrow": more(1), "wide_loads": more(-1)}
+    row, worse = edited(table, changes | {"spills": more(8)})
     other = Table({**table.versions, "triton": "0.0"}, worse.kernels, worse.programs)
-    assert [(c.row, c.figure) for c in complaints(table, other)] == [(row, "narrow")]
+    assert [(c.row, c.figure) for c in complaints(table, other)] == [(row, "spills")]
     assert "triton 0.0" in skipped(table, other)
     assert not skipped(table, worse)
 

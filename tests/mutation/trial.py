@@ -62,7 +62,7 @@ def tree_trial(
         else:
             (scratch / "svertka").mkdir(exist_ok=True)
             symlink(REPOSITORY / folder, scratch / "svertka" / folder)
-    (scratch / "svertka" / "__init__.py").touch()
+    symlink(REPOSITORY / "package" / "__init__.py", scratch / "svertka" / "__init__.py")
     sys.path.insert(0, str(scratch))
     importlib.invalidate_caches()
     levels = LEVELS_OF[mutant.kind][1:]

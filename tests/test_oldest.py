@@ -1,0 +1,58 @@
+"""Every stage once, with the versions at hand: `make oldest` runs it with the oldest ones that are supported."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import svertka.generated
+from svertka.generated import functional
+
+COMMITTED = Path(svertka.generated.__file__).parent
+FAMILIES = {"pointwise": "relu", "row": "softmax", "window": "average_pooling_1d", "contraction": "linear"}
+
+
+def svertka_command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """``svertka`` in a process of its own, without the interpreter's variable."""
+    inherited = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
+    command = [sys.executable, "-m", "svertka.codegen", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=inherited)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_layer_is_derived_proven_and_written_with_the_committed_bytes(family: str, tmp_path: Path) -> None:
+    """Into a scratch folder, so that every level judges it anew; its bytes depend on no version."""
+    name = FAMILIES[family]
+    done = svertka_command("generate", name, "--into", str(tmp_path / "package"))
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "2 layers validated" in done.stdout
+    written = sorted((tmp_path / "package").rglob("*.py"))
+    assert tmp_path / "package" / "kernels" / f"{name}_gradient.py" in written
+    for path in written:
+        assert path.read_bytes() == (COMMITTED / path.relative_to(tmp_path / "package")).read_bytes(), path.name
+
+
+@pytest.mark.parametrize("name", FAMILIES.values())
+def test_kernels_compile_without_spills(name: str) -> None:
+    done = svertka_command("compile", name, "--target", "sm_90", "--json")
+    assert done.returncode == 0, done.stderr[-3000:]
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {row["dtype"] for row in rows} == {"bfloat16", "float32"}
+    assert [row["kernel"] for row in rows if row["spills"]] == []
+
+
+def test_the_road_of_cpu_tensors() -> None:
+    """Half of it would be no gradient: the sum of the outputs of a linear layer has one that is known exactly."""
+    image = torch.arange(12.0, dtype=torch.float64).reshape(3, 4).requires_grad_()
+    weight = torch.arange(8.0, dtype=torch.float64).reshape(2, 4)
+    result = functional.linear(image, weight)
+    assert torch.equal(result, image @ weight.T)
+    result.sum().backward()
+    assert image.grad is not None
+    assert torch.equal(image.grad, weight.sum(0).expand(3, 4))
