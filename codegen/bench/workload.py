@@ -259,7 +259,7 @@ def _workload(kind: str, row: Mapping[str, Any], dtype: str, layout: str) -> Wor
 
 
 def _phases(kind: str, row: Mapping[str, Any], dtype: str, layout: str) -> dict[str, int]:
-    """Phases that a row's call in a dtype and layout belongs to: in the last layout, and but for one phase in one dtype."""
+    """Phases of a row's call in a dtype and layout: of its last layout alone, and but for one phase of one dtype."""
     found = dict(row.get("device", {}))
     dtypes = found.pop("dtypes", [row["dtypes"][0] if kind == "launch" else "bfloat16"])
     if layout != row["layouts"][-1] or dtype not in dtypes:
