@@ -78,7 +78,7 @@ def evaluate_tensors(
     partly = all(name in chosen for name in layer.outputs)
     for equation in equations:
         name = equation.target.name
-        if name in read and partly and scope.lanes(equation) > LANES:
+        if name in read and partly and scope.is_large(equation):
             scope.known[name] = scope.later(equation)
         else:
             scope.known[name] = scope.run(equation, None if name in read else chosen.get(name))
@@ -125,10 +125,12 @@ class _Scope:
         shape = [self._extent(index) for index in equation.target.axes]
         return Partly(shape, lambda places: self.run(equation, places), self.device)
 
-    def lanes(self, equation: Equation) -> int:
-        """How many elements the loops of an equation have."""
+    def is_large(self, equation: Equation) -> bool:
+        """Whether an equation's loops, or those of what it reads, have more elements than are evaluated at once."""
         summed = equation.value.indices if isinstance(equation.value, Reduction) else ()
-        return math.prod(self._extent(index) for index in (*equation.target.axes, *summed))
+        if math.prod(self._extent(index) for index in (*equation.target.axes, *summed)) > LANES:
+            return True
+        return any(isinstance(self.known.get(one.tensor), Partly) for one in reads(equation.value))
 
     def _extent(self, index: Index) -> int:
         return whole(index.extent, self.sizes)
