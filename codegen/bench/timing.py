@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["METHOD", "copies", "copy_bandwidth", "host_seconds", "matrix_rate", "seconds"]
+__all__ = ["BUDGET", "METHOD", "copies", "copy_bandwidth", "host_seconds", "matrix_rate", "seconds"]
 
 METHOD = {
     "cuda": "batches of calls between two events, enqueued while the GPU sleeps; the median batch",
@@ -109,13 +109,13 @@ class _Batch:
         """Seconds a call; None where the GPU woke before all was enqueued."""
         begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
         torch.cuda.synchronize()
-        torch.cuda._sleep(int(self._sleep() * CYCLES))
+        torch.cuda._sleep(int(self._sleep() * CYCLES))  # type: ignore[no-untyped-call]
         begin.record()
         for _ in range(self.calls):
             self._call(self._inputs[self._turn % len(self._inputs)])
             self._turn += 1
         end.record()
-        woke: bool = begin.query()
+        woke: bool = begin.query()  # type: ignore[no-untyped-call]
         end.synchronize()
         return None if woke else float(begin.elapsed_time(end)) * 1e-3 / self.calls
 

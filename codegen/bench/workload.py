@@ -25,6 +25,7 @@ __all__ = [
     "Link",
     "Road",
     "Workload",
+    "gradient_groups",
     "in_phase",
     "precision",
     "roads",
@@ -186,6 +187,14 @@ def _never_eager(function: Any) -> Any:
             return function(**tensors)
 
     return call
+
+
+def gradient_groups(workload: Workload, tensors: Mapping[str, torch.Tensor]) -> dict[str, list[str]]:
+    """Gradients that are asked for together, by direction: all at once; of matrix products each by itself."""
+    names = [name for name, tensor in tensors.items() if tensor.requires_grad]
+    if workload.kind != "matrix":
+        return {"backward": names}
+    return {f"gradient of {name}": [name] for name in names if name != "bias"}
 
 
 @contextmanager
