@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from svertka.codegen.bench.idle import idle_kernels
 from svertka.codegen.bench.timing import BUDGET, copies, copy_bandwidth, host_seconds, matrix_rate, seconds
 from svertka.codegen.bench.traffic import backward_bytes, forward_bytes, operations
 from svertka.codegen.bench.verify import Verdict, judged
-from svertka.codegen.bench.workload import COMPILE, TF32, Road, Workload, gradient_groups, precision, roads
+from svertka.codegen.bench.workload import COMPILE, TF32, Road, Workload, asking, gradient_groups, precision, roads
 
 __all__ = [
     "WHOLE",
@@ -233,7 +234,8 @@ class _Bench:
             row = self._row("forward", lambda road: seconds(road, self.sets, self.device, self.budget), size, work)
         yield row
         for direction, names in gradient_groups(self.workload, first).items():
-            size = backward_bytes(lambda: ours(first), first, [first[name] for name in names])
+            given = asking(first, names)
+            size = backward_bytes(partial(ours, given), given, [given[name] for name in names])
 
             def time(road: Road, names: Sequence[str] = names) -> float:
                 return backward_seconds(road, self.sets, names, self.device, self.budget)
@@ -286,8 +288,9 @@ def backward_seconds(
     """Median time of the gradients of some tensors."""
     prepared = []
     for tensors in sets:
-        output = road(tensors)
-        prepared.append((output, [tensors[name] for name in names], torch.randn_like(output)))
+        given = asking(tensors, names)
+        output = road(given)
+        prepared.append((output, [given[name] for name in names], torch.randn_like(output)))
 
     def call(given: Any) -> Any:
         output, wanted, gradient = given

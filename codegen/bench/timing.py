@@ -96,7 +96,7 @@ class _Batch:
             took = self._attempt()
             if took is not None:
                 return took
-            self.host, self.calls = 2 * self.host, max(self.calls // 2, 1)
+            self.calls = max(self.calls // 2, 1)
         raise RuntimeError(
             f"the GPU was done before {self.calls} calls were enqueued, although it slept for "
             f"{self._sleep():.2g} s: the call waits for the GPU, and its time cannot be told from the host's"
@@ -111,12 +111,16 @@ class _Batch:
         torch.cuda.synchronize()
         torch.cuda._sleep(int(self._sleep() * CYCLES))  # type: ignore[no-untyped-call]
         begin.record()
+        start = time.perf_counter()
         for _ in range(self.calls):
             self._call(self._inputs[self._turn % len(self._inputs)])
             self._turn += 1
         end.record()
         woke: bool = begin.query()  # type: ignore[no-untyped-call]
+        needed = (time.perf_counter() - start) / self.calls
         end.synchronize()
+        if woke:
+            self.host = max(2 * self.host, needed)
         return None if woke else float(begin.elapsed_time(end)) * 1e-3 / self.calls
 
 

@@ -1,7 +1,7 @@
-"""Check a call at the size and in the way in which it is timed: against the formula in float64, within its running error.
+"""Check a call at the size and in the way in which it is timed: against the formula in float64, within its error bound.
 
-A call that ran before is replayed by its plan, and that is what is timed. So every call is made twice, and what the
-second gave is compared: forward without gradient, forward with, and each gradient as it is asked for when it is timed.
+A call that ran before is replayed by its plan, and that is what is timed. So every call is made three times, and what
+the last gave is compared: forward without gradient, forward with, and each gradient as it is asked for when timed.
 Operators are watched where programs and plans part, above both; each of several is held against its own formula.
 
 Elements are drawn at random where the formula's loops are too many to evaluate.
@@ -22,7 +22,7 @@ from unittest import mock
 
 import torch
 
-from svertka.codegen.bench.workload import TF32, Road, Workload, gradient_groups, precision
+from svertka.codegen.bench.workload import TF32, Road, Workload, asking, gradient_groups, precision
 from svertka.codegen.bounds import bounded_values
 from svertka.codegen.sampling import lanes_needed
 from svertka.codegen.tensor_numbers import Tensors
@@ -37,6 +37,7 @@ __all__ = ["Verdict", "judged", "sizes_of", "verify"]
 
 SAMPLED = 4096  # elements of a result
 LANES = {"cuda": 1 << 28, "cpu": 1 << 24}  # of loops that are evaluated for a result's elements
+CALLS_BEFORE = 2
 MOST_LANES = 4  # times as many, for a single element
 
 
@@ -92,11 +93,12 @@ def judged(workload: Workload, road: Road, tensors: Mapping[str, torch.Tensor], 
     with precision(workload):
         if direction in ("", "forward"):
             with torch.no_grad():
-                calls += _replayed(lambda: road(tensors))[1]
+                calls += _replayed(partial(road, tensors))[1]
         for name, group in groups.items():
             if direction in ("", "host", name):
-                output, forward = _replayed(lambda: road(tensors))
-                wanted, seed = [tensors[one] for one in group], torch.randn_like(output)
+                given = asking(tensors, group)
+                output, forward = _replayed(partial(road, given))
+                wanted, seed = [given[one] for one in group], torch.randn_like(output)
                 gradients = partial(torch.autograd.grad, output, wanted, seed, retain_graph=True)
                 calls += [*forward, *_replayed(gradients)[1]]
         wrong, unchecked = list[str](), dict[str, None]()
@@ -110,8 +112,13 @@ def judged(workload: Workload, road: Road, tensors: Mapping[str, torch.Tensor], 
 
 
 def _replayed(call: Callable[[], Any]) -> tuple[Any, list[_Called]]:
-    """What a call gives the second time, when its plan is there, and which operators it called."""
-    call()
+    """What a call gives when its plan is there, and which operators it called.
+
+    The first call is recorded; where it makes what no plan can make (a copy of its input in another order), the second
+    records what is inside, and the third replays that.
+    """
+    for _ in range(CALLS_BEFORE):
+        call()
     with _captured() as calls:
         return call(), calls
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib import resources
@@ -25,6 +25,7 @@ __all__ = [
     "Link",
     "Road",
     "Workload",
+    "asking",
     "gradient_groups",
     "in_phase",
     "precision",
@@ -195,6 +196,14 @@ def gradient_groups(workload: Workload, tensors: Mapping[str, torch.Tensor]) -> 
     if workload.kind != "matrix":
         return {"backward": names}
     return {f"gradient of {name}": [name] for name in names if name != "bias"}
+
+
+def asking(tensors: Mapping[str, torch.Tensor], names: Sequence[str]) -> dict[str, torch.Tensor]:
+    """The same tensors, of which only some need gradients.
+
+    A function of Python's is asked for every gradient that its inputs need, whatever ``autograd.grad`` wants of it.
+    """
+    return {name: tensor.detach().requires_grad_(name in names) for name, tensor in tensors.items()}
 
 
 @contextmanager
