@@ -1,0 +1,78 @@
+"""A training step of a network of generated layers against the same network of PyTorch's own, in bfloat16, channels last.
+
+A generated module has the state of PyTorch's module that it derives from, so that the other network is this one with every
+module's class put back. Cross-channel norm, which PyTorch does not have, is its local response norm where windows are odd.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from svertka.codegen.bench.timing import seconds
+from svertka.generated import functional
+from svertka.generated.modules import CrossChannelNorm
+from svertka.networks import AlexNet
+
+ON_GPU = True
+IMAGES, SIDE, CLASSES = 256, 224, 1000
+SHRUNK: dict[str, Any] = {"maps": (8, 8, 8, 8, 8), "units": 16, "classes": CLASSES}
+SHRUNK_IMAGES = 2
+UNCHECKED = "a step is compared with nothing; its layers are, in other rows"
+
+__all__ = ["ON_GPU", "run"]
+
+Step = Callable[[torch.Tensor], torch.Tensor]
+
+
+def run(item: dict[str, Any]) -> dict[str, Any]:
+    """Time both; ``rows`` has one."""
+    network = AlexNet(**(SHRUNK if item["shrink"] else {"classes": CLASSES}))
+    layers = nn.Sequential(network.features, nn.Flatten(1), network.classifier)
+    layers = layers.to("cuda", torch.bfloat16).to(memory_format=torch.channels_last)
+    plain = _of_torch(layers)
+    count = SHRUNK_IMAGES if item["shrink"] else IMAGES
+    images = torch.randn(count, 3, SIDE, SIDE, device="cuda").to(torch.bfloat16).to(memory_format=torch.channels_last)
+    labels = torch.randint(0, CLASSES, (count,), device="cuda")
+    steps = {
+        "svertka": _step(layers, functional.cross_entropy, labels),
+        "eager": _step(plain, nn.functional.cross_entropy, labels),
+    }
+    times = {road: seconds(step, [images], "cuda") for road, step in steps.items()}
+    row = {"name": f"alexnet x{count}", "kind": "training step", "function": "", "dtype": "bfloat16"}
+    row |= {"layout": "channels_last", "direction": "step", "seconds": times, "unchecked": UNCHECKED}
+    return {"rows": [row], "failures": []}
+
+
+def _of_torch(layers: nn.Module) -> nn.Module:
+    """The same network, weights included, of PyTorch's own modules."""
+    found = copy.deepcopy(layers)
+    for module in list(found.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, CrossChannelNorm):
+                setattr(module, name, _local_response(child))
+            else:
+                child.__class__ = next(base for base in type(child).__mro__ if base.__module__.startswith("torch.nn"))
+    return found
+
+
+def _local_response(norm: CrossChannelNorm) -> nn.LocalResponseNorm:
+    assert norm.window_channel_size % 2 == 1, "PyTorch mirrors even windows"
+    return nn.LocalResponseNorm(norm.window_channel_size, norm.alpha, norm.beta, norm.k)
+
+
+def _step(layers: nn.Module, loss: Callable[..., torch.Tensor], labels: torch.Tensor) -> Step:
+    optimizer = torch.optim.SGD(layers.parameters(), lr=1e-3, momentum=0.9)
+
+    def step(images: torch.Tensor) -> torch.Tensor:
+        optimizer.zero_grad()
+        found = loss(layers(images), labels)
+        found.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        return found
+
+    return step
