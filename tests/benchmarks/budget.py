@@ -1,7 +1,8 @@
-"""What the correctness phase costs: ``python3 -m tests.benchmarks.budget`` measures it without a GPU, into ``budget.json``.
+"""What the correctness phase costs: ``python3 -m tests.benchmarks.budget`` measures it without a GPU, into a file.
 
-For every formula and part: seconds of this side of the driver on one core, and kernels to compile that no part before had
-to; and the seconds that compiling one takes, from a sample. The command orders its items by these, and prints their sum.
+For every formula and part: seconds of this side of the driver on one core, and kernels to compile that no part before
+had to; and the seconds that compiling one takes, from a sample. The command orders its items by these, and prints
+their sum.
 
 Input: nothing. Output: the file; for the command, lines and weights.
 """
@@ -105,7 +106,11 @@ def main() -> int:
         folder = Path(tempfile.mkdtemp())
         library.build(folder)
         cache = {"TRITON_CACHE_DIR": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
-        os.execve(sys.executable, [sys.executable, "-m", __spec__.name], {**os.environ, **library.environment(folder), **cache})
+        os.execve(
+            sys.executable,
+            [sys.executable, "-m", __spec__.name],
+            {**os.environ, **library.environment(folder), **cache},
+        )
     from tests.benchmarks.worker import prepare
 
     prepare()

@@ -1,7 +1,7 @@
 """``make device``: everything that only a GPU can tell, in one command of nine minutes.
 
-``python3 -m tests.benchmarks.device --out DIR --seconds 530`` runs the phases of ``phases.py``, each in processes of its
-own, and writes to DIR as it goes:
+``python3 -m tests.benchmarks.device --out DIR --seconds 530`` runs the phases of ``phases.py``, each in processes of
+its own, and writes to DIR as it goes:
 
     results.jsonl       a line an item
     summary.md          what a person reads
@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -34,7 +35,9 @@ from tests.benchmarks.summary import summary
 __all__ = ["main"]
 
 RAM_DISK = Path("/dev/shm")
+ROOM = 4 * 2**30  # bytes
 LOG_KEPT = 2**20  # bytes
+FIRST = {phase.kind for phase in STAGES[0]}
 GRACE = 3.0  # seconds after the deadline until the command ends itself, whatever it is at
 
 
@@ -65,9 +68,15 @@ class Run:
         self.items: dict[str, list[dict[str, Any]]] = {}
         self.budget: list[str] = []
         self.ended: list[Ended] = []
-        self.scratch = tempfile.TemporaryDirectory(prefix="svertka-", dir=RAM_DISK if RAM_DISK.is_dir() else None)
+        self.scratch = tempfile.TemporaryDirectory(prefix="svertka-", dir=_disk(), ignore_cleanup_errors=True)
         self.scheduler = Scheduler(
-            self._environment(), self.out / "log.txt", self.report, say, self.start, self.deadline, given.seconds / WHOLE
+            self._environment(),
+            self.out / "log.txt",
+            self.report,
+            say,
+            self.start,
+            self.deadline,
+            given.seconds / WHOLE,
         )
 
     def _environment(self) -> dict[str, str]:
@@ -75,7 +84,8 @@ class Run:
         caches = {"TRITON_CACHE_DIR": "triton", "TORCHINDUCTOR_CACHE_DIR": "inductor", "TMPDIR": "temporary"}
         folders = {name: str(scratch / folder) for name, folder in caches.items()}
         (scratch / caches["TMPDIR"]).mkdir()
-        return {**os.environ, **folders, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+        inherited = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+        return {**inherited, **folders, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 
     def report(self, phase: Phase, item: dict[str, Any], found: dict[str, Any]) -> None:
         """Keep a result, and write its line."""
@@ -91,17 +101,24 @@ class Run:
         for stage in STAGES:
             chosen = [self._limited(phase) for phase in stage if self._is_wanted(phase)]
             if chosen:
-                self.ended += self.scheduler.run(chosen, self.items or self._first_items())
+                self.ended += self._run(chosen)
                 self.write_summary()
-            if any(row.get("no_gpu") for row in self.results):
-                print(f"make device: {self.results[-1]['failures'][0]}", file=sys.stderr)
-                return 2
+            for row in self.results:
+                if row.get("no_gpu"):
+                    print(f"make device: {row['failures'][0]}", file=sys.stderr)
+                    return 2
         self.trim_log()
         return 1 if self.fell_away() or any(row["failures"] for row in self.results) else 0
 
+    def _run(self, stage: Sequence[Phase]) -> list[Ended]:
+        first = all(phase.kind in FIRST for phase in stage)
+        if first or self.items:
+            return self.scheduler.run(stage, self.items or self._first_items())
+        return [Ended(phase, 0, trouble="its items are not known") for phase in stage]
+
     def _is_wanted(self, phase: Phase) -> bool:
         names = self.given.phases
-        return not names or phase.name in names or phase in STAGES[0]
+        return not names or phase.name in names or phase.kind in FIRST
 
     def _limited(self, phase: Phase) -> Phase:
         most, limit = self.given.processes, self.given.limit
@@ -135,6 +152,11 @@ class Run:
                 stream.seek(-LOG_KEPT, os.SEEK_END)
                 tail = stream.read()
             path.write_bytes(tail)
+
+
+def _disk() -> Path | None:
+    """The RAM disk where it has room for what the compilers keep; None for the usual place."""
+    return RAM_DISK if RAM_DISK.is_dir() and shutil.disk_usage(RAM_DISK).free >= ROOM else None
 
 
 def say(text: str) -> None:

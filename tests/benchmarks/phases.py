@@ -1,8 +1,8 @@
 """What the command does, in order, as data: phases in stages, each with its time.
 
-Times are seconds after the start of a run of ``WHOLE`` seconds; a shorter run shortens them all. Phases of one stage run
-side by side. A stage that ends early lets the next begin early; what a phase does not come to is said in the summary, or is
-taken up by a later phase that ``resumes`` it.
+Times are seconds after the start of a run of ``WHOLE`` seconds; a shorter run shortens them all. Phases of one stage
+run side by side. A stage that ends early lets the next begin early; what a phase does not come to is said in the
+summary, or is taken up by a later phase that ``resumes`` it.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ STAGES: tuple[tuple[Phase, ...], ...] = (
         Phase("items", "plan", 60, 1, 55, gpu=False),
     ),
     (
-        Phase("correctness", "formulas", 110, 14, 60),
+        Phase("correctness", "formulas", 110, 14, 80),
         Phase("memcheck", "memcheck", 110, 2, 75),
     ),
     (Phase("precompilation", "precompile", 135, 16, 40, gpu=False),),
     (Phase("benchmark", "benchmark", 250, 1, 30),),
     (Phase("training step", "training", 265, 1, 40),),
     (
-        Phase("tiles", "tiles", 430, 1, 60),
+        Phase("tiles", "tiles", 430, 1, 90),
         Phase("compilation of tiles", "precompile", 430, 14, 40, resumes="precompilation", waits=False, gpu=False),
     ),
     (Phase("torch.compile", "compiled", 500, 1, 40),),

@@ -8,6 +8,7 @@ Input: stages, their items, a deadline. Output: calls of ``report``, and for eve
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -81,18 +82,14 @@ class Worker:
         """Let it run an item; at ``limit``, on the monotonic clock, it has taken too long."""
         self.item, self.limit = item, limit
         assert self.process.stdin is not None
-        try:
+        with contextlib.suppress(BrokenPipeError):  # it has ended; its last answer says so
             self.process.stdin.write(json.dumps(item).encode() + b"\n")
             self.process.stdin.flush()
-        except BrokenPipeError:
-            pass  # it has ended; its last answer says so
 
     def kill(self) -> None:
         """End it, and whatever it started."""
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self.process.wait()
 
     def cause(self) -> str:

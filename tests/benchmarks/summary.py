@@ -38,11 +38,13 @@ def _head(results: Sequence[Result], ended: Sequence[Ended], seconds: float) -> 
     device, versions = machine.get("device", {}), machine.get("versions", {})
     failed = sum(bool(row["failures"]) for row in results)
     late = [one.phase.name for one in ended if not one.whole]
-    verdict = "Everything that ran holds, and nothing fell away." if not failed and not late else ""
+    verdict = "Everything that ran holds, and nothing fell away."
+    if failed or late:
+        verdict = f"{failed} of {len(results)} items do not hold; {len(late)} phases did not come to their end"
     return [
         "# One run on a GPU",
         "",
-        f"- **{verdict or f'{failed} of {len(results)} items do not hold; {len(late)} phases did not come to their end'}**",
+        f"- **{verdict}**",
         f"- {seconds:.0f} s",
         f"- {', '.join(f'{name} {value}' for name, value in device.items())}",
         f"- {', '.join(f'{name} {value}' for name, value in versions.items())}",
@@ -99,7 +101,8 @@ def _times(results: Sequence[Result]) -> Iterator[str]:
         own = row.seconds.get("svertka")
         time = f"{own * 1e3:.4f}" if own else "-"
         ratios = " | ".join(_ratio(row.ratio(road)) for road in ("eager", "compile"))
-        yield f"| {row.name} | {row.direction} | {time} | {ratios} | {_ratio(row.efficiency)} | {row.result} | {row.why} |"
+        share = _ratio(row.efficiency)
+        yield f"| {row.name} | {row.direction} | {time} | {ratios} | {share} | {row.result} | {row.why} |"
 
 
 def _ratio(value: float | None) -> str:

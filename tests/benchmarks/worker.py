@@ -37,8 +37,8 @@ def make_importable() -> None:
     except ModuleNotFoundError:
         folder = Path(tempfile.mkdtemp()) / "svertka"
         folder.mkdir()
-        for name in FOLDERS:
-            (folder / name).symlink_to(ROOT / name)
+        for part in (*(ROOT / name for name in FOLDERS), *(ROOT / "package").glob("*.py")):
+            (folder / part.name).symlink_to(part)
         sys.path.insert(0, str(folder.parent))
 
 
@@ -86,6 +86,9 @@ def prepare() -> None:
 
 
 def _module(kind: str) -> Any:
+    """A module of ``items``; of a kind with a dot, that module, which needs nothing prepared."""
+    if "." in kind:
+        return importlib.import_module(kind)
     prepare()
     return importlib.import_module(f"tests.benchmarks.items.{kind}")
 

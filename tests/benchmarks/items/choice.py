@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
+from unittest import mock
 
+from svertka.codegen.bench import timing
 from svertka.codegen.bench.measure import Limits, Row
 from svertka.codegen.bench.workload import Workload, in_phase, shrunk
 
-__all__ = ["Item", "data_of", "failures_of", "item_of", "limits_of", "say", "workload_of"]
+__all__ = ["Item", "data_of", "failures_of", "item_of", "limits_of", "say", "shrunk_timing", "workload_of"]
 
 Item = dict[str, Any]
+SHRUNK = {"COPIED": 2**22, "MATRIX": 128, "WARM_UP": 1, "BATCHES": 1, "LEAST_RUNS": 2, "MOST_SETS": 2}
 
 
 def item_of(workload: Workload) -> Item:
@@ -30,6 +34,11 @@ def workload_of(item: Item, phase: str) -> Workload:
         if (workload.name, workload.dtype, workload.layout) == wanted:
             return shrunk(workload) if item["shrink"] else workload
     raise ValueError(f"workload {wanted}: phase {phase!r} has none; look into workloads.json")
+
+
+def shrunk_timing(wanted: bool) -> AbstractContextManager[Any]:
+    """Small tensors and few runs, where numbers mean nothing."""
+    return mock.patch.multiple(timing, **SHRUNK) if wanted else nullcontext()
 
 
 def limits_of(item: Item) -> Limits:

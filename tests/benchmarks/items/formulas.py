@@ -1,8 +1,8 @@
 """Correctness: every formula and every gradient's formula, one part of the judgement an item.
 
-Part "first" runs every kernel of a formula in bfloat16 and float32, by boxes too where it can: against the formula within
-its bound, several times for the same bits, and by plans, recorded and replayed, for the bits that it gives without. Parts
-"rounding" and "exact" are these levels of validation, with all their cases and dtypes.
+Part "first" runs every kernel of a formula in bfloat16 and float32, by boxes too where it can: against the formula
+within its bound, several times for the same bits, and by plans, recorded and replayed, for the bits that it gives
+without. Parts "rounding" and "exact" are these levels of validation, with all their cases and dtypes.
 
 Each failure begins with what it is: ``values`` (an element misses the formula), ``bits`` (two runs differ), ``plans``
 (there is no plan, or it gives other bits), or the class of what was raised.

@@ -1,8 +1,8 @@
 """Tensors of more than 2**31 elements, forward and backward: a pointwise kernel, a pooling, a convolution.
 
-All elements are small whole numbers: their sums are exact in float32 in every order, so that results are the same bits
-whatever tiles are taken, and what PyTorch gives in float64 for the last images alone, rounded once. Gradients but those of
-the last images are 0.
+All elements are small whole numbers: their sums are exact in float32 in every order, so that results are the same
+bits whatever tiles are taken, and what PyTorch gives in float64 for the last images alone, rounded once. Gradients
+but those of the last images are 0.
 """
 
 from __future__ import annotations

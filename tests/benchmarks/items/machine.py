@@ -5,23 +5,21 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-from contextlib import ExitStack
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
-from unittest import mock
 
 import torch
 
-from svertka.codegen.bench import measure, timing
+from svertka.codegen.bench import measure
+from tests.benchmarks.items.choice import shrunk_timing
 
 ON_GPU = True
 PACKAGES = ("torch", "triton", "numpy", "sympy", "jinja2")
 SANITIZER = "compute-sanitizer"
 TOOLKIT = "/usr/local/cuda/bin"
-SHRUNK = {"COPIED": 2**22, "MATRIX": 128}
 
-__all__ = ["ON_GPU", "run", "sanitizer", "shrunk_limits"]
+__all__ = ["ON_GPU", "run", "sanitizer"]
 
 
 def run(item: dict[str, Any]) -> dict[str, Any]:
@@ -30,18 +28,10 @@ def run(item: dict[str, Any]) -> dict[str, Any]:
     if not torch.cuda.is_available():
         return {**found, "no_gpu": True, "failures": ["torch sees no GPU here; run it on a machine with one"]}
     found["device"] = _device()
-    with shrunk_limits(bool(item["shrink"])):
+    with shrunk_timing(bool(item["shrink"])):
         limits = measure.measured_limits("cuda")
     found["limits"] = asdict(limits)
     return {**found, "shared": {"limits": found["limits"]}}
-
-
-def shrunk_limits(wanted: bool) -> ExitStack:
-    """Small tensors for the rates, where numbers mean nothing."""
-    stack = ExitStack()
-    if wanted:
-        stack.enter_context(mock.patch.multiple(timing, **SHRUNK))
-    return stack
 
 
 def _versions() -> dict[str, str]:

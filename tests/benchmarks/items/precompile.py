@@ -8,14 +8,16 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+import triton
+from triton.backends.nvidia import driver
+
 from svertka.codegen.bench.launched import passes
-from svertka.codegen.compiling import compile_launch
+from svertka.codegen.compiling import asked_of_triton
 from svertka.codegen.recording import Launched
 from svertka.codegen.tables import Table, placed, read
 from svertka.codegen.tune.candidates import candidates, limit_of
 from svertka.codegen.tune.cases import cases_by_class, refusal
 from svertka.codegen.tune.search import Case
-
 from tests.benchmarks.items.choice import workload_of
 
 ON_GPU = False
@@ -30,12 +32,20 @@ def run(item: dict[str, Any]) -> dict[str, Any]:
     if "candidate" not in item:
         found = launches(item)
         for launch in found:
-            compile_launch(launch, TARGET, item["dtype"])
+            _compile(launch)
         return {"kernels": len(found)}
     table, cases = read(TARGET), cases_of(item["class"], bool(item["shrink"]))
     chosen = candidates(table, item["class"], limit_of(TARGET), quick=True)[item["candidate"]]
     reason = refusal(placed(table, item["class"], chosen), item["class"], cases, limit_of(TARGET), {})
     return {"refused": reason}
+
+
+def _compile(launch: Launched) -> None:
+    """Compile a launch; up to Triton 3.6 also what launches it, which is a C module for each list of types there."""
+    source, options, gpu = asked_of_triton(launch, TARGET)
+    made = triton.compile(source, target=gpu, options=options)
+    if hasattr(driver, "make_launcher"):
+        driver.CudaLauncher(made.src, made.metadata)
 
 
 def launches(item: dict[str, Any]) -> list[Launched]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,8 @@ from svertka.codegen.tables import Table, read, text
 from svertka.codegen.tune.device import limit_at_hand, measured_on, state_of, target_at_hand, tools
 from svertka.codegen.tune.run import tuned
 from svertka.codegen.tune.search import Record
-
 from tests.benchmarks.items.benchmark import FIGURE, SHRUNK_FIGURE
-from tests.benchmarks.items.choice import say
+from tests.benchmarks.items.choice import say, shrunk_timing
 
 ON_GPU = True
 FAMILIES = ("contraction", "rows", "lanes")
@@ -37,9 +36,10 @@ def run(item: dict[str, Any]) -> dict[str, Any]:
     def late() -> bool:
         return time.monotonic() - begun > item["seconds"]
 
-    new, lines = tuned(
-        old, chosen, FAMILIES, limit, given, record, True, _quiet, classes=(item["class"],), deadline=late
-    )
+    with shrunk_timing(bool(item["shrink"])):
+        new, lines = tuned(
+            old, chosen, FAMILIES, limit, given, record, True, _quiet, classes=(item["class"],), deadline=late
+        )
     written = path.with_suffix(".new")
     written.write_text(text({**new, "measured": machine}), encoding="utf-8")
     written.replace(path)

@@ -1,7 +1,8 @@
-"""A training step of a network of generated layers against the same network of PyTorch's own, in bfloat16, channels last.
+"""A training step of a network of generated layers against the same network of PyTorch's own, in bfloat16.
 
-A generated module has the state of PyTorch's module that it derives from, so that the other network is this one with every
-module's class put back. Cross-channel norm, which PyTorch does not have, is its local response norm where windows are odd.
+A generated module has the state of PyTorch's module that it derives from, so that the other network is this one with
+every module's class put back. Cross-channel norm, which PyTorch does not have, is its local response norm where
+windows are odd.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from torch import nn
 
 from svertka.codegen.bench.timing import seconds
 from svertka.generated import functional
-from svertka.generated.modules import CrossChannelNorm
+from svertka.generated.modules import Conv2d, CrossChannelNorm, Linear, MaxPool2d, ReLU
 from svertka.networks import AlexNet
+from tests.benchmarks.items.choice import shrunk_timing
 
 ON_GPU = True
 IMAGES, SIDE, CLASSES = 256, 224, 1000
-SHRUNK: dict[str, Any] = {"maps": (8, 8, 8, 8, 8), "units": 16, "classes": CLASSES}
 SHRUNK_IMAGES = 2
 UNCHECKED = "a step is compared with nothing; its layers are, in other rows"
 
@@ -31,21 +32,32 @@ Step = Callable[[torch.Tensor], torch.Tensor]
 
 def run(item: dict[str, Any]) -> dict[str, Any]:
     """Time both; ``rows`` has one."""
-    network = AlexNet(**(SHRUNK if item["shrink"] else {"classes": CLASSES}))
-    layers = nn.Sequential(network.features, nn.Flatten(1), network.classifier)
+    layers, shape, classes = _small() if item["shrink"] else _network()
     layers = layers.to("cuda", torch.bfloat16).to(memory_format=torch.channels_last)
     plain = _of_torch(layers)
-    count = SHRUNK_IMAGES if item["shrink"] else IMAGES
-    images = torch.randn(count, 3, SIDE, SIDE, device="cuda").to(torch.bfloat16).to(memory_format=torch.channels_last)
-    labels = torch.randint(0, CLASSES, (count,), device="cuda")
+    images = torch.randn(shape, device="cuda").to(torch.bfloat16).to(memory_format=torch.channels_last)
+    labels = torch.randint(0, classes, shape[:1], device="cuda")
     steps = {
         "svertka": _step(layers, functional.cross_entropy, labels),
         "eager": _step(plain, nn.functional.cross_entropy, labels),
     }
-    times = {road: seconds(step, [images], "cuda") for road, step in steps.items()}
-    row = {"name": f"alexnet x{count}", "kind": "training step", "function": "", "dtype": "bfloat16"}
+    with shrunk_timing(bool(item["shrink"])):
+        times = {road: seconds(step, [images], "cuda") for road, step in steps.items()}
+    row = {"name": f"alexnet x{shape[0]}", "kind": "training step", "function": "", "dtype": "bfloat16"}
     row |= {"layout": "channels_last", "direction": "step", "seconds": times, "unchecked": UNCHECKED}
     return {"rows": [row], "failures": []}
+
+
+def _network() -> tuple[nn.Module, tuple[int, ...], int]:
+    """AlexNet behind its resizing, the shape of its images, its classes."""
+    network = AlexNet(classes=CLASSES)
+    return nn.Sequential(network.features, nn.Flatten(1), network.classifier), (IMAGES, 3, SIDE, SIDE), CLASSES
+
+
+def _small() -> tuple[nn.Module, tuple[int, ...], int]:
+    """As little as has a product, a pooling, a norm and a loss."""
+    layers = nn.Sequential(Conv2d(3, 8, 3), CrossChannelNorm(5), ReLU(), MaxPool2d(2), nn.Flatten(1), Linear(72, 4))
+    return layers, (SHRUNK_IMAGES, 3, 8, 8), 4
 
 
 def _of_torch(layers: nn.Module) -> nn.Module:

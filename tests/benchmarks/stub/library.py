@@ -17,7 +17,9 @@ STANDS_IN = "SVERTKA_STUB"
 """The environment variable that lets workers import the stand-in for PyTorch's side."""
 NAME = "libcuda.so.1"
 SANITIZER = "compute-sanitizer"
-PASSES_ON = '#!/bin/sh\nwhile [ "${1#--}" != "$1" ]; do shift 2; done\nexec "$@"\n'  # it finds nothing, as there is nothing
+PASSES_ON = (
+    '#!/bin/sh\nwhile [ "${1#--}" != "$1" ]; do shift 2; done\nexec "$@"\n'  # it finds nothing, as there is nothing
+)
 SOURCE = Path(__file__).with_name("driver.c")
 
 

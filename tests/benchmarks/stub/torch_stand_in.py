@@ -1,8 +1,8 @@
-"""PyTorch's side of a GPU that is not there: tensors "on cuda" lie in the CPU's memory, and calls of ``torch.cuda`` answer.
+"""PyTorch's side of a GPU that is not there: tensors "on cuda" lie in the CPU's memory, and ``torch.cuda`` answers.
 
-``install()`` changes this process for good. Generated functions then take the road of a GPU of Hopper's kind: Triton's own
-driver code, compiler, launchers and the plans run, on the stub of the driver. Memory that nobody filled holds a pattern, so
-that results that no kernel wrote are wrong, and the same ones every time.
+``install()`` changes this process for good. Generated functions then take the road of a GPU of Hopper's kind:
+Triton's own driver code, compiler, launchers and the plans run, on the stub of the driver. Memory that nobody filled
+holds a pattern, so that results that no kernel wrote are wrong, and the same ones every time.
 """
 
 from __future__ import annotations
@@ -141,7 +141,16 @@ def _cuda() -> dict[str, Any]:
     def idle() -> Any:
         return lambda *unused, **options: None
 
-    idling = ("init", "_lazy_init", "set_device", "empty_cache", "_sleep", "reset_peak_memory_stats", "manual_seed_all")
+    idling = (
+        "init",
+        "_lazy_init",
+        "set_device",
+        "set_rng_state",
+        "empty_cache",
+        "_sleep",
+        "reset_peak_memory_stats",
+        "manual_seed_all",
+    )
     return {
         "is_available": lambda: True,
         "is_initialized": lambda: True,
@@ -157,6 +166,7 @@ def _cuda() -> dict[str, Any]:
         "current_stream": Stream,
         "default_stream": Stream,
         "is_current_stream_capturing": lambda: False,
+        "get_rng_state": lambda *unused: torch.empty(0, dtype=torch.uint8),
         "Event": Event,
         "Stream": Stream,
         "CUDAGraph": Graph,
@@ -175,7 +185,7 @@ def _here(value: Any) -> Any:
 
 
 def _placed(function: Any, unfilled: bool = False) -> Any:
-    """A function that makes its tensors on the CPU where it should on a GPU; memory that is not filled gets the pattern."""
+    """A function that makes its tensors on the CPU where it should on a GPU; unfilled memory gets the pattern."""
 
     @functools.wraps(function, updated=())
     def placed(*arguments: Any, **options: Any) -> Any:
@@ -200,6 +210,7 @@ def install() -> None:
     torch.Generator = Generator  # type: ignore[misc]
     torch.Tensor.cuda = lambda tensor, *unused, **options: tensor  # type: ignore[method-assign, assignment]
     torch._C._cuda_getCurrentRawStream = lambda device: 0  # type: ignore[attr-defined]
+    torch._C._cuda_getDevice = lambda: 0  # type: ignore[attr-defined]
     torch.compile = functools.partial(_compiled, torch.compile)  # type: ignore[assignment]
     _lead_to_the_kernels()
 
