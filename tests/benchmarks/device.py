@@ -30,7 +30,7 @@ from typing import Any
 
 from tests.benchmarks.phases import STAGES, WHOLE, Phase
 from tests.benchmarks.scheduler import Ended, Scheduler
-from tests.benchmarks.summary import summary
+from tests.benchmarks.summary import judged, summary
 
 __all__ = ["main"]
 
@@ -108,7 +108,8 @@ class Run:
                     print(f"make device: {row['failures'][0]}", file=sys.stderr)
                     return 2
         self.trim_log()
-        return 1 if self.fell_away() or any(row["failures"] for row in self.results) else 0
+        whole = all(one.whole for one in self.ended)
+        return 0 if whole and judged(self.results) and not any(row["failures"] for row in self.results) else 1
 
     def _run(self, stage: Sequence[Phase]) -> list[Ended]:
         first = all(phase.kind in FIRST for phase in stage)
@@ -129,10 +130,6 @@ class Run:
         processes = next(phase for stage in STAGES for phase in stage if phase.name == "correctness").processes
         common = {"shrink": self.given.shrink, "out": str(self.out), "only": self.given.only, "processes": processes}
         return {phase.name: [{"id": phase.name, **common}] for phase in STAGES[0]}
-
-    def fell_away(self) -> list[Ended]:
-        """Phases that did not come to their end."""
-        return [one for one in self.ended if not one.whole]
 
     def write_summary(self) -> None:
         """Write ``summary.md`` as things stand; a reader never finds half of it."""

@@ -30,6 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 START_LIMIT = 60.0  # seconds that a worker may take to import what it needs
 MOST_CRASHES_AT_START = 3
 TICK = 0.2
+BESIDES = ("shared", "limit")  # what items before shared, and seconds that an item may take
 Item = dict[str, Any]
 Report = Callable[[Phase, Item, dict[str, Any]], None]
 
@@ -117,6 +118,11 @@ class _Running:
         return bool(self.waiting) or any(worker.item is not None for worker in self.workers)
 
 
+def _own(item: Item) -> Item:
+    """An item as it was before it was given to a worker."""
+    return {name: value for name, value in item.items() if name not in BESIDES}
+
+
 class Scheduler:
     """Runs stages one after another.
 
@@ -185,7 +191,7 @@ class Scheduler:
                 self._blame(one, worker, f"it took longer than {one.phase.limit:g} s and was ended")
         for worker in one.workers:
             if worker.ready and worker.item is None and one.waiting:
-                worker.give({**one.waiting.pop(0), "shared": self.shared}, now + one.phase.limit)
+                worker.give({**one.waiting.pop(0), **self._besides(one)}, now + one.phase.limit)
         idle = sum(worker.item is None for worker in one.workers)
         while len(one.waiting) > idle and len(one.workers) < one.phase.processes:
             if one.crashes_at_start >= MOST_CRASHES_AT_START:
@@ -196,6 +202,10 @@ class Scheduler:
             one.workers.append(worker)
             self.workers.add(worker)
             idle += 1
+
+    def _besides(self, one: _Running) -> Item:
+        """What a worker is told besides an item's own."""
+        return dict(zip(BESIDES, (self.shared, one.phase.limit), strict=True))
 
     def _take_answers(self, running: Sequence[_Running]) -> None:
         try:
@@ -221,7 +231,7 @@ class Scheduler:
             one.workers.remove(worker)
 
     def _done(self, one: _Running, worker: Worker, found: dict[str, Any]) -> None:
-        item = {name: value for name, value in (worker.item or {}).items() if name != "shared"}
+        item = _own(worker.item or {})
         worker.item = None
         one.ended.done += 1
         self.shared |= found.pop("shared", {})
@@ -250,7 +260,7 @@ class Scheduler:
         cut = [worker.item for worker in one.workers if worker.item is not None]
         for worker in list(one.workers):
             self._end(worker)
-        left = [*({n: v for n, v in item.items() if n != "shared"} for item in cut), *one.waiting]
+        left = [*map(_own, cut), *one.waiting]
         one.ended.left += left
         one.ended.seconds = round(time.monotonic() - one.begun, 1)
         self.ended[one.phase.name] = one.ended

@@ -9,11 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tests.benchmarks.goals import goal_lines, measured_rows
+from tests.benchmarks.phases import STAGES
 from tests.benchmarks.scheduler import Ended
 
-__all__ = ["summary"]
+__all__ = ["judged", "summary"]
 
 MOST_FAILURES = 80
+PREPARING = {phase.name for stage in STAGES for phase in stage if phase in STAGES[0] or not phase.gpu}
 Result = Mapping[str, Any]
 
 
@@ -33,12 +35,17 @@ def summary(results: Sequence[Result], ended: Sequence[Ended], budget: Sequence[
     return "\n".join("\n".join(part) + "\n" for part in parts)
 
 
+def judged(results: Sequence[Result]) -> bool:
+    """Whether any item but those that prepare ran; that none failed says nothing otherwise."""
+    return any(row["phase"] not in PREPARING for row in results)
+
+
 def _head(results: Sequence[Result], ended: Sequence[Ended], seconds: float) -> list[str]:
     machine = next((row for row in results if "versions" in row), {})
     device, versions = machine.get("device", {}), machine.get("versions", {})
     failed = sum(bool(row["failures"]) for row in results)
     late = [one.phase.name for one in ended if not one.whole]
-    verdict = "Everything that ran holds, and nothing fell away."
+    verdict = "Everything that ran holds, and nothing fell away." if judged(results) else "Nothing was judged."
     if failed or late:
         verdict = f"{failed} of {len(results)} items do not hold; {len(late)} phases did not come to their end"
     return [

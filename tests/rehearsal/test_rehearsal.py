@@ -30,14 +30,12 @@ SMALL = "small relu float32 row_major"
 CLASS = "rows/along"
 ITEMS = [
     WELL,
-    ILLEGAL,
-    THREADS,
-    "memcheck",
+    f"{ILLEGAL} | first",
+    f"{THREADS} | first",
     WORKLOAD,
     SMALL,
     "relu bfloat16",
     CLASS,
-    "candidate 0",
     "training step",
     "large",
 ]
@@ -87,7 +85,7 @@ class Command:
 
     def ended(self) -> Ran:
         """Wait for its end."""
-        output, _ = self.process.communicate(timeout=900)
+        output, _ = self.process.communicate(timeout=1800)
         return Ran(self.process.returncode, output, time.monotonic() - self.begun, self.folder)
 
 
@@ -97,7 +95,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     return Command(
         tmp_path_factory.mktemp("whole"),
         "--seconds",
-        "800",
+        "2000",
         "--processes",
         "2",
         "--limit",
@@ -132,20 +130,17 @@ def test_kernels_that_compute_nothing_miss_their_values_and_nothing_else(whole: 
 
 
 def test_an_illegal_access_is_reported_where_it_was_and_the_rest_runs(whole: Ran) -> None:
-    rows = [row for row in whole.of("correctness") if row["id"].startswith(f"{ILLEGAL} |")]
-    assert len(rows) == 3
-    for row in rows:
-        assert any("illegal memory access" in text for text in row["failures"]), row
-        assert any(text.startswith("the CUDA context is dead") for text in row["failures"]), row
-    others = [row for row in whole.rows if not row["id"].startswith(f"{ILLEGAL} |")]
-    assert not any("illegal" in text for row in others for text in row["failures"])
+    (row,) = (row for row in whole.of("correctness") if row["id"] == f"{ILLEGAL} | first")
+    assert any("illegal memory access" in text for text in row["failures"]), row
+    assert any(text.startswith("the CUDA context is dead") for text in row["failures"]), row
+    others = [other for other in whole.rows if other != row]
+    assert not any("illegal" in text for other in others for text in other["failures"])
     assert f"**{ILLEGAL} | first** (correctness): " in whole.summary
 
 
 def test_a_kernel_that_wants_too_much_is_reported_where_it_is(whole: Ran) -> None:
-    rows = [row for row in whole.of("correctness") if row["id"].startswith(f"{THREADS} |")]
-    assert len(rows) == 3
-    assert all(kinds(row) == {"OutOfResources"} for row in rows), rows
+    (row,) = (row for row in whole.of("correctness") if row["id"] == f"{THREADS} | first")
+    assert kinds(row) == {"OutOfResources"}, row
 
 
 def test_the_summary_is_for_a_person(whole: Ran) -> None:
@@ -156,7 +151,7 @@ def test_the_summary_is_for_a_person(whole: Ran) -> None:
         assert f"| {phase} | " in text
     assert f"| {WORKLOAD} | forward | " in text
     assert "| memory-bound layers: x eager | 1 |" in text
-    assert "| alexnet x2 bfloat16 channels_last | step | " in text
+    assert "| little network x2 float32 channels_last | step | " in text
     assert f"{CLASS}: " in text
     assert "one kernel takes" in text
 
@@ -193,7 +188,7 @@ def test_progress_is_said_as_it_comes(whole: Ran) -> None:
     lines = [line for line in whole.output.splitlines() if " s  correctness " in line]
     counts = [line.split("correctness ")[1].split()[0] for line in lines]
     assert counts == [f"{done}/{len(counts)}" for done in range(1, len(counts) + 1)]
-    assert len(counts) == 9
+    assert len(counts) == 5
 
 
 def test_a_kernel_that_hangs_costs_its_item_alone(tmp_path: Path) -> None:

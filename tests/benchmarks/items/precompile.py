@@ -61,4 +61,5 @@ def cases_of(name: str, shrink: bool) -> tuple[Case, ...]:
 
     chosen = [shrunk(workload) if shrink else workload for workload in in_phase("tune")]
     table: Table = read(TARGET)
-    return tuple(cases_by_class(table, chosen, quick=True, classes=(name,)).get(name, ()))
+    family = name.split("/")[0]
+    return tuple(cases_by_class(table, chosen, (family,), quick=True).get(name, ()))

@@ -38,7 +38,7 @@ def run(item: dict[str, Any]) -> dict[str, Any]:
 
     with shrunk_timing(bool(item["shrink"])):
         new, lines = tuned(
-            old, chosen, FAMILIES, limit, given, record, True, _quiet, classes=(item["class"],), deadline=late
+            old, chosen, FAMILIES, limit, given, record, True, _quiet, classes=(item["class"],), late=late
         )
     written = path.with_suffix(".new")
     written.write_text(text({**new, "measured": machine}), encoding="utf-8")

@@ -23,6 +23,7 @@ from tests.benchmarks.items.choice import shrunk_timing
 ON_GPU = True
 IMAGES, SIDE, CLASSES = 256, 224, 1000
 SHRUNK_IMAGES = 2
+SHRUNK_TYPE = torch.float32  # the norm of PyTorch has no half precision on a CPU
 UNCHECKED = "a step is compared with nothing; its layers are, in other rows"
 
 __all__ = ["ON_GPU", "run"]
@@ -32,10 +33,11 @@ Step = Callable[[torch.Tensor], torch.Tensor]
 
 def run(item: dict[str, Any]) -> dict[str, Any]:
     """Time both; ``rows`` has one."""
-    layers, shape, classes = _small() if item["shrink"] else _network()
-    layers = layers.to("cuda", torch.bfloat16).to(memory_format=torch.channels_last)
+    name, layers, shape, classes = _small() if item["shrink"] else _network()
+    dtype = SHRUNK_TYPE if item["shrink"] else torch.bfloat16
+    layers = layers.to("cuda", dtype).to(memory_format=torch.channels_last)
     plain = _of_torch(layers)
-    images = torch.randn(shape, device="cuda").to(torch.bfloat16).to(memory_format=torch.channels_last)
+    images = torch.randn(shape, device="cuda").to(dtype).to(memory_format=torch.channels_last)
     labels = torch.randint(0, classes, shape[:1], device="cuda")
     steps = {
         "svertka": _step(layers, functional.cross_entropy, labels),
@@ -43,21 +45,23 @@ def run(item: dict[str, Any]) -> dict[str, Any]:
     }
     with shrunk_timing(bool(item["shrink"])):
         times = {road: seconds(step, [images], "cuda") for road, step in steps.items()}
-    row = {"name": f"alexnet x{shape[0]}", "kind": "training step", "function": "", "dtype": "bfloat16"}
-    row |= {"layout": "channels_last", "direction": "step", "seconds": times, "unchecked": UNCHECKED}
+    row = {"name": f"{name} x{shape[0]}", "kind": "training step", "function": "", "direction": "step"}
+    row |= {"dtype": str(dtype).removeprefix("torch."), "layout": "channels_last"}
+    row |= {"seconds": times, "unchecked": UNCHECKED}
     return {"rows": [row], "failures": []}
 
 
-def _network() -> tuple[nn.Module, tuple[int, ...], int]:
-    """AlexNet behind its resizing, the shape of its images, its classes."""
+def _network() -> tuple[str, nn.Module, tuple[int, ...], int]:
+    """Its name, AlexNet behind its resizing, the shape of its images, its classes."""
     network = AlexNet(classes=CLASSES)
-    return nn.Sequential(network.features, nn.Flatten(1), network.classifier), (IMAGES, 3, SIDE, SIDE), CLASSES
+    layers = nn.Sequential(network.features, nn.Flatten(1), network.classifier)
+    return "alexnet", layers, (IMAGES, 3, SIDE, SIDE), CLASSES
 
 
-def _small() -> tuple[nn.Module, tuple[int, ...], int]:
-    """As little as has a product, a pooling, a norm and a loss."""
+def _small() -> tuple[str, nn.Module, tuple[int, ...], int]:
+    """The same of as little as has a product, a pooling, a norm and a loss."""
     layers = nn.Sequential(Conv2d(3, 8, 3), CrossChannelNorm(5), ReLU(), MaxPool2d(2), nn.Flatten(1), Linear(72, 4))
-    return layers, (SHRUNK_IMAGES, 3, 8, 8), 4
+    return "little network", layers, (SHRUNK_IMAGES, 3, 8, 8), 4
 
 
 def _of_torch(layers: nn.Module) -> nn.Module:
