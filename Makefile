@@ -5,11 +5,12 @@ BIN := .venv/bin
 READY := .venv/ready
 PACKAGES := spec reference codegen generated networks
 LINKS := build/typing/svertka
+MACHINE := build/machine
 
 OLDEST := build/oldest
 STAGES := tests/test_oldest.py tests/codegen/test_interpreting.py tests/codegen/test_launching.py tests/symbolic/test_point.py
 
-.PHONY: run test oldest check lint types book gpu bench benchmark mutation clean
+.PHONY: run test oldest check lint types book device rehearsal bench benchmark mutation clean
 
 run: $(READY)
 	$(BIN)/svertka generate
@@ -45,9 +46,21 @@ types: $(READY)
 	for part in $(PACKAGES) package/*.py; do ln -sfn ../../../$$part $(LINKS)/; done
 	MYPYPATH=build/typing $(BIN)/mypy -p svertka
 
-# The same equivalence tests on the GPU at hand, in float32, bfloat16 and float16; the report is kept.
-gpu:
-	$(or $(wildcard $(BIN)/python),$(PYTHON)) -m tests.benchmarks.gpu
+# On a machine with a GPU: everything that only a GPU can tell, in one command of nine minutes. Nothing needs to be installed
+# but PyTorch, Triton, NumPy, SymPy and Jinja2; results go to OUT.
+OUT ?= build/device
+SECONDS ?= 530
+device:
+	$(or $(wildcard $(BIN)/python),$(PYTHON)) -m tests.benchmarks.device --out $(OUT) --seconds $(SECONDS)
+
+# The same command against a stub of the driver, in an environment of the machine's versions: some 6 GB under build/machine.
+rehearsal: $(MACHINE)/ready
+	env -u PYTHONPATH -u TRITON_INTERPRET $(MACHINE)/bin/python -m pytest -n 0 tests/rehearsal
+
+$(MACHINE)/ready: .ci/machine.txt
+	$(or $(shell command -v python3.12),$(PYTHON)) -m venv $(MACHINE)
+	$(MACHINE)/bin/python -m pip install --quiet --requirement .ci/machine.txt
+	touch $@
 
 # Times against PyTorch and the machine's limits; BENCH=--quick for the short run.
 bench:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from tests.benchmarks.gpu import make_importable
+from tests.benchmarks.worker import make_importable
 
 if __name__ == "__main__":
     make_importable()

@@ -1,0 +1,1 @@
+"""What workers of the device command run: one module a kind of item, each with ``run(item)``."""
