@@ -53,7 +53,7 @@ class OperatorFace:
     state: dict[str, str]
     unused: tuple[str, ...]
     varying: tuple[str, ...]
-    many: dict[str, tuple[int, int] | None]
+    many: dict[str, tuple[str, ...]]
     ordered: bool
     library: bool = True
     given: str = ""
@@ -159,15 +159,21 @@ def _varies(argument: Argument) -> TypeGuard[Real | Seed]:
     return isinstance(argument, Seed) or (isinstance(argument, Real) and argument.varies)
 
 
-def _many(definition: Definition, layer: Layer) -> dict[str, tuple[int, int] | None]:
-    """Tensors of users' calls with an axis that stands for many dimensions: how many stand before it, and behind."""
+def _many(definition: Definition, layer: Layer) -> dict[str, tuple[str, ...]]:
+    """Tensors of users' calls with axes that stand for many dimensions: by dimension such an axis's name, or nothing.
+
+    What tells most comes first: an axis that stands alone in some tensor, or both sides of a dimension.
+    """
     around = dimension_of(definition)
-    found: dict[str, tuple[int, int] | None] = {}
-    for tensor in (*layer.inputs, *(layer.tensors[output] for output in layer.outputs)):
-        places = [place for place, dim in enumerate(tensor.dims) if dim[0].many]
-        if places:
-            found[tensor.name] = None if around else (places[0], len(tensor.dims) - places[0] - 1)
-    return found
+    told = around.tensors if around else ()
+    found = {tensor.name: tuple(dim[0].name if dim[0].many else "" for dim in tensor.dims) for tensor in _given(layer)}
+    ordered = sorted(found.items(), key=lambda item: item[0] not in told)
+    return {name: axes for name, axes in ordered if any(axes)}
+
+
+def _given(layer: Layer) -> list[Tensor]:
+    """Tensors that calls take and give."""
+    return [*layer.inputs, *(layer.tensors[output] for output in layer.outputs)]
 
 
 def _seen(layer: Layer, tensor: Tensor) -> bool:
