@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import product
+from itertools import chain, product
 from typing import Any
 
 from svertka.codegen.cases import Case, altered, cases, tensor_arguments
@@ -57,6 +57,7 @@ class Call:
         scalar: whether tensors around a dimension are given without any dimension.
         told: flags of optional results that are on.
         in_place: whether the first tensor is to be overwritten.
+        respelled: whether it means in the formula what some other call means too, and differs in its arguments alone.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Call:
     scalar: bool = False
     told: frozenset[str] = field(default_factory=frozenset)
     in_place: bool = False
+    respelled: bool = False
 
     @cached_property
     def batch(self) -> tuple[Index, ...]:
@@ -222,10 +224,8 @@ class _Maker:
                 yield from self._paddings(argument)
 
     def _one_for_all(self, argument: PerAxis) -> Iterator[Call]:
-        for case in self._cases():
-            value = case.sizes[argument.symbols[0]]
-            yield from self._told(f"{argument.name}={value}", case, dict.fromkeys(argument.symbols, value), argument)
-            return
+        value = self.base.sizes[argument.symbols[0]]
+        yield from self._told(f"{argument.name}={value}", self.base, dict.fromkeys(argument.symbols, value), argument)
 
     def _paddings(self, argument: Padding) -> Iterator[Call]:
         low, high, axes = argument.low, argument.high, len(argument.low)
@@ -244,16 +244,17 @@ class _Maker:
         self, name: str, case: Case, sizes: Mapping[str, Any], argument: Argument, spelling: Any = None
     ) -> Iterator[Call]:
         """A call with one argument spelled otherwise, at the first case whose rules allow it."""
-        for other in (case, *self._cases()):
+        for other in chain((case,), self.others, self._drawn):
             fitting = altered(self.definition, self.variant, other, sizes)
             found = None if fitting is None else self.call(name, fitting)
             if found is not None:
                 told = next(iter(sizes.values())) if spelling is None else spelling
-                yield replace(found, scalars={**found.scalars, argument.name: told})
+                yield replace(found, scalars={**found.scalars, argument.name: told}, respelled=True)
                 return
 
-    def _cases(self) -> Sequence[Case]:
-        return (self.base, *self.others, *cases(self.definition, self.variant, DRAWN))
+    @cached_property
+    def _drawn(self) -> tuple[Case, ...]:
+        return tuple(cases(self.definition, self.variant, DRAWN))
 
     def flagged(self) -> Iterator[Call]:
         """Every flag on and off."""
@@ -262,7 +263,8 @@ class _Maker:
                 continue
             if argument.symbol:
                 other = {argument.symbol: 1 - int(bool(self.base.sizes[argument.symbol]))}
-                yield from self._told(f"{argument.name}={bool(*other.values())}", self.base, other, argument)
+                on = bool(other[argument.symbol])
+                yield from self._told(f"{argument.name}={on}", self.base, other, argument, on)
             elif argument.name in self.definition.optional_results:
                 found = self.call(f"{argument.name}=False", self.base, told=frozenset())
                 if found is not None:
@@ -285,7 +287,8 @@ class _Maker:
             yield found
             if self.dimension is not None:  # the same dimension, counted from the end
                 dim = -1 - counts[-1]
-                yield replace(found, name=f"dim={dim}", scalars={**found.scalars, self.dimension.name: dim})
+                scalars = {**found.scalars, self.dimension.name: dim}
+                yield replace(found, name=f"{found.name}, dim={dim}", scalars=scalars, respelled=True)
 
     def _rank(self, tensor: Tensor, ranks: Mapping[str, int]) -> int:
         return sum(ranks[dim[0].name] if dim[0].many else 1 for dim in tensor.dims)

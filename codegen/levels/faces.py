@@ -104,9 +104,10 @@ def _constructed(
 
 
 def _like_torchs(kind: type[torch.nn.Module], call: Call) -> torch.nn.Module:
-    """By torch's constructor with 1 for what it must be told; then all settings become the call's."""
+    """By torch's constructor, with 1 for what a call does not tell; then all settings become the call's."""
     needed = list(inspect.signature(kind.__init__).parameters.values())[1:]
-    module = kind(**{p.name: 1 for p in needed if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD})
+    required = [p.name for p in needed if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+    module = kind(**{name: call.scalars.get(name, 1) for name in required})
     for name, value in call.scalars.items():
         setattr(module, name, value)
     return module

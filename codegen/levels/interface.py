@@ -127,27 +127,31 @@ class _Judge:
         if not every:
             self.failures.append("no call is found that the rules allow")
             return
-        for place, call in enumerate(every):
-            layouts = list(LAYOUTS)
-            for way in self._ways(call, first=place == 0, layout=layouts[place % len(layouts)]):
+        for road in ROADS:
+            for call, way in self._ways(every, road):
                 self.judge(call, way)
         self._judge_modules(every)
         self._judge_identity(every[0])
 
-    def _ways(self, call: Call, first: bool, layout: str) -> Iterator[_Way]:
-        """The first call in every way; others on both roads, with gradients of gradients and layouts in turn."""
-        orders = self.definition.orders
-        for road in ROADS:
-            yield _Way(road)
-            if not first:
-                if layout != "contiguous":
-                    yield _Way(road, layout)
-                continue
-            yield from (_Way(road, other) for other in LAYOUTS if other != "contiguous")
-            yield from (_Way(road, dtype=dtype) for dtype in DTYPES)
-            yield from (_Way(road, only=name) for name in differentiable(self.definition, call.variant.layer))
-            if orders > 1:
-                yield _Way(road, twice=True)
+    def _ways(self, every: Sequence[Call], road: str) -> Iterator[tuple[Call, _Way]]:
+        """All calls on a road, and the first of them in every type, for each gradient alone, and differentiated twice.
+
+        Tensors lie in memory in all ways in turn. What differs in its arguments alone is one thing to the kernels.
+        """
+        first, *others = every
+        yield first, _Way(road)
+        names = [name for name in differentiable(self.definition, self.variant.layer) if name in self._present(first)]
+        ways = [(first, _Way(road, dtype=dtype)) for dtype in DTYPES[: 1 if road == "kernels" else None]]
+        ways += [(first, _Way(road, only=name)) for name in names if len(names) > 1]
+        ways += [(first, _Way(road, twice=True))] if self.definition.orders > 1 else []
+        ways += [(call, _Way(road)) for call in others if road == "plain" or not call.respelled]
+        layouts = [layout for layout in LAYOUTS if layout != "contiguous"]
+        ways += [(first, _Way(road))] * (len(layouts) - len(ways))
+        for place, (call, way) in enumerate(ways):
+            yield call, replace(way, layout=layouts[place % len(layouts)])
+
+    def _present(self, call: Call) -> set[str]:
+        return {tensor.name for tensor in self.variant.layer.inputs if tensor.name not in call.case.absent}
 
     def judge(self, call: Call, way: _Way) -> None:
         """Run a call and compare; what goes wrong is a failure with its reason."""
@@ -172,7 +176,7 @@ class _Judge:
             for call in [call for call in every if not own or call.name in PLAIN]:
                 if taken < len(PLAIN) and (own or not self._refused(face, kind, call)):
                     taken += 1
-                    for road in ROADS:
+                    for road in ROADS if taken == 1 else ROADS[:1]:
                         self.judge(call, _Way(road, module=face.name))
             if not taken:
                 self.failures.append(f"{face.name} refuses every call")
@@ -225,7 +229,7 @@ class _Truth:
         found: dict[str, Any] = {}
         for layer in layers:
             shapes = {tensor.name: shape_of(tensor, sizes) for tensor in layer.inputs}
-            known = {name: given[name].reshape(shape) for name, shape in shapes.items() if name in given}
+            known = {name: _numbers(given[name]).reshape(shape) for name, shape in shapes.items() if name in given}
             found |= bounded_values(layer, known, sizes, arithmetic)
         return {n: arithmetic.stored(value) if isinstance(value, Bounded) else value for n, value in found.items()}
 
@@ -308,7 +312,7 @@ class _Run:
             self.given[self.layer.inputs[0].name] = self.given[self.layer.inputs[0].name].clone()
         before = {name: tensor.detach().clone() for name, tensor in self.given.items()}
         found = self.called()
-        leaves |= {name: self.given[name] for name in names if self.way.module}
+        leaves |= {name: self.given[name] for name in names if isinstance(self.given[name], torch.nn.Parameter)}
         expected = self._expected(before)
         yield from self._forward(found, before, expected)
         seeds = [self.given[gradient_of(self.layer, name)] for name in self.truth.outputs]
@@ -410,6 +414,11 @@ class _Run:
         if key not in kept:
             kept[key] = self.truth.values((self.layer, self.truth.first), given, self.call.case.sizes, self.way.dtype)
         return kept[key]
+
+
+def _numbers(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor's elements in the types in which formulas are evaluated."""
+    return tensor.double() if tensor.is_floating_point() else tensor
 
 
 def _shared(left: torch.Tensor, right: torch.Tensor) -> bool:
