@@ -23,7 +23,17 @@ from svertka.codegen.write import MARK
 from svertka.spec.definition import Definition
 from svertka.spec.gradient import with_gradients
 
-__all__ = ["PACKAGE", "SHARED", "VERSION", "Package", "digest", "formula_text", "generate_package", "kernels_path"]
+__all__ = [
+    "PACKAGE",
+    "SHARED",
+    "VERSION",
+    "Package",
+    "digest",
+    "formula_text",
+    "generate_package",
+    "host_path",
+    "kernels_path",
+]
 
 VERSION = "0.1.0"
 SHARED = ("launching.py", "schedule.py", "kernels/primitives.py")  # what kernels call
