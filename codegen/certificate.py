@@ -11,13 +11,14 @@ Input: a package's sources and a ``Verdict``. Output: JSON text.
 
 from __future__ import annotations
 
+import ast
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
-from svertka.codegen.face import functional_source, gradients_source, modules_source, runtime_sources
+from svertka.codegen.face import runtime_sources
 from svertka.codegen.generate import SHARED, VERSION, Package, digest, formula_text, host_path, kernels_path
 from svertka.codegen.levels import LEVELS, Outcome
 from svertka.codegen.validate import Verdict
@@ -48,13 +49,46 @@ def digests(sources: Mapping[str, str], definition: Definition) -> dict[str, str
 
 def _way_in(sources: Mapping[str, str], definition: Definition) -> str:
     """All source between a call and the kernels; nothing of a gradient, which autograd calls."""
-    if f"\ndef {definition.function}(" not in sources["functional.py"]:
+    own = _operators_and_function(sources["functional.py"], definition)
+    if not own:
         return ""
-    own = [functional_source([definition]), modules_source([definition]), gradients_source([definition])]
+    faces = {face.name for face in definition.modules}
+    own += _segments(sources["modules.py"], lambda node: isinstance(node, ast.ClassDef) and node.name in faces)
     paths = [*runtime_sources(), "formulas/evaluation.py", host_path(definition)]
     if definition.orders > 1:
         paths.append(kernels_path(gradient_definition(definition)))
-    return "".join([*own, *(sources.get(path, "") for path in paths)])
+    return "\n".join([*own, *_gradients(sources, definition), *(sources.get(path, "") for path in paths)])
+
+
+def _operators_and_function(text: str, definition: Definition) -> list[str]:
+    """A function, and the operators that stand before it."""
+    operators = {
+        f"_{definition.function}{v.layer.name.removeprefix(definition.name)}".upper() for v in definition.variants
+    }
+
+    def own(node: ast.stmt) -> bool:
+        if isinstance(node, ast.Assign):
+            return isinstance(node.targets[0], ast.Name) and node.targets[0].id in operators
+        return isinstance(node, ast.FunctionDef) and node.name == definition.function
+
+    found = _segments(text, own)
+    return found if any(segment.startswith("def ") for segment in found) else []
+
+
+def _gradients(sources: Mapping[str, str], definition: Definition) -> list[str]:
+    """Operators of a definition's gradients."""
+    kernels = {(gradient_definition(definition).name, v.layer.name) for v in gradient_definition(definition).variants}
+    text = sources.get("gradients.py", "") if definition.orders > 1 else ""
+    found = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
+    words = ((node, {k.arg: k.value for k in node.keywords}.get("kernels")) for node in found)
+    own = [node for node, value in words if value is not None and ast.literal_eval(value) in kernels]
+    return ["\n".join(text.splitlines()[node.lineno - 1 : node.end_lineno]) for node in own]
+
+
+def _segments(text: str, wanted: Callable[[ast.stmt], bool]) -> list[str]:
+    """The source of some statements of a module."""
+    lines = text.splitlines()
+    return ["\n".join(lines[n.lineno - 1 : n.end_lineno]) for n in ast.parse(text).body if wanted(n)]
 
 
 def certificate(sources: Mapping[str, str], definition: Definition, verdict: Verdict, before: str = "") -> str:

@@ -245,7 +245,8 @@ class _Run:
         values = draw_values(self.definition, self.layer, self.call.case, real, call.name)
         shapes = {tensor.name: call.shape(tensor) for tensor in self.layer.inputs}
         shapes |= {gradient_of(self.layer, n): call.shape(self.layer.tensors[n]) for n in self.truth.outputs}
-        self.given = {name: self._placed(value, shapes[name]) for name, value in values.all.items()}
+        state = {a.bound for a in tensor_arguments(self.definition) if a.updated_by}
+        self.given = {n: self._placed(value, shapes[n], n in state) for n, value in values.all.items()}
         self.first = self.given[self.layer.inputs[0].name]
 
     def _drawn(self, call: Call) -> Call:
@@ -258,9 +259,11 @@ class _Run:
         case = replace(call.case, sizes={**call.case.sizes, seed.symbol: drawn})
         return replace(call, case=case, scalars={n: v for n, v in call.scalars.items() if n != seed.name})
 
-    def _placed(self, value: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+    def _placed(self, value: torch.Tensor, shape: tuple[int, ...], written: bool) -> torch.Tensor:
+        """An argument in its type and shape, in memory as this way has it; what is written to has no element twice."""
         typed = value.to(self.way.dtype) if value.is_floating_point() else value
-        return LAYOUTS[self.way.layout](typed.reshape(shape))
+        layout = "contiguous" if written and self.way.layout == "expanded" else self.way.layout
+        return LAYOUTS[layout](typed.reshape(shape))
 
     def called(self) -> tuple[torch.Tensor, ...]:
         """Results of the function, or of the module, on this road."""
