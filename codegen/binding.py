@@ -126,8 +126,8 @@ class Binder:
     def unpack(self) -> list[Line]:
         """Check ranks and name the extents that tensors show."""
         lines: list[Line] = []
-        for argument, tensor in self.tensors:
-            around = self.dimension is not None and argument.bound in self.dimension.tensors
+        for argument, tensor in sorted(self.tensors, key=lambda item: not self._is_around(item[0])):
+            around = self._is_around(argument)
             if argument.unbatched or around:
                 lines += self._batch(argument, tensor)
             if around:
@@ -139,6 +139,10 @@ class Binder:
             else:
                 lines += self._dimensions(argument, tensor)
         return lines
+
+    def _is_around(self, argument: TensorArgument) -> bool:
+        """Whether a tensor's dimensions are told apart by the argument that names one of them."""
+        return self.dimension is not None and argument.bound in self.dimension.tensors
 
     def agree(self) -> list[Line]:
         """Check that products divide and extents agree."""

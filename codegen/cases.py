@@ -6,7 +6,7 @@ Input: a ``Definition`` and one of its variants. Output: ``Case``s.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,7 +32,7 @@ from svertka.spec.evaluate import holds, whole
 from svertka.spec.layer import Layer
 from svertka.spec.notation import Tensor
 
-__all__ = ["Case", "at_zero", "cases", "label", "large_case", "met_exactly", "tensor_arguments"]
+__all__ = ["Case", "altered", "at_zero", "cases", "label", "large_case", "met_exactly", "tensor_arguments"]
 
 ATTEMPTS = 2000
 LARGEST = 4096  # elements of a tensor, and of what one result is reduced from
@@ -74,6 +74,13 @@ def cases(definition: Definition, variant: Variant, count: int = 3) -> Iterator[
         optional = {t.name for t in variant.layer.inputs if t.default is not None}
         absent = frozenset(optional if number == count - 1 else ())
         yield Case(f"{variant.layer.name}-{number}", sizes, absent)
+
+
+def altered(definition: Definition, variant: Variant, case: Case, sizes: Mapping[str, Any]) -> Case | None:
+    """The case with other extents and parameters, and with what follows from them; None if a rule forbids it."""
+    known = {**case.sizes, **sizes}
+    _derive(definition, known)
+    return replace(case, sizes=known) if _valid(definition, variant, known) else None
 
 
 def large_case(definition: Definition, variant: Variant) -> Case:

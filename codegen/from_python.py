@@ -10,7 +10,6 @@ Input: a ``Layer`` or a ``Definition``. Output: a module's class, or a function.
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import os
 import pickle
@@ -26,6 +25,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from filelock import FileLock
 
+from svertka.codegen.cached import cache_folder, imported
 from svertka.codegen.certificate import certificate_path
 from svertka.codegen.face_names import check_definitions
 from svertka.codegen.generate import VERSION, digest, formula_text
@@ -103,9 +103,7 @@ def layer_package(layer: Layer | Definition, *, validate: bool = True) -> Module
         with FileLock(root / "lock"):  # of several processes one generates, the others wait for it
             if not (folder / "__init__.py").exists():
                 _generate(definition, folder, validate)
-    return _imported(
-        f"svertka_{definition.name}_{root.name}{'' if folder.name == 'proven' else '_' + UNPROVEN}", folder
-    )
+    return imported(folder)
 
 
 def _face(layer: Layer | Definition) -> Definition:
@@ -115,10 +113,8 @@ def _face(layer: Layer | Definition) -> Definition:
 
 def _folder(definition: Definition) -> Path:
     """Where a formula's package lies: of another formula, face or generator it is another folder."""
-    told = os.environ.get("SVERTKA_CACHE")
-    cached = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "svertka"
     text = "\n".join([formula_text(definition), repr(definition), *_assumed(definition), VERSION, _generator()])
-    return (Path(told) if told else cached) / definition.name / digest(text)
+    return cache_folder() / definition.name / digest(text)
 
 
 def _assumed(definition: Definition) -> list[str]:
@@ -164,21 +160,6 @@ def _generate(definition: Definition, folder: Path, validate: bool) -> None:
     if done.returncode:
         said = "\n".join(done.stderr.strip().splitlines()[:20])
         raise RuntimeError(f"layer {definition.name}: nothing was generated\n{said}")
-
-
-def _imported(name: str, folder: Path) -> ModuleType:
-    """The package under a name of its own; it stays imported."""
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(
-        name, folder / "__init__.py", submodule_search_locations=[str(folder)]
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def main(given: str, folder: str, *options: str) -> int:

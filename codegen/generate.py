@@ -31,7 +31,17 @@ from svertka.codegen.write import MARK
 from svertka.spec.definition import Definition
 from svertka.spec.gradient import with_gradients
 
-__all__ = ["PACKAGE", "SHARED", "VERSION", "Package", "digest", "formula_text", "generate_package", "kernels_path"]
+__all__ = [
+    "PACKAGE",
+    "SHARED",
+    "VERSION",
+    "Package",
+    "digest",
+    "formula_text",
+    "generate_package",
+    "host_path",
+    "kernels_path",
+]
 
 VERSION = svertka.__version__
 SHARED = ("launching.py", "schedule.py", "kernels/primitives.py")  # what kernels call
@@ -81,33 +91,35 @@ def generate_package(
     sources: dict[str, str] = {}
     modules: dict[str, KernelModule] = {}
     formulas: dict[str, str] = {}
+    every: dict[str, KernelModule] = {}
     for definition in with_gradients(definitions):
+        every[definition.name] = module = build(definition)
         if chosen and definition.name not in chosen:
             continue
-        modules[definition.name] = module = build(definition)
+        modules[definition.name] = module
         path = kernels_path(definition)
         sources[path] = module_source(module)
         formulas[path] = formula_text(definition)
         if not definition.reference:
             sources[host_path(definition)] = _formula_source(definition)
         progress(definition.name)
-    sources |= _support(definitions)
+    sources |= _support(definitions, every)
     return Package({path: _headed(text, formulas.get(path)) for path, text in layout(sources).items()}, modules)
 
 
-def _support(definitions: Sequence[Definition]) -> dict[str, str]:
+def _support(definitions: Sequence[Definition], modules: Mapping[str, KernelModule]) -> dict[str, str]:
     """Everything but the kernels."""
     templates = environment()
     sources = {
         "__init__.py": package_source(definitions),
-        "functional.py": functional_source(definitions),
+        "functional.py": functional_source(definitions, modules),
         "modules.py": modules_source(definitions),
         "launching.py": templates.get_template("launching.py.jinja").render(),
         **schedule_sources(),
         **kernels_package_sources(),
     }
     if any(definition.orders > 1 for definition in definitions):
-        sources["gradients.py"] = gradients_source(definitions)
+        sources["gradients.py"] = gradients_source(definitions, modules)
     if any(not definition.reference for definition in with_gradients(definitions)):
         sources["formulas/__init__.py"] = '"""Formulas for CPU tensors: one module a layer."""\n'
         sources["formulas/evaluation.py"] = templates.get_template("evaluation.py.jinja").render()

@@ -201,7 +201,7 @@ class _Face:
         """
         for tensor in self.layer.inputs:
             several = [index.name for index in tensor.axes if index.many]
-            if len(several) > 1 and not _is_around(tensor):
+            if len(several) > 1 and not _is_around(tensor) and not self._shown_around(tensor):
                 raise ValueError(
                     f"layer {self.layer.name}: axes {', '.join(several)} of {tensor.name} each stand for any number of "
                     "dimensions, and no shape tells them apart; make all but one of them without many=True"
@@ -222,6 +222,12 @@ class _Face:
                 if name not in allowed:
                     has = ", ".join(sorted(allowed)) or "none"
                     raise ValueError(f"define({self.layer.name}): {what} names {name!r}; it may name {has}")
+
+
+    def _shown_around(self, tensor: Tensor) -> bool:
+        """Whether a tensor around a dimension shows all that stands for any number of dimensions in this one."""
+        shown = {i for t in self.layer.inputs if _is_around(t) and t.default is None for i in t.axes}
+        return all(index in shown for index in tensor.axes if index.many)
 
 
 def _is_around(tensor: Tensor) -> bool:

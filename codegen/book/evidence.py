@@ -57,7 +57,7 @@ def evidence(definition: Definition, package: Path) -> Evidence:
     if missing:
         return Evidence(path, kernels, f"there is no {missing[0]}; {remedy}", {})
     text = (package / path).read_text(encoding="utf-8")
-    sources = {name: (package / name).read_text(encoding="utf-8") for name in paths}
+    sources = {str(file.relative_to(package)): file.read_text(encoding="utf-8") for file in package.rglob("*.py")}
     if not is_current(text, sources, definition):
         return Evidence(path, kernels, f"{path} is not of this formula and these kernels; {remedy}", {})
     formulas = loads(text)["formulas"]

@@ -5,7 +5,7 @@ To add a level, write a module with a ``check(subject) -> Outcome`` and name it 
 
 from collections.abc import Callable
 
-from svertka.codegen.levels import adjoint, exact, reference, rounding, source
+from svertka.codegen.levels import adjoint, exact, interface, reference, rounding, source
 from svertka.codegen.levels.subject import Outcome, Subject
 
 __all__ = ["LEVELS", "Outcome", "Subject"]
@@ -16,4 +16,5 @@ LEVELS: dict[str, Callable[[Subject], Outcome]] = {
     "source": source.check,
     "exact": exact.check,
     "rounding": rounding.check,
+    "interface": interface.check,
 }

@@ -6,6 +6,7 @@ what the kernel gives and what the formula gives; and the command must leave the
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -175,11 +176,35 @@ def test_what_all_kernels_share_validates_them_all(path: str) -> None:
     package = generate_package(chosen)
     every = with_gradients(chosen)
     committed = {certificate_path(d): (generate.PACKAGE / certificate_path(d)).read_text() for d in every}
-    assert outdated(package, committed) == []
-    names = ["relu", "linear", "relu_gradient", "linear_gradient"]
+    assert outdated(package, committed) == {}
+    names = dict.fromkeys(["relu", "linear", "relu_gradient", "linear_gradient"], tuple(LEVELS))
     assert outdated(package, {}) == names
     changed = {**package.sources, path: package.sources[path] + "# another\n"}
     assert outdated(replace(package, sources=changed), committed) == names
     kernels = generate.kernels_path(DEFINITIONS["relu"])
     changed = {**package.sources, kernels: package.sources[kernels] + "# another\n"}
-    assert outdated(replace(package, sources=changed), committed) == ["relu"]
+    assert outdated(replace(package, sources=changed), committed) == {"relu": tuple(LEVELS)}
+
+
+@pytest.mark.parametrize("path", ["views.py", "runtime.py", "arguments.py", "plans.py"])
+def test_another_way_in_is_judged_again_and_nothing_else(path: str) -> None:
+    """Code between a call and its kernels is in every certificate of a function; kernels are what they were."""
+    chosen = [DEFINITIONS["relu"], DEFINITIONS["linear"]]
+    package = generate_package(chosen)
+    committed = {
+        certificate_path(d): (generate.PACKAGE / certificate_path(d)).read_text() for d in with_gradients(chosen)
+    }
+    changed = {**package.sources, path: package.sources[path] + "# another\n"}
+    due = dict.fromkeys(["relu", "linear"], ("interface",))
+    assert outdated(replace(package, sources=changed), committed) == due
+    old = {name: text.replace('"interface"', '"another"') for name, text in committed.items()}
+    assert set(outdated(package, old).values()) == {tuple(LEVELS)}
+    without = {name: json.dumps(_without_interface(json.loads(text))) for name, text in committed.items()}
+    assert set(outdated(package, without).values()) == {("interface",)}
+
+
+def _without_interface(content: dict[str, Any]) -> dict[str, Any]:
+    content["digests"].pop("interface")
+    for levels in content["formulas"].values():
+        levels.pop("interface")
+    return content
