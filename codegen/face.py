@@ -42,7 +42,7 @@ __all__ = [
     "signature_of",
 ]
 
-SUPPORT = ("arguments", "runtime", "library", "host", "views", "plans")
+SUPPORT = ("arguments", "runtime", "library", "host", "views", "plans", "convert", "fusing")
 
 
 def runtime_sources() -> dict[str, str]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from svertka.codegen.build import KernelModule, build
+from svertka.codegen.convertible import convertible_source
 from svertka.codegen.face import functional_source, gradients_source, modules_source, package_source, runtime_sources
 from svertka.codegen.face_names import check_definitions
 from svertka.codegen.host import module_source
@@ -92,6 +93,7 @@ def _support(definitions: Sequence[Definition]) -> dict[str, str]:
         "__init__.py": package_source(definitions),
         "functional.py": functional_source(definitions),
         "modules.py": modules_source(definitions),
+        "convertible.py": convertible_source(definitions),
         "launching.py": templates.get_template("launching.py.jinja").render(),
         **schedule_sources(),
         "kernels/__init__.py": '"""Kernels: one module a layer."""\n',
