@@ -98,6 +98,12 @@ class _PartText:
         return self.part.definition.function
 
     @property
+    def settings(self) -> tuple[str, ...]:
+        """Arguments besides what it is given, further tensors, and flags to work in place."""
+        names = (argument.name for argument in self.part.definition.arguments)
+        return tuple(name for name in names if name not in (self.part.into, *self.more, *self.in_place))
+
+    @property
     def in_place(self) -> tuple[str, ...]:
         """Flags with which it overwrites what it is given."""
         return tuple(a.name for a in self.part.definition.arguments if isinstance(a, Flag) and a.in_place)
@@ -115,6 +121,7 @@ class _Chain:
     """Layers one behind another that one module computes; ``host`` is the place of the part whose state it has."""
 
     name: str
+    function: str
     host: int
     hosts: tuple[_Host, ...]
     parts: tuple[_PartText, ...]
@@ -128,7 +135,7 @@ def _chains(definition: Definition, face: ModuleFace, faces: Mapping[str, Sequen
         parts = tuple(_part_text(part, faces, face, place == host) for place, part in enumerate(definition.parts))
         found = tuple(_hosts(definition.parts[host], faces, face))
         if found:
-            yield _Chain(face.name, host, found, parts)
+            yield _Chain(face.name, definition.function, host, found, parts)
 
 
 def _settings(part: Part, face: ModuleFace) -> list[str]:

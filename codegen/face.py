@@ -42,7 +42,7 @@ __all__ = [
     "signature_of",
 ]
 
-SUPPORT = ("arguments", "runtime", "library", "host", "views", "plans", "convert", "fusing", "traced")
+SUPPORT = ("arguments", "runtime", "library", "host", "views", "plans", "convert", "fusing", "traced", "exporting")
 
 
 def runtime_sources() -> dict[str, str]:

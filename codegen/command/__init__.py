@@ -10,10 +10,29 @@ import sys
 
 from rich.markup import escape
 
-from svertka.codegen.command import compiling, explaining, generating, measuring, networks, showing, training
+from svertka.codegen.command import (
+    compiling,
+    converting,
+    explaining,
+    generating,
+    measuring,
+    networks,
+    showing,
+    training,
+)
 from svertka.codegen.command.terminal import MISUSED, application, errors
 
-__all__ = ["compiling", "explaining", "generating", "main", "measuring", "networks", "showing", "training"]
+__all__ = [
+    "compiling",
+    "converting",
+    "explaining",
+    "generating",
+    "main",
+    "measuring",
+    "networks",
+    "showing",
+    "training",
+]
 
 
 def main() -> None:
@@ -21,5 +40,5 @@ def main() -> None:
     try:
         application()
     except (ValueError, TypeError, OSError, RuntimeError) as error:
-        errors.print(f"[red]svertka:[/red] {escape(str(error))}", highlight=False)
+        errors.print(f"[red]svertka:[/red] {escape(str(error))}", highlight=False, emoji=False)
         sys.exit(MISUSED)

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree
 
-__all__ = ["Bounds", "Results", "bounds", "longest_sum", "still", "results"]
+__all__ = ["Bounds", "Results", "bounds", "longest_sum", "results", "still"]
 
 Named = Mapping[str, Tensor]
 SCALE = 2.0**-29

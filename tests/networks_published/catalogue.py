@@ -28,12 +28,14 @@ class Network:
         package: where it comes from.
         make: builds it.
         shape: of its input.
+        large: it is run once, in evaluation.
     """
 
     name: str
     package: str
     make: Callable[[], nn.Module]
     shape: tuple[int, ...]
+    large: bool = False
 
     def built(self, seed: int = 0) -> nn.Module:
         """The network in float64; normalizations have running estimates and weights of trained ones' kind."""
@@ -55,14 +57,14 @@ class Network:
         return torch.randn(self.shape, generator=generator, dtype=torch.float64).to(dtype)
 
 
-def _classifier(file: str, name: str, size: int = 224, batch: int = 2, **options: Any) -> Network:
+def _classifier(file: str, name: str, size: int = 224, batch: int = 2, large: bool = False) -> Network:
     """A classifier of pytorchcv for images of ImageNet's kind."""
 
     def make() -> nn.Module:
-        made: nn.Module = _function(file, name)(in_size=(size, size), num_classes=CLASSES, **options)
+        made: nn.Module = _function(file, name)(in_size=(size, size), num_classes=CLASSES)
         return made
 
-    return Network(name, "pytorchcv", make, (batch, 3, size, size))
+    return Network(name, "pytorchcv", make, (batch, 3, size, size), large)
 
 
 def _small_images(file: str, name: str) -> Network:
@@ -104,7 +106,7 @@ _LADDER: dict[str, Any] = {"channels": (4, 8, 16), "strides": (2, 2)}
 _PLAIN = {"act": "RELU", "norm": "BATCH"}
 
 NETWORKS = (
-    _classifier("alexnet", "alexnet", batch=1),
+    _classifier("alexnet", "alexnet", batch=1, large=True),
     _classifier("resnet", "resnet10"),
     _classifier("resnet", "resnet18_wd4"),
     _classifier("preresnet", "preresnet10"),

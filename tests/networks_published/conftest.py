@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 
@@ -19,9 +17,8 @@ def _reference(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     """Kernels run in Triton's interpreter."""
     if not INTERPRETED:
         pytest.skip("kernels run on the device here; tests/generated has them")
     monkeypatch.setattr(runtime, "INTERPRETED", True)
-    yield
