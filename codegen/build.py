@@ -88,19 +88,25 @@ class Program:
 
 @dataclass(frozen=True)
 class KernelModule:
-    """All kernels and programs of a definition; ``residuals`` by layer name."""
+    """All kernels and programs of a definition.
+
+    Attributes:
+        residuals: what the forward keeps for the backward, by layer name.
+        read: tensors that the gradient reads where nothing is kept, by layer name.
+    """
 
     definition: Definition
     kernels: tuple[Kernel, ...]
     programs: tuple[tuple[Program, Program, Program], ...]
     residuals: dict[str, tuple[str, ...]]
+    read: dict[str, frozenset[str]]
 
 
 def build(definition: Definition) -> KernelModule:
     """Derive everything for a definition."""
     maker = _Maker(definition)
     programs = tuple(maker.programs(variant.layer) for variant in definition.variants)
-    return KernelModule(definition, tuple(maker.kernels), programs, maker.residuals)
+    return KernelModule(definition, tuple(maker.kernels), programs, maker.residuals, maker.read)
 
 
 def keywords_of(layer: Layer) -> tuple[str, ...]:
@@ -138,6 +144,7 @@ class _Maker:
         self.definition = definition
         self.kernels: list[Kernel] = []
         self.residuals: dict[str, tuple[str, ...]] = {}
+        self.read: dict[str, frozenset[str]] = {}
         self.tensor_arguments = [a for a in definition.arguments if isinstance(a, TensorArgument)]
         self.scalars = [a.symbol for a in definition.arguments if isinstance(a, Real) and a.varies]
         self.scalars += [a.symbol for a in definition.arguments if isinstance(a, Seed)]
@@ -152,7 +159,10 @@ class _Maker:
         primal = normal_form(layer)
         derivative = adjoint(layer, wrt=[name for name in wrt if name], outputs=results)
         gradients = [gradient_of(layer, name) for name in results]
-        derived, kept = self._kept(primal, normal_form(derivative), gradients, results)
+        derivative = normal_form(derivative)
+        plain = without_vanishing(inline_maps(derivative))
+        self.read[layer.name] = frozenset(read.tensor for e in plain.equations for read in reads(e.value))
+        derived, kept = self._kept(primal, derivative, plain, gradients, results)
         names = tuple(e.target.name for e in kept)
         self.residuals[layer.name] = names
         forward = self._program(f"{layer.name}_forward", layer, primal, layer.outputs)
@@ -168,13 +178,12 @@ class _Maker:
         return forward, saving, self._backward(layer, backward, ordered, outputs)
 
     def _kept(
-        self, primal: Layer, derivative: Layer, gradients: list[str], results: list[str]
+        self, primal: Layer, derivative: Layer, plain: Layer, gradients: list[str], results: list[str]
     ) -> tuple[Layer, tuple[Equation, ...]]:
         """The adjoint as it is computed, and what the forward keeps for it.
 
         Results are asked instead of what they were made of where that saves keeping something.
         """
-        plain = without_vanishing(inline_maps(derivative))
         kept = residuals_of(primal, plain, gradients)
         other, asked = recalled(derivative, primal, results)
         if asked:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from inspect import signature
 
+from svertka.codegen.build import KernelModule
 from svertka.codegen.calling import function_body
 from svertka.codegen.operators import OperatorFace, gradient_operator, kinds_of, may_be_absent, operator_of
 from svertka.codegen.render import environment
@@ -31,6 +32,7 @@ from svertka.spec.definition import (
     TensorArgument,
     Whole,
 )
+from svertka.spec.gradient import gradient_definition
 from svertka.spec.notation import Tensor
 
 __all__ = [
@@ -42,7 +44,20 @@ __all__ = [
     "signature_of",
 ]
 
-SUPPORT = ("arguments", "runtime", "library", "host", "views", "plans", "convert", "fusing", "traced", "exporting")
+SUPPORT = (
+    "arguments",
+    "runtime",
+    "library",
+    "transforms",
+    "roads",
+    "host",
+    "views",
+    "plans",
+    "exporting",
+    "convert",
+    "fusing",
+    "traced",
+)
 
 
 def runtime_sources() -> dict[str, str]:
@@ -50,18 +65,23 @@ def runtime_sources() -> dict[str, str]:
     return {f"{name}.py": environment().get_template(f"{name}.py.jinja").render() for name in SUPPORT}
 
 
-def functional_source(definitions: Sequence[Definition]) -> str:
-    """Functions with torch's signatures, and the operators behind them."""
-    functions = [_Function(definition) for definition in definitions]
+def functional_source(definitions: Sequence[Definition], modules: Mapping[str, KernelModule]) -> str:
+    """Functions with torch's signatures, and the operators behind them, whose kernels are in ``modules``."""
+    functions = [_Function(definition, modules) for definition in definitions]
     text = "\n".join(line for function in functions for line in function.lines)
     template = environment().get_template("functional.py.jinja")
     return template.render(functions=functions, arguments=_used("arguments", text), runtime=_used("runtime", text))
 
 
-def gradients_source(definitions: Sequence[Definition]) -> str:
+def gradients_source(definitions: Sequence[Definition], modules: Mapping[str, KernelModule]) -> str:
     """Operators of the gradients of those definitions that can be differentiated twice."""
-    twice = [definition for definition in definitions if definition.orders > 1]
-    operators = [gradient_operator(d, place) for d in twice for place in range(len(d.variants))]
+    operators = []
+    for definition in definitions:
+        if definition.orders > 1:
+            module = modules[gradient_definition(definition).name]
+            for place in range(len(definition.variants)):
+                name, operator = gradient_operator(definition, place)
+                operators.append((name, operator.keeping(module, place)))
     return environment().get_template("gradients.py.jinja").render(operators=operators)
 
 
@@ -125,10 +145,21 @@ class _Function:
     """What the template asks about a function."""
 
     definition: Definition
+    modules: Mapping[str, KernelModule] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         return self.definition.function
+
+    @property
+    def tensors(self) -> str:
+        """Names of its tensors."""
+        return ", ".join(a.name for a in self.definition.arguments if isinstance(a, TensorArgument))
+
+    @property
+    def passed(self) -> str:
+        """Its arguments, as it hands them on."""
+        return ", ".join(a.name for a in self.definition.arguments)
 
     @property
     def signature(self) -> str:
@@ -140,7 +171,9 @@ class _Function:
 
     @property
     def operators(self) -> list[OperatorFace]:
-        return [operator_of(self.definition, variant) for variant in self.definition.variants]
+        module = self.modules[self.definition.name]
+        pairs = enumerate(self.definition.variants)
+        return [operator_of(self.definition, variant).keeping(module, place) for place, variant in pairs]
 
     @property
     def result_type(self) -> str:

@@ -6,7 +6,7 @@ Input: definitions and a folder. Output: the package in that folder, or an error
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -72,26 +72,28 @@ def generate_package(
     sources: dict[str, str] = {}
     modules: dict[str, KernelModule] = {}
     formulas: dict[str, str] = {}
+    every: dict[str, KernelModule] = {}
     for definition in with_gradients(definitions):
+        every[definition.name] = module = build(definition)
         if chosen and definition.name not in chosen:
             continue
-        modules[definition.name] = module = build(definition)
+        modules[definition.name] = module
         path = kernels_path(definition)
         sources[path] = module_source(module)
         formulas[path] = formula_text(definition)
         if not definition.reference:
             sources[host_path(definition)] = _formula_source(definition)
         progress(definition.name)
-    sources |= _support(definitions)
+    sources |= _support(definitions, every)
     return Package({path: _headed(text, formulas.get(path)) for path, text in formatted(sources).items()}, modules)
 
 
-def _support(definitions: Sequence[Definition]) -> dict[str, str]:
+def _support(definitions: Sequence[Definition], modules: Mapping[str, KernelModule]) -> dict[str, str]:
     """Everything but the kernels."""
     templates = environment()
     sources = {
         "__init__.py": package_source(definitions),
-        "functional.py": functional_source(definitions),
+        "functional.py": functional_source(definitions, modules),
         "modules.py": modules_source(definitions),
         "convertible.py": convertible_source(definitions),
         "launching.py": templates.get_template("launching.py.jinja").render(),
@@ -100,7 +102,7 @@ def _support(definitions: Sequence[Definition]) -> dict[str, str]:
         "kernels/primitives.py": templates.get_template("primitives.py.jinja").render(),
     }
     if any(definition.orders > 1 for definition in definitions):
-        sources["gradients.py"] = gradients_source(definitions)
+        sources["gradients.py"] = gradients_source(definitions, modules)
     if any(not definition.reference for definition in with_gradients(definitions)):
         sources["formulas/__init__.py"] = '"""Formulas for CPU tensors: one module a layer."""\n'
         sources["formulas/evaluation.py"] = templates.get_template("evaluation.py.jinja").render()

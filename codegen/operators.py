@@ -6,11 +6,12 @@ Input: a ``Definition`` and one of its ``Variant``s. Output: an ``OperatorFace``
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeGuard
 
 from svertka.codegen.binding import dimension_of
-from svertka.codegen.build import keywords_of
+from svertka.codegen.build import KernelModule, keywords_of
+from svertka.codegen.kept import kept_of, product_of
 from svertka.spec.definition import (
     Argument,
     Definition,
@@ -32,6 +33,7 @@ __all__ = ["OperatorFace", "gradient_operator", "in_any_order", "kinds_of", "may
 
 
 VIEWED = ("varying", "many", "ordered")
+READ = ("read", "read_plainly", "examples", "factors")
 
 
 @dataclass(frozen=True)
@@ -55,15 +57,37 @@ class OperatorFace:
     varying: tuple[str, ...]
     many: dict[str, tuple[int, int] | None]
     ordered: bool
-    library: bool = True
     given: str = ""
+    residuals: dict[str, str] = field(default_factory=dict)
+    residual_shapes: str = ""
+    read: tuple[str, ...] = ()
+    read_plainly: tuple[str, ...] = ()
+    examples: tuple[str, ...] = ()
+    factors: tuple[str, ...] = ()
+    operations: str = ""
 
     @property
     def options(self) -> dict[str, object]:
         """Fields that differ from their defaults."""
-        every = {name: getattr(self, name) for name in ("optional", "integer", "state", "unused", *VIEWED)}
-        options = {name: value for name, value in every.items() if value}
-        return options | ({"library": False, "given": f"lambda a: {self.given}"} if not self.library else {})
+        plain = ("optional", "integer", "state", "unused", *VIEWED, "residuals", *READ)
+        computed = ("residual_shapes", "operations", "given")
+        options = {name: getattr(self, name) for name in plain if getattr(self, name)}
+        return options | {name: f"lambda a: {getattr(self, name)}" for name in computed if getattr(self, name)}
+
+    def keeping(self, module: KernelModule, place: int) -> OperatorFace:
+        """The operator with what its backward reads of a call, and what its product costs."""
+        layer, kept = module.definition.variants[place].layer, kept_of(module, place)
+        factors, loops = product_of(module, place)
+        return replace(
+            self,
+            residuals=kept.residuals,
+            residual_shapes=_tuple(_shape(layer, tensor) for tensor in kept.tensors) if kept.tensors else "",
+            read=kept.read,
+            read_plainly=kept.read_plainly,
+            examples=kept.examples,
+            factors=factors,
+            operations=" * ".join(["2", *(_extent(layer, name) for name in loops)]) if loops else "",
+        )
 
 
 def _bound(definition: Definition, argument: TensorArgument) -> list[Tensor | None]:
@@ -152,7 +176,7 @@ def gradient_operator(definition: Definition, place: int) -> tuple[str, Operator
     given = {name: f"a.{name}" if name in own.symbols else shown[name] for name in symbols}
     text = ", ".join(f'"{name}": {value}' for name, value in given.items())
     face = replace(face, arguments={}, many={}, ordered=False, unused=())
-    return own.name, replace(face, symbols=symbols, library=False, given=f"{{{text}}}")
+    return own.name, replace(face, symbols=symbols, given=f"{{{text}}}")
 
 
 def _varies(argument: Argument) -> TypeGuard[Real | Seed]:
@@ -200,8 +224,15 @@ def _shape(layer: Layer, tensor: Tensor) -> str:
     parts = []
     for dim in tensor.dims:
         shown = next((_shown(t, dim) for t in layer.inputs if t.default is None and dim in t.dims), "")
-        parts.append(shown or " * ".join(f"a.{index.extent.name}" for index in dim))
+        parts.append(shown or " * ".join(_extent(layer, index.extent.name) for index in dim))
     return _tuple(parts)
+
+
+def _extent(layer: Layer, name: str) -> str:
+    """Python for an extent, from the namespace ``a``: a tensor shows it, or it is a symbol."""
+    required = (tensor for tensor in layer.inputs if tensor.default is None)
+    alone = ((t, dim) for t in required for dim in t.dims if len(dim) == 1 and dim[0].extent.name == name)
+    return next((_shown(tensor, dim) for tensor, dim in alone), f"a.{name}")
 
 
 def _shown(tensor: Tensor, dim: tuple[Index, ...]) -> str:
