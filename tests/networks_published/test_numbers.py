@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch import nn
 
-from svertka import convert, revert
+from svertka import Report, convert, revert
 
 from .agreement import Bounds, bounds, results, still
 from .catalogue import NETWORKS, Network
+from .table import Row, note
 
 RATE = 0.125
 CASES = [(network, training) for network in NETWORKS for training in (False, True) if not (network.large and training)]
@@ -54,7 +55,7 @@ def test_numbers_and_a_step_of_the_optimizer(case: Case) -> None:
     assert report.converted
     assert list(ours.state_dict()) == list(case.built.state_dict())
     with still(ours):
-        case.bounds.check(results(ours, case.network.images()))
+        _noted(case, report, case.bounds.check(results(ours, case.network.images())), fuse=False)
     optimizer.step()
     moved = 0
     for (name, mine), before in zip(ours.named_parameters(), case.built.parameters(), strict=True):
@@ -71,16 +72,25 @@ def test_fused_and_reverted(case: Case) -> None:
     if case.network.large:
         pytest.skip("it has no normalization, and its only chains are those of smaller networks")
     ours = copy.deepcopy(case.built)
-    convert(ours, fuse=True)
+    _, report = convert(ours, fuse=True)
     assert list(ours.state_dict()) == list(case.built.state_dict())
     with still(ours):
-        case.bounds.check(results(ours, case.network.images()))
+        _noted(case, report, case.bounds.check(results(ours, case.network.images())), fuse=True)
     ours.load_state_dict(case.built.state_dict())
     revert(ours)
     assert [type(one) for one in ours.modules()] == [type(one) for one in case.built.modules()]
     with torch.no_grad(), still(ours), still(case.built):
         found, expected = (_forward(network, case.network) for network in (ours, copy.deepcopy(case.built)))
     torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True)
+
+
+def _noted(case: Case, report: Report, measured: tuple[dict[str, float], float], fuse: bool) -> None:
+    """Write down what the table shows."""
+    largest, share = measured
+    mode = "training" if case.built.training else "evaluation"
+    parameters = sum(parameter.numel() for parameter in case.built.parameters())
+    counts = parameters, len(report.converted), len(report.left), len(report.fused)
+    note(Row(case.network.name, mode, fuse, *counts, largest["outputs"], largest["gradients"], share))
 
 
 def _forward(model: nn.Module, network: Network) -> object:
