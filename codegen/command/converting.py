@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import json
 import os
@@ -24,7 +25,7 @@ def convert(
     """Show which layers of a model svertka would swap and which it would leave, with the reason."""
     from svertka.generated.convert import convert as converted
 
-    _, report = converted(_built(model), fuse=fuse)
+    _, report = converted(copy.deepcopy(_built(model)), fuse=fuse)
     if as_json:
         console.print(json.dumps(asdict(report), indent=2), highlight=False, markup=False, soft_wrap=True)
         return

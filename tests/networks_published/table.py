@@ -22,7 +22,8 @@ HEAD = """# Published networks with their layers swapped
 Built unchanged by their packages, weights drawn, in float64 on the CPU; every layer that svertka has is swapped by
 `svertka.convert`. Differences are the largest over all elements of all outputs, and of all gradients (the input's and
 every parameter's), from torch's own; the last columns are the largest share of what rounding alone may explain
-(`agreement.py`), fused and not. `python -m tests.networks_published.table` writes this file from the last run of the tests.
+(`agreement.py`), fused and not. `python -m tests.networks_published.table` writes this file from the last run of the
+tests.
 
 | network | package | parameters | converted | left | fused | mode | outputs | gradients | of the bound |
 |---|---|--:|--:|--:|--:|---|--:|--:|--:|

@@ -41,6 +41,7 @@ class Case:
 )
 def case(request: pytest.FixtureRequest) -> Case:
     network, training = request.param
+    pytest.importorskip(network.package, reason="`make` installs it beside the development extra")
     built = network.built().train(training)
     ran = copy.deepcopy(built)
     with still(ran):
