@@ -73,9 +73,11 @@ benchmark: $(READY)
 mutation: $(READY)
 	$(BIN)/python -m tests.mutation
 
+# Of pytorchcv single files are used; what it depends on as a whole, torchvision, is not wanted.
 $(READY): pyproject.toml .ci/constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint .ci/constraints.txt --editable '.[development]'
+	$(BIN)/python -m pip install --quiet --no-deps --constraint .ci/constraints.txt pytorchcv
 	touch $(READY)
 
 clean:

@@ -27,7 +27,7 @@ from svertka.spec.definition import (
 )
 from svertka.spec.notation import Tensor
 
-__all__ = ["function_body"]
+__all__ = ["function_body", "scalar_checks"]
 
 
 def function_body(definition: Definition) -> list[str]:
@@ -94,6 +94,11 @@ def _tensor_checks(definition: Definition) -> list[Line]:
 def _scalars(definition: Definition) -> list[Line]:
     """Arguments in their normal form, but for those that need the shapes of tensors."""
     return [line for argument in definition.arguments for line in _scalar(argument)]
+
+
+def scalar_checks(argument: Argument) -> list[str]:
+    """What is checked of an argument that needs no tensor, as Python."""
+    return [line.text for line in _scalar(argument)]
 
 
 def _scalar(argument: Argument) -> list[Line]:

@@ -45,7 +45,20 @@ __all__ = [
     "signature_of",
 ]
 
-SUPPORT = ("arguments", "runtime", "library", "transforms", "roads", "host", "views", "plans")
+SUPPORT = (
+    "arguments",
+    "runtime",
+    "library",
+    "transforms",
+    "roads",
+    "host",
+    "views",
+    "plans",
+    "exporting",
+    "convert",
+    "fusing",
+    "traced",
+)
 
 
 def runtime_sources() -> dict[str, str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import svertka
 from svertka.codegen.build import KernelModule, build
+from svertka.codegen.convertible import convertible_source
 from svertka.codegen.face import (
     functional_source,
     gradients_source,
@@ -114,6 +115,7 @@ def _support(definitions: Sequence[Definition], modules: Mapping[str, KernelModu
         "__init__.py": package_source(definitions),
         "functional.py": functional_source(definitions, modules),
         "modules.py": modules_source(definitions),
+        "convertible.py": convertible_source(definitions),
         "launching.py": templates.get_template("launching.py.jinja").render(),
         **schedule_sources(),
         **kernels_package_sources(),

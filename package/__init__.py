@@ -13,7 +13,11 @@ __all__ = ["__version__"]
 
 __version__ = "0.1.0"
 
-_LAZY: dict[str, str] = {}
+_LAZY: dict[str, str] = {
+    "Report": "svertka.generated.convert",
+    "convert": "svertka.generated.convert",
+    "revert": "svertka.generated.convert",
+}
 """Public names, each with the module that has it; a module is imported when its name is asked for."""
 
 

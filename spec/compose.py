@@ -13,7 +13,7 @@ from itertools import count, product
 
 from sympy import Basic, Mul, Symbol, Tuple
 
-from svertka.spec.definition import REQUIRED, Argument, Definition, Flag, ModuleFace, TensorArgument, Variant
+from svertka.spec.definition import REQUIRED, Argument, Definition, Flag, ModuleFace, Part, TensorArgument, Variant
 from svertka.spec.layer import Equation, Layer, reads, walk
 from svertka.spec.notation import Index, Read, Reduction, Tensor
 from svertka.spec.rewrite import replace
@@ -263,7 +263,14 @@ def fuse(
         extents={**first.extents, **second.extents},
         rules=(*first.rules, *second.rules),
         modules=modules,
+        parts=(*(first.parts or (Part(first),)), *_later_parts(second, into)),
     )
+
+
+def _later_parts(second: Definition, into: str) -> tuple[Part, ...]:
+    """Parts of what is computed second; its own first part takes the result of what is computed first."""
+    head, *rest = second.parts or (Part(second),)
+    return (Part(head.definition, into), *rest)
 
 
 def _in_place(argument: Argument) -> bool:

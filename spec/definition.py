@@ -22,9 +22,11 @@ __all__ = [
     "Choice",
     "Definition",
     "Dimension",
+    "Equivalent",
     "Flag",
     "ModuleFace",
     "Padding",
+    "Part",
     "PerAxis",
     "Real",
     "Required",
@@ -213,6 +215,21 @@ class Variant:
 
 
 @dataclass(frozen=True)
+class Equivalent:
+    """A module of torch's that computes the same as a module of ours, under a condition.
+
+    Attributes:
+        base: torch's class.
+        names: its attribute by ours, where the two differ.
+        when: Python for the condition, of ``self``, the module of torch's.
+    """
+
+    base: str
+    names: Mapping[str, str]
+    when: str
+
+
+@dataclass(frozen=True)
 class ModuleFace:
     """The layer as a module.
 
@@ -231,6 +248,7 @@ class ModuleFace:
         parameters: with base ``"torch.nn.Module"``: tensor arguments that the module holds as
             ``torch.nn.Parameter``, with the number they start at; None means the tensor's default, or a uniform
             draw within 1 / sqrt(fan in). The constructor takes their extents.
+        equivalents: modules of torch's, besides ``base``, that compute the same under a condition.
     """
 
     name: str
@@ -241,6 +259,7 @@ class ModuleFace:
     buffers: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()
     parameters: Mapping[str, float | None] = field(default_factory=dict)
+    equivalents: tuple[Equivalent, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -265,6 +284,7 @@ class Definition:
         reference: name of the functions of ``svertka.reference`` that compute it and, with ``_backward``, its
             gradient; empty if there are none: CPU tensors then run the formula itself.
         orders: how often it can be differentiated: 2 generates kernels of the gradient's gradient too.
+        parts: of a composed layer, what it is composed of, in order; empty for others.
     """
 
     name: str
@@ -281,3 +301,17 @@ class Definition:
     optional_results: Mapping[str, str] = field(default_factory=dict)
     reference: str = ""
     orders: int = 1
+    parts: tuple[Part, ...] = ()
+
+
+@dataclass(frozen=True)
+class Part:
+    """A layer within a composed one.
+
+    Attributes:
+        definition: the layer.
+        into: its tensor argument that the part before it computes; of the first part, the composed layer's input.
+    """
+
+    definition: Definition
+    into: str = "input"

@@ -43,5 +43,5 @@ def _run() -> None:
     try:
         commands.application()
     except (ValueError, TypeError, OSError, RuntimeError) as error:
-        errors.print(f"[red]svertka:[/red] {escape(str(error))}", highlight=False)
+        errors.print(f"[red]svertka:[/red] {escape(str(error))}", highlight=False, emoji=False)
         sys.exit(MISUSED)

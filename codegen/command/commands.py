@@ -7,12 +7,22 @@ from typing import Annotated
 import typer
 
 from svertka import __version__
-from svertka.codegen.command import compiling, explaining, generating, measuring, networks, showing, training
+from svertka.codegen.command import (
+    compiling,
+    converting,
+    explaining,
+    generating,
+    measuring,
+    networks,
+    showing,
+    training,
+)
 from svertka.codegen.command.terminal import application, console
 
 __all__ = [
     "application",
     "compiling",
+    "converting",
     "explaining",
     "generating",
     "measuring",

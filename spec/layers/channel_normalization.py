@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from sympy import Expr
 
-from svertka.spec.definition import Argument, Definition, ModuleFace, Real, TensorArgument, Variant, Whole
+from svertka.spec.definition import Argument, Definition, Equivalent, ModuleFace, Real, TensorArgument, Variant, Whole
 from svertka.spec.layer import Equation, Layer
 from svertka.spec.notation import FloorDiv, Sum, Tensor, axis, number
 
@@ -37,6 +37,9 @@ def _reals(defaults: dict[str, float]) -> tuple[Argument, ...]:
     return tuple(Real(name=name, default=default, symbol=name) for name, default in defaults.items())
 
 
+MIRRORED = Equivalent("torch.nn.LocalResponseNorm", {"window_channel_size": "size"}, "self.size % 2 == 1")
+"""A window of odd size reaches as far back as on, so that mirroring it changes nothing."""
+
 DEFINITIONS = (
     Definition(
         name="cross_channel_normalization",
@@ -49,7 +52,7 @@ DEFINITIONS = (
             Whole(name="window_channel_size", symbol="J", minimum=1),
             *_reals({"k": 2.0, "alpha": 1e-4, "beta": 0.75}),
         ),
-        modules=(ModuleFace("CrossChannelNorm"),),
+        modules=(ModuleFace("CrossChannelNorm", equivalents=(MIRRORED,)),),
     ),
     Definition(
         name="local_response_normalization",

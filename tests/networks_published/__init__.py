@@ -1,0 +1,1 @@
+"""Published networks, built unchanged from pure Python packages, with their layers swapped."""
