@@ -1,10 +1,10 @@
 """Products of exponentials kept as one exponent, so that no factor overflows where the product does not.
 
-A factor ``exp(e)`` that came out of a sum is carried as an opaque *scale*. ``Exponents.pulled`` takes the scales out of an
-expression, through products, powers, sums of terms, selections, maxima and logarithms:
-``expression = exp(exponent) * rest``. ``Exponents.written`` puts what does not cancel back beside the exponentials that it
-multiplies, ``exp(a) * exp(b) = exp(a + b)``, before anything is evaluated. Where terms of a power or of a logarithm have
-different exponents, as in ``1 / (1 + exp(x))``, they are counted from the largest of them.
+A factor ``exp(e)`` that came out of a sum is carried as an opaque *scale*. ``Exponents.pulled`` takes the scales out of
+an expression, through products, powers, sums of terms, selections, maxima and logarithms:
+``expression = exp(exponent) * rest``. ``Exponents.written`` puts what does not cancel back beside the exponentials that
+it multiplies, ``exp(a) * exp(b) = exp(a + b)``, before anything is evaluated. Where terms of a power or of a logarithm
+have different exponents, as in ``1 / (1 + exp(x))``, they are counted from the largest of them.
 
 Input: expressions, and what is known of maxima and supports. Output: expressions.
 """
@@ -12,14 +12,14 @@ Input: expressions, and what is known of maxima and supports. Output: expression
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 
-from sympy import Add, And, Basic, Expr, Function, Integer, Mul, Not, Pow, Rel, exp, expand_mul, log
+from sympy import Add, And, Basic, Expr, Function, Integer, Mul, Not, Pow, Rel, Tuple, exp, expand_mul, log
 from sympy.logic.boolalg import Boolean
 
-from svertka.spec.layer import Equation, walk
-from svertka.spec.notation import Index, Read, Select, maximum, minimum
+from svertka.spec.layer import Equation, Layer, walk
+from svertka.spec.notation import Index, Read, Reduction, Select, maximum, minimum
 from svertka.spec.rewrite import conditions, selections, substitute
 
 __all__ = ["Exponents", "Known", "Scale", "matching", "of_indices", "times_exponential"]
@@ -44,8 +44,28 @@ class Known:
         supports: conditions, over a tensor's axes, outside of which the tensor is 0; by its name.
     """
 
-    maxima: list[Equation]
-    supports: dict[str, tuple[tuple[Index, ...], Conditions]]
+    maxima: list[Equation] = field(default_factory=list)
+    supports: dict[str, tuple[tuple[Index, ...], Conditions]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, layer: Layer) -> Known:
+        """The maxima of a layer."""
+        known = cls()
+        for equation in layer.equations:
+            if isinstance(equation.value, Reduction) and equation.value.operation == "max":
+                known.add(equation)
+        return known
+
+    def add(self, equation: Equation) -> None:
+        """Note a maximum; one of maxima is the maximum of their elements."""
+        self.maxima.append(equation)
+        value, body = equation.value, equation.value.body
+        element = next((part for part in body.args if isinstance(part, Read)), body) if body.func == maximum else body
+        for other in tuple(self.maxima):
+            if isinstance(element, Read) and other.target.name == element.tensor:
+                inner = substitute(other.value, dict(zip(other.target.axes, element.indices, strict=True)))
+                guard, indices = And(value.guard, inner.guard), Tuple(*value.indices, *inner.indices)
+                self.maxima.append(Equation(equation.target, Reduction(value.args[0], inner.body, guard, indices)))
 
 
 def of_indices(condition: Basic) -> bool:
@@ -147,6 +167,10 @@ class Exponents:
                     continue
                 if {substitute(condition, found) for condition in conditions(value.guard)} <= {*given}:
                     yield Add(*some)
+
+    def has_element(self, read: Read, rest: Expr, given: Conditions) -> bool:
+        """Whether a term of an expression is an element that a maximum was taken of."""
+        return next(self._elements(read, rest, given), None) is not None
 
     def unbounded(self, node: Basic, given: Conditions = ()) -> bool:
         """Whether some exponential of an expression may be larger than 1 where the conditions hold."""
@@ -258,9 +282,7 @@ class Exponents:
     def _of_branches(self, node: Select, given: Conditions, deep: bool) -> tuple[Expr, Expr]:
         held = conditions(node.args[0]), conditions(Not(node.args[0]))
         condition = self.condition(node.args[0], given)
-        sides = [
-            self.pulled(part, (*given, *where), deep) for part, where in zip(node.args[1:], held, strict=True)
-        ]
+        sides = [self.pulled(part, (*given, *where), deep) for part, where in zip(node.args[1:], held, strict=True)]
         exponents = [exponent for exponent, rest in sides if rest != 0]
         exponent = exponents[0] if len(set(exponents)) == 1 else Select(condition, *(e for e, _ in sides))
         return exponent, Select(condition, *(rest for _, rest in sides))

@@ -1,7 +1,7 @@
 """Sums of exponentials without overflow, by shifting every exponent by its row's maximum.
 
-A sum ``Z = Σ exp(f)`` is written ``exp(M) * S`` with ``M = max f`` and ``S = Σ exp(f - M)``, both over the same guard: an
-element that the guard leaves out may be larger than M, and no sum counts it. The factor ``exp(M)`` is carried as an
+A sum ``Z = Σ exp(f)`` is written ``exp(M) * S`` with ``M = max f`` and ``S = Σ exp(f - M)``, both over the same guard:
+an element that the guard leaves out may be larger than M, and no sum counts it. The factor ``exp(M)`` is carried as an
 opaque scale into whatever reads Z, further sums among them, and cancels wherever the formula is invariant under a shift
 (softmax, log-softmax and their gradients), also through selections, powers and sums of terms; see ``exponents``.
 ``log(exp(M) * S)`` becomes ``M + log(S)``. What does not cancel is written out again, so that the result is the same
@@ -21,10 +21,13 @@ from sympy.logic.boolalg import Boolean
 
 from svertka.codegen.exponents import Exponents, Known, Scale, matching, of_indices
 from svertka.spec.layer import Equation, Layer, reads, walk
-from svertka.spec.notation import Index, Read, Reduction, Select, Tensor
+from svertka.spec.notation import Index, Read, Reduction, Select, Tensor, maximum
 from svertka.spec.rewrite import conditions, conjunction, index_set, replace, substitute
 
 __all__ = ["stabilize", "unshifted"]
+
+LOWEST = Integer(-(2**128 - 2**104))
+"""The least number of float32: rows of float64 that lie below it throughout count as rows of -inf."""
 
 
 def stabilize(layer: Layer) -> Layer:
@@ -34,8 +37,7 @@ def stabilize(layer: Layer) -> Layer:
 
 def unshifted(layer: Layer) -> tuple[str, ...]:
     """Tensors of a stabilised layer in whose sums some exponential may be larger than 1."""
-    maxima = [e for e in layer.equations if isinstance(e.value, Reduction) and e.value.operation == "max"]
-    known = Exponents(Known(maxima, {}))
+    known = Exponents(Known.of(layer))
     return tuple(
         equation.target.name
         for equation in layer.equations
@@ -61,8 +63,9 @@ class _Stabilizing:
         self.layer = layer
         self.done: list[Equation] = []
         self.whole: dict[str, tuple[Tensor, Expr]] = {}  # what stands for a tensor that was shifted
-        self.known = Known([], {})
+        self.known = Known()
         self.exponents = Exponents(self.known)
+        self.shifts: set[str] = set()
         self.taken = set(layer.tensors)
 
     def result(self) -> Layer:
@@ -70,15 +73,54 @@ class _Stabilizing:
         for equation in self.layer.equations:
             self._support(equation)
             self._add(Equation(equation.target, self._current(equation.value)))
-        return Layer(self.layer.name, self.layer.inputs, tuple(self.done), self.layer.outputs).only(self.layer.outputs)
+        equations = self._finite(tuple(self.done))
+        return Layer(self.layer.name, self.layer.inputs, equations, self.layer.outputs).only(self.layer.outputs)
+
+    def _finite(self, equations: tuple[Equation, ...]) -> tuple[Equation, ...]:
+        """A shift that a result shows is no less than LOWEST: the logarithm of a sum of nothing but exp(-inf) is -inf.
+
+        Beside an element of the row, as in log-softmax, nothing is altered: there the formula has no value.
+        """
+        names: set[str] = set()
+        for equation in equations:
+            value, given = equation.value, ()
+            if isinstance(value, Reduction):
+                value, given = value.body, conditions(value.guard)
+                if equation.target.name in self.shifts:
+                    continue
+            names |= {read.tensor for read in self._shown(value, given)}
+
+        def lifted(value: Basic) -> Basic:
+            return replace(value, {read: maximum(read, LOWEST) for read in reads(value) if read.tensor in names})
+
+        return tuple(Equation(e.target, lifted(e.value)) for e in equations) if names else equations
+
+    def _shown(self, node: Basic, given: tuple[Boolean, ...]) -> Iterator[Read]:
+        """Shifts that are terms of an expression, neither beside an element of their row nor taken from an exponent."""
+        terms = node.args[0] if isinstance(node, exp) else node
+        for part in Add.make_args(terms):
+            times, read = part.as_coeff_Mul()
+            if isinstance(read, Read) and read.tensor in self.shifts:
+                beside = isinstance(node, exp) or self.exponents.has_element(read, (terms - part) / -times, given)
+                if times > 0 or not beside:
+                    yield read
+            elif isinstance(part, Select):
+                for side, where in zip(part.args[1:], (part.args[0], Not(part.args[0])), strict=True):
+                    yield from self._shown(side, (*given, *conditions(where)))
+            elif not isinstance(part, Read):
+                for inner in part.args:
+                    yield from self._shown(inner, given)
 
     def _support(self, equation: Equation) -> None:
-        """Note where a tensor is 0."""
+        """Note where a tensor is 0, as a sum is where its guard leaves every term out."""
         value, axes = equation.value, equation.target.axes
-        held = self.exponents.support(value.body if isinstance(value, Reduction) else value)
-        if isinstance(value, Reduction):
-            held = held | frozenset(filter(of_indices, conditions(value.guard))) if value.operation == "sum" else held
-            held = frozenset(c for c in held if not index_set(c) & {*value.indices} and value.operation == "sum")
+        if not isinstance(value, Reduction):
+            held = self.exponents.support(value)
+        elif value.operation == "sum":
+            all_held = self.exponents.support(value.body) | frozenset(filter(of_indices, conditions(value.guard)))
+            held = frozenset(condition for condition in all_held if not index_set(condition) & {*value.indices})
+        else:
+            return
         if held:
             self.known.supports[equation.target.name] = axes, tuple(sorted(held, key=str))
 
@@ -102,9 +144,14 @@ class _Stabilizing:
         if value.operation != "sum" or not (value.has(Scale) or self.exponents.unbounded(value.body, given)):
             body = self.exponents.written(value.body, given)
             guard = self.exponents.condition(value.guard)
-            self.done.append(Equation(target, Reduction(value.args[0], body, guard, value.args[3])))
+            self._add_reduction(Equation(target, Reduction(value.args[0], body, guard, value.args[3])))
             return
         self._add_sum(equation)
+
+    def _add_reduction(self, equation: Equation) -> None:
+        self.done.append(equation)
+        if equation.value.operation == "max":
+            self.known.add(equation)
 
     def _add_sum(self, equation: Equation) -> None:
         """Add the sums that an equation consists of, and note what stands for its target."""
@@ -146,9 +193,7 @@ class _Stabilizing:
             return Add(*(exponent for exponent, _ in parts)), Mul(*(rest for _, rest in parts))
         return Integer(0), node
 
-    def _shifted(
-        self, equation: Equation, held: frozenset[Boolean], exponent: Expr, rest: Expr, alone: bool
-    ) -> Expr:
+    def _shifted(self, equation: Equation, held: frozenset[Boolean], exponent: Expr, rest: Expr, alone: bool) -> Expr:
         """Add the sum of ``exp(exponent) * rest`` with its exponent shifted; what stands for it."""
         target, value = equation.target, equation.value
         guard = conjunction([*conditions(value.guard), *filter(of_indices, held)])
@@ -167,11 +212,17 @@ class _Stabilizing:
         if alone and outer == 0:
             self.done.append(Equation(target, reduction))
             return target[target.axes]
-        shifted = Tensor(self._fresh(f"{target.name}_shifted"), *target.axes)
-        self.done.append(Equation(shifted, reduction))
+        shifted = self._same_sum(target.axes, reduction)
+        if shifted is None:
+            shifted = Tensor(self._fresh(f"{target.name}_shifted"), *target.axes)
+            self.done.append(Equation(shifted, reduction))
         if target.name in self.known.supports:
             self.known.supports[shifted.name] = self.known.supports[target.name]
         return (Scale(outer) if outer != 0 else Integer(1)) * shifted[target.axes]
+
+    def _same_sum(self, axes: tuple[Index, ...], reduction: Reduction) -> Tensor | None:
+        """The tensor of a sum that is known already: one that a layer keeps for its gradient."""
+        return next((e.target for e in self.done if e.value == reduction and e.target.axes == axes), None)
 
     def _row_maximum(
         self, target: Tensor, exponent: Expr, guard: Boolean, asked: list[Boolean], value: Reduction
@@ -184,9 +235,10 @@ class _Stabilizing:
                 return found
         free = tuple(i for i in target.axes if i in index_set(body) | index_set(guard))
         shift = Tensor(self._fresh(f"{target.name}_shift"), *free)
-        maximum = Equation(shift, Reduction(Str("max"), body, guard, Tuple(*value.indices)))
-        self.known.maxima.append(maximum)
-        self.done.append(maximum)
+        row = Equation(shift, Reduction(Str("max"), body, guard, Tuple(*value.indices)))
+        self.known.add(row)
+        self.done.append(row)
+        self.shifts.add(shift.name)
         return shift[free]
 
     def _fresh(self, stem: str) -> str:
