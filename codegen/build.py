@@ -163,19 +163,21 @@ class _Maker:
         plain = without_vanishing(inline_maps(derivative))
         self.read[layer.name] = frozenset(read.tensor for e in plain.equations for read in reads(e.value))
         derived, kept = self._kept(primal, derivative, plain, gradients, results)
+        shifted = stabilize(derived)
+        if any(e.target.name not in shifted.tensors for e in kept):  # as they stand they would overflow
+            derived, kept = shifted, residuals_of(primal, shifted, gradients)
         names = tuple(e.target.name for e in kept)
         self.residuals[layer.name] = names
         forward = self._program(f"{layer.name}_forward", layer, primal, layer.outputs)
-        saving = self._program(
-            f"{layer.name}_forward", layer, _saving(primal, kept), (*layer.outputs, *names), saving=True
-        )
+        keeping = _saving_shifted(primal, kept, derived) if kept and derived is shifted else _saving(primal, kept)
+        saving = self._program(f"{layer.name}_forward", layer, keeping, (*layer.outputs, *names), saving=True)
         backward = derived.given(names)
         seeds = [t for t in derived.inputs if t.name in gradients] or [
             Tensor(gradient_of(layer, n), *layer.tensors[n].dims) for n in results
         ]
         ordered = (*seeds, *layer.inputs, *(e.target for e in kept))
         outputs = tuple(gradient_of(layer, name) for name in differentiable if name)
-        return forward, saving, self._backward(layer, backward, ordered, outputs)
+        return forward, saving, self._backward(layer, backward, ordered, outputs, derived is shifted)
 
     def _kept(
         self, primal: Layer, derivative: Layer, plain: Layer, gradients: list[str], results: list[str]
@@ -199,15 +201,17 @@ class _Maker:
         launches = self._launches(layer, whole, layer.name, "_saving" if saving else "", ())
         return Program(name, layer, layer.inputs, keywords_of(layer), launches, results, False, _leading(layer.inputs))
 
-    def _backward(self, layer: Layer, whole: Layer, arguments: tuple[Tensor, ...], results: tuple[str, ...]) -> Program:
-        launches = self._launches(layer, whole, layer.name, "", results)
+    def _backward(
+        self, layer: Layer, whole: Layer, arguments: tuple[Tensor, ...], results: tuple[str, ...], shifted: bool
+    ) -> Program:
+        launches = self._launches(layer, whole, layer.name, "", results, shifted)
         name = f"{layer.name}_backward"
         return Program(name, layer, arguments, keywords_of(layer), launches, results, True, _leading(layer.inputs))
 
     def _launches(
-        self, primal: Layer, whole: Layer, stem: str, suffix: str, results: tuple[str, ...]
+        self, primal: Layer, whole: Layer, stem: str, suffix: str, results: tuple[str, ...], shifted: bool = False
     ) -> tuple[Launch, ...]:
-        lowered = split(stabilize(inline_maps(whole)))
+        lowered = split(whole if shifted else stabilize(inline_maps(whole)))
         check_names(lowered)
         constants = constant_extents(normal_form(primal))
         kernels = []
@@ -262,6 +266,24 @@ def _saving(primal: Layer, kept: tuple[Equation, ...]) -> Layer:
     extra = tuple(e for e in kept if e.target.name not in known)
     outputs = (*primal.outputs, *(e.target.name for e in kept))
     return Layer(primal.name, primal.inputs, (*primal.equations, *extra), outputs)
+
+
+def _saving_shifted(primal: Layer, kept: tuple[Equation, ...], derived: Layer) -> Layer:
+    """The forward with residuals that are shifted, and their shifts, each as early as can be.
+
+    Early, so that the forward's own sums find the shifts and sums that are kept.
+    """
+    names = tuple(e.target.name for e in kept)
+    known = {e.target.name for e in primal.equations}
+    made = derived.only(names, primal.name).given(known)
+    waiting = [*(e for e in made.equations if e.target.name not in known), *primal.equations]
+    equations: list[Equation] = []
+    ready = {tensor.name for tensor in primal.inputs}
+    while waiting:
+        place = next(n for n, e in enumerate(waiting) if {read.tensor for read in reads(e.value)} <= ready)
+        equations.append(waiting.pop(place))
+        ready.add(equations[-1].target.name)
+    return Layer(primal.name, primal.inputs, tuple(equations), (*primal.outputs, *names))
 
 
 def _separable(plan: Plan, primal: Layer) -> tuple[str, ...]:

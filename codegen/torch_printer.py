@@ -15,12 +15,15 @@ from sympy import Add, Basic, Expr, Mul, Pow, Symbol
 from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue, Not, Or
 
 from svertka.codegen.build import keywords_of, results_of
+from svertka.codegen.deviation import without_vanishing
 from svertka.codegen.equivalence import differentiable
+from svertka.codegen.inline import inline_maps
+from svertka.codegen.stabilize import stabilize
 from svertka.spec import adjoint, gradient_of, normal_form
 from svertka.spec.definition import Definition, Variant
 from svertka.spec.layer import Equation, Layer, reads, walk
 from svertka.spec.notation import Divides, FloorDiv, Index, InRange, Read, Reduction, Select, Tensor, Uniform
-from svertka.spec.rewrite import index_set
+from svertka.spec.rewrite import index_set, selections
 
 __all__ = ["formula_functions", "function_source"]
 
@@ -60,7 +63,7 @@ def function_source(
 
 
 def _body(layer: Layer, inputs: Sequence[Tensor], keywords: Sequence[str], chosen: bool) -> Iterator[str]:
-    normal = normal_form(layer)
+    normal = _computed(layer)
     printer = _Printer({s.name for s in layer.parameters if not s.is_integer})
     yield from _extents(inputs, keywords)
     for tensor in inputs:
@@ -84,6 +87,14 @@ def _body(layer: Layer, inputs: Sequence[Tensor], keywords: Sequence[str], chose
         result = f"{name}.reshape({shape})"
         results.append(f"{result} if wanted[{place}] else None" if chosen else result)
     yield f"return ({', '.join(results)},)"
+
+
+def _computed(layer: Layer) -> Layer:
+    """The layer as it is computed: with exponents shifted as the kernels' are, where it has any to shift."""
+    normal = normal_form(layer)
+    folded = without_vanishing(inline_maps(normal))
+    shifted = stabilize(folded)
+    return normal if shifted == folded else shifted
 
 
 def _extents(inputs: Sequence[Tensor], keywords: Sequence[str]) -> Iterator[str]:
@@ -130,17 +141,18 @@ class _Printer:
             return f"evaluation.mapped({shape}, {equation.target.kind!r}, {_function(axes, body)})"
         indices = (*axes, *value.indices)
         summed = _shape(i.extent.name for i in value.indices)
-        guard = "None" if value.guard == True else _function(indices, self.condition(value.guard))  # noqa: E712
-        factors = self._factors(value) if value.operation == "sum" else [self.real(value.body)]
+        body, held = _guarded(value)
+        guard = "None" if held == True else _function(indices, self.condition(held))  # noqa: E712
+        factors = self._factors(body) if value.operation == "sum" else [self.real(body)]
         bodies = ", ".join(_function(indices, factor) for factor in factors)
         return f"evaluation.reduced({value.operation!r}, {shape}, {summed}, {guard}, {bodies})"
 
-    def _factors(self, value: Reduction) -> list[str]:
+    def _factors(self, body: Expr) -> list[str]:
         """The body, factor by factor if it is a product of tensors: such sums are matrix products."""
-        factors = sorted(Mul.make_args(value.body), key=str)
+        factors = sorted(Mul.make_args(body), key=str)
         varying = [f for f in factors if index_set(f)]
         if len(varying) < 2:
-            return [self.real(value.body)]
+            return [self.real(body)]
         return [self.real(f) for f in (*varying[:-1], Mul(varying[-1], *(f for f in factors if not index_set(f))))]
 
     def real(self, node: Basic) -> str:
@@ -159,7 +171,7 @@ class _Printer:
         if isinstance(node, Add):
             return self._sum(node)
         if isinstance(node, Mul):
-            return self._joined(" * ", [self._operand(part) for part in _sorted(node.args)])
+            return self._product(node)
         if isinstance(node, Pow):
             return f"torch.pow({self.real(node.base)}, {self._operand(node.exp)})"
         name = type(node).__name__
@@ -167,6 +179,15 @@ class _Printer:
             raise TypeError(f"expression {node}: {name} is not supported in a formula")
         called = {"Abs": "torch.abs", "sign": "evaluation.sign"}.get(name, f"torch.{name}")
         return f"{called}({', '.join(self.real(part) for part in node.args)})"
+
+    def _product(self, node: Mul) -> str:
+        """A product; a factor that is 0 or 1 by a condition selects, so that 0 times infinity cannot arise."""
+        selecting, others = selections(node)
+        text = self._joined(" * ", [self._operand(part) for part in _sorted(others)]) if others else "1.0"
+        for factor in _sorted(selecting):
+            sides = f"{text}, 0.0" if factor.args[1] == 1 else f"0.0, {text}"
+            text = f"torch.where({self.condition(factor.args[0])}, {sides})"
+        return text
 
     def _read(self, node: Read) -> str:
         return f"evaluation.at({', '.join([node.tensor, *(self.integer(index) for index in node.indices)])})"
@@ -231,6 +252,15 @@ class _Printer:
         whole = all(part.is_integer for part in node.args)
         sides = [self.integer(part) if whole else self.real(part) for part in node.args]
         return f"evaluation.true({sides[0]} {node.rel_op} {sides[1]})"
+
+
+def _guarded(value: Reduction) -> tuple[Expr, Basic]:
+    """Body and guard of a reduction; factors that select among a sum's terms are part of its guard."""
+    if value.operation != "sum":
+        return value.body, value.guard
+    selecting, others = selections(value.body)
+    held = [factor.args[0] if factor.args[1] == 1 else Not(factor.args[0]) for factor in selecting]
+    return Mul(*others), And(value.guard, *held)
 
 
 def _function(indices: Sequence[Index], body: str) -> str:

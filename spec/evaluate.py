@@ -361,7 +361,7 @@ def _compare_integers(relation: str, left: int, right: int) -> bool:
 
 def _is_nan(value: Any) -> bool:
     number = value.value if isinstance(value, Bounded) else value
-    return isinstance(number, float) and number != number
+    return bool(number != number)
 
 
 def _first_largest(members: list[tuple[int, Any]], arithmetic: Arithmetic) -> tuple[int, Any]:

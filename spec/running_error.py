@@ -245,6 +245,12 @@ def _nearest(value: Any) -> tuple[float, bool]:
     """A number of a formula as float64, and whether float32 holds it exactly."""
     if not getattr(value, "is_Rational", False):
         number = float(value)
-        return number, not math.isfinite(number) or Fraction(number).numerator.bit_length() <= SIGNIFICAND
+        return number, not math.isfinite(number) or _is_short(Fraction(number))
     exact = Fraction(int(value.p), int(value.q))
-    return float(exact), Fraction(float(exact)) == exact and exact.numerator.bit_length() <= SIGNIFICAND
+    return float(exact), Fraction(float(exact)) == exact and _is_short(exact)
+
+
+def _is_short(number: Fraction) -> bool:
+    """Whether a dyadic number has at most as many significant bits as float32."""
+    whole = abs(number.numerator)
+    return (whole // max(whole & -whole, 1)).bit_length() <= SIGNIFICAND

@@ -16,7 +16,8 @@ import torch
 
 from svertka import reference
 from svertka.codegen.cases import Case
-from svertka.codegen.equivalence import compare
+from svertka.codegen.equivalence import compare, compare_at
+from svertka.codegen.extremes import extremes
 from svertka.codegen.levels.numbers import summed
 from svertka.codegen.levels.subject import Outcome, Subject
 
@@ -26,7 +27,7 @@ NAME = "reference"
 
 
 def check(subject: Subject) -> Outcome:
-    """Compare the reference with the formula at every case."""
+    """Compare the reference with the formula at every case, and where exponentials of float64 overflow."""
     function = subject.module.definition.reference
     missing = [name for name in (function, f"{function}_backward") if function and not hasattr(reference, name)]
     if missing:
@@ -37,6 +38,13 @@ def check(subject: Subject) -> Outcome:
         programs: Any = through_reference(operator, case)
         found = compare(subject.module, subject.variant, programs, case, (torch.float64,))
         comparisons += [(case.name, "float64", result) for _, result in found]
+    small = subject.small_cases[0]
+    programs = through_reference(operator, small)
+    for extreme in extremes(subject.module.definition, subject.layer, small, torch.float64):
+        found = compare_at(
+            subject.module, subject.layer, programs, small, extreme.values, extreme.expected, torch.float64
+        )
+        comparisons += [(extreme.name, "float64", result) for result in found]
     told = {} if function else {"oracle": "none was written by hand: the package's own evaluation of the formula"}
     return summed(NAME, subject, len(subject.cases), comparisons, **told)
 

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
 from svertka.codegen.cases import Case, at_zero, met_exactly
-from svertka.codegen.equivalence import Comparison, compare, format_of, real
+from svertka.codegen.equivalence import Comparison, compare, compare_at, format_of, real
+from svertka.codegen.extremes import extremes
 from svertka.codegen.levels.bfloat16 import repaired_on
 from svertka.codegen.levels.numbers import summed
 from svertka.codegen.levels.subject import Outcome, Subject
+from svertka.codegen.symbolic.regions import REGIONS, tiles
 from svertka.spec.layer import Layer
 from svertka.spec.notation import Reduction
 from svertka.spec.running_error import Format, on_matrix_unit
@@ -26,13 +29,16 @@ __all__ = ["check"]
 NAME = "rounding"
 GROUPS = ((torch.float32,), (torch.float32, torch.float16, torch.bfloat16), (torch.float64,))
 """Dtypes that one evaluation of the formula serves; each case is run with one group, in turn."""
+EXTREME_TYPES = (torch.float32, torch.float64)
+SMALL = REGIONS[0]  # tiles smaller than every row
 
 
 def check(subject: Subject) -> Outcome:
     """Compare forward and backward at every case.
 
     Where maxima are taken, infinities and NaN are among the elements once more; where a random number is compared with
-    a parameter, they are equal once; where a power has a parameter for exponent, its base is 0 once.
+    a parameter, they are equal once; where a power has a parameter for exponent, its base is 0 once. Inputs that enter
+    exponents are drawn where exponentials overflow (``extremes``), for rows in one step and in several.
     """
     comparisons = []
     for number, case in enumerate(subject.cases):
@@ -46,6 +52,7 @@ def check(subject: Subject) -> Outcome:
     if _takes_maxima(subject.layer):
         for case in subject.cases:
             comparisons += _comparisons(subject, case, GROUPS[0], _special)
+    comparisons += _at_extremes(subject)
     return summed(NAME, subject, len(subject.cases), comparisons)
 
 
@@ -64,6 +71,36 @@ def _comparisons(
             draw_real,
         )
         return [(case.name, format_of(dtype).name, result) for dtype, result in found]
+
+
+def _at_extremes(subject: Subject) -> Iterator[tuple[str, str, Comparison]]:
+    """Compare where exponentials overflow; a wrong shift shows there alone."""
+    case = subject.small_cases[0]
+    for dtype in EXTREME_TYPES:
+        for extreme in extremes(subject.module.definition, subject.layer, case, dtype):
+            for small in (False, True):
+                if small and (subject.device != "cpu" or dtype != EXTREME_TYPES[0] or not extreme.apart):
+                    continue  # in several steps, a row's own shift is what may be wrong; a GPU's tables stay
+                with _chosen(subject, extreme.values.all, small), repaired_on(subject.device):
+                    found = compare_at(
+                        subject.module,
+                        subject.layer,
+                        subject.kernels,
+                        case,
+                        extreme.values,
+                        extreme.expected,
+                        dtype,
+                        subject.device,
+                    )
+                    name = f"{extreme.name}{', small tiles' if small else ''}"
+                    yield from [(name, format_of(dtype).name, result) for result in found]
+
+
+def _chosen(subject: Subject, tensors: Mapping[str, torch.Tensor], small: bool) -> AbstractContextManager[object]:
+    """Tiles smaller than rows, or those that the tables choose."""
+    if not small:
+        return nullcontext()
+    return tiles(subject.kernels, SMALL, max(tensor.numel() for tensor in tensors.values()), 0)
 
 
 def _takes_maxima(layer: Layer) -> bool:

@@ -1,0 +1,162 @@
+"""Inputs at which exponentials overflow, the values that a formula has there, and bounds that are finite there.
+
+Which inputs enter exponents is read off the formula's own expressions. Each of them is drawn around levels that belong
+to the arithmetic's own largest number: below its logarithm, where squares of exponentials overflow, and beyond, of
+either sign; apart along every axis, so that rows of very different size lie side by side and one element is far above
+all others; all elements equal; some of them -inf, and a whole slice.
+
+The value is the literal formula's, in numbers whose exponents have no end (``precise``). The formula's own running
+error has no end there. The bound is that of the equations with shifted exponents, which the kernels compute; that these
+equal the formula is shown on symbols (level "source") and, at these very inputs, by the value.
+
+Input: a definition, a formula, a case, a dtype. Output: ``Extreme``s.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from sympy import Basic, exp
+
+from svertka.codegen.bounds import computed, evaluated
+from svertka.codegen.build import results_of
+from svertka.codegen.cases import Case
+from svertka.codegen.equivalence import Values, differentiable, draw_values, held, real
+from svertka.codegen.precise import precise_values
+from svertka.codegen.tensor_numbers import Tensors
+from svertka.spec import adjoint, normal_form
+from svertka.spec.definition import Definition
+from svertka.spec.evaluate import shape_of
+from svertka.spec.layer import Layer, reads, walk
+from svertka.spec.running_error import FORMATS, Bounded, RunningError
+
+__all__ = ["Extreme", "enters_exponents", "expected_at", "extremes"]
+
+LEVELS = (0.6, 4.0, -1.2)
+"""Levels as multiples of the logarithm of the largest number; at 0.6 only squares of exponentials overflow."""
+APART = (1.2, 100.0)  # and of distances between neighbours along an axis, in turn
+ALONG = "apart along axis"
+LOWEST = -1e30  # stands for -inf where errors are computed: its exponential is 0 at any shift
+
+
+@dataclass(frozen=True)
+class Extreme:
+    """Inputs, and what the formula gives there.
+
+    Attributes:
+        name: for reports.
+        apart: whether rows of very different size lie side by side.
+        values: the inputs and gradients of the results.
+        expected: outputs and gradients by name; real ones with the error that any kernel of the dtype may have.
+    """
+
+    name: str
+    apart: bool
+    values: Values
+    expected: Mapping[str, Any]
+
+
+def enters_exponents(layer: Layer) -> tuple[str, ...]:
+    """The real inputs that some exponential of a formula depends on, in order."""
+    origins: dict[str, set[str]] = {tensor.name: {tensor.name} for tensor in layer.inputs}
+    found: set[str] = set()
+
+    def reached(node: Basic) -> set[str]:
+        return set().union(*(origins[read.tensor] for read in reads(node)))
+
+    for equation in normal_form(layer).equations:
+        origins[equation.target.name] = reached(equation.value)
+        for node in walk(equation.value):
+            if isinstance(node, exp):
+                found |= reached(node)
+    return tuple(t.name for t in layer.inputs if t.name in found and t.kind == "real")
+
+
+def extremes(definition: Definition, layer: Layer, case: Case, dtype: torch.dtype) -> Iterator[Extreme]:
+    """Every arrangement of every input that enters an exponent.
+
+    Args:
+        definition: the definition that the formula is of.
+        layer: the formula.
+        case: sizes and parameters; small ones, for the values take some 10 us an operation.
+        dtype: float32 or float64.
+    """
+    names = [name for name in differentiable(definition, layer) if name not in case.absent]
+    derived = adjoint(layer, wrt=names, outputs=results_of(definition, layer))
+    threshold = math.log(torch.finfo(dtype).max)
+    for entering in enters_exponents(layer):
+        if entering in case.absent:
+            continue
+        plain = draw_values(definition, layer, case, real, f" {entering}")
+        seeds = draw_values(definition, layer, case, _nonzero, f" {entering} gradients").gradients
+        for what, arrange in _arrangements(plain.tensors[entering].dim(), threshold):
+            tensors = {**plain.tensors, entering: arrange(plain.tensors[entering])}
+            values = Values(held(tensors, (dtype,)), held(seeds, (dtype,)))
+            expected = {n: v for e in (layer, derived) for n, v in expected_at(e, case, values, dtype).items()}
+            yield Extreme(f"{case.name}, {entering} {what}", what.startswith(ALONG), values, expected)
+
+
+def _nonzero(draw: random.Random) -> float:
+    """A number that is not 0: times an exponential that is no number of the dtype, 0 would have to be 0."""
+    return real(draw) or 1.0
+
+
+Arrangement = Callable[[torch.Tensor], torch.Tensor]
+
+
+def _arrangements(rank: int, threshold: float) -> Iterator[tuple[str, Arrangement]]:
+    """Ways to move elements apart, each with what to call it."""
+    for level in (threshold * part for part in LEVELS):
+        yield f"around {level:.3g}", lambda values, level=level: values + level
+    for axis in range(rank):
+        level = threshold * APART[axis % len(APART)]
+        yield f"{ALONG} {axis} by {level:.3g}", lambda values, a=axis, level=level: values + level * _steps(values, a)
+    yield f"all {threshold:.3g}", lambda values: torch.full_like(values, threshold)
+    yield "of which some are -inf", lambda values: torch.where(_some(values), -math.inf, values + threshold)
+    for axis in range(rank):
+        yield (
+            f"of which a slice along axis {axis} is -inf",
+            lambda values, a=axis: torch.where(_first(values, a), -math.inf, values - threshold),
+        )
+
+
+def _steps(values: torch.Tensor, axis: int) -> torch.Tensor:
+    """1, -1, 0, -1, -1, 1, -1, 0, ... along an axis: next to the largest lie much smaller ones."""
+    pattern = torch.tensor([1.0, -1.0, 0.0, -1.0, -1.0], dtype=values.dtype)
+    places = pattern[torch.arange(values.shape[axis]) % len(pattern)]
+    return places.reshape([-1 if dim == axis else 1 for dim in range(values.dim())])
+
+
+def _some(values: torch.Tensor) -> torch.Tensor:
+    """Every third element, so that no row of two or more is left out whole."""
+    return (torch.arange(values.numel()) % 3 == 1).reshape(values.shape)
+
+
+def _first(values: torch.Tensor, axis: int) -> torch.Tensor:
+    """The first slice along an axis."""
+    return (torch.arange(values.shape[axis]) == 0).reshape([-1 if dim == axis else 1 for dim in range(values.dim())])
+
+
+def expected_at(layer: Layer, case: Case, values: Values, dtype: torch.dtype) -> dict[str, Any]:
+    """The literal formula's values, with the bounds of the equations as they are computed, for one dtype."""
+    shapes = {tensor.name: shape_of(tensor, case.sizes) for tensor in layer.inputs}
+    given = {name: values.all[name].reshape(shape) for name, shape in shapes.items() if name in values.all}
+    exact = precise_values(layer, given, dict(case.sizes))
+    finite = {name: t.nan_to_num(neginf=LOWEST) if t.is_floating_point() else t for name, t in given.items()}
+    target = FORMATS[str(dtype).removeprefix("torch.")]
+    bounds = evaluated(computed(layer), finite, case.sizes, RunningError(target, Tensors()))
+    return {name: _bounded(value, bounds[name], dtype) for name, value in exact.items()}
+
+
+def _bounded(value: torch.Tensor, bound: Any, dtype: torch.dtype) -> Any:
+    """A value that the dtype may not hold is infinite there."""
+    if not isinstance(bound, Bounded):
+        return value
+    target = RunningError(FORMATS[str(dtype).removeprefix("torch.")], Tensors())
+    shown = torch.where(value.abs() > torch.finfo(dtype).max, value.sign() * math.inf, value)
+    return Bounded(shown, target.stored(Bounded(value, bound.error)).error)
