@@ -87,7 +87,8 @@ def compile_launch(launch: Launched, target: str, dtype: str) -> Compiled:
     values = {**dict(zip(names, launch.arguments, strict=False)), **launch.constants}
     for place, name in enumerate(names):
         value = values[name]
-        kind = "constexpr" if name in launch.constants or value is None else _type_of(value)
+        told = launch.kernel.params[place].annotation_type
+        kind = "constexpr" if name in launch.constants or value is None else told or _type_of(value)
         if isinstance(value, int) and not isinstance(value, bool) and value == 1:
             kind = "constexpr"
         signature[name] = kind

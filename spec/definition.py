@@ -22,6 +22,7 @@ __all__ = [
     "Choice",
     "Definition",
     "Dimension",
+    "ElementType",
     "Flag",
     "ModuleFace",
     "Padding",
@@ -74,6 +75,8 @@ class TensorArgument(Argument):
         unbatched: whether the first dimension may be left out (torch's unbatched input).
         labels_below: extent that integer values must stay below, or None.
         ignored: name of an argument whose value is allowed as a label too, or None.
+        integers: whether integers are taken for a real tensor too; results then have their type.
+        shapeless: whether an empty tensor of too few dimensions is returned as it is.
     """
 
     tensor: str = ""
@@ -82,6 +85,8 @@ class TensorArgument(Argument):
     unbatched: bool = False
     labels_below: str = ""
     ignored: str = ""
+    integers: bool = False
+    shapeless: bool = False
 
     @property
     def bound(self) -> str:
@@ -169,6 +174,14 @@ class Dimension(Argument):
 
     axis: str
     tensors: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ElementType(Argument):
+    """The dtype into which a tensor is converted first; None leaves it as it is."""
+
+    default: Any = None
+    tensor: str
 
 
 @dataclass(frozen=True, kw_only=True)

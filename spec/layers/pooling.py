@@ -120,7 +120,7 @@ def _max_definition(rank: int) -> Definition:
         variants=(Variant(max_pooling(rank)),),
         function=f"max_pool{rank}d",
         arguments=(
-            TensorArgument(name="input", unbatched=True),
+            TensorArgument(name="input", unbatched=True, integers=True),
             *_geometry(windows),
             PerAxis(name="dilation", default=1, symbols=names(window.dilation for window in windows)),
             Flag(name="ceil_mode", default=False, symbol="ceil_mode"),
