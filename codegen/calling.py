@@ -74,7 +74,9 @@ def _autocast(definition: Definition) -> list[Line]:
 def _counted(definition: Definition) -> list[Line]:
     """Integers as real numbers, where a formula takes them too."""
     names = [a.name for a in definition.arguments if isinstance(a, TensorArgument) and a.integers]
-    return [Line(f'as_real("{name}", {name})', (name, f"{name}_type")) for name in names]
+    lines = [Line(f'as_real("{name}", {name})', (name, f"{name}_type")) for name in names]
+    overwritten = any(isinstance(a, Flag) and a.in_place for a in definition.arguments)
+    return [Line(names[0], ("overwritten",), pure=True), *lines] if names and overwritten else lines
 
 
 def _shapeless(definition: Definition) -> list[Line]:
@@ -133,6 +135,8 @@ def _scalar(argument: Argument) -> list[Line]:
     if isinstance(argument, Whole):
         missing = f"{argument.missing} if {name} is None else " if argument.optional else ""
         least = "" if argument.minimum is None else f", {argument.minimum}"
+        if argument.optional and argument.minimum is None:
+            least = f", besides={argument.missing}"
         return [Line(f'{missing}whole("{name}", {name}{least})', (argument.symbol,), pure=True)]
     if isinstance(argument, Real):
         bounds = {"low": argument.low, "high": argument.high, "closed": argument.closed or None}
@@ -341,7 +345,8 @@ class _Call:
         lines = [line for output in results for line in (*self._own_type(output), *self._restored(output))]
         value = ", ".join(results)
         if self._in_place:
-            value = f"{self._first}.copy_({value}) if {self._in_place} else {value}"
+            first = "overwritten" if self.tensors[self.layer.inputs[0].name].integers else self._first
+            value = f"{first}.copy_({value}) if {self._in_place} else {value}"
         for flag, output in self.definition.optional_results.items():
             if output in self.layer.outputs:
                 lines += [Line(f"if not {flag}:"), Line(f"return {value}", depth=1), *self._restored(output)]

@@ -291,7 +291,7 @@ class _Module:
         tensors = [a for a in self.definition.arguments if isinstance(a, TensorArgument)]
         if self.own:
             return [a for a in tensors if a.name not in self.face.buffers and a.name not in self.face.parameters]
-        base = getattr(import_module("torch.nn"), self.face.base.rpartition(".")[2])
+        base = getattr(import_module("torch.nn"), (self.face.like or self.face.base).rpartition(".")[2])
         return [a for a in tensors if a.name in (*signature(base.forward).parameters, *self.face.takes)]
 
     @property

@@ -36,8 +36,8 @@ __all__ = ["check_definitions", "check_package_name"]
 FILES = frozenset({"__init__", "primitives", "evaluation"})
 """Modules that stand beside those of layers."""
 FUNCTIONAL = frozenset({"Operator", "Sequence", "Tensor", "annotations", "math", "torch"})
-MODULES = frozenset({"Sequence", "Tensor", "annotations", "functional", "modules", "torch"})
-LOCAL = frozenset({"given", "self", "unbatched", "device", "dtype"})
+MODULES = frozenset({"Literal", "Sequence", "Tensor", "annotations", "functional", "modules", "torch"})
+LOCAL = frozenset({"given", "overwritten", "self", "unbatched", "device", "dtype"})
 """Names that a function's body or a constructor uses beside its arguments."""
 
 

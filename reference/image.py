@@ -254,7 +254,10 @@ def _weights(extent: int, size: int, antialias: bool) -> Float64Array:
     width = max(1.0, scale) if antialias else 1.0
     centres = scale * (np.arange(size) + 0.5)
     distances = np.abs(np.arange(extent) + 0.5 - centres[:, np.newaxis])
-    triangle = np.maximum(0.0, 1.0 - distances / width)
+    # In whole numbers, so that rounding gives no pixel at the edge a weight.
+    apart = np.abs((2 * np.arange(extent) + 1) * size - extent * (2 * np.arange(size)[:, np.newaxis] + 1))
+    covered = apart < 2 * (max(size, extent) if antialias else size)
+    triangle = np.where(covered, np.maximum(0.0, 1.0 - distances / width), 0.0)
     return np.asarray(triangle / triangle.sum(axis=1, keepdims=True))
 
 

@@ -108,15 +108,15 @@ def cross_entropy_backward(
     """
     problem = _Problem.of(input, target, weight, ignore_index, reduction, label_smoothing)
     grad = problem.sample_gradients(grad_output, reduction)
-    total = problem.shares.sum(axis=1, keepdims=True)
-    pulls = softmax_over(problem.logits, 1) * total - problem.shares
     with np.errstate(invalid="ignore"):
-        grad_logits = np.where(problem.counted, grad * pulls, 0.0)
+        pulls = np.where(problem.present, grad * problem.shares, 0.0)
+        grad_logits = softmax_over(problem.logits, 1) * pulls.sum(axis=1, keepdims=True) - pulls
     grad_input = rounded(grad_logits.reshape(input.shape), input.dtype)
     if problem.labelled:
         return grad_input, None
     slopes = -(1 - label_smoothing) * problem.weights
-    grad_target = grad * slopes * log_softmax_over(problem.logits, 1)
+    with np.errstate(invalid="ignore"):
+        grad_target = grad * slopes * log_softmax_over(problem.logits, 1)
     return grad_input, rounded(grad_target.reshape(input.shape), target.dtype)
 
 
@@ -128,7 +128,6 @@ class _Problem:
         logits: (N, C, D).
         shares: (N, C, D), t w after smoothing, 0 where the label is ignored.
         present: (N, C, D), where a share takes part at all.
-        counted: (N, 1, D), which samples are not ignored.
         weights: (1, C, 1).
         normaliser: What the sum of losses is divided by.
         labelled: Whether the target holds labels, not probabilities.
@@ -138,7 +137,6 @@ class _Problem:
     logits: Float64Array
     shares: Float64Array
     present: NDArray[np.bool_]
-    counted: NDArray[np.bool_]
     weights: Float64Array
     normaliser: float
     labelled: bool
@@ -178,7 +176,6 @@ class _Problem:
             logits,
             shares,
             present,
-            counted,
             weights,
             normaliser if reduction == "mean" else 1.0,
             labelled,

@@ -122,7 +122,7 @@ class Padding(Argument):
 
 @dataclass(frozen=True, kw_only=True)
 class Whole(Argument):
-    """An integer bound to ``symbol``, at least ``minimum``; if ``optional``, None binds to ``missing``."""
+    """An integer bound to ``symbol``, at least ``minimum``; ``optional``: None binds to ``missing``, itself refused."""
 
     symbol: str
     minimum: int | None = None
@@ -233,6 +233,9 @@ class ModuleFace:
         name: class name.
         base: torch's class to subclass, or ``"torch.nn.Module"``: then the constructor takes the function's
             arguments but the tensors, with their defaults, and keeps them as attributes.
+        like: torch's class whose constructor and state it has without being one of it, so that nobody takes it for one
+            (batch norm with ReLU must not be folded as if it were batch norm); ``base`` is then what both share.
+        constructor: Python statements that define ``__init__``, where the base's is another.
         call: expressions, by argument, that forward passes to the function; ``self.<argument>`` if not named
             here.
         before: Python statements that forward runs first (``self`` and ``input`` in scope).
@@ -248,6 +251,8 @@ class ModuleFace:
 
     name: str
     base: str = "torch.nn.Module"
+    like: str = ""
+    constructor: tuple[str, ...] = ()
     call: Mapping[str, str] = field(default_factory=dict)
     before: tuple[str, ...] = ()
     fixed: Mapping[str, Any] = field(default_factory=dict)

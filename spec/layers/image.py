@@ -59,9 +59,13 @@ class _Resized:
     @property
     def place(self) -> Expr:
         """The window's pixel: its last one is the last whose centre lies within the triangle."""
-        centre = (2 * self.output + 1) * self.index.extent
-        last = FloorDiv(centre + 2 * self.reach - self.extent - 1, 2 * self.extent)
+        last = FloorDiv(self.centre + 2 * self.reach - self.extent - 1, 2 * self.extent)
         return last + 1 - self.window.extent + self.window
+
+    @property
+    def centre(self) -> Expr:
+        """The output pixel's centre in the input, times ``2 * extent``."""
+        return (2 * self.output + 1) * self.index.extent
 
     def triangle(self, window: Index) -> Expr:
         """Weight of a pixel before it is divided by the sum of all."""
@@ -78,8 +82,9 @@ class _Resized:
 
     def sum(self, element: Expr, weights: Tensor) -> Expr:
         """The weighted sum, of pixels that have a weight."""
-        weight = weights[weights.axes]
-        return Sum(Select(Gt(self.triangle(self.window), 0), element * weight, 0), self.window)
+        # Places are whole numbers: whether a pixel is covered is decided without rounding.
+        covered = Gt((2 * self.place + 1) * self.extent + 2 * self.reach, self.centre)
+        return Sum(Select(covered, element * weights[weights.axes], 0), self.window)
 
 
 def _resizing(rows: _Resized, columns: _Resized, target: Tensor) -> tuple[Equation, ...]:
