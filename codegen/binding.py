@@ -184,6 +184,8 @@ class Binder:
     def _batch(self, argument: TensorArgument, tensor: Tensor) -> list[Line]:
         rank = sum(not dim[0].many for dim in tensor.dims)
         batch = [Line(f"batched({argument.name}, {rank})", (argument.name,), pure=True)]
+        if tensor.default is not None:
+            return [Line(f"if {argument.name} is not None:"), *indented(batch)]
         if self.unbatched:
             return batch
         self.unbatched = argument.name

@@ -16,6 +16,7 @@ from svertka.spec.definition import (
     Argument,
     Choice,
     Definition,
+    ElementType,
     Flag,
     Padding,
     PerAxis,
@@ -37,9 +38,11 @@ def function_body(definition: Definition) -> list[str]:
     ]
     return source_of(
         [
+            *_counted(definition),
             *_autocast(definition),
             *_tensor_checks(definition),
             *_scalars(definition),
+            *_shapeless(definition),
             *_identity(definition),
             *_tree(branches, definition),
         ]
@@ -60,7 +63,31 @@ def _autocast(definition: Definition) -> list[Line]:
         names = tuple(name for name in names if name not in _of_own_type(definition))
         if len(names) == 1:
             return []
-    return [Line(f"{AUTOCAST[rule]}({', '.join(names)})", names)]
+    cast = [Line(f"{AUTOCAST[rule]}({', '.join(names)})", names)]
+    told = next((a for a in definition.arguments if isinstance(a, ElementType)), None)
+    if told is None:
+        return cast
+    given = Line(f'in_type("{told.name}", {told.name}, "{told.tensor}", {told.tensor})', (told.tensor,), pure=True)
+    return [Line(f"if {told.name} is None:"), *indented(cast), Line("else:"), *indented([given])]
+
+
+def _counted(definition: Definition) -> list[Line]:
+    """Integers as real numbers, where a formula takes them too."""
+    names = [a.name for a in definition.arguments if isinstance(a, TensorArgument) and a.integers]
+    lines = [Line(f'as_real("{name}", {name})', (name, f"{name}_type")) for name in names]
+    overwritten = any(isinstance(a, Flag) and a.in_place for a in definition.arguments)
+    return [Line(names[0], ("overwritten",), pure=True), *lines] if names and overwritten else lines
+
+
+def _shapeless(definition: Definition) -> list[Line]:
+    """Return an empty tensor that has too few dimensions for the formula."""
+    for argument in definition.arguments:
+        if isinstance(argument, TensorArgument) and argument.shapeless:
+            tensor = next(t for t in definition.variants[0].layer.inputs if t.name == argument.bound)
+            least = sum(not dim[0].many for dim in tensor.dims)
+            condition = f"if {argument.name}.dim() < {least} and not {argument.name}.numel():"
+            return [Line(condition), Line(f"return {argument.name}.clone()", depth=1)]
+    return []
 
 
 def _of_own_type(definition: Definition) -> set[str]:
@@ -105,7 +132,7 @@ def _scalar(argument: Argument) -> list[Line]:
     name = argument.name
     if isinstance(argument, PerAxis):
         default = str(argument.default)
-        value = f"{default[1:-1]} if {name} is None else {name}" if default.startswith("<") else name
+        value = f"{default[1:-1]} if left_out({name}) else {name}" if default.startswith("<") else name
         call = f'per_axis("{name}", {value}, {len(argument.symbols)}, {argument.minimum})'
         return [Line(call, argument.symbols)]
     if isinstance(argument, Padding) and not argument.named:
@@ -113,6 +140,8 @@ def _scalar(argument: Argument) -> list[Line]:
     if isinstance(argument, Whole):
         missing = f"{argument.missing} if {name} is None else " if argument.optional else ""
         least = "" if argument.minimum is None else f", {argument.minimum}"
+        if argument.optional and argument.minimum is None:
+            least = f", besides={argument.missing}"
         return [Line(f'{missing}whole("{name}", {name}{least})', (argument.symbol,), pure=True)]
     if isinstance(argument, Real):
         bounds = {"low": argument.low, "high": argument.high, "closed": argument.closed or None}
@@ -290,9 +319,19 @@ class _Call:
         """Take away the dimension that the function put in front."""
         tensor = self.layer.tensors[output]
         first = next((t for t in self.layer.inputs if self.tensors[t.name].name == self.binder.unbatched), None)
-        if first and tensor.dims and tensor.dims[0] == first.dims[0]:
-            return [Line(f"{output}.squeeze(0) if unbatched else {output}", (output,), pure=True)]
-        return []
+        if first is None or first.dims[0] not in tensor.dims:
+            return []
+        place = tensor.dims.index(first.dims[0])
+        if any(dim[0].many for dim in tensor.dims[:place]):
+            place -= len(tensor.dims)
+        return [Line(f"{output}.squeeze({place}) if unbatched else {output}", (output,), pure=True)]
+
+    def _own_type(self, output: str) -> list[Line]:
+        """Results in the type of the integers that were given."""
+        counted = next((a.name for a in self.tensors.values() if a.integers), "")
+        if not counted or self.layer.tensors[output].kind == "integer":
+            return []
+        return [Line(f"{output} if {counted}_type is None else {output}.to({counted}_type)", (output,), pure=True)]
 
     @property
     def _first(self) -> str:
@@ -307,10 +346,12 @@ class _Call:
 
     def _result(self) -> list[Line]:
         """Return the results, and those that a flag adds."""
-        lines = [line for output in self.definition.result for line in self._restored(output)]
-        value = ", ".join(self.definition.result)
+        results = self.definition.result
+        lines = [line for output in results for line in (*self._own_type(output), *self._restored(output))]
+        value = ", ".join(results)
         if self._in_place:
-            value = f"{self._first}.copy_({value}) if {self._in_place} else {value}"
+            first = "overwritten" if self.tensors[self.layer.inputs[0].name].integers else self._first
+            value = f"{first}.copy_({value}) if {self._in_place} else {value}"
         for flag, output in self.definition.optional_results.items():
             if output in self.layer.outputs:
                 lines += [Line(f"if not {flag}:"), Line(f"return {value}", depth=1), *self._restored(output)]

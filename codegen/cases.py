@@ -23,6 +23,7 @@ from svertka.spec.definition import (
     Padding,
     PerAxis,
     Real,
+    Rule,
     Seed,
     TensorArgument,
     Variant,
@@ -163,12 +164,19 @@ def _real(argument: Real, default: float, draw: random.Random) -> float:
 def _valid(definition: Definition, variant: Variant, sizes: dict[str, Any]) -> bool:
     if any(sizes[name] < 1 for name in _extents(variant.layer)):
         return False
-    missing = {s.name for r in (*definition.rules, *variant.rules) for s in r.condition.free_symbols} - set(sizes)
+    every = [rule for rule in (*definition.rules, *variant.rules) if _concerns(rule, definition, variant)]
+    missing = {s.name for r in every for s in r.condition.free_symbols} - set(sizes)
     if missing:
         return False
-    if not all(holds(rule.condition, sizes) for rule in (*definition.rules, *variant.rules)):
+    if not all(holds(rule.condition, sizes) for rule in every):
         return False
     return all(_elements(tensor.axes, sizes) <= LARGEST for tensor in normal_form(variant.layer).tensors.values())
+
+
+def _concerns(rule: Rule, definition: Definition, variant: Variant) -> bool:
+    """Whether a rule is about what the formula knows, and not about an argument that it has no use for."""
+    known = {*_extents(variant.layer), *definition.extents, *(symbol.name for symbol in variant.layer.parameters)}
+    return any(symbol.name in known for symbol in rule.condition.free_symbols)
 
 
 def _elements(axes: Any, sizes: dict[str, Any]) -> int:

@@ -23,6 +23,7 @@ from svertka.spec.definition import (
     Choice,
     Definition,
     Dimension,
+    ElementType,
     Flag,
     ModuleFace,
     Padding,
@@ -125,7 +126,7 @@ def _type(argument: Argument, definition: Definition) -> str:
         return "int | None" if argument.optional else "int"
     if isinstance(argument, Seed | Dimension):  # a module of torch may hold None for a dimension; refused with a reason
         return "int | None"
-    return {Real: "float", Flag: "bool", Choice: "str"}[type(argument)]
+    return {Real: "float", Flag: "bool", Choice: "str", ElementType: "torch.dtype | None"}[type(argument)]
 
 
 def _default(argument: Argument) -> str:
@@ -178,6 +179,11 @@ class _Function:
         return function_body(self.definition)
 
     @property
+    def typed(self) -> bool:
+        """Whether a dtype is among the arguments."""
+        return any(isinstance(argument, ElementType) for argument in self.definition.arguments)
+
+    @property
     def operators(self) -> list[OperatorFace]:
         module = self.modules[self.definition.name]
         pairs = enumerate(self.definition.variants)
@@ -217,6 +223,8 @@ class _Function:
             return f"a number{'' if argument.low is None else f', at least {argument.low}'}{high}."
         if isinstance(argument, Dimension):
             return "the dimension to work along; negative ones count from the end."
+        if isinstance(argument, ElementType):
+            return f"the type into which {argument.tensor} is converted first, also of integers; None keeps its own."
         if isinstance(argument, Seed):
             return "a whole number that fixes the random field; None draws one from torch's default generator."
         if isinstance(argument, Flag) and argument.in_place:
@@ -239,7 +247,8 @@ class _Function:
         return " or ".join(dict.fromkeys(_shape(layer.tensors[output]) for layer in layers))
 
     def _tensor(self, argument: TensorArgument) -> str:
-        kinds = " or ".join(sorted(kinds_of(self.definition, argument)))
+        own = kinds_of(self.definition, argument) | ({"integer"} if argument.integers else set())
+        kinds = " or ".join(sorted(own))
         given = [t for v in self.definition.variants for t in v.layer.inputs if t.name == argument.bound]
         shapes = list(dict.fromkeys(_shape(tensor) for tensor in given))
         unbatched = "; the first dimension may be left out" if argument.unbatched else ""
@@ -323,7 +332,7 @@ class _Module:
         tensors = [a for a in self.definition.arguments if isinstance(a, TensorArgument)]
         if self.own:
             return [a for a in tensors if a.name not in self.face.buffers and a.name not in self.face.parameters]
-        base = getattr(import_module("torch.nn"), self.face.base.rpartition(".")[2])
+        base = getattr(import_module("torch.nn"), (self.face.like or self.face.base).rpartition(".")[2])
         return [a for a in tensors if a.name in (*signature(base.forward).parameters, *self.face.takes)]
 
     @property

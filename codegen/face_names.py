@@ -27,7 +27,7 @@ from svertka.codegen.operators import operator_of
 from svertka.codegen.render import environment
 from svertka.spec import normal_form
 from svertka.spec.define import argument_name
-from svertka.spec.definition import REQUIRED, Argument, Definition, ModuleFace, TensorArgument
+from svertka.spec.definition import REQUIRED, Argument, Definition, ElementType, ModuleFace, TensorArgument
 from svertka.spec.layer import Layer, walk
 from svertka.spec.notation import Index, Read
 
@@ -36,8 +36,8 @@ __all__ = ["check_definitions", "check_package_name"]
 FILES = frozenset({"__init__", "primitives", "evaluation"})
 """Modules that stand beside those of layers."""
 FUNCTIONAL = frozenset({"Operator", "Sequence", "Tensor", "annotations", "math", "torch"})
-MODULES = frozenset({"Sequence", "Tensor", "annotations", "functional", "modules", "torch"})
-LOCAL = frozenset({"given", "self", "unbatched", "device", "dtype"})
+MODULES = frozenset({"Literal", "Sequence", "Tensor", "annotations", "functional", "modules", "torch"})
+LOCAL = frozenset({"given", "overwritten", "self", "unbatched", "device", "dtype"})
 """Names that a function's body or a constructor uses beside its arguments."""
 
 
@@ -102,7 +102,8 @@ def _check_arguments(where: str, definition: Definition) -> None:
     taken = FUNCTIONAL | LOCAL | _helpers()
     names = [argument.name for argument in definition.arguments]
     for argument in definition.arguments:
-        _identifier(where, "an argument", argument.name, taken)
+        free = {"dtype"} if isinstance(argument, ElementType) else set()  # of its own kind, in no module's constructor
+        _identifier(where, "an argument", argument.name, taken - free)
         for symbol in _symbols(argument):
             _identifier(where, "a symbol of an argument", symbol, FUNCTIONAL | _helpers())
         _check_default(where, argument)

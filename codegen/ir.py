@@ -310,7 +310,7 @@ class Kernel:
         equations: what it computes, as text.
         tensors: its tensors, outputs last.
         extents: runtime sizes; ``constants``: sizes and parameters known at compile time.
-        scalars: parameters that vary from call to call.
+        scalars: parameters that vary from call to call; ``reals``: those of them that are real numbers.
         rows: parallel indices (for contractions: batch, m, n in this order).
         columns: indices of the row program's row, or of the contraction's sum.
         sections: code, in order.
@@ -334,6 +334,7 @@ class Kernel:
     operands: tuple[Operand, ...] = ()
     accumulator: str = ""
     boxes: Boxes | None = None
+    reals: tuple[str, ...] = ()
 
     @property
     def functions(self) -> tuple[str, ...]:

@@ -114,6 +114,7 @@ class _Lowering:
             operands=operands,
             accumulator=accumulator,
             boxes=fetched,
+            reals=tuple(name for name in scalars if not self._whole(name)),
         )
 
     # Sections -------------------------------------------------------------------------------------------------
@@ -296,6 +297,9 @@ class _Lowering:
                 axes = tuple(axis.name for axis in tensor.axes)
                 optional = tensor.name in self.optional
                 yield TensorArgument(tensor.name, axes, tensor.kind, default, tensor.name in stored, optional)
+
+    def _whole(self, name: str) -> bool:
+        return any(symbol.name == name and symbol.is_integer for symbol in self.layer.parameters)
 
     def _arguments(self, columns: Iterable[Index]) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
         indices = {*self.plan.rows, *columns, *(i for e in self.plan.reductions for i in e.value.indices)}

@@ -259,7 +259,7 @@ def _arguments(definition: Definition, variant: Variant, types: dict[str, str]) 
         elif isinstance(argument, Dimension):
             tensor = next(t for t in variant.layer.inputs if t.name in argument.tensors)
             found[argument.name] = str([dim[0].name for dim in tensor.dims].index(argument.axis))
-        elif all(symbol in types for symbol in _symbols(argument)):
+        elif _symbols(argument) and all(symbol in types for symbol in _symbols(argument)):
             found[argument.name] = _scalar(argument)
     return found
 

@@ -182,7 +182,7 @@ class _Chunk:
         return self._extreme(node, member, value, error)
 
     def _extreme(self, node: Reduction, member: torch.Tensor, value: torch.Tensor, error: torch.Tensor) -> Any:
-        """Largest element, or its place: the first of several; NaN is largest of all, nothing is -inf."""
+        """Largest element, or its place: of several the first, of NaN the last; NaN is largest, nothing is -inf."""
         if self.depth == 0:
             nothing = torch.full((self.results,), -math.inf, dtype=torch.float64, device=self.scope.device)
             return (
@@ -194,9 +194,10 @@ class _Chunk:
         largest = shown.amax(1)  # propagates NaN
         if node.operation == "max":
             return Bounded(largest, torch.where(member, error, 0.0).amax(1))
-        best = member & ((shown == largest[:, None]) | (shown.isnan() & largest[:, None].isnan()))
-        place = torch.where(best, torch.arange(self.depth, device=self.scope.device), self.depth).amin(1)
-        return torch.where(place < self.depth, place, 0)
+        best, places = member & (shown == largest[:, None]), torch.arange(self.depth, device=self.scope.device)
+        place = torch.where(best, places, self.depth).amin(1)
+        last = torch.where(shown.isnan(), places, -1).amax(1)
+        return torch.where(last >= 0, last, torch.where(place < self.depth, place, 0))
 
     # Expressions ----------------------------------------------------------------------------------------------------
 
@@ -218,6 +219,8 @@ class _Chunk:
             return (
                 known.read(self._place(known.shape, node)) if isinstance(known, Partly) else self._gathered(known, node)
             )
+        if isinstance(node, Select):
+            return torch.where(self.truth(node.args[0]).value, *map(self.integer, node.args[1:]))
         parts = [self.integer(part) for part in node.args]
         if node.is_Add:
             return sum(parts[1:], parts[0])
@@ -231,7 +234,7 @@ class _Chunk:
         if node.is_Pow:
             return parts[0] ** parts[1]
         raise TypeError(
-            f"index expression {node}: {type(node).__name__} is not supported; use +, *, FloorDiv and reads"
+            f"index expression {node}: {type(node).__name__} is not supported; use +, *, FloorDiv, Select and reads"
         )
 
     def _gathered(self, array: torch.Tensor, node: Read) -> torch.Tensor:

@@ -130,7 +130,8 @@ class TritonPrinter:
         if not isinstance(load, Load):
             return [f"{let.name} = {self.text(load)}"]
         suffix = ".to(ACC)" if cast and load.kind == "real" else ""
-        line = f"{let.name} = tl.load({self._address(load.tensor, load.indices)}{self._mask(load)}){suffix}"
+        address = self._address(load.tensor, load.indices) + self._anchor(load)
+        line = f"{let.name} = tl.load({address}{self._mask(load)}){suffix}"
         default = self.tensors[load.tensor].default
         if default is None:
             return [line]
@@ -156,6 +157,11 @@ class TritonPrinter:
             if isinstance(part, Name):
                 found |= self.spread.get(part.name, frozenset({self.dimensions.get(part.name, "")}))
         return frozenset(found - {""})
+
+    def _anchor(self, load: Load) -> str:
+        """What gives one address the shape of lanes, where they differ in whether they load."""
+        varying = any(self.along(index) for index in load.indices)
+        return " + lane * 0" if "lane" in self.along(load) and not varying else ""
 
     def _mask(self, load: Load) -> str:
         known = [self.masks[dimension] for dimension in sorted(self.along(load)) if dimension in self.masks]

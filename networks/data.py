@@ -18,6 +18,8 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor, nn
 
+from .decoding import upright
+
 __all__ = ["Dataset", "Examples", "digits", "drawn_moves", "folder", "moved", "order"]
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -154,7 +156,7 @@ def folder(path: Path, resized: Callable[[Tensor], Tensor]) -> Dataset:
 
     Raises:
         ValueError: there is no such folder, fewer than two classes, a class with fewer than two images, or a file that
-            is no image.
+            is no image of eight bits a channel.
     """
     files = {place.name: _images_in(place) for place in _classes_in(path)}
     classes = tuple(files)
@@ -190,15 +192,16 @@ def _images_in(place: Path) -> list[Path]:
 
 
 def _opened(path: Path) -> Image.Image:
-    """A decoded image.
+    """A decoded image, upright.
 
     Raises:
-        ValueError: the file is none.
+        ValueError: the file is none, or its pixels are deeper than eight bits a channel.
     """
     try:
         with Image.open(path) as image:
             image.load()
-            return image if image.mode in ("1", "L", "RGB") else image.convert("RGB")
+            turned = upright(image, path.name)
+            return turned if turned.mode in ("1", "L", "RGB") else turned.convert("RGB")
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise ValueError(
             f"--data: {path} cannot be read as an image ({error}); repair it or take it out of the folder"

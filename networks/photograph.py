@@ -12,11 +12,12 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor, nn
 
-from svertka.generated import Softmax
+from svertka.generated import Conv2dReLU, Softmax
 
+from .decoding import upright
 from .evaluation import evaluating
 
 __all__ = ["Photograph", "classify", "tensor_of"]
@@ -25,8 +26,6 @@ Photograph: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[np.uint8
 
 MODES = {1: "L", 3: "RGB"}
 """Pillow's modes by the channels of a tensor."""
-DEEP = ("I", "F")
-"""First letters of the modes of more than eight bits, which Pillow would cut off at 255."""
 
 
 def tensor_of(photograph: Photograph, channels: int = 3, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -83,7 +82,7 @@ def classify(network: nn.Module, photograph: Photograph) -> Tensor:
     Raises:
         ValueError, TypeError, OSError: as ``tensor_of``; ValueError also where the network has no convolution.
     """
-    first = next((m for m in network.modules() if isinstance(m, nn.Conv2d)), None)
+    first = next((m for m in network.modules() if isinstance(m, nn.Conv2d | Conv2dReLU)), None)
     if first is None:
         raise ValueError(
             f"network={type(network).__name__}: must have a convolution, whose channels the photograph gets; "
@@ -111,13 +110,7 @@ def _opened(path: str | os.PathLike[str]) -> Image.Image:
 
 def _pixels(image: Image.Image, channels: int) -> NDArray[np.uint8]:
     """An image upright, in bytes, (H, W, channels)."""
-    if image.mode.startswith(DEEP):
-        raise ValueError(
-            f"photograph.mode={image.mode!r}: must have eight bits a channel, more would be cut off; "
-            "scale the values to 0 to 255 and convert to 'L' or 'RGB'"
-        )
-    upright = ImageOps.exif_transpose(image).convert(MODES[channels])
-    pixels: NDArray[Any] = np.asarray(upright)
+    pixels: NDArray[Any] = np.asarray(upright(image, "photograph").convert(MODES[channels]))
     return pixels.reshape(*pixels.shape[:2], channels)
 
 

@@ -65,6 +65,17 @@ def as_gradient(grad_output: object, shape: tuple[int, ...]) -> Float64Array:
     return as_float64_with_shape("grad_output", grad_output, shape, "the shape of the forward's output")
 
 
+def held(values: Float64Array, dtype: DTypeLike) -> Float64Array:
+    """Make infinite what the sums of a calculation in `dtype` cannot hold: float32, or float64 for float64.
+
+    The values keep their float64 accuracy. So squares of numbers like 1e30 overflow here
+    as they do on a GPU, whose sums are float32.
+    """
+    if np.dtype(dtype) == np.float64:
+        return values
+    return np.where(np.abs(values) > np.finfo(np.float32).max, np.copysign(np.inf, values), values)
+
+
 def rounded(array: Array, dtype: DTypeLike) -> Array:
     """Round `array` to `dtype`; what is too large for it becomes infinite, silently."""
     with np.errstate(over="ignore"):

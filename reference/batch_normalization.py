@@ -3,13 +3,16 @@
     y = weight (x - mean) / sqrt(variance + eps) + bias
 
 per channel, over the batch and all places. In training mean and variance (biased) are
-the batch's, else the running estimates. Source: Ioffe and Szegedy, arXiv:1502.03167.
+the batch's, else the running estimates. Sums that float32 cannot hold are infinite for
+input of at most float32, as on a GPU: values of 1e30 have infinite variance and become
+the bias. Source: Ioffe and Szegedy, arXiv:1502.03167.
 """
 
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from svertka.reference.arguments import complaint, real_number, require
 from svertka.reference.arrays import (
@@ -18,6 +21,7 @@ from svertka.reference.arrays import (
     as_float64,
     as_float64_with_shape,
     as_gradient,
+    held,
     rounded,
 )
 
@@ -55,13 +59,31 @@ def batch_norm(
         ValueError: Shapes disagree, an estimate is missing, `eps` is negative, or
             training sees a single value per channel.
     """
+    values = as_float64("input", input)
+    arguments = (running_mean, running_var, weight, bias, training, momentum, eps)
+    return rounded(batch_norm_over(values, *arguments, accumulator=input.dtype), input.dtype)
+
+
+def batch_norm_over(
+    values: Float64Array,
+    running_mean: Array | None,
+    running_var: Array | None,
+    weight: Array | None,
+    bias: Array | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+    *,
+    accumulator: DTypeLike,
+) -> Float64Array:
+    """Return `batch_norm` in float64, of sums as `accumulator` holds them."""
     share = real_number("momentum", momentum)
-    parts = _Normalised.of(input, running_mean, running_var, weight, bias, training, eps)
+    parts = _Normalised.of(values, running_mean, running_var, weight, bias, training, eps, accumulator)
     if training and parts.count:
         unbiased = parts.variance * parts.count / (parts.count - 1)
         _update(running_mean, parts.mean, share)
         _update(running_var, unbiased, share)
-    return rounded(parts.scale * parts.values + parts.shift, input.dtype)
+    return np.asarray(parts.scale * parts.values + parts.shift)
 
 
 def batch_norm_backward(
@@ -100,20 +122,41 @@ def batch_norm_backward(
         TypeError: As `batch_norm`.
         ValueError: As `batch_norm`, and where `grad_output` has not the output's shape.
     """
+    values = as_float64("input", input)
+    arguments = (running_mean, running_var, weight, bias, training, momentum, eps)
+    grads = batch_norm_gradients(grad_output, values, *arguments, accumulator=input.dtype)
+    grad_input, grad_weight, grad_bias = grads
+    return (
+        rounded(grad_input, input.dtype),
+        None if weight is None else rounded(grad_weight, weight.dtype),
+        None if bias is None else rounded(grad_bias, bias.dtype),
+    )
+
+
+def batch_norm_gradients(
+    grad_output: Array,
+    values: Float64Array,
+    running_mean: Array | None,
+    running_var: Array | None,
+    weight: Array | None,
+    bias: Array | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+    *,
+    accumulator: DTypeLike,
+) -> tuple[Float64Array, Float64Array, Float64Array]:
+    """Return the gradients of input, weight and bias in float64, of sums as `accumulator` holds them."""
     real_number("momentum", momentum)
-    parts = _Normalised.of(input, running_mean, running_var, weight, bias, training, eps)
+    parts = _Normalised.of(values, running_mean, running_var, weight, bias, training, eps, accumulator)
     grad = as_gradient(grad_output, parts.values.shape)
     grad_bias = grad.sum(axis=parts.axes, keepdims=True)
     grad_weight = (grad * parts.values).sum(axis=parts.axes, keepdims=True)
     centred = grad
     if training and parts.count:
         centred = grad - (grad_bias + parts.values * grad_weight) / parts.count
-    grad_input = parts.scale * parts.inverse_deviation * centred
-    return (
-        rounded(grad_input, input.dtype),
-        None if weight is None else rounded(grad_weight.reshape(-1), weight.dtype),
-        None if bias is None else rounded(grad_bias.reshape(-1), bias.dtype),
-    )
+    grad_input = np.asarray(parts.scale * parts.inverse_deviation * centred)
+    return grad_input, grad_weight.reshape(-1), grad_bias.reshape(-1)
 
 
 class _Statistics(NamedTuple):
@@ -148,15 +191,15 @@ class _Normalised:
     @classmethod
     def of(
         cls,
-        input: Array,
+        values: Float64Array,
         running_mean: Array | None,
         running_var: Array | None,
         weight: Array | None,
         bias: Array | None,
         training: bool,
         eps: float,
+        accumulator: DTypeLike,
     ) -> "_Normalised":
-        values = as_float64("input", input)
         rule, remedy = "must have at least 2 axes, (N, C, ...)", "Reshape the input"
         require(values.ndim >= 2, "input.shape", values.shape, rule, remedy)
         epsilon = real_number("eps", eps)
@@ -165,10 +208,12 @@ class _Normalised:
         axes = (0, *range(2, values.ndim))
         count = int(np.prod([values.shape[axis] for axis in axes]))
         running = _running(running_mean, running_var, values, training)
-        statistics = _moments(values, axes, count) if training else running
-        inverse = 1 / np.sqrt(statistics.variance + epsilon)
+        statistics = _moments(values, axes, count, accumulator) if training else running
+        with np.errstate(invalid="ignore"):  # A mean that is infinite.
+            inverse = 1 / np.sqrt(statistics.variance + epsilon)
+            normalised = (values - statistics.mean) * inverse
         return cls(
-            (values - statistics.mean) * inverse,
+            normalised,
             statistics.mean,
             statistics.variance,
             inverse,
@@ -179,14 +224,16 @@ class _Normalised:
         )
 
 
-def _moments(values: Float64Array, axes: tuple[int, ...], count: int) -> _Statistics:
+def _moments(values: Float64Array, axes: tuple[int, ...], count: int, accumulator: DTypeLike) -> _Statistics:
     """Return the batch's mean and biased variance; 0 and 0 for an empty batch."""
     rule = "training needs more than one value per channel"
     remedy = "Pass a larger batch, or training=False"
     require(count != 1, "input.shape", values.shape, rule, remedy)
     divisor = max(count, 1)
-    mean = values.sum(axis=axes, keepdims=True) / divisor
-    variance = np.square(values - mean).sum(axis=axes, keepdims=True) / divisor
+    mean = held(values.sum(axis=axes, keepdims=True), accumulator) / divisor
+    with np.errstate(invalid="ignore"):
+        squares = np.square(values - mean).sum(axis=axes, keepdims=True)
+    variance = held(squares, accumulator) / divisor
     return _Statistics(mean, variance)
 
 

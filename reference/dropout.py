@@ -27,7 +27,7 @@ def dropout(input: Array, p: float = 0.5, training: bool = True, seed: int = 0) 
 
     Args:
         input: Any shape; float16, float32 or float64.
-        p: Probability in [0, 1); compared in float32, as the random field is.
+        p: Probability in [0, 1]; compared in float32, as the random field is.
         training: Without it the input is returned, a copy.
         seed: At least 0 and less than 2**63.
 
@@ -77,9 +77,10 @@ def dropout_backward(
 def _factors(shape: tuple[int, ...], p: float, training: bool, seed: int) -> Float64Array:
     """Return what each element is multiplied by: 0 or 1 / (1 - p)."""
     probability = real_number("p", p)
-    rule, remedy = "must be at least 0 and less than 1", "Pass a probability below 1"
-    require(0 <= probability < 1, "p", p, rule, remedy)
+    rule, remedy = "must be at least 0 and at most 1", "Pass a probability"
+    require(0 <= probability <= 1, "p", p, rule, remedy)
     field = uniform(seed, int(np.prod(shape))).reshape(shape)
     if not training:
         return np.ones(shape)
-    return np.where(field >= np.float32(probability), 1 / (1 - probability), 0.0)
+    kept = 1 - probability if probability < 1 else 1.0  # At 1 the field keeps nothing.
+    return np.where(field >= np.float32(probability), 1 / kept, 0.0)

@@ -10,7 +10,7 @@ import numpy as np
 from svertka.reference.activation import relu, relu_backward
 from svertka.reference.arguments import Padding, Sizes
 from svertka.reference.arrays import Array, as_float64, as_float64_with_shape, rounded
-from svertka.reference.batch_normalization import batch_norm, batch_norm_backward
+from svertka.reference.batch_normalization import batch_norm_gradients, batch_norm_over
 from svertka.reference.channel_normalization import cross_channel_norm, cross_channel_norm_backward
 from svertka.reference.convolution import conv2d, conv2d_backward
 
@@ -114,7 +114,8 @@ def batch_norm_relu(
         ValueError: As `batch_norm`.
     """
     rest = (running_mean, running_var, weight, bias, training, momentum, eps)
-    return rounded(relu(batch_norm(as_float64("input", input), *rest)), input.dtype)
+    values = as_float64("input", input)
+    return rounded(relu(batch_norm_over(values, *rest, accumulator=input.dtype)), input.dtype)
 
 
 def batch_norm_relu_backward(
@@ -148,10 +149,10 @@ def batch_norm_relu_backward(
         TypeError: As `batch_norm`.
         ValueError: As `batch_norm`, and where `grad_output` has not the output's shape.
     """
-    options: Any = {"training": training, "momentum": momentum, "eps": eps}
+    options: Any = {"training": training, "momentum": momentum, "eps": eps, "accumulator": input.dtype}
     tensors = _doubled(input=input, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
-    (grad,) = relu_backward(as_float64("grad_output", grad_output), batch_norm(*_copied(tensors), **options))
-    return _typed(batch_norm_backward(grad, *tensors, **options), (input, weight, bias))  # type: ignore[return-value]
+    (grad,) = relu_backward(as_float64("grad_output", grad_output), batch_norm_over(*_copied(tensors), **options))
+    return _typed(batch_norm_gradients(grad, *tensors, **options), (input, weight, bias))  # type: ignore[return-value]
 
 
 def batch_norm_add_relu(
@@ -188,7 +189,7 @@ def batch_norm_add_relu(
     rest = (running_mean, running_var, weight, bias, training, momentum, eps)
     values = as_float64("input", input)
     added = as_float64_with_shape("residual", residual, values.shape, "the shape of input")
-    return rounded(relu(batch_norm(values, *rest) + added), input.dtype)
+    return rounded(relu(batch_norm_over(values, *rest, accumulator=input.dtype) + added), input.dtype)
 
 
 def batch_norm_add_relu_backward(
@@ -225,12 +226,12 @@ def batch_norm_add_relu_backward(
         TypeError: As `batch_norm`.
         ValueError: As `batch_norm_add_relu`, and where `grad_output` has not the output's shape.
     """
-    options: Any = {"training": training, "momentum": momentum, "eps": eps}
+    options: Any = {"training": training, "momentum": momentum, "eps": eps, "accumulator": input.dtype}
     tensors = _doubled(input=input, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
     added = as_float64_with_shape("residual", residual, input.shape, "the shape of input")
-    sums = batch_norm(*_copied(tensors), **options) + added
+    sums = batch_norm_over(*_copied(tensors), **options) + added
     (grad,) = relu_backward(as_float64("grad_output", grad_output), sums)
-    grad_input, grad_weight, grad_bias = batch_norm_backward(grad, *tensors, **options)
+    grad_input, grad_weight, grad_bias = batch_norm_gradients(grad, *tensors, **options)
     found = (grad_input, grad, grad_weight, grad_bias)
     return _typed(found, (input, residual, weight, bias))  # type: ignore[return-value]
 

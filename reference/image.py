@@ -23,7 +23,8 @@ def resize(input: Array, size: Sizes, antialias: bool = True) -> Array:
     align_corners=False, antialias=antialias)`. Per axis, output i looks at the input
     around (i + 1/2) extent / size; input j, whose centre is j + 1/2, weighs
     max(0, 1 - distance / width), and the weights are divided by their sum. The width is
-    1, or with `antialias` max(1, extent / size).
+    1, or with `antialias` max(1, extent / size). A pixel without weight has no part in the
+    sum: where it is NaN, the output is not.
 
     Args:
         input: (N, C, H, W); float16, float32 or float64.
@@ -38,7 +39,7 @@ def resize(input: Array, size: Sizes, antialias: bool = True) -> Array:
         ValueError: Wrong rank, an empty image, or a size below 1.
     """
     values, rows, columns = _interpolation(input, size, antialias)
-    output = rows @ values @ columns.T
+    output = _weighed(rows, _weighed(columns, values, 3), 2)
     return rounded(output, input.dtype)
 
 
@@ -61,7 +62,7 @@ def resize_backward(grad_output: Array, input: Array, size: Sizes, antialias: bo
     values, rows, columns = _interpolation(input, size, antialias)
     shape = (*values.shape[:2], len(rows), len(columns))
     grad = as_gradient(grad_output, shape)
-    return (rounded(rows.T @ grad @ columns, input.dtype),)
+    return (rounded(_weighed(columns.T, _weighed(rows.T, grad, 2), 3), input.dtype),)
 
 
 def center_crop(input: Array, size: Sizes) -> Array:
@@ -253,8 +254,21 @@ def _weights(extent: int, size: int, antialias: bool) -> Float64Array:
     width = max(1.0, scale) if antialias else 1.0
     centres = scale * (np.arange(size) + 0.5)
     distances = np.abs(np.arange(extent) + 0.5 - centres[:, np.newaxis])
-    triangle = np.maximum(0.0, 1.0 - distances / width)
+    # In whole numbers, so that rounding gives no pixel at the edge a weight.
+    apart = np.abs((2 * np.arange(extent) + 1) * size - extent * (2 * np.arange(size)[:, np.newaxis] + 1))
+    covered = apart < 2 * (max(size, extent) if antialias else size)
+    triangle = np.where(covered, np.maximum(0.0, 1.0 - distances / width), 0.0)
     return np.asarray(triangle / triangle.sum(axis=1, keepdims=True))
+
+
+def _weighed(matrix: Float64Array, values: Float64Array, axis: int) -> Float64Array:
+    """Return the weighted sums along an axis, each over the elements that have a weight."""
+    moved = np.moveaxis(values, axis, -1)
+    sums = np.zeros((*moved.shape[:-1], len(matrix)))
+    for place, weights in enumerate(matrix):
+        (taken,) = weights.nonzero()
+        sums[..., place] = moved[..., taken] @ weights[taken]
+    return np.moveaxis(sums, -1, axis)
 
 
 def _middle(shape: tuple[int, ...], size: Sizes) -> tuple[EllipsisType, slice, slice]:

@@ -67,7 +67,8 @@ def cross_entropy(
     problem = _Problem.of(input, target, weight, ignore_index, reduction, label_smoothing)
     terms = np.zeros_like(problem.shares)
     logarithms = log_softmax_over(problem.logits, 1)
-    # Where a label says that a class has no share, log 0 must not turn 0 into NaN.
+    # Where a label says that a class has no share, log 0 must not turn 0 into NaN; where
+    # the class's weight is 0 it does, as in PyTorch.
     with np.errstate(invalid="ignore"):
         np.multiply(problem.shares, logarithms, out=terms, where=problem.present)
     losses = -terms.sum(axis=1)
@@ -107,13 +108,15 @@ def cross_entropy_backward(
     """
     problem = _Problem.of(input, target, weight, ignore_index, reduction, label_smoothing)
     grad = problem.sample_gradients(grad_output, reduction)
-    total = problem.shares.sum(axis=1, keepdims=True)
-    grad_logits = grad * (softmax_over(problem.logits, 1) * total - problem.shares)
+    with np.errstate(invalid="ignore"):
+        pulls = np.where(problem.present, grad * problem.shares, 0.0)
+        grad_logits = softmax_over(problem.logits, 1) * pulls.sum(axis=1, keepdims=True) - pulls
     grad_input = rounded(grad_logits.reshape(input.shape), input.dtype)
     if problem.labelled:
         return grad_input, None
     slopes = -(1 - label_smoothing) * problem.weights
-    grad_target = grad * slopes * log_softmax_over(problem.logits, 1)
+    with np.errstate(invalid="ignore"):
+        grad_target = grad * slopes * log_softmax_over(problem.logits, 1)
     return grad_input, rounded(grad_target.reshape(input.shape), target.dtype)
 
 
@@ -167,7 +170,8 @@ class _Problem:
         normaliser = float(counted.sum())
         if labelled:
             normaliser = float((distribution * weights * counted).sum())
-        present = (shares != 0) if labelled else np.ones(shares.shape, dtype=np.bool_)
+        asked = (distribution != 0) | (smoothing > 0) if labelled else True
+        present = np.broadcast_to(asked & counted, shares.shape)
         return cls(
             logits,
             shares,
@@ -184,8 +188,8 @@ class _Problem:
             grad = as_gradient(grad_output, self.sample_shape)
             return grad.reshape(len(self.logits), 1, self.logits.shape[2])
         grad = as_gradient(grad_output, ())
-        # A mean over nothing has no gradient: 0, as in PyTorch, not NaN.
-        return np.asarray(grad / self.normaliser if self.normaliser else 0.0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray(grad / self.normaliser)
 
 
 def _logits(input: Array) -> tuple[Float64Array, tuple[int, ...]]:

@@ -2,9 +2,9 @@
 
     y[n, c, p] = max over r of x[n, c, s p + d r - pad]
 
-Conventions: padding never wins; NaN wins over every number; among equals, NaNs too, the
-first in window order (row-major) wins, and gets the gradient. In PyTorch the last of
-several NaNs of a window wins. A window that lies wholly in padding, as a dilation can
+Conventions: padding never wins; among equals the first in window order (row-major) wins,
+and gets the gradient; NaN wins over every number, and the last of several NaNs over the
+others, as in PyTorch. A window that lies wholly in padding, as a dilation can
 bring about, yields -inf with index -1 and passes no gradient on.
 
 Shapes: (N, C, *) or (C, *) both ways. Indices are int64 and count row-major within the
@@ -163,7 +163,7 @@ def _winners(values: Float64Array, windows: Windows) -> tuple[Float64Array, Inde
     index = np.full(best.shape, -1, dtype=np.int64)
     for _, place in windows.taps():
         value, position = padded[place], positions[place]
-        greater = (value > best) | (np.isnan(value) & ~np.isnan(best))
+        greater = (value > best) | np.isnan(value)
         # Padding is -inf with index -1: it changes nothing, and any element beats it.
         wins = greater | (index < 0)
         best, index = np.where(wins, value, best), np.where(wins, position, index)

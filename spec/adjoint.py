@@ -2,7 +2,8 @@
 
 For ``y[i] = Σ f(..., x[M i + c], ...)`` the gradient at ``x[j]`` sums ``grad_y * df/dx`` over all index
 values that read ``x[j]``; ``svertka.spec.gather`` solves for them. Conventions, none of them SymPy's:
-relu'(0) = 0; the gradient of a maximum goes to the first maximal element in window order; NaN is maximal.
+relu'(0) = 0; the gradient of a maximum goes to the first maximal element in window order; NaN is maximal, and of
+several NaN the last gets it.
 
 Input: a ``Layer``. Output: a ``Layer`` whose inputs are the given layer's inputs and ``grad_<output>``, whose
 outputs are ``grad_<input>``, and whose equations recompute the intermediates the gradient needs.
@@ -14,7 +15,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from itertools import count
 
-from sympy import Add, DiracDelta, Dummy, Eq, Expr, Integer, Tuple
+from sympy import Add, DiracDelta, Dummy, Eq, Expr, Integer, Mul, Tuple
 from sympy.core.symbol import Str
 from sympy.logic.boolalg import true
 
@@ -50,6 +51,23 @@ def partial_derivative(value: Expr, read: Read) -> Expr:
     found = replace(value, {read: element}).diff(element)
     steps = {node: Integer(0) for node in walk(found) if isinstance(node, DiracDelta)}  # sign's, 0 at 0 as elsewhere
     return replace(replace(found, steps), {element: read})
+
+
+def _weighted(weight: Expr, value: Expr, read: Read) -> Expr:
+    """``weight`` times the derivative of a value by one of the elements it reads.
+
+    What a ``Select`` leaves out has no part in the gradient: its branch is 0 even where the weight is infinite or NaN.
+    """
+    if value.is_Add and value.has(Select):
+        return Add(*(_weighted(weight, term, read) for term in value.args))
+    moving = [factor for factor in Mul.make_args(value) if read in reads(factor)]
+    if len(moving) != 1 or not isinstance(moving[0], Select):
+        return weight * partial_derivative(value, read)
+    condition, *branches = moving[0].args
+    if {partial_derivative(branch, read) for branch in branches} <= {Integer(0), Integer(1)}:  # selects as a factor
+        return weight * partial_derivative(value, read)
+    others = Mul(*(factor for factor in Mul.make_args(value) if factor is not moving[0]))
+    return Select(condition, *(_weighted(weight * others, branch, read) for branch in branches))
 
 
 def adjoint(layer: Layer, wrt: Iterable[str] | None = None, outputs: Iterable[str] | None = None) -> Layer:
@@ -189,7 +207,7 @@ class _Sweep:
         for read in reads(body):
             if read.tensor not in self._active or read.args[1].name == "integer":
                 continue
-            term = weight * partial_derivative(body, read)
+            term = _weighted(weight, body, read)
             if term != 0:
                 self._contribute(read, term, free, bound, guards)
 

@@ -22,6 +22,7 @@ __all__ = [
     "Choice",
     "Definition",
     "Dimension",
+    "ElementType",
     "Equivalent",
     "Flag",
     "ModuleFace",
@@ -76,6 +77,8 @@ class TensorArgument(Argument):
         unbatched: whether the first dimension may be left out (torch's unbatched input).
         labels_below: extent that integer values must stay below, or None.
         ignored: name of an argument whose value is allowed as a label too, or None.
+        integers: whether integers are taken for a real tensor too; results then have their type.
+        shapeless: whether an empty tensor of too few dimensions is returned as it is.
     """
 
     tensor: str = ""
@@ -84,6 +87,8 @@ class TensorArgument(Argument):
     unbatched: bool = False
     labels_below: str = ""
     ignored: str = ""
+    integers: bool = False
+    shapeless: bool = False
 
     @property
     def bound(self) -> str:
@@ -119,7 +124,7 @@ class Padding(Argument):
 
 @dataclass(frozen=True, kw_only=True)
 class Whole(Argument):
-    """An integer bound to ``symbol``, at least ``minimum``; if ``optional``, None binds to ``missing``."""
+    """An integer bound to ``symbol``, at least ``minimum``; ``optional``: None binds to ``missing``, itself refused."""
 
     symbol: str
     minimum: int | None = None
@@ -171,6 +176,14 @@ class Dimension(Argument):
 
     axis: str
     tensors: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ElementType(Argument):
+    """The dtype into which a tensor is converted first; None leaves it as it is."""
+
+    default: Any = None
+    tensor: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,6 +250,9 @@ class ModuleFace:
         name: class name.
         base: torch's class to subclass, or ``"torch.nn.Module"``: then the constructor takes the function's
             arguments but the tensors, with their defaults, and keeps them as attributes.
+        like: torch's class whose constructor and state it has without being one of it, so that nobody takes it for one
+            (batch norm with ReLU must not be folded as if it were batch norm); ``base`` is then what both share.
+        constructor: Python statements that define ``__init__``, where the base's is another.
         call: expressions, by argument, that forward passes to the function; ``self.<argument>`` if not named
             here.
         before: Python statements that forward runs first (``self`` and ``input`` in scope).
@@ -253,6 +269,8 @@ class ModuleFace:
 
     name: str
     base: str = "torch.nn.Module"
+    like: str = ""
+    constructor: tuple[str, ...] = ()
     call: Mapping[str, str] = field(default_factory=dict)
     before: tuple[str, ...] = ()
     fixed: Mapping[str, Any] = field(default_factory=dict)

@@ -211,6 +211,9 @@ class _Scope:
         affine = self._affine(node)
         if affine is not None:
             return affine.at(self.here)
+        if isinstance(node, Select):
+            condition, if_true, if_false = self.condition(node.args[0]), *map(self.index, node.args[1:])
+            return lambda: if_true() if condition() else if_false()
         parts = [self.index(part) for part in node.args]
         if node.is_Add:
             return lambda: sum(part() for part in parts)
@@ -224,7 +227,7 @@ class _Scope:
         if node.is_Pow:
             return lambda: int(parts[0]() ** parts[1]())
         raise TypeError(
-            f"index expression {node}: {type(node).__name__} is not supported; use +, *, FloorDiv and reads"
+            f"index expression {node}: {type(node).__name__} is not supported; use +, *, FloorDiv, Select and reads"
         )
 
     def _affine(self, node: Expr) -> Affine | None:
@@ -365,13 +368,11 @@ def _is_nan(value: Any) -> bool:
 
 
 def _first_largest(members: list[tuple[int, Any]], arithmetic: Arithmetic) -> tuple[int, Any]:
-    """Position and value of the first maximal element; NaN is maximal; over nothing position 0 and -inf."""
+    """Position and value of the first maximal element, or of the last NaN; over nothing position 0 and -inf."""
     if not members:
         return 0, arithmetic.number(float("-inf"))
     best = members[0]
     for member in members[1:]:
-        if _is_nan(best[1]):
-            break
         if _is_nan(member[1]) or arithmetic.compare(">", member[1], best[1]):
             best = member
     if isinstance(arithmetic, RunningError):

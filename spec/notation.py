@@ -279,7 +279,7 @@ def Max(body: Any, *indices: Index, where: Any = True) -> Reduction:  # noqa: N8
 
 
 def ArgMax(body: Any, *indices: Index, where: Any = True) -> Reduction:  # noqa: N802
-    """Position of the first maximal element, counted row by row over ``indices``; a NaN counts as maximal."""
+    """Position of the first maximal element, or of the last NaN if there is one, row by row over ``indices``."""
     return _reduction("argmax", body, indices, where)
 
 

@@ -104,7 +104,7 @@ DEFINITIONS = (
         ),
         function="batch_norm",
         arguments=(
-            TensorArgument(name="input"),
+            TensorArgument(name="input", shapeless=True),
             TensorArgument(name="running_mean", differentiable=False, updated_by="new_running_mean"),
             TensorArgument(name="running_var", differentiable=False, updated_by="new_running_var"),
             TensorArgument(name="weight", default=None),

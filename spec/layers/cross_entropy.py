@@ -8,9 +8,9 @@ mean divides by.
 
 from __future__ import annotations
 
-from sympy import Eq, Expr, Gt, exp, log
+from sympy import Eq, Expr, Gt, Lt, exp, log
 
-from svertka.spec.definition import Choice, Definition, ModuleFace, Real, TensorArgument, Variant, Whole
+from svertka.spec.definition import Choice, Definition, ModuleFace, Real, Rule, TensorArgument, Variant, Whole
 from svertka.spec.layer import Equation, Layer
 from svertka.spec.notation import Select, Sum, Tensor, axis, integer, number
 
@@ -48,6 +48,11 @@ smoothed = (1 - label_smoothing) * share[n, k, m] + label_smoothing / k.extent
 PROBABILITIES = (LOG_SOFTMAX, Equation(loss, -Sum(weighted * smoothed, k)))
 
 
+NO_LABELS = Rule(
+    Lt(ignore_index, 0), "ignore_index", "negative where the target holds probabilities", "leave it out, or pass labels"
+)
+
+
 def _layer(name: str, target: Tensor, reduction: str, count: Expr) -> Layer:
     """The loss of labels or probabilities, reduced over the examples."""
     equations = LABELS if target is label else PROBABILITIES
@@ -69,7 +74,8 @@ def _variants() -> tuple[Variant, ...]:
     ):
         for reduction in ("mean", "sum", "none"):
             layer = _layer(f"cross_entropy_{word}_{reduction}", target, reduction, count)
-            found.append(Variant(layer, {"target": target.kind, "reduction": reduction}))
+            rules = (NO_LABELS,) if target is share else ()
+            found.append(Variant(layer, {"target": target.kind, "reduction": reduction}, rules))
     return tuple(found)
 
 

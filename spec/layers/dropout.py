@@ -1,8 +1,11 @@
-"""Dropout, slide 19: in training an element is dropped with probability p; what stays is divided by 1 - p."""
+"""Dropout, slide 19: in training an element is dropped with probability p; what stays is divided by 1 - p.
+
+With p = 1 everything is dropped: the field is less than 1 everywhere.
+"""
 
 from __future__ import annotations
 
-from sympy import Ge
+from sympy import Ge, Lt
 
 from svertka.spec.definition import Definition, Flag, ModuleFace, Real, Seed, TensorArgument, Variant
 from svertka.spec.layer import Equation, Layer
@@ -15,7 +18,8 @@ x, y = Tensor("input", i), Tensor("output", i)
 p = number("p")
 seed = integer("seed")
 
-FORMULA = Layer("dropout", (x,), (Equation(y, x[i] * Select(Ge(Uniform(seed, i), p), 1 / (1 - p), 0)),), ("output",))
+kept = Select(Lt(p, 1), 1 - p, 1)  # where nothing is kept, nothing is divided by 0
+FORMULA = Layer("dropout", (x,), (Equation(y, x[i] * Select(Ge(Uniform(seed, i), p), 1 / kept, 0)),), ("output",))
 
 DEFINITIONS = (
     Definition(
@@ -26,7 +30,7 @@ DEFINITIONS = (
         function="dropout",
         arguments=(
             TensorArgument(name="input"),
-            Real(name="p", default=0.5, symbol="p", low=0.0, high=1.0),
+            Real(name="p", default=0.5, symbol="p", low=0.0, high=1.0, closed=True),
             Flag(name="training", default=True),
             Flag(name="inplace", default=False, in_place=True),
             Seed(name="seed"),

@@ -31,10 +31,45 @@ CONVOLUTION = next(d for d in convolution.DEFINITIONS if d.name == "convolution_
 CROSS_CHANNEL_NORM = next(d for d in channel_normalization.DEFINITIONS if d.name == "cross_channel_normalization")
 
 
-def _module(part: Definition, name: str, takes: tuple[str, ...] = ()) -> ModuleFace:
-    """The module of a part that works in two dimensions, under another name."""
+SHARED = {
+    "torch.nn.Conv2d": "torch.nn.modules.conv._ConvNd",
+    "torch.nn.BatchNorm2d": "torch.nn.modules.batchnorm._NormBase",
+}
+"""What torch's modules have their state from. Who converts or folds torch's modules asks for those, not for these."""
+CONSTRUCTOR = """
+def __init__(
+    self,
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int | tuple[int, int],
+    stride: int | tuple[int, int] = 1,
+    padding: str | int | tuple[int, int] = 0,
+    dilation: int | tuple[int, int] = 1,
+    groups: int = 1,
+    bias: bool = True,
+    padding_mode: Literal["zeros"] = "zeros",
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+) -> None:
+    pair = torch.nn.modules.utils._pair
+    padded = padding if isinstance(padding, str) else pair(padding)
+    window = (pair(kernel_size), pair(stride), padded, pair(dilation))
+    super().__init__(
+        in_channels, out_channels, *window, False, (0, 0), groups, bias, padding_mode, device=device, dtype=dtype
+    )
+"""
+
+
+def _module(part: Definition, name: str, takes: tuple[str, ...] = (), constructor: str = "") -> ModuleFace:
+    """A module like that of a part that works in two dimensions."""
     face = next(face for face in part.modules if "2d" in face.name)
-    return replace(face, name=name, takes=takes)
+    before = tuple(
+        line.replace("self._check_input_dim(", f"{face.base}._check_input_dim(self, ") for line in face.before
+    )
+    lines = tuple(constructor.strip().splitlines())
+    return replace(
+        face, name=name, base=SHARED[face.base], like=face.base, constructor=lines, before=before, takes=takes
+    )
 
 
 CONVOLUTION_RELU = fuse(
@@ -44,7 +79,7 @@ CONVOLUTION_RELU = fuse(
     title="Convolution over 2 spatial axes, then the rectified linear unit.",
     source="slides 3 to 11",
     function="conv2d_relu",
-    modules=(_module(CONVOLUTION, "Conv2dReLU"),),
+    modules=(_module(CONVOLUTION, "Conv2dReLU", constructor=CONSTRUCTOR),),
 )
 BATCH_NORM_RELU = fuse(
     "batch_normalization_relu",

@@ -1,17 +1,21 @@
 """The input layer, slide 2: a photograph of any size becomes 224 x 224, zero-centred or standardised.
 
-Resizing is two sums of weights, one an axis. The weights are triangles around the output pixel's centre, seen
+Resizing is two weighted sums, one an axis. The weights are triangles around the output pixel's centre, seen
 in the input (half-pixel centres); with ``antialias`` a triangle is as wide as the reduction, so that every
-pixel counts.
+pixel counts. A sum goes over the window of the pixels that the triangle covers and leaves out those whose weight is 0:
+a pixel that is NaN spoils what it has a part in, and nothing else.
 """
 
 from __future__ import annotations
 
-from sympy import Abs, Expr, Ge, Le, Rational, Symbol
+from dataclasses import dataclass
+
+from sympy import Abs, Expr, Ge, Gt, Le, Rational, Symbol
 
 from svertka.spec.definition import Definition, Flag, ModuleFace, PerAxis, Rule, TensorArgument, Variant
 from svertka.spec.layer import Equation, Layer
-from svertka.spec.notation import FloorDiv, Index, Sum, Tensor, axis, boolean, integer, maximum
+from svertka.spec.notation import FloorDiv, Index, Select, Sum, Tensor, axis, boolean, inside, integer, maximum
+from svertka.spec.rewrite import substitute
 
 __all__ = ["DEFINITIONS"]
 
@@ -21,7 +25,8 @@ h, w = axis("h", "height"), axis("w", "width")
 p, q = axis("p", "output height"), axis("q", "output width")
 m = axis("m", "pixels", many=True)
 x, y = Tensor("input", n, c, h, w), Tensor("output", n, c, p, q)
-vertical, horizontal = Tensor("vertical", p, h), Tensor("horizontal", q, w)
+u, v = axis("u", "rows of a window"), axis("v", "columns of a window")
+vertical, horizontal = Tensor("vertical", p, u), Tensor("horizontal", q, v)
 wide, resized = Tensor("wide", n, c, h, q), Tensor("resized", n, c, p, q)
 mean, std = Tensor("mean", c, default=0), Tensor("std", c, default=1)
 antialias, crop = boolean("antialias"), boolean("crop")
@@ -29,29 +34,66 @@ scaled_h, scaled_w = integer("scaled_h", positive=True), integer("scaled_w", pos
 top, left = integer("top"), integer("left")
 
 
-def _triangle(output: Expr, index: Index, extent: Expr) -> Expr:
-    """Weight of an input pixel for an output pixel when the axis is resized to ``extent`` pixels."""
-    scale = index.extent / extent
-    support = maximum(antialias * scale, 1)
-    distance = Abs(index + Rational(1, 2) - (output + Rational(1, 2)) * scale)
-    return maximum(0, 1 - distance / support)
+@dataclass(frozen=True)
+class _Resized:
+    """One axis resized.
+
+    Attributes:
+        output: place along the resized axis.
+        index: along the input.
+        extent: of the resized axis.
+        window: index within the window of an output pixel.
+    """
+
+    output: Expr
+    index: Index
+    extent: Expr
+    window: Index
+
+    @property
+    def reach(self) -> Expr:
+        """Half a triangle's width, in pixels of the input times ``extent``."""
+        shrunk = antialias * self.index.extent
+        return Select(Gt(shrunk, self.extent), shrunk, self.extent)
+
+    @property
+    def place(self) -> Expr:
+        """The window's pixel: its last one is the last whose centre lies within the triangle."""
+        last = FloorDiv(self.centre + 2 * self.reach - self.extent - 1, 2 * self.extent)
+        return last + 1 - self.window.extent + self.window
+
+    @property
+    def centre(self) -> Expr:
+        """The output pixel's centre in the input, times ``2 * extent``."""
+        return (2 * self.output + 1) * self.index.extent
+
+    def triangle(self, window: Index) -> Expr:
+        """Weight of a pixel before it is divided by the sum of all."""
+        scale = self.index.extent / self.extent
+        support = maximum(antialias * scale, 1)
+        place = substitute(self.place, {self.window: window})
+        return maximum(0, 1 - Abs(place + Rational(1, 2) - (self.output + Rational(1, 2)) * scale) / support)
+
+    def weights(self, target: Tensor) -> Equation:
+        """The triangles, each divided by its sum over the pixels there are."""
+        twin = self.window.twin("i")
+        within = inside(substitute(self.place, {self.window: twin}), self.index.extent)
+        return Equation(target, self.triangle(self.window) / Sum(self.triangle(twin), twin, where=within))
+
+    def sum(self, element: Expr, weights: Tensor) -> Expr:
+        """The weighted sum, of pixels that have a weight."""
+        # Places are whole numbers: whether a pixel is covered is decided without rounding.
+        covered = Gt((2 * self.place + 1) * self.extent + 2 * self.reach, self.centre)
+        return Sum(Select(covered, element * weights[weights.axes], 0), self.window)
 
 
-def _weights(target: Tensor, output: Expr, extent: Expr) -> Equation:
-    """The triangles, each divided by its sum over the pixels there are."""
-    index = target.axes[1]
-    twin = index.twin("i")
-    total = Sum(_triangle(output, twin, extent), twin)
-    return Equation(target, _triangle(output, index, extent) / total)
-
-
-def _resizing(rows: Equation, columns: Equation, target: Tensor) -> tuple[Equation, ...]:
+def _resizing(rows: _Resized, columns: _Resized, target: Tensor) -> tuple[Equation, ...]:
     """First along the width, then along the height."""
     return (
-        columns,
-        rows,
-        Equation(wide, Sum(x[n, c, h, w] * horizontal[q, w], w)),
-        Equation(target, Sum(wide[n, c, h, q] * vertical[p, h], h)),
+        columns.weights(horizontal),
+        rows.weights(vertical),
+        Equation(wide, columns.sum(x[n, c, h, columns.place], horizontal)),
+        Equation(target, rows.sum(wide[n, c, rows.place, q], vertical)),
     )
 
 
@@ -65,7 +107,7 @@ def _middle(inner: Expr, outer: Expr) -> Expr:
 RESIZE = Layer(
     "resize",
     (x,),
-    _resizing(_weights(vertical, p, p.extent), _weights(horizontal, q, q.extent), y),
+    _resizing(_Resized(p, h, p.extent, u), _Resized(q, w, q.extent, v), y),
     ("output",),
 )
 CENTER_CROP = Layer(
@@ -86,11 +128,7 @@ IMAGE_INPUT = Layer(
     "image_input",
     (x, mean, std),
     (
-        *_resizing(
-            _weights(vertical, top + p, scaled_h),
-            _weights(horizontal, left + q, scaled_w),
-            resized,
-        ),
+        *_resizing(_Resized(top + p, h, scaled_h, u), _Resized(left + q, w, scaled_w, v), resized),
         Equation(y, (resized[n, c, p, q] - mean[c]) / std[c]),
     ),
     ("output",),
@@ -100,6 +138,21 @@ IMAGE_INPUT = Layer(
 def _covering(output: Index, index: Index, other_output: Index, other: Index) -> Expr:
     """Extent when the image just covers the output with its proportions kept, else the output's."""
     return maximum(output.extent, crop * FloorDiv(index.extent * other_output.extent, other.extent))
+
+
+def _taps(index: Index, extent: Expr) -> Expr:
+    """How many pixels a triangle covers at most when an axis is resized."""
+    return FloorDiv(2 * maximum(antialias * index.extent, extent) + extent - 1, extent)
+
+
+def _countable(index: Index, extent: Expr) -> Rule:
+    """Places of pixels are computed in 32 bits."""
+    return Rule(
+        Le(index.extent * extent, 2**29),
+        "size",
+        f"such that {index.meaning} before times {index.meaning} after is at most 2**29",
+        "resize in steps or in pieces",
+    )
 
 
 def _not_larger(output: Symbol, extent: Symbol, meaning: str) -> Rule:
@@ -127,7 +180,8 @@ DEFINITIONS = (
         variants=(Variant(RESIZE),),
         function="resize",
         arguments=(IMAGE, SIZE, ANTIALIAS),
-        rules=NOT_EMPTY,
+        extents={"U": _taps(h, p.extent), "V": _taps(w, q.extent)},
+        rules=(*NOT_EMPTY, _countable(h, p.extent), _countable(w, q.extent)),
     ),
     Definition(
         name="center_crop",
@@ -170,8 +224,10 @@ DEFINITIONS = (
             "scaled_w": _covering(q, w, p, h),
             "top": _middle(p.extent, scaled_h),
             "left": _middle(q.extent, scaled_w),
+            "U": _taps(h, scaled_h),
+            "V": _taps(w, scaled_w),
         },
-        rules=NOT_EMPTY,
+        rules=(*NOT_EMPTY, _countable(h, scaled_h), _countable(w, scaled_w)),
         modules=(ModuleFace("ImageInput", buffers=("mean", "std")),),
     ),
 )

@@ -25,8 +25,8 @@ DEFINITIONS = (
         function="linear",
         arguments=(
             TensorArgument(name="input"),
-            TensorArgument(name="weight"),
-            TensorArgument(name="bias", default=None),
+            TensorArgument(name="weight", unbatched=True),
+            TensorArgument(name="bias", default=None, unbatched=True),
         ),
         modules=(ModuleFace("Linear", base="torch.nn.Linear"),),
     ),

@@ -6,7 +6,7 @@ Padding never wins a maximum. The mean's divisor counts the window's elements in
 
 from __future__ import annotations
 
-from sympy import Expr, Gt, Integer, Mul
+from sympy import Expr, Integer, Mul, Ne
 
 from svertka.spec.definition import (
     Argument,
@@ -78,7 +78,7 @@ def average_pooling(rank: int) -> Layer:
     """The formula: y[p, q] = Σ over r, s of x[stride p + r - padding, ...] / count."""
     windows, x, y, element = _window_of(rank, dilated=False)
     count = Mul(*(_counted(window) for window in windows))
-    divisor = Select(Gt(divisor_override, 0), divisor_override, count) if rank > 1 else count
+    divisor = Select(Ne(divisor_override, 0), divisor_override, count) if rank > 1 else count
     value = Sum(element, *(window.kernel for window in windows)) / divisor
     return Layer(f"average_pooling_{rank}d", (x,), (Equation(y, value),), ("output",))
 
@@ -120,7 +120,7 @@ def _max_definition(rank: int) -> Definition:
         variants=(Variant(max_pooling(rank)),),
         function=f"max_pool{rank}d",
         arguments=(
-            TensorArgument(name="input", unbatched=True),
+            TensorArgument(name="input", unbatched=True, integers=True),
             *_geometry(windows),
             PerAxis(name="dilation", default=1, symbols=names(window.dilation for window in windows)),
             Flag(name="ceil_mode", default=False, symbol="ceil_mode"),
@@ -135,9 +135,7 @@ def _max_definition(rank: int) -> Definition:
 
 def _average_definition(rank: int) -> Definition:
     windows = spatial_windows(rank, one_padding=True, dilated=False)
-    override = Whole(
-        name="divisor_override", default=None, symbol="divisor_override", minimum=1, optional=True, missing=0
-    )
+    override = Whole(name="divisor_override", default=None, symbol="divisor_override", optional=True, missing=0)
     return Definition(
         name=f"average_pooling_{rank}d",
         title="Average pooling: the mean of each window.",

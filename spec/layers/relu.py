@@ -20,7 +20,7 @@ DEFINITIONS = (
         source="slide 11",
         variants=(Variant(FORMULA),),
         function="relu",
-        arguments=(TensorArgument(name="input"), Flag(name="inplace", default=False, in_place=True)),
+        arguments=(TensorArgument(name="input", integers=True), Flag(name="inplace", default=False, in_place=True)),
         modules=(ModuleFace("ReLU", base="torch.nn.ReLU"),),
     ),
 )

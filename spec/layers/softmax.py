@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sympy import exp, log
 
-from svertka.spec.definition import Definition, Dimension, ModuleFace, TensorArgument, Variant
+from svertka.spec.definition import Definition, Dimension, ElementType, ModuleFace, TensorArgument, Variant
 from svertka.spec.layer import Equation, Layer
 from svertka.spec.notation import Sum, Tensor, axis
 
@@ -35,8 +35,9 @@ def _definition(layer: Layer, title: str, module: str) -> Definition:
         arguments=(
             TensorArgument(name="input"),
             Dimension(name="dim", axis="k", tensors=("input", "output")),
+            ElementType(name="dtype", tensor="input"),
         ),
-        modules=(ModuleFace(module, base=f"torch.nn.{module}"),),
+        modules=(ModuleFace(module, base=f"torch.nn.{module}", call={"dtype": "None"}),),
     )
 
 

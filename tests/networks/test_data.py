@@ -17,6 +17,7 @@ from torch import Tensor
 
 from svertka.generated import ImageInput
 from svertka.networks.data import Dataset, Examples, digits, drawn_moves, folder, moved, order
+from svertka.networks.photograph import tensor_of
 
 from ..generated.agreement import equal
 
@@ -233,6 +234,18 @@ def test_a_photograph_is_read(tmp_path: Path) -> None:
     assert any(torch.equal(one, expected) for one in torch.cat([data.training.pixels, data.test.pixels]))
 
 
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_an_image_is_turned_upright_as_a_classified_one_is(place: Path, turn: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    values = np.random.default_rng(3).integers(0, 256, (4, 6), dtype=np.uint8)
+    turned = place / "walrus" / "turned.png"
+    Image.fromarray(values).save(turned, exif=exif)
+    data = folder(place, ImageInput(SIZE))
+    expected = ImageInput(SIZE)(255 * tensor_of(turned, 1)[0]).round().to(torch.uint8)
+    assert any(torch.equal(one, expected) for one in torch.cat([data.training.pixels, data.test.pixels]))
+
+
 def refused(path: Path, words: Sequence[str]) -> None:
     with pytest.raises(ValueError, match=r"--data") as error:
         folder(path, ImageInput(SIZE))
@@ -256,6 +269,13 @@ def test_one_class_is_refused(tmp_path: Path) -> None:
 def test_a_class_of_one_image_is_refused(place: Path) -> None:
     (place / "badger" / "1.PNG").unlink()
     refused(place, ["'badger'", "at least two", "add images"])
+
+
+def test_an_image_of_sixteen_bits_is_refused(place: Path) -> None:
+    """Pillow would make 255 of everything above it."""
+    path = place / "walrus" / "deep.png"
+    Image.fromarray(np.full((3, 4), 5000, dtype=np.uint16)).save(path)
+    refused(place, [str(path), "mode='I;16'", "eight bits a channel", "convert"])
 
 
 @pytest.mark.parametrize("damage", ["text", "cut", "empty"])

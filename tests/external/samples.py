@@ -1,0 +1,167 @@
+"""PyTorch's own samples of functions and modules, and two computations of one of them compared.
+
+A sample is a call: tensors of any shapes and strides, and options. ``torch.testing._internal`` holds them for PyTorch's
+own tests (OpInfo and ModuleInfo).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.testing._internal.common_methods_invocations import op_db
+from torch.testing._internal.common_modules import module_db
+
+from svertka.generated import functional, modules
+
+from ..generated.agreement import agree, equal
+
+__all__ = ["FUNCTIONS", "MODULES", "Sample", "called_with", "compare", "samples_of", "samples_of_module"]
+
+OTHERS = {"nn.functional.normalize"}
+"""Of one name with a function of ours, but another function: it divides by a norm."""
+
+
+def _own_name(name: str) -> str:
+    return name.removeprefix("nn.functional.")
+
+
+FUNCTIONS = {
+    f"{_own_name(op.name)}{'_' * bool(op.variant_test_name)}{op.variant_test_name}": op
+    for op in op_db
+    if _own_name(op.name) in functional.__all__ and op.name not in OTHERS
+}
+MODULES = {info.module_cls.__name__: info for info in module_db if info.module_cls.__name__ in modules.__all__}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One call.
+
+    Attributes:
+        given: positional arguments; ``options``: those by name.
+    """
+
+    given: tuple[Any, ...]
+    options: dict[str, Any]
+
+    def __str__(self) -> str:
+        return f"{[_shown(v) for v in self.given]}, { {n: _shown(v) for n, v in self.options.items()} }"
+
+    @property
+    def values(self) -> list[Any]:
+        """All arguments, those by name last."""
+        return [*self.given, *self.options.values()]
+
+    def moving(self) -> list[Tensor]:
+        """Fresh copies of the tensors that want a gradient, of the strides they have."""
+        wanted = (v for v in self.values if isinstance(v, Tensor) and v.requires_grad)
+        return [v.detach().clone().requires_grad_() for v in wanted]
+
+    def call(self, function: Callable[..., Any], moving: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Results with the tensors that want a gradient replaced, and the others as the call left them."""
+        rest = iter(moving)
+        values = [
+            v if not isinstance(v, Tensor) else next(rest) if v.requires_grad else v.detach().clone()
+            for v in self.values
+        ]
+        count = len(self.given)
+        results = function(*values[:count], **dict(zip(self.options, values[count:], strict=True)))
+        left = [v for v in values if isinstance(v, Tensor) and not v.requires_grad]
+        return list(results) if isinstance(results, tuple) else [results], left
+
+
+def _shown(value: Any) -> Any:
+    return (tuple(value.shape), value.dtype) if isinstance(value, Tensor) else value
+
+
+def samples_of(op: Any, dtype: torch.dtype) -> Iterator[Sample]:
+    """All samples of a function."""
+    for sample in op.sample_inputs("cpu", dtype, requires_grad=dtype.is_floating_point):
+        yield Sample((sample.input, *sample.args), dict(sample.kwargs))
+
+
+def samples_of_module(info: Any, dtype: torch.dtype, training: bool) -> Iterator[tuple[Sample, Sample]]:
+    """All samples of a module: of its constructor, and of its call."""
+    for one in info.module_inputs_func(info, "cpu", dtype, requires_grad=True, training=training):
+        made, passed = one.constructor_input, one.forward_input
+        yield Sample(made.args, dict(made.kwargs)), Sample(passed.args, dict(passed.kwargs))
+
+
+def called_with(function: Callable[..., Any], sample: Sample) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+    """Results, gradients of what wants one for a gradient that is always the same, and what the call left behind."""
+    moving = sample.moving()
+    results, left = sample.call(function, moving)
+    real = [r for r in results if r.requires_grad]
+    found = torch.autograd.grad(real, moving, _gradients(real), allow_unused=True) if real else ()
+    gradients = [torch.zeros_like(t) if g is None else g for g, t in zip(found, moving, strict=bool(real))]
+    return [r.detach() for r in results], gradients, left
+
+
+def _gradients(results: Sequence[Tensor]) -> list[Tensor]:
+    random = torch.Generator().manual_seed(9)
+    return [torch.randn(r.shape, generator=random, dtype=torch.float64).to(r.dtype) for r in results]
+
+
+def compare(ours: Callable[..., Any], theirs: Callable[..., Any], sample: Sample) -> None:
+    """Ask for the same up to rounding, in float64; integers, and what nothing moves, are the same."""
+    found, expected = called_with(ours, sample), called_with(theirs, sample)
+    shares = _conditions(theirs, sample)
+    elements = sum(v.numel() for v in (*(v for v in sample.values if isinstance(v, Tensor)), *expected[0]))
+    for part, other in zip(found, expected, strict=True):
+        assert len(part) == len(other)
+        for one, two in zip(part, other, strict=True):
+            assert (one.shape, one.dtype) == (two.shape, two.dtype)
+            share = next(shares, None) if two.is_floating_point() and part is not found[2] else None
+            if share is None and not two.is_floating_point():
+                equal(one, two)
+            else:
+                state = share if share is not None else _size(sample)
+                agree(one.double(), two.double(), state, elements)
+
+
+def _size(sample: Sample) -> float:
+    """The largest square of an element: what statistics are made of."""
+    sizes = [float(v.detach().abs().max()) for v in sample.values if isinstance(v, Tensor) and v.numel()]
+    return max([1.0, *sizes]) ** 2
+
+
+def _conditions(function: Callable[..., Any], sample: Sample) -> Iterator[float]:
+    """How far each result, then each gradient, moves when every tensor moves by its own size, added to its size."""
+    moving = [t.double() if t.dtype != torch.float64 else t for t in sample.moving()]
+
+    def results(*tensors: Tensor) -> tuple[Tensor, ...]:
+        return tuple(r for r in sample.call(function, tensors)[0] if r.requires_grad)
+
+    def gradients(*tensors: Tensor) -> tuple[Tensor, ...]:
+        count = len(moving)
+        outputs = results(*tensors[:count])
+        found = torch.autograd.grad(outputs, tensors[:count], tensors[count:], create_graph=True, allow_unused=True)
+        rest = sum(t.sum() for t in tensors) * 0
+        return tuple(t * 0 if g is None else g + rest for g, t in zip(found, tensors, strict=False))
+
+    outputs = results(*moving)
+    if not outputs:
+        real = [r for r in sample.call(function, moving)[0] if r.is_floating_point()]
+        yield from (float(r.abs().max()) if r.numel() else 0.0 for r in real)
+        return
+    yield from _reaches(results, moving)
+    seeds = [g.requires_grad_() for g in _gradients(outputs)]
+    yield from _reaches(gradients, [*moving, *seeds])
+
+
+def _reaches(function: Callable[..., tuple[Tensor, ...]], tensors: Sequence[Tensor]) -> Iterator[float]:
+    """By ``agreement.conditions``, in one pass a function."""
+    jacobian: Callable[..., Any] = torch.autograd.functional.jacobian
+    values = function(*tensors)
+    by_output = jacobian(function, tuple(tensors), vectorize=True)
+    for value, by_input in zip(values, by_output, strict=True):
+        reach = value.detach().abs()
+        for moves, tensor in zip(by_input, tensors, strict=True):
+            moved = moves.abs() * tensor.detach().abs()
+            inner = tuple(range(value.dim(), moves.dim()))
+            reach = reach + (moved.sum(inner) if inner else moved)
+        yield float(reach.max()) if reach.numel() else 0.0

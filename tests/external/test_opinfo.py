@@ -1,0 +1,195 @@
+"""PyTorch's own samples of the functions and modules here: each gives what PyTorch gives, or neither takes it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from svertka import generated
+from svertka.generated import functional, modules, runtime
+
+from ..generated.agreement import equal, nearest
+from .samples import FUNCTIONS, MODULES, Sample, called_with, compare, samples_of, samples_of_module
+
+REAL = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+CHOSEN = 8
+"""So many samples of a function run over the kernels too: the interpreter is slow."""
+
+REFUSED = {
+    torch.complex64: "the lecture's formulas are over real numbers",
+    torch.complex128: "the lecture's formulas are over real numbers",
+    torch.complex32: "the lecture's formulas are over real numbers",
+    torch.int8: "sums of integers wrap around in PyTorch; only maxima, which are integers themselves, are taken",
+    torch.int16: "as int8",
+    torch.int32: "as int8",
+    torch.int64: "as int8",
+    torch.uint8: "as int8",
+    torch.bool: "truth values are no numbers",
+}
+"""Types that PyTorch takes for some function and svertka for none but those of ``INTEGERS``, and why."""
+INTEGERS = {"relu", "max_pool2d", "max_pool3d", "softmax_with_dtype", "log_softmax_with_dtype"}
+"""Functions that take integers: maxima, and conversions."""
+
+every_function = pytest.mark.parametrize("name", FUNCTIONS)
+every_module = pytest.mark.parametrize("name", MODULES)
+
+
+@pytest.fixture(autouse=True)
+def _on_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "INTERPRETED", False)
+
+
+def ours(name: str) -> Any:
+    return getattr(functional, FUNCTIONS[name].name.removeprefix("nn.functional."))
+
+
+def same_random_numbers(sample: Sample) -> Sample:
+    """Dropout draws other numbers than PyTorch's: where it leaves nothing to chance, results can be compared."""
+    share = sample.options.get("p", 0.5)
+    settled = share in (0.0, 1.0) or not sample.options.get("training", True)
+    return sample if settled else Sample(sample.given, {**sample.options, "p": 0.0})
+
+
+def taken(name: str, dtype: torch.dtype) -> Iterator[Sample]:
+    for sample in samples_of(FUNCTIONS[name], dtype):
+        yield same_random_numbers(sample) if name == "dropout" else sample
+
+
+def test_every_function_of_torch_has_samples() -> None:
+    """Those that PyTorch lacks, or has under another name, have tests of their own."""
+    lacking = {"center_crop", "image_input", "normalize", "resize", "cross_channel_norm"}
+    fused = {"batch_norm_add_relu", "batch_norm_relu", "conv2d_relu", "relu_cross_channel_norm"}
+    here = {FUNCTIONS[name].name.removeprefix("nn.functional.") for name in FUNCTIONS}
+    assert here == set(functional.__all__) - lacking - fused
+    lacking = {"BatchNorm2dAddReLU", "BatchNorm2dReLU", "Conv2dReLU", "CrossChannelNorm", "Dropout", "ImageInput"}
+    assert set(MODULES) == set(modules.__all__) - lacking - {"ReLUCrossChannelNorm"}
+
+
+@every_function
+def test_every_sample_in_float64(name: str) -> None:
+    """Results, every gradient and state, within the bound of the function's own condition."""
+    op, count = FUNCTIONS[name], 0
+    for count, sample in enumerate(taken(name, torch.float64), 1):  # noqa: B007 - counted after the loop
+        try:
+            compare(ours(name), op.op, sample)
+        except (AssertionError, TypeError, ValueError) as error:
+            raise AssertionError(f"{name}({sample}): {error}") from error
+    assert count
+
+
+@every_function
+@pytest.mark.parametrize("dtype", REAL[1:], ids=str)
+def test_every_sample_in_narrow_types(name: str, dtype: torch.dtype) -> None:
+    """Computed in float64 and rounded once: what float64 gives, rounded."""
+    if dtype not in FUNCTIONS[name].supported_dtypes("cpu"):
+        with pytest.raises((RuntimeError, NotImplementedError)):  # PyTorch has it on other devices alone
+            FUNCTIONS[name].op(*next(samples_of(FUNCTIONS[name], dtype)).given)
+    for sample in taken(name, dtype):
+        results, gradients, _ = called_with(ours(name), sample)
+        wide, wide_gradients, _ = called_with(ours(name), widened(sample))
+        asked = sample.options.get("dtype")
+        for found, expected in zip([*results, *gradients], [*wide, *wide_gradients], strict=True):
+            if found.is_floating_point() and asked is None:
+                equal(found, nearest(expected, found.dtype))
+            else:
+                assert found.shape == expected.shape
+
+
+def widened(sample: Sample) -> Sample:
+    """The same in float64."""
+
+    def wide(value: Any) -> Any:
+        if isinstance(value, Tensor) and value.is_floating_point():
+            return value.detach().double().requires_grad_(value.requires_grad)
+        return value
+
+    return Sample(tuple(map(wide, sample.given)), {name: wide(value) for name, value in sample.options.items()})
+
+
+@every_function
+def test_every_other_type_is_taken_or_refused(name: str) -> None:
+    """What PyTorch takes and svertka does not is refused by a sentence that names the type; nothing in silence."""
+    op = FUNCTIONS[name]
+    for dtype in sorted(op.supported_dtypes("cpu") - set(REAL), key=str):
+        samples = list(samples_of(op, dtype))
+        assert samples
+        for sample in samples:
+            if name in INTEGERS and not dtype.is_complex and dtype != torch.bool:
+                found, expected = (called_with(function, sample)[0] for function in (ours(name), op.op))
+                for one, other in zip(found, expected, strict=True):
+                    assert (one.shape, one.dtype) == (other.shape, other.dtype)
+                    if not one.is_floating_point():
+                        equal(one, other)
+            elif sample.options.get("dtype") is None:
+                assert REFUSED[dtype]
+                with pytest.raises(TypeError, match=rf"input\.dtype={dtype}: must be float16, bfloat16, float32"):
+                    sample.call(ours(name), sample.moving())
+
+
+@every_function
+def test_what_torch_refuses_is_refused(name: str) -> None:
+    """By a sentence of our own, before anything runs."""
+    op = FUNCTIONS[name]
+    if op.error_inputs_func is None:
+        assert name in {"relu", "linear", "cross_entropy", "dropout", "batch_norm", "softmax"} or "_" in name
+        return
+    for wrong in op.error_inputs("cpu"):
+        sample = wrong.sample_input
+        with pytest.raises((ValueError, TypeError)):
+            ours(name)(sample.input, *sample.args, **sample.kwargs)
+
+
+@pytest.mark.skipif(not runtime.INTERPRETED, reason="needs the interpreter")
+@every_function
+def test_some_samples_over_the_kernels(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawn by the function's name."""
+    monkeypatch.setattr(runtime, "INTERPRETED", True)
+    samples = list(taken(name, torch.float64))
+    small = [s for s in samples if sum(v.numel() for v in s.values if isinstance(v, Tensor)) <= 600]
+    drawn = random.Random(name).sample(small, min(CHOSEN, len(small)))
+    assert drawn
+    with np.errstate(all="ignore"):  # the interpreter computes in masked lanes too
+        for sample in drawn:
+            compare(ours(name), FUNCTIONS[name].op, sample)
+
+
+@every_module
+@pytest.mark.parametrize("training", [False, True])
+def test_every_sample_of_a_module(name: str, training: bool) -> None:
+    info = MODULES[name]
+    for made, passed in samples_of_module(info, torch.float64, training):
+        torch.manual_seed(3)
+        theirs = info.module_cls(*made.given, **made.options).double().train(training)
+        module = getattr(generated, name)(*made.given, **made.options).double().train(training)
+        module.load_state_dict(theirs.state_dict())
+        names = [key for key, _ in theirs.named_parameters()]
+        parameters = [p.detach().clone().requires_grad_() for p in theirs.parameters()]
+        buffers = {key: b.clone() for key, b in theirs.named_buffers()}
+
+        def called(house: Any, names: list[str] = names, buffers: dict[str, Tensor] = buffers) -> Any:
+            def function(*values: Any, **options: Any) -> Any:
+                held = dict(zip(names, values[: len(names)], strict=True))
+                state = held | {key: b.clone() for key, b in buffers.items()}
+                return torch.func.functional_call(house, state, values[len(names) :], options)
+
+            return function
+
+        compare(called(module), called(theirs), Sample((*parameters, *passed.given), passed.options))
+
+
+@every_module
+def test_what_torch_s_module_refuses_is_refused(name: str) -> None:
+    info = MODULES[name]
+    if info.module_error_inputs_func is None:
+        return
+    for wrong in info.module_error_inputs_func(info, "cpu", torch.float64, True, False):
+        made = wrong.module_error_input.constructor_input
+        passed = wrong.module_error_input.forward_input
+        with pytest.raises((ValueError, TypeError, RuntimeError)):
+            getattr(generated, name)(*made.args, **made.kwargs).double()(*passed.args, **passed.kwargs)
