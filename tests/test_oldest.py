@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ import svertka.generated
 from svertka.generated import functional
 
 COMMITTED = Path(svertka.generated.__file__).parent
+ROOT = Path(__file__).resolve().parent.parent
 FAMILIES = {"pointwise": "relu", "row": "softmax", "window": "average_pooling_1d", "contraction": "linear"}
 
 
@@ -56,3 +59,22 @@ def test_the_road_of_cpu_tensors() -> None:
     result.sum().backward()
     assert image.grad is not None
     assert torch.equal(image.grad, weight.sum(0).expand(3, 4))
+
+
+def released(version: str) -> tuple[int, ...]:
+    """A version's numbers, without zeros at the end."""
+    numbers = [int(part) for part in version.split(".")]
+    while numbers[-1] == 0:
+        numbers.pop()
+    return tuple(numbers)
+
+
+def test_the_oldest_versions_are_the_lower_bounds() -> None:
+    """What `make oldest` tries is what pyproject.toml promises, of every dependency."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    told = [*project["dependencies"], *(one for extra in project["optional-dependencies"].values() for one in extra)]
+    bounds = dict(re.fullmatch(r"([\w-]+)>=([\d.]+).*", one).groups() for one in told if not one.startswith("svertka["))  # type: ignore[union-attr]
+    lines = (ROOT / ".ci" / "oldest.txt").read_text(encoding="utf-8").split()
+    pins = dict(line.split("==") for line in lines)
+    assert len(bounds) > 15
+    assert {name: released(pin) for name, pin in pins.items()} == {n: released(bound) for n, bound in bounds.items()}
