@@ -23,6 +23,7 @@ from svertka.codegen.bench.idle import idle_kernels
 from svertka.codegen.bench.launched import meta_tensors, passes
 from svertka.codegen.bench.measure import Limits, Problem, Row, backward_seconds, measure, measure_all
 from svertka.codegen.bench.report import settings
+from svertka.codegen.bench.verify import Verdict
 from svertka.codegen.bench.workload import Link, Road, Workload, in_phase, roads, shrunk, workloads
 from svertka.generated import functional, plans, runtime
 
@@ -185,7 +186,7 @@ def test_everything_of_a_workload_runs_in_its_precision(
 
     def judged(*given: Any) -> Any:
         seen.append(("check", _settings()))
-        return measuring.Verdict((), "")
+        return Verdict((), "")
 
     both = [Road("svertka", road, {}), Road("eager", road, {})]
     monkeypatch.setattr(measuring, "roads", lambda *given: both)
@@ -330,7 +331,7 @@ class Machine:
         named: Mapping[str, Any] = {"Event": self.event, "synchronize": self.synchronize, "_sleep": self.sleep}
         for name, value in named.items():
             monkeypatch.setattr(torch.cuda, name, value)
-        monkeypatch.setattr(timing.time, "perf_counter", self.perf_counter)
+        monkeypatch.setattr("svertka.codegen.bench.timing.time.perf_counter", self.perf_counter)
         return timing.seconds(self.call, [0, 1, 2], "cuda", budget)
 
 
