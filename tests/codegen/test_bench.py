@@ -115,7 +115,7 @@ def test_every_workload_is_compiled_and_none_falls_back(monkeypatch: pytest.Monk
         graphs.append(graph)
         return graph.forward
 
-    options = {"backend": backend, "dynamic": False, "fullgraph": True}
+    options = {"backend": backend, "dynamic": False}
     count = torch._dynamo.config.recompile_limit + 4
     assert count > 10
     for width in range(count):
@@ -134,7 +134,7 @@ def test_every_workload_is_compiled_and_none_falls_back(monkeypatch: pytest.Monk
 
 def test_a_road_that_would_fall_back_has_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """A broken graph, and a function that is compiled anew more often than dynamo does."""
-    options = {"backend": "eager", "dynamic": False, "fullgraph": True}
+    options = {"backend": "eager", "dynamic": False}
 
     def breaking(input: torch.Tensor) -> torch.Tensor:
         torch._dynamo.graph_break()
