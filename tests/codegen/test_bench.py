@@ -151,7 +151,7 @@ def test_a_road_that_would_fall_back_has_no_time(monkeypatch: pytest.MonkeyPatch
     *_, road = roads(workload(), True, options)
     with torch._dynamo.config.patch(recompile_limit=1), torch.no_grad():
         road({"input": torch.ones(2, 3)})
-        with pytest.raises(Exception, match="recompile_limit"):
+        with pytest.raises(torch._dynamo.exc.FailOnRecompileLimitHit, match="fullgraph"):
             road({"input": torch.ones(4, 3)})
     torch._dynamo.reset()
 
@@ -255,7 +255,7 @@ from svertka.codegen.bench import measure
 from svertka.codegen.command import main
 plain = measure.measured
 def measured(workload, *given, **named):
-    if "dropout" in workload.name:
+    if "batch_norm" in workload.name:
         os.kill(os.getpid(), signal.SIGKILL)
     return plain(workload, *given, **named)
 measure.measured = measured
@@ -273,7 +273,7 @@ def test_a_killed_run_leaves_what_it_measured(tmp_path: Path) -> None:
     (path,) = tmp_path.iterdir()
     first, *rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     assert first["settings"]["timing"] == settings("cpu")["timing"]
-    finished = [w.name for w in workloads(False, ("launch",))][:5]
+    finished = [w.name for w in workloads(False, ("launch",))][:2]
     assert [row["row"]["name"] for row in rows] == finished
     assert all(f"{name} float32 row_major host" in done.stderr for name in finished)
 
