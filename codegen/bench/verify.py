@@ -170,7 +170,10 @@ def _judged(workload: Workload, call: _Called) -> Verdict:
     dims = {t.name: t for t in layer.inputs} | {
         gradient_of(layer, name): Tensor(gradient_of(layer, name), *layer.tensors[name].dims) for name in results
     }
-    given = {name: _widened(t).reshape(shape_of(dims[name], sizes)) for name, t in (tensors | seeds).items()}
+    # In the formula's order once: elements are gathered many times.
+    given = {
+        name: _widened(t.reshape(shape_of(dims[name], sizes)).contiguous()) for name, t in (tensors | seeds).items()
+    }
     arithmetic = RunningError(on_matrix_unit(FORMATS[workload.storage], workload.dtype == TF32), Tensors())
     wrong, unchecked = list[str](), list[str]()
     names = operator.tensors if call.backward else operator.outputs

@@ -23,6 +23,7 @@ from svertka.codegen.bench.idle import idle_kernels
 from svertka.codegen.bench.launched import meta_tensors, passes
 from svertka.codegen.bench.measure import Limits, Problem, Row, backward_seconds, measure, measure_all
 from svertka.codegen.bench.report import settings
+from svertka.codegen.bench.verify import Verdict
 from svertka.codegen.bench.workload import Link, Road, Workload, in_phase, roads, shrunk, workloads
 from svertka.generated import functional, plans, runtime
 
@@ -114,7 +115,7 @@ def test_every_workload_is_compiled_and_none_falls_back(monkeypatch: pytest.Monk
         graphs.append(graph)
         return graph.forward
 
-    options = {"backend": backend, "dynamic": False, "fullgraph": True}
+    options = {"backend": backend, "dynamic": False}
     count = torch._dynamo.config.recompile_limit + 4
     assert count > 10
     for width in range(count):
@@ -133,7 +134,7 @@ def test_every_workload_is_compiled_and_none_falls_back(monkeypatch: pytest.Monk
 
 def test_a_road_that_would_fall_back_has_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """A broken graph, and a function that is compiled anew more often than dynamo does."""
-    options = {"backend": "eager", "dynamic": False, "fullgraph": True}
+    options = {"backend": "eager", "dynamic": False}
 
     def breaking(input: torch.Tensor) -> torch.Tensor:
         torch._dynamo.graph_break()
@@ -150,7 +151,7 @@ def test_a_road_that_would_fall_back_has_no_time(monkeypatch: pytest.MonkeyPatch
     *_, road = roads(workload(), True, options)
     with torch._dynamo.config.patch(recompile_limit=1), torch.no_grad():
         road({"input": torch.ones(2, 3)})
-        with pytest.raises(Exception, match="recompile_limit"):
+        with pytest.raises(torch._dynamo.exc.FailOnRecompileLimitHit, match="fullgraph"):
             road({"input": torch.ones(4, 3)})
     torch._dynamo.reset()
 
@@ -185,7 +186,7 @@ def test_everything_of_a_workload_runs_in_its_precision(
 
     def judged(*given: Any) -> Any:
         seen.append(("check", _settings()))
-        return measuring.Verdict((), "")
+        return Verdict((), "")
 
     both = [Road("svertka", road, {}), Road("eager", road, {})]
     monkeypatch.setattr(measuring, "roads", lambda *given: both)
@@ -254,7 +255,7 @@ from svertka.codegen.bench import measure
 from svertka.codegen.command import main
 plain = measure.measured
 def measured(workload, *given, **named):
-    if "dropout" in workload.name:
+    if "batch_norm" in workload.name:
         os.kill(os.getpid(), signal.SIGKILL)
     return plain(workload, *given, **named)
 measure.measured = measured
@@ -272,7 +273,7 @@ def test_a_killed_run_leaves_what_it_measured(tmp_path: Path) -> None:
     (path,) = tmp_path.iterdir()
     first, *rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     assert first["settings"]["timing"] == settings("cpu")["timing"]
-    finished = [w.name for w in workloads(False, ("launch",))][:5]
+    finished = [w.name for w in workloads(False, ("launch",))][:2]
     assert [row["row"]["name"] for row in rows] == finished
     assert all(f"{name} float32 row_major host" in done.stderr for name in finished)
 
@@ -330,7 +331,7 @@ class Machine:
         named: Mapping[str, Any] = {"Event": self.event, "synchronize": self.synchronize, "_sleep": self.sleep}
         for name, value in named.items():
             monkeypatch.setattr(torch.cuda, name, value)
-        monkeypatch.setattr(timing.time, "perf_counter", self.perf_counter)
+        monkeypatch.setattr("svertka.codegen.bench.timing.time.perf_counter", self.perf_counter)
         return timing.seconds(self.call, [0, 1, 2], "cuda", budget)
 
 
