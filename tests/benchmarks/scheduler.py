@@ -174,7 +174,7 @@ class Scheduler:
     def stop(self) -> None:
         """End every worker at once.
 
-        Nothing is waited for: a signal may have come while this thread waits for one of them, and holds the lock of that.
+        Nothing is waited for: a signal may have come while this thread waits for one of them, and holds its lock.
         """
         for worker in list(self.workers):
             worker.kill()

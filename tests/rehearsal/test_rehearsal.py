@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ from tests.benchmarks.stub import library
 
 ROOT = Path(__file__).resolve().parents[2]
 ILLEGAL, THREADS, HANG = "center_crop", "normalize", "dropout"
+NONE: Mapping[str, str] = {}
+HANGING = {"HANG": f"{HANG}_output"}
 FAULTS = {"ILLEGAL": f"{ILLEGAL}_output", "THREADS": f"{THREADS}_output"}
 WELL = "relu"  # no fault is planted in it
 WORKLOAD = "relu bfloat16 channels_last"
@@ -71,7 +73,7 @@ class Ran:
 class Command:
     """The command in a process of its own, on the stub."""
 
-    def __init__(self, folder: Path, *arguments: str, stub: bool = True, **faults: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, stub: bool = True, faults: Mapping[str, str] = NONE) -> None:
         self.folder, self.begun = folder / "out", time.monotonic()
         environment = {name: value for name, value in os.environ.items() if name not in ("TRITON_INTERPRET", "OUT")}
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), str(ROOT))))
@@ -103,7 +105,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Ran:
         "300",
         "--only",
         *ITEMS,
-        **FAULTS,
+        faults=FAULTS,
     ).ended()
 
 
@@ -194,7 +196,7 @@ def test_progress_is_said_as_it_comes(whole: Ran) -> None:
 
 def test_a_kernel_that_hangs_costs_its_item_alone(tmp_path: Path) -> None:
     arguments = ["--seconds", "2000", "--processes", "1", "--limit", "60", "--phases", "correctness", "--only"]
-    found = Command(tmp_path, *arguments, f"{HANG} | first", f"{WELL} | first", HANG=f"{HANG}_output").ended()
+    found = Command(tmp_path, *arguments, f"{HANG} | first", f"{WELL} | first", faults=HANGING).ended()
     rows = {row["id"]: row for row in found.of("correctness")}
     assert rows[f"{HANG} | first"]["failures"] == ["it took longer than 60 s and was ended"]
     assert kinds(rows[f"{WELL} | first"]) == {"values"}
@@ -220,7 +222,7 @@ def test_without_a_gpu_the_command_says_so(tmp_path: Path) -> None:
 
 def test_a_run_that_is_told_to_stop_leaves_its_results_and_no_process(tmp_path: Path) -> None:
     arguments = ["--seconds", "530", "--processes", "2", "--phases", "correctness", "--only", f"{HANG} | first"]
-    command = Command(tmp_path, *arguments, HANG=f"{HANG}_output")
+    command = Command(tmp_path, *arguments, faults=HANGING)
     lines: list[str] = []
     assert command.process.stdout is not None
     for line in command.process.stdout:
