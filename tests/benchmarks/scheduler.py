@@ -88,10 +88,9 @@ class Worker:
             self.process.stdin.flush()
 
     def kill(self) -> None:
-        """End it, and whatever it started."""
+        """End it, and whatever it started; this does not wait."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
 
     def cause(self) -> str:
         """Why it ended, from its exit code."""
@@ -173,9 +172,12 @@ class Scheduler:
         return [one.ended for one in running]
 
     def stop(self) -> None:
-        """End every worker at once."""
+        """End every worker at once.
+
+        Nothing is waited for: a signal may have come while this thread waits for one of them, and holds its lock.
+        """
         for worker in list(self.workers):
-            self._end(worker)
+            worker.kill()
 
     def _goes_on(self, running: Sequence[_Running]) -> bool:
         now = time.monotonic()
@@ -253,6 +255,7 @@ class Scheduler:
 
     def _end(self, worker: Worker) -> None:
         worker.kill()
+        worker.process.wait()
         self.workers.discard(worker)
 
     def _close(self, one: _Running) -> None:

@@ -43,12 +43,13 @@ def make_importable() -> None:
 
 
 def failure_of(error: BaseException) -> str:
-    """A line for what was raised: its class, its first line, and where."""
+    """A line for what was raised: its class, its text, where, and what it came from."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if any(f"/{name}/" in frame.filename for name in (*FOLDERS, "tests"))]
     where = f" ({Path(own[-1].filename).name}:{own[-1].lineno})" if own else ""
     text = str(error).strip() or "no message"
-    return f"{type(error).__name__}: {text[:LONGEST]}{where}"
+    cause = f"; from {failure_of(error.__cause__)}" if error.__cause__ is not None else ""
+    return f"{type(error).__name__}: {text[:LONGEST]}{where}{cause}"
 
 
 def main() -> int:

@@ -12,8 +12,9 @@ import torch
 from svertka.codegen.levels.bfloat16 import repaired
 from svertka.codegen.recording import recorded
 from tests.benchmarks.goals import goal_lines, measured_rows
-from tests.benchmarks.items import formulas, large
+from tests.benchmarks.items import formulas, large, training
 from tests.benchmarks.items.formulas import Planned, same_bits
+from tests.benchmarks.worker import failure_of
 
 SMALL = 3 * large.CHANNELS * 8**2  # elements of three images of 8 x 8, and a fourth
 HELD = 2**24  # whole numbers that float32 holds
@@ -89,6 +90,29 @@ def test_no_sum_of_large_tensors_depends_on_its_order() -> None:
     forward = large.CHANNELS * 3 * 3 * large.LARGEST**2
     weight = large.FAR * (large.SIDE // 2) ** 2 * large.LARGEST**2
     assert max(forward, weight) < HELD
+
+
+def test_the_other_network_is_pytorchs_own_with_the_same_state() -> None:
+    _, layers, _, _ = training._small()
+    plain = training._of_torch(layers)
+    assert all(type(module).__module__.startswith("torch.nn") for module in plain.modules())
+    assert [type(module).__name__ for module in plain] == [
+        {"CrossChannelNorm": "LocalResponseNorm"}.get(type(module).__name__, type(module).__name__) for module in layers
+    ]
+    assert plain.state_dict().keys() == layers.state_dict().keys()
+    assert all(torch.equal(value, layers.state_dict()[name]) for name, value in plain.state_dict().items())
+
+
+def test_a_failure_names_what_it_came_from() -> None:
+    try:
+        try:
+            raise RuntimeError("an illegal memory access")
+        except RuntimeError as error:
+            raise SystemError("an exception was set") from error
+    except SystemError as error:
+        text = failure_of(error)
+    assert text.startswith("SystemError: an exception was set (test_items.py:")
+    assert "; from RuntimeError: an illegal memory access (test_items.py:" in text
 
 
 def row(name: str, direction: str, seconds: dict[str, float], **more: Any) -> dict[str, Any]:

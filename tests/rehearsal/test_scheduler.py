@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.benchmarks.phases import Phase
-from tests.benchmarks.scheduler import Ended, Scheduler
+from tests.benchmarks.scheduler import Ended, Scheduler, Worker
 
 KIND = "tests.rehearsal.faulty"
 LIMIT = 20.0  # of an item, seconds: more than a busy machine takes for one that does nothing
@@ -132,6 +133,17 @@ def test_workers_that_cannot_start_are_not_started_for_ever(bench: Bench) -> Non
     assert ended.done == 0
     assert len(ended.left) == 2
     assert "ModuleNotFoundError" in ended.trouble
+
+
+def test_stopping_waits_for_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    scheduler = bench.scheduler
+    phase = Phase("phase", KIND, 300, 1, LIMIT)
+    worker = Worker(phase, scheduler.environment, bench.log, scheduler.answers)
+    scheduler.workers.add(worker)
+    with monkeypatch.context() as patched:
+        patched.setattr(worker.process, "wait", lambda: pytest.fail("a signal may have come while this was waited for"))
+        scheduler.stop()
+    assert worker.process.wait() == -signal.SIGKILL
 
 
 def test_processes_share_the_items(bench: Bench) -> None:

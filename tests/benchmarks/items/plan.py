@@ -44,7 +44,10 @@ def _wanted(item: Item, only: list[str]) -> bool:
 
 
 def _correctness() -> list[Item]:
-    """The first part of every formula, the heaviest first, since all of them fit; then of the others as many as fit."""
+    """The first part of every formula, then the others; in both the heaviest first, so that processes end together.
+
+    What is left is light, and for the phase that resumes this one.
+    """
     items = [
         {"id": f"{formula} | {part}", "definition": definition, "formula": formula, "part": part, "repeats": REPEATS}
         for part in formulas.PARTS
@@ -52,7 +55,7 @@ def _correctness() -> list[Item]:
     ]
     first = [item for item in items if item["part"] == formulas.PARTS[0]]
     others = [item for item in items if item["part"] != formulas.PARTS[0]]
-    return [*sorted(first, key=_cost, reverse=True), *sorted(others, key=_cost)]
+    return [*sorted(first, key=_cost, reverse=True), *sorted(others, key=_cost, reverse=True)]
 
 
 def _cost(item: Item) -> float:

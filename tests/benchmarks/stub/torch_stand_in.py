@@ -211,6 +211,7 @@ def install() -> None:
     torch.Tensor.cuda = lambda tensor, *unused, **options: tensor  # type: ignore[method-assign, assignment]
     torch._C._cuda_getCurrentRawStream = lambda device: 0  # type: ignore[attr-defined]
     torch._C._cuda_getDevice = lambda: 0  # type: ignore[attr-defined]
+    torch.accelerator.is_available = lambda: False  # the tracer asks it for a stream, which only a GPU has
     torch.compile = functools.partial(_compiled, torch.compile)  # type: ignore[assignment]
     _lead_to_the_kernels()
 
