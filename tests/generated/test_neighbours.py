@@ -1,4 +1,4 @@
-"""Neighbours that change a result in place, or take the memory of an argument away: nothing notices svertka's layers."""
+"""Neighbours that change a result in place, or take the memory of an argument away."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from itertools import pairwise
 
 import pytest
 import torch
-from torch import Tensor
 
 from svertka import generated
 from svertka.generated import functional
 
-from .test_autograd import FIRST, as_tuple, call, differentiable, every_function
 from .cases import Case
+from .test_autograd import as_tuple, call, differentiable, every_function
 
 IMAGE = torch.linspace(-2, 3, 2 * 3 * 5 * 4).view(2, 3, 5, 4)
 

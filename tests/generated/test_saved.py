@@ -11,8 +11,8 @@ from torch import Tensor
 
 from svertka.generated import functional, runtime
 
-from .test_autograd import EVERY_FORMULA, as_tuple, call, differentiable, every_formula
 from .cases import Case
+from .test_autograd import EVERY_FORMULA, as_tuple, call, differentiable, every_formula
 
 ESTIMATES = ("running_mean", "running_var")
 
@@ -33,7 +33,7 @@ def bytes_kept(function: Callable[..., Any], given: dict[str, Tensor], others: d
 
 
 def of_torch(name: str) -> Callable[..., Any]:
-    """torch's function; where it has none, the same formula of its functions."""
+    """Torch's function; where it has none, the same formula of its functions."""
 
     def norm(input: Tensor, window_channel_size: int, alpha: float, beta: float, k: float) -> Tensor:
         return torch.nn.functional.local_response_norm(input, window_channel_size, alpha, beta, k)

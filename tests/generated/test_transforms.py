@@ -1,4 +1,4 @@
-"""``torch.func``, forward mode, batches of gradients, fake and subclass tensors, tracers, counters: as with torch's own."""
+"""``torch.func``, forward mode, batches of gradients, fake and subclass tensors, tracers, counters."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from svertka import generated
 from svertka.generated import functional, runtime
 
 from .cases import Case
-from .test_autograd import FIRST, as_tuple, call, differentiable, every_function, first, generic
+from .test_autograd import as_tuple, call, differentiable, every_function, first, generic
 
 Function = Callable[..., Any]
 OURS, THEIRS = functional, torch.nn.functional
