@@ -85,12 +85,26 @@ def test_operator_as_torch_asks(call: Call, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @every_call
-def test_operator_s_gradient_as_torch_asks(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The backward is an operator of its own."""
+def test_operator_with_residuals_as_torch_asks(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What training runs: results, and behind them what the backward reads."""
     monkeypatch.setattr(runtime, "INTERPRETED", False)
     operator, values = recorded(call, monkeypatch)
-    outputs = operator.registered(*values)
-    listed = outputs if isinstance(outputs, tuple) else (outputs,)
+    torch.library.opcheck(operator.registered_saving, tuple(asking(operator, values)))
+
+
+@every_call
+def test_operator_s_gradient_as_torch_asks(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The backward is an operator of its own, given every tensor, or shapes of those that it does not read."""
+    monkeypatch.setattr(runtime, "INTERPRETED", False)
+    operator, values = recorded(call, monkeypatch)
+    results = operator.registered_saving(*values)
+    listed = list(results) if isinstance(results, tuple) else [results]
     grads = [torch.ones_like(listed[place]) for place in operator.results]
+    known, count = len(operator.tensors), len(operator.outputs)
+    tensors, symbols = values[:known], values[known:]
     wanted = [values[place] is not None for place in operator.differentiable]
-    torch.library.opcheck(operator.registered_backward, (*grads, *values, wanted))
+    for spared in (False, True):
+        kept, unread = runtime.sparing(operator, tensors, kernels=False) if spared else (tensors, {})
+        given = [*kept, *[None] * len(operator.asked), *listed[count:], *symbols]
+        rest = (*grads, *given, *runtime.described(operator, unread), wanted)
+        torch.library.opcheck(operator.registered_backward, rest)
