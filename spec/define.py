@@ -223,7 +223,6 @@ class _Face:
                     has = ", ".join(sorted(allowed)) or "none"
                     raise ValueError(f"define({self.layer.name}): {what} names {name!r}; it may name {has}")
 
-
     def _shown_around(self, tensor: Tensor) -> bool:
         """Whether a tensor around a dimension shows all that stands for any number of dimensions in this one."""
         shown = {i for t in self.layer.inputs if _is_around(t) and t.default is None for i in t.axes}
