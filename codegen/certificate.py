@@ -77,8 +77,10 @@ def _operators_and_function(text: str, definition: Definition) -> list[str]:
 
 def _gradients(sources: Mapping[str, str], definition: Definition) -> list[str]:
     """Operators of a definition's gradients."""
-    kernels = {(gradient_definition(definition).name, v.layer.name) for v in gradient_definition(definition).variants}
-    text = sources.get("gradients.py", "") if definition.orders > 1 else ""
+    if definition.orders < 2:
+        return []
+    gradient, text = gradient_definition(definition), sources.get("gradients.py", "")
+    kernels = {(gradient.name, variant.layer.name) for variant in gradient.variants}
     found = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
     words = ((node, {k.arg: k.value for k in node.keywords}.get("kernels")) for node in found)
     own = [node for node, value in words if value is not None and ast.literal_eval(value) in kernels]

@@ -105,9 +105,12 @@ def _check_arguments(where: str, definition: Definition) -> None:
         free = {"dtype"} if isinstance(argument, ElementType) else set()  # of its own kind, in no module's constructor
         _identifier(where, "an argument", argument.name, taken - free)
         for symbol in _symbols(argument):
-            _identifier(where, "a symbol of an argument", symbol, FUNCTIONAL | _helpers())
+            _identifier(where, "a symbol of an argument", symbol, taken)
         _check_default(where, argument)
     _distinct(f"{where}: argument", names, "give one another name")
+    symbols = {symbol for argument in definition.arguments for symbol in _symbols(argument)}
+    for name in sorted({*names, *symbols} & _made_of_shapes(definition)):
+        raise ValueError(f"{where}: generated code names a shape or an extent {name!r}; give the argument another name")
     given = [a for a in definition.arguments if isinstance(a, TensorArgument)]
     if given and not any(a.differentiable for a in given):
         raise ValueError(f"{where}: all its tensors are constant; leave one of {', '.join(a.name for a in given)} out")
@@ -121,6 +124,14 @@ def _check_arguments(where: str, definition: Definition) -> None:
     for value in definition.extents.values():
         for symbol in _free(value):
             _identifier(where, "a symbol of an extent", symbol)
+
+
+def _made_of_shapes(definition: Definition) -> set[str]:
+    """Names that a function gives to shapes and extents, beside those of the formula."""
+    indices = list(_indices(definition))
+    extents = {"".join(i.extent.name for i in d) for v in definition.variants for t in v.layer.inputs for d in t.dims}
+    arguments = [a.name for a in definition.arguments if isinstance(a, TensorArgument)]
+    return {f"shape_{i.name}" for i in indices if i.many} | {f"{a}_{e}" for a in arguments for e in extents}
 
 
 def _check_default(where: str, argument: Argument) -> None:

@@ -19,8 +19,6 @@ from typing import Any
 
 import torch
 
-from svertka.codegen.bounds import bounded_values
-from svertka.codegen.build import results_of
 from svertka.codegen.cases import tensor_arguments
 from svertka.codegen.equivalence import (
     Comparison,
@@ -35,13 +33,10 @@ from svertka.codegen.levels.calls import Call, calls
 from svertka.codegen.levels.faces import constructor_faults, forward_names, module_of, signature_faults
 from svertka.codegen.levels.memory import LAYOUTS
 from svertka.codegen.levels.subject import Outcome, Subject
-from svertka.codegen.tensor_numbers import Tensors
-from svertka.spec import RunningError, adjoint, gradient_of
-from svertka.spec.definition import REQUIRED, Definition, ModuleFace, Seed, TensorArgument, Variant
-from svertka.spec.evaluate import shape_of
+from svertka.codegen.levels.truth import Truth
+from svertka.spec import adjoint, gradient_of
+from svertka.spec.definition import REQUIRED, ModuleFace, Seed, TensorArgument
 from svertka.spec.gradient import gradient_definition
-from svertka.spec.layer import Layer
-from svertka.spec.running_error import Bounded
 
 __all__ = ["check"]
 
@@ -113,7 +108,7 @@ class _Judge:
         self.subject, self.definition, self.variant = subject, subject.module.definition, subject.variant
         self.functional: Any = importlib.import_module(f"{subject.package}.functional")
         self.modules: Any = importlib.import_module(f"{subject.package}.modules")
-        self.truth = _Truth(self.definition, self.variant)
+        self.truth = Truth(self.definition, self.variant)
         self.comparisons: list[tuple[str, Comparison]] = []
         self.failures: list[str] = []
         self.kept: dict[Any, dict[str, Any]] = {}
@@ -199,39 +194,6 @@ class _Judge:
             (result,) = run.called()
             if not result.equal(run.first):
                 self.failures.append(f"{values}: the result is not the first tensor")
-
-
-class _Truth:
-    """The formula's and its gradients' values, the adjoints derived once."""
-
-    def __init__(self, definition: Definition, variant: Variant) -> None:
-        self.definition, self.variant, self.layer = definition, variant, variant.layer
-        self.names = differentiable(definition, self.layer)
-        self.outputs = results_of(definition, self.layer)
-
-    @property
-    def first(self) -> Layer:
-        """All gradients."""
-        return adjoint(self.layer, wrt=self.names, outputs=self.outputs)
-
-    @property
-    def gradient(self) -> Layer:
-        """The gradient as the layer that is differentiated once more."""
-        place = self.definition.variants.index(self.variant)
-        return gradient_definition(self.definition).variants[place].layer
-
-    def values(
-        self, layers: Sequence[Layer], given: Mapping[str, torch.Tensor], sizes: Mapping[str, Any], dtype: torch.dtype
-    ) -> dict[str, Any]:
-        """Outputs of some layers, with bounds for results in a type."""
-        storage = format_of(dtype)
-        arithmetic = RunningError(storage, Tensors())
-        found: dict[str, Any] = {}
-        for layer in layers:
-            shapes = {tensor.name: shape_of(tensor, sizes) for tensor in layer.inputs}
-            known = {name: _numbers(given[name]).reshape(shape) for name, shape in shapes.items() if name in given}
-            found |= bounded_values(layer, known, sizes, arithmetic)
-        return {n: arithmetic.stored(value) if isinstance(value, Bounded) else value for n, value in found.items()}
 
 
 class _Run:
@@ -417,11 +379,6 @@ class _Run:
         if key not in kept:
             kept[key] = self.truth.values((self.layer, self.truth.first), given, self.call.case.sizes, self.way.dtype)
         return kept[key]
-
-
-def _numbers(tensor: torch.Tensor) -> torch.Tensor:
-    """A tensor's elements in the types in which formulas are evaluated."""
-    return tensor.double() if tensor.is_floating_point() else tensor
 
 
 def _shared(left: torch.Tensor, right: torch.Tensor) -> bool:

@@ -168,3 +168,22 @@ def test_texts_are_texts(tmp_path: Path) -> None:
 def test_a_layer_without_a_gradient_says_so() -> None:
     with pytest.raises(ValueError, match=r"layer 'scaled': all its tensors are constant; leave one of input out"):
         generate_package([define(layer(), constant=("input",))])
+
+
+@pytest.mark.parametrize(
+    ("symbol", "argument"),
+    [
+        ("shapes", "shapes"),
+        ("around", "around"),
+        ("self", "own"),
+        ("unbatched", "flag"),
+        ("k", "shape_m"),
+        ("k", "x_C"),
+    ],
+)
+def test_names_that_a_call_uses_for_itself_are_refused(symbol: str, argument: str) -> None:
+    m, c, s = axis("m", many=True), axis("c"), axis("s", many=True)
+    x, y = Tensor("x", m, c, s), Tensor("y", m, s)
+    layer = Layer("scaled", (x,), (Equation(y, number(symbol) * Sum(x[m, c, s], c)),), ("y",))
+    with pytest.raises(ValueError, match=r"rename|another name"):
+        check_definitions([define(layer, arguments={symbol: argument})])

@@ -147,3 +147,38 @@ def test_a_formula_without_a_module_says_so() -> None:
     bare = replace(define(Layer("same", (x,), (Equation(y, x[i]),), ("output",))), modules=())
     with pytest.raises(ValueError, match="call layer_function"):
         layer_module(bare)
+
+
+MODEL = """
+import importlib, multiprocessing, sys, torch
+from svertka.codegen import layer_module
+
+def work(model):
+    return model(torch.ones(2)).tolist()
+
+if __name__ == "__main__":
+    model = torch.nn.Sequential(layer_module(bell, validate=False)(0.5))
+    torch.save(model, sys.argv[0] + ".model")
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        print("worker", pool.map_async(work, [model]).get(timeout=240) == [work(model)])
+    package = importlib.import_module(type(model[0]).__module__.removesuffix(".modules"))
+    for name in ("library", "views", "runtime", "functional", "modules"):
+        importlib.reload(importlib.import_module(f"{package.__name__}.{name}"))
+    again = importlib.reload(package)
+    compiled = torch.compile(again.functional.bell, fullgraph=True, backend="eager")
+    values = torch.ones(2)
+    print("again", compiled(values, 0.5).tolist() == again.functional.bell(values, 0.5).tolist() == work(model))
+"""
+LOADED = """
+import sys, torch
+model = torch.load(sys.argv[0] + ".model", weights_only=False)
+print("loaded", model(torch.ones(2)).allclose(torch.exp(-torch.ones(2) / 2)))
+"""
+
+
+def test_a_model_goes_to_other_processes_and_its_package_is_loaded_again(tmp_path: Path) -> None:
+    """Saved and loaded where nothing of svertka was imported; sent to a spawned worker; reloaded module by module."""
+    done = python(FORMULA + MODEL, tmp_path)
+    assert said(done, "worker") == "True"
+    assert said(done, "again") == "True"
+    assert said(python(LOADED, tmp_path), "loaded") == "True"
