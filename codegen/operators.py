@@ -78,12 +78,19 @@ class OperatorFace:
         """The operator with what its backward reads of a call, and what its product costs."""
         layer, kept = module.definition.variants[place].layer, kept_of(module, place)
         factors, loops = product_of(module, place)
+        again: set[str] = set()
+        if module.definition.orders > 1:  # the gradient's operator may be asked instead, and is given these
+            again = {tensor.name for tensor in gradient_definition(module.definition).variants[place].layer.inputs}
+        read, read_plainly = (
+            tuple(t.name for t in layer.inputs if t.name in again or t.name in names)
+            for names in (kept.read, kept.read_plainly)
+        )
         return replace(
             self,
             residuals=kept.residuals,
             residual_shapes=_tuple(_shape(layer, tensor) for tensor in kept.tensors) if kept.tensors else "",
-            read=kept.read,
-            read_plainly=kept.read_plainly,
+            read=read,
+            read_plainly=read_plainly,
             examples=kept.examples,
             factors=factors,
             operations=" * ".join(["2", *(_extent(layer, name) for name in loops)]) if loops else "",
