@@ -12,10 +12,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from sympy import Basic
+
 from svertka.codegen.calling import scalar_checks
 from svertka.codegen.render import environment
 from svertka.spec.definition import Argument, Definition, Dimension, Flag, ModuleFace, Part, Seed, TensorArgument
 from svertka.spec.layer import Layer, reads
+from svertka.spec.notation import Read
 from svertka.spec.rewrite import replace
 
 __all__ = ["convertible_source"]
@@ -180,5 +183,5 @@ def _symmetric(layer: Layer, one: str, other: str) -> bool:
     )
 
 
-def _of(value: object, names: Iterable[str]) -> list[object]:
-    return [read for read in reads(value) if read.tensor in names]  # type: ignore[arg-type]
+def _of(value: Basic, names: Iterable[str]) -> list[Read]:
+    return [read for read in reads(value) if read.tensor in names]
