@@ -210,12 +210,14 @@ def met_exactly(layer: Layer, case: Case) -> Case:
 
 
 def at_zero(definition: Definition, layer: Layer, case: Case) -> list[Case]:
-    """The case with bases of powers that are 0 where the elements are, and once with exponents 0 too."""
+    """The case with bases of powers that are 0 where the elements are: by each parameter, by all, with exponents 0."""
     free = {a.symbol for a in definition.arguments if isinstance(a, Real) and a.low is None}
     found = []
     for power in sorted({power for e in layer.equations for power in e.value.atoms(Pow)}, key=str):
         base, exponent = ({s.name for s in part.free_symbols} & free for part in (power.base, power.exp))
         if exponent:
+            if len(base) > 1:
+                found += [replace(case, sizes={**case.sizes, name: 0.0}) for name in sorted(base)]
             zeros = dict.fromkeys(base, 0.0)
             found.append(replace(case, sizes={**case.sizes, **zeros}))
             found.append(replace(case, sizes={**case.sizes, **zeros, **dict.fromkeys(exponent, 0.0)}))

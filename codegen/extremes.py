@@ -3,7 +3,7 @@
 Which inputs enter exponents is read off the formula's own expressions. Each of them is drawn around levels that belong
 to the arithmetic's own largest number: below its logarithm, where squares of exponentials overflow, and beyond, of
 either sign; apart along every axis, so that rows of very different size lie side by side and one element is far above
-all others; all elements equal; some of them -inf, and a whole slice.
+all others; all elements equal; whole rows of -inf, and an element of every other row.
 
 The value is the literal formula's, in numbers whose exponents have no end (``precise``). The formula's own running
 error has no end there. The bound is that of the equations with shifted exponents, which the kernels compute; that these
@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from sympy import Basic, exp
 
@@ -37,7 +38,7 @@ from svertka.spec.running_error import FORMATS, Bounded, RunningError
 
 __all__ = ["Extreme", "enters_exponents", "expected_at", "extremes"]
 
-LEVELS = (0.6, 4.0, -1.2)
+LEVELS = (0.6, -1.2)
 """Levels as multiples of the logarithm of the largest number; at 0.6 only squares of exponentials overflow."""
 APART = (1.2, 100.0)  # and of distances between neighbours along an axis, in turn
 ALONG = "apart along axis"
@@ -77,7 +78,9 @@ def enters_exponents(layer: Layer) -> tuple[str, ...]:
     return tuple(t.name for t in layer.inputs if t.name in found and t.kind == "real")
 
 
-def extremes(definition: Definition, layer: Layer, case: Case, dtype: torch.dtype) -> Iterator[Extreme]:
+def extremes(
+    definition: Definition, layer: Layer, case: Case, dtype: torch.dtype, apart: bool = False
+) -> Iterator[Extreme]:
     """Every arrangement of every input that enters an exponent.
 
     Args:
@@ -85,6 +88,7 @@ def extremes(definition: Definition, layer: Layer, case: Case, dtype: torch.dtyp
         layer: the formula.
         case: sizes and parameters; small ones, for the values take some 10 us an operation.
         dtype: float32 or float64.
+        apart: whether only rows of very different size are asked for.
     """
     names = [name for name in differentiable(definition, layer) if name not in case.absent]
     derived = adjoint(layer, wrt=names, outputs=results_of(definition, layer))
@@ -95,6 +99,8 @@ def extremes(definition: Definition, layer: Layer, case: Case, dtype: torch.dtyp
         plain = draw_values(definition, layer, case, real, f" {entering}")
         seeds = draw_values(definition, layer, case, _nonzero, f" {entering} gradients").gradients
         for what, arrange in _arrangements(plain.tensors[entering].dim(), threshold):
+            if apart and not what.startswith(ALONG):
+                continue
             tensors = {**plain.tensors, entering: arrange(plain.tensors[entering])}
             values = Values(held(tensors, (dtype,)), held(seeds, (dtype,)))
             expected = {n: v for e in (layer, derived) for n, v in expected_at(e, case, values, dtype).items()}
@@ -116,13 +122,8 @@ def _arrangements(rank: int, threshold: float) -> Iterator[tuple[str, Arrangemen
     for axis in range(rank):
         level = threshold * APART[axis % len(APART)]
         yield f"{ALONG} {axis} by {level:.3g}", lambda values, a=axis, level=level: values + level * _steps(values, a)
-    yield f"all {threshold:.3g}", lambda values: torch.full_like(values, threshold)
-    yield "of which some are -inf", lambda values: torch.where(_some(values), -math.inf, values + threshold)
-    for axis in range(rank):
-        yield (
-            f"of which a slice along axis {axis} is -inf",
-            lambda values, a=axis: torch.where(_first(values, a), -math.inf, values - threshold),
-        )
+    yield f"all {1.2 * threshold:.3g}", lambda values: torch.full_like(values, 1.2 * threshold)
+    yield "-inf where an index is 0", lambda values: torch.where(_outermost(values), -math.inf, values - threshold)
 
 
 def _steps(values: torch.Tensor, axis: int) -> torch.Tensor:
@@ -132,14 +133,9 @@ def _steps(values: torch.Tensor, axis: int) -> torch.Tensor:
     return places.reshape([-1 if dim == axis else 1 for dim in range(values.dim())])
 
 
-def _some(values: torch.Tensor) -> torch.Tensor:
-    """Every third element, so that no row of two or more is left out whole."""
-    return (torch.arange(values.numel()) % 3 == 1).reshape(values.shape)
-
-
-def _first(values: torch.Tensor, axis: int) -> torch.Tensor:
-    """The first slice along an axis."""
-    return (torch.arange(values.shape[axis]) == 0).reshape([-1 if dim == axis else 1 for dim in range(values.dim())])
+def _outermost(values: torch.Tensor) -> torch.Tensor:
+    """Where some index is 0: along every axis one row is left out whole, and of the others an element."""
+    return torch.as_tensor(np.asarray((np.indices(values.shape) == 0).any(0)))
 
 
 def expected_at(layer: Layer, case: Case, values: Values, dtype: torch.dtype) -> dict[str, Any]:

@@ -15,7 +15,7 @@ __all__ = ["main"]
 MISUSED = 2
 EXTRAS = {
     "networks": ("PIL", "matplotlib", "sklearn"),
-    "generator": ("filelock", "jinja2", "markupsafe", "rich", "ruff", "sympy", "typer"),
+    "generator": ("filelock", "jinja2", "markupsafe", "mpmath", "rich", "ruff", "sympy", "typer"),
 }
 """What is imported, by the extra of the distribution that brings it."""
 
