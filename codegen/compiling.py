@@ -21,7 +21,7 @@ from triton.compiler import ASTSource
 
 from svertka.codegen.recording import Launched
 
-__all__ = ["TARGETS", "Compiled", "compile_launch", "gpu_target", "widths"]
+__all__ = ["TARGETS", "Compiled", "assembled", "compile_launch", "gpu_target", "widths"]
 
 TARGETS = {
     "sm_80": GPUTarget("cuda", 80, 32),
@@ -75,7 +75,16 @@ class Compiled:
 
 
 def compile_launch(launch: Launched, target: str, dtype: str) -> Compiled:
-    """Compile one launch for a target.
+    """Compile one launch for a target, and read off what it takes.
+
+    Raises:
+        Exception: whatever Triton's compiler raises.
+    """
+    return Compiled(launch.kernel.__name__, target, dtype, **_resources(assembled(launch, target)))
+
+
+def assembled(launch: Launched, target: str) -> Any:
+    """What Triton's compiler makes of a launch for a target: its ``asm`` has every stage, from ``ttir`` on.
 
     Raises:
         Exception: whatever Triton's compiler raises.
@@ -98,8 +107,7 @@ def compile_launch(launch: Launched, target: str, dtype: str) -> Compiled:
             attributes[(place,)] = [["tt.divisibility", 16]]
     options = {name: launch.constants[name] for name in _OPTIONS if name in launch.constants}
     source = ASTSource(fn=launch.kernel, signature=signature, constexprs=constants, attrs=attributes)
-    compiled = triton.compile(source, target=gpu_target(target), options=options)
-    return Compiled(launch.kernel.__name__, target, dtype, **_resources(compiled))
+    return triton.compile(source, target=gpu_target(target), options=options)
 
 
 def gpu_target(name: str) -> GPUTarget:
