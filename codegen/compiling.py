@@ -25,7 +25,16 @@ from triton.runtime.jit import create_function_from_signature
 
 from svertka.codegen.recording import Launched
 
-__all__ = ["TARGETS", "Compiled", "asked_of_triton", "compile_launch", "gpu_target", "launch_key", "widths"]
+__all__ = [
+    "TARGETS",
+    "Compiled",
+    "asked_of_triton",
+    "assembled",
+    "compile_launch",
+    "gpu_target",
+    "launch_key",
+    "widths",
+]
 
 TARGETS = {
     "sm_80": GPUTarget("cuda", 80, 32),
@@ -71,14 +80,24 @@ class Compiled:
 
 
 def compile_launch(launch: Launched, target: str, dtype: str) -> Compiled:
-    """Compile one launch for a target, as Triton would when it is launched there: what is compiled here is found there.
+    """Compile one launch for a target, and read off what it takes.
+
+    Raises:
+        Exception: whatever Triton's compiler raises.
+    """
+    return Compiled(launch.kernel.__name__, target, dtype, **_resources(assembled(launch, target)))
+
+
+def assembled(launch: Launched, target: str) -> Any:
+    """What Triton's compiler makes of a launch for a target: its ``asm`` has every stage, from ``ttir`` on.
+
+    It is compiled as Triton would when it is launched there: what is compiled here is found there.
 
     Raises:
         Exception: whatever Triton's compiler raises.
     """
     source, options, gpu = asked_of_triton(launch, target)
-    compiled = triton.compile(source, target=gpu, options=options)
-    return Compiled(launch.kernel.__name__, target, dtype, **_resources(compiled))
+    return triton.compile(source, target=gpu, options=options)
 
 
 def launch_key(launch: Launched, target: str) -> str:

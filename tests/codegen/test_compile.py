@@ -57,6 +57,41 @@ def test_rows_of_an_example_are_loaded_sixteen_bytes_at_a_time() -> None:
     assert [row for row in parts if not row["wide_loads"] or row["spills"]] == []
 
 
+IN_FULL = """
+import json
+import torch
+from svertka.codegen.build import build
+from svertka.codegen.cases import large_case
+from svertka.codegen.compiling import assembled
+from svertka.codegen.recording import recorded
+from svertka.spec.layers import DEFINITIONS
+from importlib import import_module
+
+for name in ("batch_normalization", "cross_channel_normalization"):
+    definition, kernels = DEFINITIONS[name], import_module(f"svertka.generated.kernels.{name}")
+    module = build(definition)
+    for variant in definition.variants:
+        for one in recorded(module, variant, kernels, large_case(definition, variant), torch.float64):
+            for launch in one.launches:
+                made = assembled(launch, "sm_90")
+                names = [n for n, value in zip(launch.kernel.arg_names, launch.arguments) if isinstance(value, float)]
+                doubles = made.asm["ptx"].partition("{")[0].count(".param .f64")
+                print(json.dumps([launch.kernel.__name__, names, doubles, made.asm["ttir"].count("f32")]))
+"""
+
+
+def test_numbers_reach_a_float64_kernel_in_full() -> None:
+    """As float64 parameters; a kernel of float64 has no float32 in it, where a number could lose its last digits."""
+    environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
+    command = [sys.executable, "-c", IN_FULL]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {tuple(names) for _, names, _, _ in rows} == {(), ("momentum",)}
+    for kernel, names, doubles, narrow in rows:
+        assert (doubles, narrow) == (len(names), 0), kernel
+
+
 ACCESSES = [
     ("@%p1 ld.global.v4.b32 { %r1, %r2, %r3, %r4 }, [ %rd4 + 0 ];", (1, 0, 0)),
     ("ld.global.L1::evict_last.v2.b64 { %rd1, %rd2 }, [ %rd4 + 0 ];", (1, 0, 0)),

@@ -115,7 +115,7 @@ def _argmax() -> Definition:
 
 @pytest.mark.parametrize("small", [False, True])
 def test_argmax_over_rows(device: str, small: bool) -> None:
-    """Ties go to the first, NaN is larger than all, in one chunk and in several."""
+    """Ties go to the first, NaN is larger than all and the last one wins, in one chunk and in several."""
     values = torch.tensor([[1.0, 5, 5, 2, 5], [0, 0, 0, 0, 0], [-7, -3, math.nan, 9, math.nan], [4, 3, 2, 1, 4]])
     rows = torch.cat([values, values.flip(1), torch.full((1, 5), -math.inf)]).repeat(1, 9)
     with scratch(_argmax()) as made:
@@ -127,13 +127,13 @@ def test_argmax_over_rows(device: str, small: bool) -> None:
                 place, largest = made.kernels.first_forward(rows.to(device))
         else:
             place, largest = made.kernels.first_forward(rows.to(device))
-    assert place.tolist() == [1, 0, 2, 0, 0, 0, 0, 0, 0]
+    assert place.tolist() == [1, 0, 44, 0, 0, 0, 42, 0, 0]
     assert torch.equal(largest.cpu().nan_to_num(nan=1e9), rows.amax(1).nan_to_num(nan=1e9))
 
 
 @pytest.mark.parametrize("small", [False, True])
 def test_gradient_of_a_row_maximum_with_nan(device: str, small: bool) -> None:
-    """The first NaN of a row gets the whole gradient."""
+    """The last NaN of a row gets the whole gradient."""
     layer, _ = FORMULAS["largest"]
     rows = torch.tensor([[1.0, math.nan, 3, math.nan], [2, 2, 1, 0]]).repeat(1, 20)
     with scratch(defined(layer)) as made:
@@ -144,7 +144,7 @@ def test_gradient_of_a_row_maximum_with_nan(device: str, small: bool) -> None:
         with tiles(chosen, made.package):
             (gradient,) = program(seed, rows.to(device), *saved, wanted=(True,))
     expected = torch.zeros_like(rows)
-    expected[0, 1], expected[1, 0] = 5.0, 7.0
+    expected[0, 79], expected[1, 0] = 5.0, 7.0
     assert torch.equal(gradient.cpu(), expected)
 
 

@@ -106,10 +106,20 @@ def _gradients(results: Sequence[Tensor]) -> list[Tensor]:
     return [torch.randn(r.shape, generator=random, dtype=torch.float64).to(r.dtype) for r in results]
 
 
-def compare(ours: Callable[..., Any], theirs: Callable[..., Any], sample: Sample) -> None:
-    """Ask for the same up to rounding, in float64; integers, and what nothing moves, are the same."""
+def compare(
+    ours: Callable[..., Any], theirs: Callable[..., Any], sample: Sample, exact: bool = False, inner: float = 0.0
+) -> None:
+    """Ask for the same up to rounding, in float64; integers are the same.
+
+    ``exact``: results are elements that are given, and gradients sums of gradients that are given. ``inner``: size of
+    the terms, for a gradient of 1 in each result, that cancel within a gradient.
+    """
     found, expected = called_with(ours, sample), called_with(theirs, sample)
-    shares = _conditions(theirs, sample)
+    summed = sum(float(g.abs().sum()) for g in _gradients([r for r in expected[0] if r.is_floating_point()]))
+    if exact:
+        shares = iter([0.0] * sum(r.is_floating_point() for r in expected[0]) + [summed] * len(expected[1]))
+    else:
+        shares = _conditions(theirs, sample)
     elements = sum(v.numel() for v in (*(v for v in sample.values if isinstance(v, Tensor)), *expected[0]))
     for part, other in zip(found, expected, strict=True):
         assert len(part) == len(other)
@@ -119,8 +129,9 @@ def compare(ours: Callable[..., Any], theirs: Callable[..., Any], sample: Sample
             if share is None and not two.is_floating_point():
                 equal(one, two)
             else:
-                state = share if share is not None else _size(sample)
-                agree(one.double(), two.double(), state, elements)
+                size = share if share is not None else _size(sample)
+                size += inner * summed if part is found[1] else 0.0
+                agree(one.double(), two.double(), size, elements)
 
 
 def _size(sample: Sample) -> float:
@@ -154,14 +165,25 @@ def _conditions(function: Callable[..., Any], sample: Sample) -> Iterator[float]
 
 
 def _reaches(function: Callable[..., tuple[Tensor, ...]], tensors: Sequence[Tensor]) -> Iterator[float]:
-    """By ``agreement.conditions``, in one pass a function."""
-    jacobian: Callable[..., Any] = torch.autograd.functional.jacobian
+    """By ``agreement.conditions``, in one pass a function; what is empty moves nothing."""
+    sized = [place for place, tensor in enumerate(tensors) if tensor.numel()]
+
+    def of_sized(*given: Tensor) -> tuple[Tensor, ...]:
+        every = list(tensors)
+        for place, tensor in zip(sized, given, strict=True):
+            every[place] = tensor
+        return tuple(value for value in function(*every) if value.numel())
+
     values = function(*tensors)
-    by_output = jacobian(function, tuple(tensors), vectorize=True)
-    for value, by_input in zip(values, by_output, strict=True):
+    if not any(value.numel() for value in values):
+        yield from (0.0 for _ in values)
+        return
+    jacobian: Callable[..., Any] = torch.autograd.functional.jacobian
+    rows = iter(jacobian(of_sized, tuple(tensors[place] for place in sized), vectorize=True))
+    for value in values:
         reach = value.detach().abs()
-        for moves, tensor in zip(by_input, tensors, strict=True):
-            moved = moves.abs() * tensor.detach().abs()
+        for moves, place in zip(next(rows) if value.numel() else (), sized, strict=False):
+            moved = moves.abs() * tensors[place].detach().abs()
             inner = tuple(range(value.dim(), moves.dim()))
             reach = reach + (moved.sum(inner) if inner else moved)
         yield float(reach.max()) if reach.numel() else 0.0

@@ -17,6 +17,7 @@ from svertka.spec.definition import (
     Choice,
     Definition,
     Dimension,
+    ElementType,
     Flag,
     Padding,
     PerAxis,
@@ -67,7 +68,7 @@ def bad_tensors(argument: TensorArgument, given: Tensor, first: bool) -> Iterato
     yield name, TypeError, given.to(torch.complex64), rf"^{name}\.dtype=torch\.complex64"
     yield name, TypeError, given > 0, rf"^{name}\.dtype=torch\.bool"
     yield name, TypeError, given.to(torch.float8_e4m3fn), rf"^{name}\.dtype=torch\.float8_e4m3fn"
-    if given.is_floating_point() and not argument.labels_below:
+    if given.is_floating_point() and not argument.labels_below and not argument.integers:
         yield name, TypeError, given.to(torch.int32), rf"^{name}\.dtype=torch\.int32"
     if given.dim():
         yield name, TypeError, given.to_sparse(), rf"^{name}\.layout=torch\.sparse_coo"
@@ -133,6 +134,8 @@ def bad_scalars(argument: Argument) -> Iterator[Wrong]:
         yield name, TypeError, True, rf"{shown}True"
         if argument.minimum is not None:
             yield name, ValueError, argument.minimum - 1, rf"{shown}{argument.minimum - 1}: must be at least"
+        elif argument.optional:
+            yield name, ValueError, argument.missing, rf"{shown}{argument.missing}: must not be {argument.missing}"
     elif isinstance(argument, Real):
         yield name, TypeError, "x", rf"{shown}'x': must be a real number"
         yield name, TypeError, None, rf"{shown}None"
@@ -152,6 +155,9 @@ def bad_scalars(argument: Argument) -> Iterator[Wrong]:
         yield name, ValueError, 9, rf"{shown}9: must lie between"
         yield name, ValueError, -9, rf"{shown}-9: must lie between"
         yield name, TypeError, None, rf"{shown}None"
+    elif isinstance(argument, ElementType):
+        for value in (torch.int64, torch.complex64, "float32", 32):
+            yield name, TypeError, value, rf"{shown}.*: must be float16, bfloat16, float32 or float64"
     elif isinstance(argument, Seed):
         yield name, ValueError, -1, rf"{shown}-1"
         yield name, ValueError, 2**63, rf"{shown}\d+: must be less than"

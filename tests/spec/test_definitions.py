@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from fractions import Fraction
 from random import Random
@@ -98,16 +99,19 @@ def test_modules_name_torch_classes_and_arguments(definition: Definition) -> Non
         assert set(module.call) <= names
         assert set(module.buffers) <= names
         if module.base != "torch.nn.Module":
-            assert issubclass(getattr(torch.nn, module.base.removeprefix("torch.nn.")), torch.nn.Module)
-            named = module.base.removeprefix("torch.nn.")  # of layers in a row: the module whose state they have
+            named = (module.like or module.base).removeprefix("torch.nn.")  # of layers in a row: whose state they have
+            assert issubclass(getattr(torch.nn, named), torch.nn.Module)
+            shared = functools.reduce(getattr, module.base.split(".")[1:], torch)
+            assert issubclass(getattr(torch.nn, named), shared)
             assert module.name == named or (module.name.startswith(named) and not hasattr(torch.nn, module.name))
         compile("\n".join(module.before), module.name, "exec")
+        compile("\n".join(module.constructor), module.name, "exec")
         for expression in module.call.values():
             compile(expression, module.name, "eval")
 
 
 # what torch has and we leave out (deprecated), and what we have and torch has not
-LEFT_OUT = {"_stacklevel", "dtype", "size_average", "reduce"}
+LEFT_OUT = {"_stacklevel", "size_average", "reduce"}
 EXTRA = {"seed"}
 
 
