@@ -31,7 +31,7 @@ class Partly:
         """Elements at some places, in the places' shape."""
         found, there = self._find(wanted)
         if not bool(there.all()):
-            missing = wanted.reshape(-1)[~there.reshape(-1)].unique()
+            missing: torch.Tensor = wanted.reshape(-1)[~there.reshape(-1)].unique()  # type: ignore[no-untyped-call]
             computed = self._compute(missing)
             places = torch.cat([self._places, missing])
             order = places.argsort()

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["METHOD", "copies", "copy_bandwidth", "host_seconds", "matrix_rate", "seconds"]
+__all__ = ["BUDGET", "METHOD", "copies", "copy_bandwidth", "host_seconds", "matrix_rate", "seconds"]
 
 METHOD = {
     "cuda": "batches of calls between two events, enqueued while the GPU sleeps; the median batch",
@@ -96,7 +96,7 @@ class _Batch:
             took = self._attempt()
             if took is not None:
                 return took
-            self.host, self.calls = 2 * self.host, max(self.calls // 2, 1)
+            self.calls = max(self.calls // 2, 1)
         raise RuntimeError(
             f"the GPU was done before {self.calls} calls were enqueued, although it slept for "
             f"{self._sleep():.2g} s: the call waits for the GPU, and its time cannot be told from the host's"
@@ -109,14 +109,18 @@ class _Batch:
         """Seconds a call; None where the GPU woke before all was enqueued."""
         begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
         torch.cuda.synchronize()
-        torch.cuda._sleep(int(self._sleep() * CYCLES))
+        torch.cuda._sleep(int(self._sleep() * CYCLES))  # type: ignore[no-untyped-call]
         begin.record()
+        start = time.perf_counter()
         for _ in range(self.calls):
             self._call(self._inputs[self._turn % len(self._inputs)])
             self._turn += 1
         end.record()
-        woke: bool = begin.query()
+        woke: bool = begin.query()  # type: ignore[no-untyped-call]
+        needed = (time.perf_counter() - start) / self.calls
         end.synchronize()
+        if woke:
+            self.host = max(2 * self.host, needed)
         return None if woke else float(begin.elapsed_time(end)) * 1e-3 / self.calls
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib import resources
@@ -25,6 +25,8 @@ __all__ = [
     "Link",
     "Road",
     "Workload",
+    "asking",
+    "gradient_groups",
     "in_phase",
     "precision",
     "roads",
@@ -35,8 +37,8 @@ __all__ = [
 KINDS = ("memory", "matrix", "launch")
 ON_A_CPU = 2**15  # elements of an input there
 TF32 = "tf32"
-COMPILE: Mapping[str, Any] = {"mode": "max-autotune-no-cudagraphs", "dynamic": False, "fullgraph": True}
-"""Of ``torch.compile``; with ``fullgraph`` it raises where it would break the graph."""
+COMPILE: Mapping[str, Any] = {"mode": "max-autotune-no-cudagraphs", "dynamic": False}
+"""Of ``torch.compile``."""
 PHASES = ("benchmark", "compile", "tune")
 _CODES = count(1)
 
@@ -144,7 +146,8 @@ def roads(workload: Workload, compiled: bool, options: Mapping[str, Any] = COMPI
     if compiled:
         links = workload.chain or (Link(workload.baseline, _by_name(workload), workload.baseline_arguments),)
         own = _with_code_of_its_own(_chained(links), workload)
-        found.append(Road("compile", _never_eager(torch.compile(own, **options)), {}))
+        # As one graph: where dynamo would run it as it stands, or has compiled it too often, it raises.
+        found.append(Road("compile", torch.compile(own, **{**options, "fullgraph": True}), {}))
     return found
 
 
@@ -178,14 +181,20 @@ def _with_code_of_its_own(function: Any, workload: Workload) -> Any:
     return made
 
 
-def _never_eager(function: Any) -> Any:
-    """Raise where dynamo would run a function as it stands instead of compiling it once more."""
+def gradient_groups(workload: Workload, tensors: Mapping[str, torch.Tensor]) -> dict[str, list[str]]:
+    """Gradients that are asked for together, by direction: all at once; of matrix products each by itself."""
+    names = [name for name, tensor in tensors.items() if tensor.requires_grad]
+    if workload.kind != "matrix":
+        return {"backward": names}
+    return {f"gradient of {name}": [name] for name in names if name != "bias"}
 
-    def call(**tensors: torch.Tensor) -> Any:
-        with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True, suppress_errors=False):
-            return function(**tensors)
 
-    return call
+def asking(tensors: Mapping[str, torch.Tensor], names: Sequence[str]) -> dict[str, torch.Tensor]:
+    """The same tensors, of which only some need gradients.
+
+    A function of Python's is asked for every gradient that its inputs need, whatever ``autograd.grad`` wants of it.
+    """
+    return {name: tensor.detach().requires_grad_(name in names) for name, tensor in tensors.items()}
 
 
 @contextmanager

@@ -12,15 +12,16 @@ from typing import Any
 
 import pytest
 import torch
+from triton.runtime.errors import OutOfResources
 
 from svertka.codegen.bench.idle import idle_kernels
-from svertka.codegen.bench.workload import Workload
+from svertka.codegen.bench.workload import Workload, in_phase
 from svertka.codegen.recording import PACKAGE, forget
 from svertka.codegen.tables import changes, class_names, entry, placed, read, table_path, tables, text
 from svertka.codegen.tune.candidates import Limit, candidates, limit_of
-from svertka.codegen.tune.cases import applied
+from svertka.codegen.tune.cases import applied, cases_by_class
 from svertka.codegen.tune.device import tools
-from svertka.codegen.tune.run import tuned
+from svertka.codegen.tune.run import first_classes, tuned
 from svertka.codegen.tune.search import Case, Record, Tools, search
 from svertka.generated import launching, plans, schedule
 
@@ -121,6 +122,81 @@ def test_a_killed_run_goes_on(tmp_path: Path) -> None:
     third = Fake(1024)
     found(third, record, "another state")
     assert third.measured == whole.measured
+
+
+def test_a_candidate_that_does_not_run_is_left_out(tmp_path: Path) -> None:
+    """Not the search with it; what is lost for all, and the table's own entry, end it."""
+
+    class Failing(Fake):
+        lost = False
+
+        def seconds(self, table: dict[str, Any], case: Case) -> float:
+            if self.lost or entry(table, CLASS)["window_block"] == 512:
+                raise OutOfResources(300000, 232448, "shared memory")
+            return super().seconds(table, case)
+
+    fake = Failing(512)
+    chosen, finding = found(fake, tmp_path / "record")
+    assert chosen["window_block"] != 512
+    assert (finding.refused, finding.tried) == (6, 24)
+    assert len([line for line in finding.wrong if "OutOfResources" in line]) == 6 * len(CASES)
+    again = Failing(512)
+    assert found(again, tmp_path / "record")[0] == chosen
+    assert again.measured == []
+    lost = Failing(1024)
+    lost.lost = True
+    with pytest.raises(OutOfResources):
+        found(lost, tmp_path / "another")
+
+
+def test_a_device_that_is_lost_ends_the_search(tmp_path: Path) -> None:
+    class Lost(Fake):
+        def seconds(self, table: dict[str, Any], case: Case) -> float:
+            if len(self.measured) >= 5:
+                raise RuntimeError("CUDA error: an illegal memory access was encountered")
+            return super().seconds(table, case)
+
+    fake = Lost(512)
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        found(fake, tmp_path / "record")
+    assert len((tmp_path / "record").read_text(encoding="utf-8").split('"value": 1')) < 7
+
+
+def test_a_search_without_time_keeps_what_it_found(tmp_path: Path) -> None:
+    fake = Fake(512)
+    classes = {"lanes/window": CASES, "lanes/pointwise": CASES}
+    told: list[str] = []
+
+    def late() -> bool:
+        return len(told) >= 7
+
+    record = Record(tmp_path / "record", "s")
+    table, findings = search(read("sm_90"), classes, limit_of("sm_90"), fake.tools(), record, told.append, False, late)
+    assert [(one.name, one.tried) for one in findings] == [("lanes/window", 7)]
+    timed = [chosen for chosen, name in fake.measured if name == CASES[0].name]
+    assert len(timed) == 7
+    assert entry(table, CLASS) in timed
+    assert findings[0].speed_up > 1
+    assert entry(table, "lanes/pointwise") == entry(read("sm_90"), "lanes/pointwise")
+
+
+def test_the_classes_that_matter_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (schedule, launching):
+        monkeypatch.setattr(module, "INTERPRETING", False)
+    first = first_classes()
+    assert set(first) <= set(class_names(read("sm_90")))
+    reached = cases_by_class(read("sm_90"), in_phase("tune"))
+    assert set(first) == set(reached)
+    tools = Tools(lambda table, name, cases: "", lambda table, case: 1.0, lambda table, case: ())
+    record, chosen = Record(tmp_path / "record", "s"), ("rows/along", "lanes/window")
+    softmax = Workload(
+        "s", "memory", "softmax", {"input": (5, 7)}, {"dim": 1}, "float32", "row_major", True, "softmax", {}
+    )
+    every = [softmax, workload()]
+    _, lines = tuned(
+        read("sm_90"), every, ("lanes", "rows"), limit_of("sm_90"), tools, record, True, silent, classes=chosen
+    )
+    assert [line.split(":")[0] for line in lines][:2] == list(chosen)
 
 
 def test_candidates_obey_the_target() -> None:
