@@ -7,21 +7,25 @@ Input: ``Launched`` of ``svertka.codegen.recording``. Output: ``Compiled``.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import subprocess
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
-import torch
 import triton
+from triton import knobs
+from triton._C.libtriton import get_cache_invalidating_env_vars
 from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
+from triton.compiler import ASTSource, get_cache_key, make_backend
+from triton.runtime.jit import create_function_from_signature
 
 from svertka.codegen.recording import Launched
 
-__all__ = ["TARGETS", "Compiled", "compile_launch", "gpu_target", "widths"]
+__all__ = ["TARGETS", "Compiled", "asked_of_triton", "compile_launch", "gpu_target", "launch_key", "widths"]
 
 TARGETS = {
     "sm_80": GPUTarget("cuda", 80, 32),
@@ -29,15 +33,7 @@ TARGETS = {
     "sm_100": GPUTarget("cuda", 100, 32),
     "gfx942": GPUTarget("hip", "gfx942", 64),
 }
-_TYPES = {
-    torch.float16: "*fp16",
-    torch.bfloat16: "*bf16",
-    torch.float32: "*fp32",
-    torch.float64: "*fp64",
-    torch.int32: "*i32",
-    torch.int64: "*i64",
-}
-_OPTIONS = ("num_warps", "num_stages")
+_BINDERS: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()
 WIDE = 16  # bytes that a lane moves with one instruction at most
 _DIRECT = re.compile(r"\b(ld|st)\S*\.global(?:\.L1::\w+|\.L2::\w+)*(?:\.v(\d+))?\.[bfus](\d+)")
 _COPIED = re.compile(r"\bcp\.async\.c[ag]\S* \[[^\n]*?\], \[[^\n]*?\], (\w+)")
@@ -75,44 +71,56 @@ class Compiled:
 
 
 def compile_launch(launch: Launched, target: str, dtype: str) -> Compiled:
-    """Compile one launch for a target.
+    """Compile one launch for a target, as Triton would when it is launched there: what is compiled here is found there.
 
     Raises:
         Exception: whatever Triton's compiler raises.
     """
-    names = launch.kernel.arg_names
-    signature: dict[str, str] = {}
-    constants: dict[str, Any] = {}
-    attributes: dict[tuple[int, ...], list[list[Any]]] = {}
-    values = {**dict(zip(names, launch.arguments, strict=False)), **launch.constants}
-    for place, name in enumerate(names):
-        value = values[name]
-        kind = "constexpr" if name in launch.constants or value is None else _type_of(value)
-        if isinstance(value, int) and not isinstance(value, bool) and value == 1:
-            kind = "constexpr"
-        signature[name] = kind
-        if kind == "constexpr":
-            constants[name] = value
-        elif isinstance(value, torch.Tensor) or (isinstance(value, int) and value % 16 == 0):
-            attributes[(place,)] = [["tt.divisibility", 16]]
-    options = {name: launch.constants[name] for name in _OPTIONS if name in launch.constants}
-    source = ASTSource(fn=launch.kernel, signature=signature, constexprs=constants, attrs=attributes)
-    compiled = triton.compile(source, target=gpu_target(target), options=options)
+    source, options, gpu = asked_of_triton(launch, target)
+    compiled = triton.compile(source, target=gpu, options=options)
     return Compiled(launch.kernel.__name__, target, dtype, **_resources(compiled))
+
+
+def launch_key(launch: Launched, target: str) -> str:
+    """Under which name Triton keeps what it compiles of a launch; launches of one name are compiled once."""
+    source, options, gpu = asked_of_triton(launch, target)
+    backend = make_backend(gpu)
+    variables = get_cache_invalidating_env_vars()
+    key = get_cache_key(source, backend, backend.parse_options(dict(options)), env_vars=variables)
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def asked_of_triton(launch: Launched, target: str) -> tuple[ASTSource, dict[str, Any], GPUTarget]:
+    """What a launch asks the compiler for: source, options and target.
+
+    The arguments go through the kernel's own binder, as in ``JITFunction.run``, which decides what of them is compiled
+    in: ones, multiples of 16, addresses (memory of torch's is aligned to 16 bytes; a view may begin elsewhere), types
+    of numbers; and every option that nobody gave has its backend's default. Tensors of the ``meta`` device lie at 0.
+    """
+    gpu = gpu_target(target)
+    backend, kernel = make_backend(gpu), launch.kernel
+    asked = {"debug": kernel.debug or knobs.runtime.debug}
+    asked["instrumentation_mode"] = knobs.compilation.instrumentation_mode
+    given = {**launch.constants, **asked}
+    bind = _binder(kernel, backend)
+    bound, specialization, rest = bind(*launch.arguments, **given)
+    options, signature, constants, attributes = kernel._pack_args(backend, given, bound, specialization, rest)
+    return ASTSource(kernel, signature, constants, attributes), options.__dict__, gpu
+
+
+def _binder(kernel: Any, backend: Any) -> Any:
+    """A kernel's binder for a backend; to make one takes longer than to use it."""
+    known = _BINDERS.setdefault(kernel, {})
+    key = str(backend.target)
+    if key not in known:
+        known[key] = create_function_from_signature(kernel.signature, kernel.params, backend)
+    return known[key]
 
 
 def gpu_target(name: str) -> GPUTarget:
     """The compiler's target of a name: one of ``TARGETS``, or any other capability as ``sm_N``."""
     known = TARGETS.get(name)
     return GPUTarget("cuda", int(name.removeprefix("sm_")), 32) if known is None else known
-
-
-def _type_of(value: Any) -> str:
-    if isinstance(value, torch.Tensor):
-        return _TYPES[value.dtype]
-    if isinstance(value, float):
-        return "fp32"
-    return "i32" if -(2**31) <= value < 2**31 else "i64"
 
 
 def _resources(compiled: Any) -> dict[str, int]:

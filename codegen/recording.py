@@ -26,11 +26,22 @@ from svertka.spec import gradient_of
 from svertka.spec.definition import Variant
 from svertka.spec.notation import Tensor
 
-__all__ = ["PACKAGE", "TARGET", "Launched", "Recorded", "choosers", "entries", "recorded", "recording"]
+__all__ = [
+    "PACKAGE",
+    "TARGET",
+    "Launched",
+    "Recorded",
+    "entries",
+    "forget",
+    "recorded",
+    "recording",
+    "remembering_nothing",
+]
 
 PRODUCTS = "contraction"  # the tables that hold several entries
 TARGET = "sm_90"
 PACKAGE = "svertka.generated"
+REMEMBERING = ("launching", "schedule", "plans")  # modules of a package that keep what they found
 FETCHING = {"sm_90", "sm_100"}  # targets with a copy engine for boxes
 
 
@@ -151,20 +162,35 @@ def recording(
 
     fetches = boxes and target in FETCHING
     devices: dict[str, Any] = {"target_of": lambda device: target, "fetches_boxes": lambda device: fetches}
-    with ExitStack() as stack:
+    with remembering_nothing(package), ExitStack() as stack:
         stack.enter_context(mock.patch.multiple(launching, run=record, **devices))
         stack.enter_context(mock.patch.object(plans, "ENABLED", False))
         stack.enter_context(mock.patch.dict(schedule.TABLES, {target: _with_forced(schedule, target, forced)}))
         stack.enter_context(mock.patch.multiple(schedule, **_telling(schedule, note)))
-        for chooser in choosers(schedule):
-            chooser.cache_clear()
-            stack.callback(chooser.cache_clear)
         yield found
 
 
-def choosers(schedule: ModuleType) -> list[Any]:
-    """The functions of a schedule that remember what they chose."""
-    return [value for value in vars(schedule).values() if hasattr(value, "cache_clear")]
+@contextmanager
+def remembering_nothing(package: str = PACKAGE) -> Iterator[None]:
+    """Whatever tables, devices or settings are changed inside: what came of others is forgotten before and after."""
+    forget(package)
+    try:
+        yield
+    finally:
+        forget(package)
+
+
+def forget(package: str = PACKAGE) -> None:
+    """Empty everything in which a package keeps what tables, devices and settings led to.
+
+    Choosers keep tiles, ``launching`` what it asked of devices, and plans the compiled kernels of whole calls: who
+    empties one of them alone measures, or records, what the others still hold.
+    """
+    for name in REMEMBERING:
+        for value in list(vars(importlib.import_module(f"{package}.{name}")).values()):
+            if hasattr(value, "cache_clear"):
+                value.cache_clear()
+    importlib.import_module(f"{package}.plans")._PLANS.clear()
 
 
 def _telling(schedule: ModuleType, tell: Callable[[str], None]) -> dict[str, Any]:

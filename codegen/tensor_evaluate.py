@@ -10,7 +10,7 @@ Input: a ``Layer``, tensors by name, extents and parameters, an arithmetic. Outp
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ import torch
 from sympy import Basic, Expr, S
 from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue, Not
 
+from svertka.codegen.sampling import Partly, at
 from svertka.codegen.tensor_numbers import Tensors, Truth, philox_uniform
 from svertka.spec import (
     Equation,
@@ -58,8 +59,8 @@ def evaluate_tensors(
             be left out.
         sizes: all extents and parameters by name.
         arithmetic: a ``RunningError`` over ``Tensors``.
-        sampled: outputs of which only some elements are wanted, with these elements' places; everything that other
-            equations read is evaluated whole all the same.
+        sampled: outputs of which only some elements are wanted, with these elements' places; where all are sampled,
+            what they read is evaluated only where they read it.
 
     Returns:
         ``Bounded`` tensors for real outputs, int64 tensors for the others; of sampled outputs one axis.
@@ -71,14 +72,20 @@ def evaluate_tensors(
             scope.known[tensor.name] = given if tensor.kind == "integer" else arithmetic.exact(given)
         else:
             scope.defaults[tensor.name] = arithmetic.number(tensor.default)
+    chosen = sampled or {}
     equations = normal_form(layer).equations
     read = {tensor.tensor for equation in equations for tensor in reads(equation.value)}
+    partly = all(name in chosen for name in layer.outputs)
     for equation in equations:
         name = equation.target.name
-        scope.known[name] = scope.run(equation, None if name in read else (sampled or {}).get(name))
-    for name, places in (sampled or {}).items():
+        if name in read and partly and scope.is_large(equation):
+            scope.known[name] = scope.later(equation)
+        else:
+            scope.known[name] = scope.run(equation, None if name in read else chosen.get(name))
+    for name, places in chosen.items():
         if name in read:
-            scope.known[name] = _at(scope.known[name], places)
+            known = scope.known[name]
+            scope.known[name] = known.read(places) if isinstance(known, Partly) else at(known, places)
     return {name: scope.known[name] for name in layer.outputs}
 
 
@@ -113,14 +120,20 @@ class _Scope:
             return Bounded(value.reshape(shape), error.reshape(shape))
         return torch.cat(parts).reshape(shape)
 
+    def later(self, equation: Equation) -> Partly:
+        """An equation's target, computed where it is read."""
+        shape = [self._extent(index) for index in equation.target.axes]
+        return Partly(shape, lambda places: self.run(equation, places), self.device)
+
+    def is_large(self, equation: Equation) -> bool:
+        """Whether an equation's loops, or those of what it reads, have more elements than are evaluated at once."""
+        summed = equation.value.indices if isinstance(equation.value, Reduction) else ()
+        if math.prod(self._extent(index) for index in (*equation.target.axes, *summed)) > LANES:
+            return True
+        return any(isinstance(self.known.get(one.tensor), Partly) for one in reads(equation.value))
+
     def _extent(self, index: Index) -> int:
         return whole(index.extent, self.sizes)
-
-
-def _at(result: Any, places: torch.Tensor) -> Any:
-    if isinstance(result, Bounded):
-        return Bounded(result.value.reshape(-1)[places], result.error.reshape(-1)[places])
-    return result.reshape(-1)[places]
 
 
 def _places(indices: Any, extents: list[int], lanes: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
@@ -201,7 +214,10 @@ class _Chunk:
         if node.is_Symbol:
             return int(self.scope.sizes[node.name])
         if isinstance(node, Read):
-            return self._gathered(self.scope.known[node.tensor], node)
+            known = self.scope.known[node.tensor]
+            return (
+                known.read(self._place(known.shape, node)) if isinstance(known, Partly) else self._gathered(known, node)
+            )
         parts = [self.integer(part) for part in node.args]
         if node.is_Add:
             return sum(parts[1:], parts[0])
@@ -220,13 +236,15 @@ class _Chunk:
 
     def _gathered(self, array: torch.Tensor, node: Read) -> torch.Tensor:
         """Elements of an array; a place outside, which a guard rules out, gives any element."""
-        place: Any = 0
-        for part, extent in zip(node.indices, array.shape, strict=True):
-            place = place * extent + self.integer(part)
         if array.numel() == 0:
             return torch.zeros((), dtype=array.dtype, device=array.device)
-        place = torch.as_tensor(place, device=array.device).clamp(0, array.numel() - 1)
-        return array.reshape(-1)[place]
+        return array.reshape(-1)[self._place(array.shape, node)]
+
+    def _place(self, shape: Sequence[int], node: Read) -> torch.Tensor:
+        place: Any = 0
+        for part, extent in zip(node.indices, shape, strict=True):
+            place = place * extent + self.integer(part)
+        return torch.as_tensor(place, device=self.scope.device).clamp(0, math.prod(shape) - 1)
 
     def real(self, node: Expr) -> Bounded:
         """A real expression."""
@@ -240,6 +258,9 @@ class _Chunk:
             if node.tensor in self.scope.defaults:
                 return self.scope.defaults[node.tensor]
             array = self.scope.known[node.tensor]
+            if isinstance(array, Partly):
+                found: Bounded = array.read(self._place(array.shape, node))
+                return found
             exact = not isinstance(array.error, torch.Tensor)
             return Bounded(self._gathered(array.value, node), 0.0 if exact else self._gathered(array.error, node))
         if isinstance(node, Uniform):

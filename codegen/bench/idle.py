@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from types import ModuleType
 from typing import Any
 from unittest import mock
 
 __all__ = ["idle_kernels"]
+
+
+Tell = Callable[[str, Mapping[str, Any]], None]
 
 
 class _Compiled:
@@ -28,21 +31,31 @@ class _Compiled:
 class _Kernel:
     """A kernel that is launched as Triton's are."""
 
-    def __init__(self, kernel: Any) -> None:
-        self.arg_names = kernel.arg_names
+    def __init__(self, kernel: Any, tell: Tell | None) -> None:
+        self.arg_names, self.name, self.tell = kernel.arg_names, kernel.__name__, tell
 
     def __getitem__(self, grid: tuple[int, ...]) -> Callable[..., _Compiled]:
-        return lambda *arguments, **constants: _Compiled()
+        def launch(*arguments: Any, **constants: Any) -> _Compiled:
+            if self.tell is not None:
+                self.tell(self.name, constants)
+            return _Compiled()
+
+        return launch
 
 
 @contextmanager
-def idle_kernels(package: str = "svertka.generated") -> Iterator[None]:
-    """CPU tensors take the road of the kernels, which compute nothing; results hold whatever their memory held."""
+def idle_kernels(package: str = "svertka.generated", tell: Tell | None = None) -> Iterator[None]:
+    """CPU tensors take the road of the kernels, which compute nothing; results hold whatever their memory held.
+
+    Args:
+        package: name of the package.
+        tell: called with a kernel's name and constants where Triton would compile it, if it had not; plans do not ask.
+    """
     runtime, plans = (importlib.import_module(f"{package}.{name}") for name in ("runtime", "plans"))
     with ExitStack() as stack:
         for module in _modules(importlib.import_module(f"{package}.kernels")):
             kernels: dict[str, Any] = {
-                name: _Kernel(value) for name, value in vars(module).items() if hasattr(value, "arg_names")
+                name: _Kernel(value, tell) for name, value in vars(module).items() if hasattr(value, "arg_names")
             }
             if kernels:
                 stack.enter_context(mock.patch.multiple(module, **kernels))

@@ -14,7 +14,7 @@ from unittest import mock
 
 import torch
 
-from svertka.codegen.bench.workload import Workload
+from svertka.codegen.bench.workload import Workload, precision
 from svertka.codegen.recording import Launched, recording
 
 __all__ = ["Pass", "meta_tensors", "passes"]
@@ -57,6 +57,11 @@ def passes(workload: Workload, target: str, boxes: bool = True) -> list[Pass]:
     Raises:
         ValueError: the function calls no operator, or several.
     """
+    with precision(workload):
+        return _passes(workload, target, boxes)
+
+
+def _passes(workload: Workload, target: str, boxes: bool) -> list[Pass]:
     tensors = meta_tensors(workload)
     call = _called(workload, tensors)
     operator = call.operator

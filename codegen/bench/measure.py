@@ -8,17 +8,29 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 
 from svertka.codegen.bench.idle import idle_kernels
-from svertka.codegen.bench.timing import copies, copy_bandwidth, host_seconds, matrix_rate, seconds
+from svertka.codegen.bench.timing import BUDGET, copies, copy_bandwidth, host_seconds, matrix_rate, seconds
 from svertka.codegen.bench.traffic import backward_bytes, forward_bytes, operations
-from svertka.codegen.bench.verify import verify
-from svertka.codegen.bench.workload import TF32, Road, Workload, roads
+from svertka.codegen.bench.verify import Verdict, judged
+from svertka.codegen.bench.workload import COMPILE, TF32, Road, Workload, asking, gradient_groups, precision, roads
 
-__all__ = ["WHOLE", "Limits", "Row", "backward_seconds", "input_sets", "measure", "measure_all", "measured_limits"]
+__all__ = [
+    "WHOLE",
+    "Limits",
+    "Problem",
+    "Row",
+    "backward_seconds",
+    "input_sets",
+    "measure",
+    "measure_all",
+    "measured",
+    "measured_limits",
+]
 
 
 WHOLE = ("float32", TF32)
@@ -42,6 +54,8 @@ class Row:
         limit: the least time, from bytes or operations; 0 if not known.
         bytes, operations: of the limit.
         wrong: what the check at this size found; empty if it holds.
+        unchecked: why it was not, or not wholly, compared with its formula; empty if it was.
+        failed: by road, why it has no time.
     """
 
     name: str
@@ -54,6 +68,13 @@ class Row:
     bytes: int = 0
     operations: int = 0
     wrong: tuple[str, ...] = field(default_factory=tuple)
+    unchecked: str = ""
+    failed: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """Name, dtype and layout."""
+        return f"{self.name} {self.dtype} {self.layout}"
 
     def ratio(self, road: str) -> float:
         """How many times as fast as a road svertka is."""
@@ -69,41 +90,109 @@ class Row:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Problem:
+    """A workload that did not run to its end: ``error``: the exception's class, ``text``: what it says."""
+
+    name: str
+    dtype: str
+    layout: str
+    error: str
+    text: str
+
+    @property
+    def title(self) -> str:
+        """Name, dtype and layout."""
+        return f"{self.name} {self.dtype} {self.layout}"
+
+    def data(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return asdict(self)
+
+
 def measured_limits(device: str) -> Limits:
     """Measure the machine."""
     return Limits(copy_bandwidth(device), matrix_rate(device))
 
 
 def measure_all(
-    workloads: Sequence[Workload], limits: Limits, device: str, compiled: bool, progress: Callable[[str], None]
+    workloads: Sequence[Workload],
+    limits: Limits,
+    device: str,
+    compiled: bool,
+    progress: Callable[[str], None],
+    *,
+    report: Callable[[Row | Problem], None] = lambda found: None,
+    budget: float = BUDGET,
+    options: Mapping[str, Any] = COMPILE,
 ) -> tuple[list[Row], dict[str, str]]:
-    """Measure workloads one after another; also, by name, why some did not run."""
+    """Measure workloads one after another; also, by title, why some did not run.
+
+    Args:
+        workloads: what is called.
+        limits: of the machine.
+        device: "cuda" or "cpu".
+        compiled: whether to time ``torch.compile`` too.
+        progress: called with the name of a workload when it is done.
+        report: called with each row, and each problem, as it comes.
+        budget: about how many seconds to measure a figure.
+        options: of ``torch.compile``.
+    """
     rows: list[Row] = []
     problems: dict[str, str] = {}
     for workload in workloads:
         try:
-            rows += measure(workload, limits, device, compiled)
-        except RuntimeError as error:
-            problems[f"{workload.name} {workload.dtype} {workload.layout}"] = str(error)[:300]
+            for row in measured(workload, limits, device, compiled, budget=budget, options=options):
+                rows.append(row)
+                report(row)
+        except Exception as error:  # compilers and drivers raise what they will; the others must still run
+            problem = Problem(workload.name, workload.dtype, workload.layout, type(error).__name__, str(error)[:300])
+            problems[problem.title] = f"{problem.error}: {problem.text}"
+            report(problem)
         progress(workload.name)
     return rows, problems
 
 
-def measure(workload: Workload, limits: Limits, device: str, compiled: bool) -> list[Row]:
-    """Check and time a workload on every road.
+def measure(
+    workload: Workload,
+    limits: Limits,
+    device: str,
+    compiled: bool,
+    *,
+    budget: float = BUDGET,
+    options: Mapping[str, Any] = COMPILE,
+) -> list[Row]:
+    """Check and time a workload on every road; all of ``measured``."""
+    return list(measured(workload, limits, device, compiled, budget=budget, options=options))
+
+
+def measured(
+    workload: Workload,
+    limits: Limits,
+    device: str,
+    compiled: bool,
+    *,
+    budget: float = BUDGET,
+    options: Mapping[str, Any] = COMPILE,
+) -> Iterator[Row]:
+    """Check and time a workload on every road, with products in its precision; rows as they come.
+
+    Args:
+        workload: what is called.
+        limits: of the machine.
+        device: "cuda" or "cpu".
+        compiled: whether to time ``torch.compile`` too.
+        budget: about how many seconds to measure a figure.
+        options: of ``torch.compile``.
 
     Raises:
-        RuntimeError: svertka's call itself does not run.
+        Exception: svertka's call itself does not run. Of other roads the rows say so.
     """
-    every = roads(workload, compiled)
-    sets = input_sets(workload, device)
-    wrong = verify(workload, every[0], sets[0]) if device == "cuda" else ()
-    if workload.kind == "launch":
-        return [_host_row(workload, every, sets[0], device, wrong)]
-    return [
-        _forward_row(workload, every, sets, limits, device, wrong),
-        *_backward_rows(workload, every, sets, limits, device),
-    ]
+    if compiled:
+        torch._dynamo.reset()
+    with precision(workload):
+        bench = _Bench(workload, limits, device, budget, roads(workload, compiled, options))
+        yield from [bench.host()] if workload.kind == "launch" else bench.directions()
 
 
 def input_sets(workload: Workload, device: str) -> list[dict[str, torch.Tensor]]:
@@ -113,8 +202,73 @@ def input_sets(workload: Workload, device: str) -> list[dict[str, torch.Tensor]]
     return [first, *(workload.tensors(device, seed) for seed in range(1, copies(size, device)))]
 
 
-def _row(workload: Workload, direction: str, times: Mapping[str, float], **more: Any) -> Row:
-    return Row(workload.name, workload.kind, workload.dtype, workload.layout, direction, times, **more)
+class _Bench:
+    """Measures one workload."""
+
+    def __init__(self, workload: Workload, limits: Limits, device: str, budget: float, every: Sequence[Road]) -> None:
+        self.workload, self.limits, self.device, self.budget, self.roads = workload, limits, device, budget, every
+        self.sets = input_sets(workload, device)
+
+    def host(self) -> Row:
+        """Host time of forward and backward together; without a GPU, that of all but the driver's part in a launch."""
+        tensors = self.sets[0]
+
+        def time(road: Road) -> float:
+            wanted = [tensor for tensor in tensors.values() if tensor.requires_grad]
+            with idle_kernels() if self.device != "cuda" and road.name == "svertka" else nullcontext():
+                gradient = torch.randn_like(road(tensors))
+
+                def call(given: Any) -> None:
+                    torch.autograd.grad(road(given), wanted, gradient)
+
+                return host_seconds(call, tensors, self.device)
+
+        return self._row("host", time)
+
+    def directions(self) -> Iterator[Row]:
+        """Forward; then all gradients at once, or, of matrix products, each by itself."""
+        ours, first = self.roads[0], self.sets[0]
+        with torch.no_grad():
+            size = forward_bytes(lambda: ours(first), first)
+            work = operations(ours(first), first["weight"]) if self.workload.kind == "matrix" else 0
+            row = self._row("forward", lambda road: seconds(road, self.sets, self.device, self.budget), size, work)
+        yield row
+        for direction, names in gradient_groups(self.workload, first).items():
+            given = asking(first, names)
+            size = backward_bytes(partial(ours, given), given, [given[name] for name in names])
+
+            def time(road: Road, names: Sequence[str] = names) -> float:
+                return backward_seconds(road, self.sets, names, self.device, self.budget)
+
+            yield self._row(direction, time, size, work)
+
+    def _row(self, direction: str, time: Callable[[Road], float], size: int = 0, work: int = 0) -> Row:
+        """Check svertka and time every road; of another than svertka say why it has no time."""
+        workload = self.workload
+        verdict = Verdict((), "kernels do not run without a GPU")
+        if self.device == "cuda":
+            with torch.enable_grad():
+                verdict = judged(workload, self.roads[0], self.sets[0], direction)
+        times, failed = {}, {}
+        for road in self.roads:
+            try:
+                times[road.name] = time(road)
+            except Exception as error:  # compilers and drivers raise what they will
+                if road is self.roads[0]:
+                    raise
+                failed[road.name] = f"{type(error).__name__}: {str(error)[:300]}"
+        return Row(
+            workload.name,
+            workload.kind,
+            workload.dtype,
+            workload.layout,
+            direction,
+            times,
+            **_limit(workload, self.limits, size, work),
+            wrong=verdict.wrong,
+            unchecked=verdict.unchecked,
+            failed=failed,
+        )
 
 
 def _limit(workload: Workload, limits: Limits, size: int, work: int) -> dict[str, Any]:
@@ -124,72 +278,22 @@ def _limit(workload: Workload, limits: Limits, size: int, work: int) -> dict[str
     return {"limit": least, "bytes": size, "operations": work}
 
 
-def _host_row(
-    workload: Workload, every: Sequence[Road], tensors: Mapping[str, Any], device: str, wrong: tuple[str, ...]
-) -> Row:
-    """Host time of forward and backward together; without a GPU, that of all but the driver's part in a launch."""
-
-    def both(road: Road) -> Callable[[Any], Any]:
-        wanted = [tensor for tensor in tensors.values() if tensor.requires_grad]
-        gradient = torch.randn_like(road(tensors))
-
-        def call(given: Any) -> None:
-            torch.autograd.grad(road(given), wanted, gradient)
-
-        return call
-
-    times = {}
-    for road in every:
-        with idle_kernels() if device != "cuda" and road.name == "svertka" else nullcontext():
-            times[road.name] = host_seconds(both(road), tensors, device)
-    return _row(workload, "host", times, wrong=wrong)
-
-
-def _forward_row(
-    workload: Workload,
-    every: Sequence[Road],
-    sets: Sequence[Mapping[str, torch.Tensor]],
-    limits: Limits,
-    device: str,
-    wrong: tuple[str, ...],
-) -> Row:
-    with torch.no_grad():
-        times = {road.name: seconds(road, sets, device) for road in every}
-        size = forward_bytes(lambda: every[0](sets[0]), sets[0])
-        work = operations(every[0](sets[0]), sets[0]["weight"]) if workload.kind == "matrix" else 0
-    return _row(workload, "forward", times, **_limit(workload, limits, size, work), wrong=wrong)
-
-
-def _backward_rows(
-    workload: Workload,
-    every: Sequence[Road],
-    sets: Sequence[Mapping[str, torch.Tensor]],
-    limits: Limits,
-    device: str,
-) -> Iterator[Row]:
-    """All gradients at once; of matrix products each by itself."""
-    names = [name for name, tensor in sets[0].items() if tensor.requires_grad]
-    groups = [[name] for name in names if name != "bias"] if workload.kind == "matrix" else [names]
-    for group in groups:
-        times = {road.name: backward_seconds(road, sets, group, device) for road in every}
-        wanted = [sets[0][name] for name in group]
-        size = backward_bytes(lambda: every[0](sets[0]), sets[0], wanted)
-        work = operations(every[0](sets[0]), sets[0]["weight"]) if workload.kind == "matrix" else 0
-        direction = f"gradient of {group[0]}" if workload.kind == "matrix" else "backward"
-        yield _row(workload, direction, times, **_limit(workload, limits, size, work))
-
-
 def backward_seconds(
-    road: Road, sets: Sequence[Mapping[str, torch.Tensor]], names: Sequence[str], device: str
+    road: Road,
+    sets: Sequence[Mapping[str, torch.Tensor]],
+    names: Sequence[str],
+    device: str,
+    budget: float = BUDGET,
 ) -> float:
     """Median time of the gradients of some tensors."""
     prepared = []
     for tensors in sets:
-        output = road(tensors)
-        prepared.append((output, [tensors[name] for name in names], torch.randn_like(output)))
+        given = asking(tensors, names)
+        output = road(given)
+        prepared.append((output, [given[name] for name in names], torch.randn_like(output)))
 
     def call(given: Any) -> Any:
         output, wanted, gradient = given
         return torch.autograd.grad(output, wanted, gradient, retain_graph=True)
 
-    return seconds(call, prepared, device)
+    return seconds(call, prepared, device, budget)

@@ -1,4 +1,4 @@
-"""The table, the JSON and the pictures of a run.
+"""The table, the JSON and the pictures of a run; and its lines while it runs.
 
 Input: ``Row``s and the run's settings. Output: a table of ``rich``, files.
 """
@@ -17,11 +17,12 @@ from typing import Any
 import torch
 from rich.table import Table
 
-from svertka.codegen.bench.measure import WHOLE, Limits, Row
+from svertka.codegen.bench.measure import WHOLE, Limits, Problem, Row
 from svertka.codegen.bench.predict import predictions
+from svertka.codegen.bench.timing import METHOD
 from svertka.codegen.bench.workload import workloads
 
-__all__ = ["draw", "predicted", "settings", "summary", "table", "write"]
+__all__ = ["Lines", "draw", "predicted", "settings", "summary", "table", "write"]
 
 
 UNPREDICTED = {("matrix", dtype) for dtype in WHOLE}
@@ -37,6 +38,7 @@ def settings(device: str) -> dict[str, Any]:
         "triton": version("triton"),
         "python": platform.python_version(),
         "cudnn.benchmark": torch.backends.cudnn.benchmark,
+        "timing": METHOD["cuda" if cuda else "cpu"],
         "host": "times of launching" if cuda else "times of launching kernels that do nothing",
         "products of float32": "tf32 in rows of dtype tf32 (matmul precision high, cudnn.allow_tf32), nowhere else",
     }
@@ -44,13 +46,13 @@ def settings(device: str) -> dict[str, Any]:
 
 def table(rows: Sequence[Row]) -> Table:
     """Times and ratios: above 1 svertka is faster; efficiency is the limit over svertka's time."""
-    others = list(dict.fromkeys(road for row in rows for road in row.seconds if road != "svertka"))
+    others = list(dict.fromkeys(road for row in rows for road in (*row.seconds, *row.failed) if road != "svertka"))
     ratios = (f"x {road}" for road in others)
     made = Table("workload", "dtype", "layout", "direction", "ms", *ratios, "of limit", "check")
     for row in rows:
         cells = [f"{row.ratio(road):.2f}" if road in row.seconds else "-" for road in others]
         limit = f"{row.efficiency:.2f}" if row.limit else "-"
-        check = "[red]wrong[/red]" if row.wrong else ""
+        check = "[red]wrong[/red]" if row.wrong else "not checked" if row.unchecked else ""
         time = f"{row.seconds['svertka'] * 1e3:.4g}"
         made.add_row(row.name, row.dtype, row.layout, row.direction, time, *cells, limit, check)
     return made
@@ -92,6 +94,33 @@ def _sort_of(row: Row) -> str:
     return f"{row.kind} {row.dtype}" if row.kind == "matrix" and row.dtype in WHOLE else row.kind
 
 
+class Lines:
+    """Rows and problems as they come, a line of JSON each, so that a run that is killed loses none.
+
+    Attributes:
+        path: the file; its first line are the settings and limits.
+    """
+
+    def __init__(self, limits: Limits, device: str, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = _path(settings(device), folder).with_suffix(".jsonl")
+        first = {"settings": settings(device), "limits": asdict(limits)}
+        self.path.write_text(json.dumps(first) + "\n", encoding="utf-8")
+
+    def add(self, found: Row | Problem) -> None:
+        """Write one, to the disk's cache at once."""
+        with self.path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps({type(found).__name__.lower(): found.data()}) + "\n")
+
+    def done(self) -> None:
+        """Remove the lines: the whole report is written."""
+        self.path.unlink(missing_ok=True)
+
+
+def _path(known: Mapping[str, Any], folder: Path) -> Path:
+    return folder / f"bench-{str(known['device']).lower().replace(' ', '-')}.json"
+
+
 def write(rows: Sequence[Row], limits: Limits, device: str, folder: Path, problems: Mapping[str, str]) -> Path:
     """Write the JSON; its name says which device."""
     known = settings(device)
@@ -103,7 +132,7 @@ def write(rows: Sequence[Row], limits: Limits, device: str, folder: Path, proble
         "did not run": dict(problems),
     }
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"bench-{str(known['device']).lower().replace(' ', '-')}.json"
+    path = _path(known, folder)
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return path
 

@@ -1,5 +1,11 @@
 """How long calls take: medians of CUDA events, or of the host's clock where there is no GPU.
 
+On a GPU the host's part of a call must not be measured with it. So the GPU is put to sleep first; while it sleeps, the
+host enqueues an event, a batch of calls and another event; then the GPU wakes and runs them without a gap. A batch
+counts only if the first event was still ahead of the GPU when the last call was enqueued; otherwise it is tried again,
+with a longer sleep and fewer calls. CUDA graphs would do the same for kernels alone, but what Python decides for each
+call (a seed, memory) would be that of the capture.
+
 Inputs are rotated so that no call finds what the one before left in the L2 cache.
 """
 
@@ -12,38 +18,110 @@ from typing import Any
 
 import torch
 
-__all__ = ["copy_bandwidth", "host_seconds", "matrix_rate", "seconds"]
+__all__ = ["BUDGET", "METHOD", "copies", "copy_bandwidth", "host_seconds", "matrix_rate", "seconds"]
 
+METHOD = {
+    "cuda": "batches of calls between two events, enqueued while the GPU sleeps; the median batch",
+    "cpu": "the host's clock around a call; the median call",
+}
 WARM_UP = 3
 LEAST_RUNS, MOST_RUNS = 10, 200
 BUDGET = 0.4  # seconds of measuring a figure
+BATCHES = 5
+MOST_CALLS = 50  # a batch: the driver holds about a thousand launches, and waits when there are more
+CYCLES = 2e9  # a second, of the fastest GPU's clock: a slower one sleeps longer
+SLACK = 2.0  # how much longer than the host needs the GPU sleeps
+LEAST_SLEEP = 1e-4  # seconds
+ATTEMPTS = 6
 L2 = 64 * 2**20  # bytes, of the largest at hand
 MOST_SETS = 16
 COPIED = 2**30  # bytes
 MATRIX = 8192
 
 
-def seconds(call: Callable[[Any], Any], inputs: Sequence[Any], device: str) -> float:
-    """Median time of a call over rotating inputs."""
+def seconds(call: Callable[[Any], Any], inputs: Sequence[Any], device: str, budget: float = BUDGET) -> float:
+    """Median time of a call over rotating inputs.
+
+    Args:
+        call: what is timed.
+        inputs: what it is given in turn.
+        device: "cuda" or "cpu".
+        budget: about how many seconds to measure.
+
+    Raises:
+        RuntimeError: the call waits for the GPU, so that its time cannot be told from the host's.
+    """
     for turn in range(WARM_UP if device == "cuda" else 1):
         call(inputs[turn % len(inputs)])
-    once = _timed(call, inputs[0], device)
-    least = LEAST_RUNS if device == "cuda" else WARM_UP
-    runs = min(max(int(BUDGET / max(once, 1e-6)), least), MOST_RUNS)
-    return statistics.median(_timed(call, inputs[turn % len(inputs)], device) for turn in range(runs))
+    if device == "cuda":
+        return _device_seconds(call, inputs, budget)
+    once = _host_timed(call, inputs[0])
+    runs = min(max(int(budget / max(once, 1e-6)), WARM_UP), MOST_RUNS)
+    return statistics.median(_host_timed(call, inputs[turn % len(inputs)]) for turn in range(runs))
 
 
-def _timed(call: Callable[[Any], Any], given: Any, device: str) -> float:
-    if device != "cuda":
-        start = time.perf_counter()
-        call(given)
-        return time.perf_counter() - start
-    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
-    begin.record()
+def _host_timed(call: Callable[[Any], Any], given: Any) -> float:
+    start = time.perf_counter()
     call(given)
-    end.record()
-    end.synchronize()
-    return float(begin.elapsed_time(end)) * 1e-3
+    return time.perf_counter() - start
+
+
+def _device_seconds(call: Callable[[Any], Any], inputs: Sequence[Any], budget: float) -> float:
+    """Batches, so long that together they fill the budget, of at least a call each."""
+    torch.cuda.synchronize()
+    host = _host_timed(call, inputs[0])
+    torch.cuda.synchronize()
+    first = _Batch(call, inputs, 1, host)
+    once = first.run()
+    calls = int(min(max(budget / BATCHES / max(once, 1e-6), LEAST_RUNS / BATCHES), MOST_CALLS))
+    batch = _Batch(call, inputs, calls, max(host, first.host))
+    return statistics.median(batch.run() for _ in range(BATCHES))
+
+
+class _Batch:
+    """Calls between two events.
+
+    Attributes:
+        calls: how many.
+        host: seconds that the host needs to enqueue one.
+    """
+
+    def __init__(self, call: Callable[[Any], Any], inputs: Sequence[Any], calls: int, host: float) -> None:
+        self._call, self._inputs, self.calls, self.host = call, inputs, calls, host
+        self._turn = 0
+
+    def run(self) -> float:
+        """Seconds a call."""
+        for _ in range(ATTEMPTS):
+            took = self._attempt()
+            if took is not None:
+                return took
+            self.calls = max(self.calls // 2, 1)
+        raise RuntimeError(
+            f"the GPU was done before {self.calls} calls were enqueued, although it slept for "
+            f"{self._sleep():.2g} s: the call waits for the GPU, and its time cannot be told from the host's"
+        )
+
+    def _sleep(self) -> float:
+        return max(SLACK * self.calls * self.host, LEAST_SLEEP)
+
+    def _attempt(self) -> float | None:
+        """Seconds a call; None where the GPU woke before all was enqueued."""
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+        torch.cuda.synchronize()
+        torch.cuda._sleep(int(self._sleep() * CYCLES))  # type: ignore[no-untyped-call]
+        begin.record()
+        start = time.perf_counter()
+        for _ in range(self.calls):
+            self._call(self._inputs[self._turn % len(self._inputs)])
+            self._turn += 1
+        end.record()
+        woke: bool = begin.query()  # type: ignore[no-untyped-call]
+        needed = (time.perf_counter() - start) / self.calls
+        end.synchronize()
+        if woke:
+            self.host = max(2 * self.host, needed)
+        return None if woke else float(begin.elapsed_time(end)) * 1e-3 / self.calls
 
 
 def host_seconds(call: Callable[[Any], Any], given: Any, device: str, calls: int = 200) -> float:

@@ -1,89 +1,202 @@
-"""Check a call at the size at which it is timed: against the formula in float64, within its running error.
+"""Check a call at the size and in the way in which it is timed: against the formula in float64, within its error bound.
 
-Elements are drawn at random where the formula's loops are too many to evaluate; reductions that others read are
-evaluated whole.
+A call that ran before is replayed by its plan, and that is what is timed. So every call is made three times, and what
+the last gave is compared: forward without gradient, forward with, and each gradient as it is asked for when timed.
+Operators are watched where programs and plans part, above both; each of several is held against its own formula.
 
-Input: a workload, svertka's road and tensors. Output: what is wrong.
+Elements are drawn at random where the formula's loops are too many to evaluate.
+
+Input: a workload, svertka's road and tensors. Output: what is wrong, and what could not be checked.
 """
 
 from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from unittest import mock
 
 import torch
 
-from svertka.codegen.bench.workload import TF32, Road, Workload
+from svertka.codegen.bench.workload import TF32, Road, Workload, asking, gradient_groups, precision
 from svertka.codegen.bounds import bounded_values
+from svertka.codegen.sampling import lanes_needed
 from svertka.codegen.tensor_numbers import Tensors
-from svertka.spec import FORMATS, Layer, RunningError, adjoint, gradient_name
+from svertka.spec import FORMATS, Layer, RunningError, adjoint, gradient_of
 from svertka.spec.definition import Definition
 from svertka.spec.evaluate import shape_of, whole
 from svertka.spec.layers import DEFINITIONS
 from svertka.spec.notation import Tensor
 from svertka.spec.running_error import Bounded, on_matrix_unit
 
-__all__ = ["sizes_of", "verify"]
+__all__ = ["Verdict", "judged", "sizes_of", "verify"]
 
 SAMPLED = 4096  # elements of a result
+LANES = {"cuda": 1 << 28, "cpu": 1 << 24}  # of loops that are evaluated for a result's elements
+CALLS_BEFORE = 2
+MOST_LANES = 4  # times as many, for a single element
 
 
-def verify(workload: Workload, road: Road, tensors: Mapping[str, torch.Tensor]) -> tuple[str, ...]:
-    """Run forward and backward once and compare; one line a result that misses its bound."""
+@dataclass(frozen=True)
+class Verdict:
+    """What a check found.
+
+    Attributes:
+        wrong: a line a result that misses its bound.
+        unchecked: why something was not compared with a formula; empty if all was.
+    """
+
+    wrong: tuple[str, ...]
+    unchecked: str
+
+
+@dataclass(frozen=True)
+class _Called:
+    """An operator's forward or backward, with what it was given and what it gave.
+
+    Attributes:
+        around: the dimension around which tensors were flattened, if any.
+        tensors: of the formula, as they were before; ``seeds``: gradients of its results, of a backward.
+        results: the outputs, or the gradients of the tensors.
+    """
+
+    operator: Any
+    symbols: Mapping[str, Any]
+    around: int | None
+    tensors: tuple[torch.Tensor | None, ...]
+    seeds: tuple[torch.Tensor | None, ...]
+    results: tuple[torch.Tensor | None, ...]
+    backward: bool
+
+
+def verify(workload: Workload, road: Road, tensors: Mapping[str, torch.Tensor], direction: str = "") -> tuple[str, ...]:
+    """One line a result that misses its bound, and one if something could not be compared; see ``judged``."""
+    verdict = judged(workload, road, tensors, direction)
+    return (*verdict.wrong, *([f"not checked: {verdict.unchecked}"] if verdict.unchecked else []))
+
+
+def judged(workload: Workload, road: Road, tensors: Mapping[str, torch.Tensor], direction: str = "") -> Verdict:
+    """Run a call as it is timed and compare.
+
+    Args:
+        workload: the call.
+        road: svertka's.
+        tensors: its inputs.
+        direction: as in ``measure.Row``; all of them if empty.
+    """
+    calls: list[_Called] = []
+    groups = gradient_groups(workload, tensors)
+    with precision(workload):
+        if direction in ("", "forward"):
+            with torch.no_grad():
+                calls += _replayed(partial(road, tensors))[1]
+        for name, group in groups.items():
+            if direction in ("", "host", name):
+                given = asking(tensors, group)
+                output, forward = _replayed(partial(road, given))
+                wanted, seed = [given[one] for one in group], torch.randn_like(output)
+                gradients = partial(torch.autograd.grad, output, wanted, seed, retain_graph=True)
+                calls += [*forward, *_replayed(gradients)[1]]
+        wrong, unchecked = list[str](), dict[str, None]()
+        for call in calls:
+            verdict = _judged(workload, call)
+            wrong += verdict.wrong
+            unchecked |= {verdict.unchecked: None} if verdict.unchecked else {}
+    if not calls:
+        unchecked = {f"{workload.function} calls no operator of svertka.generated": None}
+    return Verdict(tuple(dict.fromkeys(wrong)), "; ".join(unchecked))
+
+
+def _replayed(call: Callable[[], Any]) -> tuple[Any, list[_Called]]:
+    """What a call gives when its plan is there, and which operators it called.
+
+    The first call is recorded; where it makes what no plan can make (a copy of its input in another order), the second
+    records what is inside, and the third replays that.
+    """
+    for _ in range(CALLS_BEFORE):
+        call()
     with _captured() as calls:
-        output = road(tensors)
-        wanted = [tensor for tensor in tensors.values() if tensor.requires_grad]
-        gradient = torch.randn_like(output)
-        found = torch.autograd.grad(output, wanted, gradient)
-    if len(calls) != 1:
-        return ()  # an identity, or a chain: nothing to compare with one formula
-    operator, inputs, symbols = calls[0]
-    definition, layer = _formula(operator)
-    sizes = sizes_of(definition, layer, dict(zip(operator.tensors, inputs, strict=True)), symbols)
-    given = {
-        t.name: _widened(value).reshape(shape_of(t, sizes))
-        for t, value in zip(layer.inputs, inputs, strict=True)
-        if value is not None
-    }
-    storage = FORMATS[workload.storage]
-    arithmetic = RunningError(on_matrix_unit(storage, workload.dtype == TF32), Tensors())
-    result = definition.result[0]
-    wrong = _compare(layer.only([result]), given, sizes, arithmetic, {result: output}, storage.name)
-    names = {id(tensor): name for name, tensor in tensors.items()}
-    gradients = {gradient_name(names[id(w)]): g for w, g in zip(wanted, found, strict=True)}
-    derived = adjoint(layer, [names[id(w)] for w in wanted], [result])
-    seed = Tensor(gradient_name(result), *layer.tensors[result].dims)
-    given[seed.name] = _widened(gradient).reshape(shape_of(seed, sizes))
-    return (*wrong, *_compare(derived, given, sizes, arithmetic, gradients, storage.name))
-
-
-def _widened(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.detach().double() if tensor.is_floating_point() else tensor
+        return call(), calls
 
 
 @contextmanager
-def _captured() -> Iterator[list[Any]]:
-    """Operators that are called inside, with their tensors and symbols; state as it was before."""
+def _captured() -> Iterator[list[_Called]]:
+    """Operators that run inside, by plans or not; state as it was before."""
     operator_type = importlib.import_module("svertka.generated.runtime").Operator
-    plain, calls = operator_type.forward, list[Any]()
+    forward, backward, calls = operator_type.run_forward, operator_type.run_backward, list[_Called]()
 
-    def forward(operator: Any, tensors: Any, symbols: Any, *rest: Any) -> Any:
+    def run_forward(
+        operator: Any, tensors: Any, symbols: Any, save: bool, skipped: Any, shapes: Any, around: int | None
+    ) -> Any:
         pairs = zip(operator.tensors, tensors, strict=True)
-        before = [t.detach().clone() if t is not None and name in operator.state else t for name, t in pairs]
-        calls.append((operator, before, dict(symbols)))
-        return plain(operator, tensors, symbols, *rest)
+        before = tuple(t.detach().clone() if t is not None and name in operator.state else t for name, t in pairs)
+        results = forward(operator, tensors, symbols, save, skipped, shapes, around)
+        outputs = results[: len(operator.outputs)]
+        calls.append(_Called(operator, dict(symbols), around, before, (), outputs, False))
+        return results
 
-    with mock.patch.object(operator_type, "forward", forward):
+    def run_backward(operator: Any, given: Any, symbols: Any, wanted: Any, around: int | None) -> Any:
+        results = backward(operator, given, symbols, wanted, around)
+        count = len(operator.results)
+        seeds, tensors = tuple(given[:count]), tuple(given[count : count + len(operator.tensors)])
+        calls.append(_Called(operator, dict(symbols), around, tensors, seeds, tuple(results), True))
+        return results
+
+    with mock.patch.multiple(operator_type, run_forward=run_forward, run_backward=run_backward):
         yield calls
 
 
-def _formula(operator: Any) -> tuple[Definition, Layer]:
-    definition = DEFINITIONS[operator.kernels[0]]
-    return definition, next(v.layer for v in definition.variants if v.layer.name == operator.kernels[1])
+def _judged(workload: Workload, call: _Called) -> Verdict:
+    """Compare what an operator gave with its formula, or with the formula's gradient."""
+    operator = call.operator
+    formula = _formula(operator)
+    if formula is None:
+        return Verdict((), f"no formula of {operator.name} is known")
+    definition, layer = formula
+    view = operator.view(call.tensors, call.around)
+
+    def flat(names: Sequence[str], tensors: Sequence[torch.Tensor | None]) -> dict[str, torch.Tensor]:
+        found = tensors if view is None else view.flat(names, tensors)
+        return {name: t.detach() for name, t in zip(names, found, strict=True) if t is not None}
+
+    tensors = flat(operator.tensors, call.tensors)
+    sizes = sizes_of(definition, layer, tensors, call.symbols)
+    results = [operator.outputs[place] for place in operator.results]
+    seeds = {gradient_of(layer, name): t for name, t in flat(results, call.seeds or (None,) * len(results)).items()}
+    dims = {t.name: t for t in layer.inputs} | {
+        gradient_of(layer, name): Tensor(gradient_of(layer, name), *layer.tensors[name].dims) for name in results
+    }
+    # In the formula's order once: elements are gathered many times.
+    given = {
+        name: _widened(t.reshape(shape_of(dims[name], sizes)).contiguous()) for name, t in (tensors | seeds).items()
+    }
+    arithmetic = RunningError(on_matrix_unit(FORMATS[workload.storage], workload.dtype == TF32), Tensors())
+    wrong, unchecked = list[str](), list[str]()
+    names = operator.tensors if call.backward else operator.outputs
+    for name, found in flat(names, call.results).items():
+        derived = adjoint(layer, [name], results) if call.backward else layer.only([name])
+        shown = derived.outputs[0]
+        verdict = _compared(derived, given, sizes, arithmetic, shown, found)
+        wrong += verdict.wrong
+        unchecked += [verdict.unchecked] if verdict.unchecked else []
+    return Verdict(tuple(wrong), "; ".join(unchecked))
+
+
+def _widened(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.double() if tensor.is_floating_point() else tensor
+
+
+def _formula(operator: Any) -> tuple[Definition, Layer] | None:
+    definition = DEFINITIONS.get(operator.kernels[0])
+    for variant in definition.variants if definition else ():
+        if variant.layer.name == operator.kernels[1]:
+            assert definition is not None
+            return definition, variant.layer
+    return None
 
 
 def sizes_of(
@@ -109,31 +222,47 @@ def sizes_of(
     return sizes
 
 
-def _compare(
+def _samples(layer: Layer, sizes: Mapping[str, Any], elements: int, lanes: int) -> int:
+    """How many elements can be evaluated with so many lanes; 0 if a single one needs far more."""
+    count = min(SAMPLED, elements)
+    while count > 1 and lanes_needed(layer, sizes, count) > lanes:
+        count //= 2
+    return count if lanes_needed(layer, sizes, count) <= lanes * MOST_LANES else 0
+
+
+def _compared(
     layer: Layer,
     given: Mapping[str, torch.Tensor],
     sizes: Mapping[str, Any],
     arithmetic: RunningError,
-    results: Mapping[str, torch.Tensor],
-    storage: str,
-) -> tuple[str, ...]:
-    places = {
-        name: torch.randint(0, tensor.numel(), (min(SAMPLED, tensor.numel()),), device=tensor.device)
-        for name, tensor in results.items()
-    }
+    name: str,
+    found: torch.Tensor,
+) -> Verdict:
+    """Compare elements of the only result of a formula."""
+    device = found.device
+    count = _samples(layer, sizes, found.numel(), LANES[device.type])
+    if not count and found.numel():
+        return Verdict((), f"an element of {name} takes {lanes_needed(layer, sizes, 1):.2g} loop elements")
+    places = torch.randint(0, max(found.numel(), 1), (count,), device=device)
+    if count == found.numel():
+        places = torch.arange(count, device=device)
+    if not count:
+        return Verdict((), "")
     tensors = {tensor.name: given[tensor.name] for tensor in layer.inputs if tensor.name in given}
-    expected = bounded_values(layer, tensors, sizes, arithmetic, places)
-    stored = RunningError(FORMATS[storage], Tensors()).stored
-    wrong = []
-    for name, tensor in results.items():
-        right: Bounded = stored(expected[name])
-        got = tensor.detach().reshape(-1)[places[name]].double()
-        within = ((got - right.value).abs() <= right.error) & right.error.isfinite()
-        bad = ~within & (got != right.value) & ~(got.isnan() & right.value.isnan())
-        if bool(bad.any()):
-            i = int(bad.nonzero()[0])
-            wrong.append(
-                f"{name}: {int(bad.sum())} of {len(got)} elements, first {float(got[i])!r} and not "
-                f"{float(right.value[i])!r} +- {float(right.error[i]):.2g}"
-            )
-    return tuple(wrong)
+    expected = bounded_values(layer, tensors, sizes, arithmetic, {name: places})[name]
+    got = found.reshape(-1)[places]
+    if not isinstance(expected, Bounded):
+        differing = int((got != expected).sum())
+        return Verdict((f"{name}: {differing} of {count} elements are other integers",) if differing else (), "")
+    right: Bounded = RunningError(FORMATS[str(found.dtype).removeprefix("torch.")], Tensors()).stored(expected)
+    got = got.double()
+    within = ((got - right.value).abs() <= right.error) & right.error.isfinite()
+    bad = ~within & (got != right.value) & ~(got.isnan() & right.value.isnan())
+    if not bool(bad.any()):
+        return Verdict((), "")
+    i = int(bad.nonzero()[0])
+    line = (
+        f"{name}: {int(bad.sum())} of {count} elements, first {float(got[i])!r} and not "
+        f"{float(right.value[i])!r} +- {float(right.error[i]):.2g}"
+    )
+    return Verdict((line,), "")

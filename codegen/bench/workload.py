@@ -7,19 +7,40 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib import resources
+from itertools import count
+from types import FunctionType
 from typing import Any
 
 import torch
 
-__all__ = ["KINDS", "TF32", "Link", "Road", "Workload", "precision", "roads", "shrunk", "workloads"]
+__all__ = [
+    "COMPILE",
+    "KINDS",
+    "PHASES",
+    "TF32",
+    "Link",
+    "Road",
+    "Workload",
+    "asking",
+    "gradient_groups",
+    "in_phase",
+    "precision",
+    "roads",
+    "shrunk",
+    "workloads",
+]
 
 KINDS = ("memory", "matrix", "launch")
 ON_A_CPU = 2**15  # elements of an input there
 TF32 = "tf32"
+COMPILE: Mapping[str, Any] = {"mode": "max-autotune-no-cudagraphs", "dynamic": False}
+"""Of ``torch.compile``."""
+PHASES = ("benchmark", "compile", "tune")
+_CODES = count(1)
 
 
 @dataclass(frozen=True)
@@ -54,6 +75,7 @@ class Workload:
         quick: whether it belongs to the short run.
         baseline: name of the baseline's function.
         chain: of a fused function, the baseline's functions one after the other.
+        phases: of a run with little time, the phases that it belongs to, and how early in each; 1 is first.
     """
 
     name: str
@@ -69,6 +91,12 @@ class Workload:
     labels: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     classes: int = 0
     chain: tuple[Link, ...] = ()
+    phases: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """Name, dtype and layout."""
+        return f"{self.name} {self.dtype} {self.layout}"
 
     @property
     def storage(self) -> str:
@@ -106,8 +134,8 @@ class Road:
         return result
 
 
-def roads(workload: Workload, compiled: bool) -> list[Road]:
-    """svertka, PyTorch eager and, if wanted, ``torch.compile``."""
+def roads(workload: Workload, compiled: bool, options: Mapping[str, Any] = COMPILE) -> list[Road]:
+    """svertka, PyTorch eager and, if wanted, ``torch.compile`` with some options."""
     from svertka.generated import functional
 
     plain = _chained(workload.chain) if workload.chain else _torch(workload.baseline)
@@ -116,9 +144,15 @@ def roads(workload: Workload, compiled: bool) -> list[Road]:
         Road("eager", plain, workload.baseline_arguments),
     ]
     if compiled:
-        quick = torch.compile(plain, mode="max-autotune-no-cudagraphs", dynamic=False)
-        found.append(Road("compile", quick, workload.baseline_arguments))
+        links = workload.chain or (Link(workload.baseline, _by_name(workload), workload.baseline_arguments),)
+        own = _with_code_of_its_own(_chained(links), workload)
+        # As one graph: where dynamo would run it as it stands, or has compiled it too often, it raises.
+        found.append(Road("compile", torch.compile(own, **{**options, "fullgraph": True}), {}))
     return found
+
+
+def _by_name(workload: Workload) -> dict[str, str]:
+    return {name: name for name in (*workload.shapes, *workload.labels) if name != "input"}
 
 
 def _torch(name: str) -> Any:
@@ -136,6 +170,31 @@ def _chained(links: tuple[Link, ...]) -> Any:
         return input
 
     return chain
+
+
+def _with_code_of_its_own(function: Any, workload: Workload) -> Any:
+    """A copy with another code object: dynamo counts recompilations by it, and gives up after a few."""
+    number = next(_CODES)
+    code = function.__code__.replace(co_name=f"{workload.function}_{number}", co_firstlineno=number)
+    made = FunctionType(code, function.__globals__, code.co_name, function.__defaults__, function.__closure__)
+    made.__kwdefaults__ = function.__kwdefaults__
+    return made
+
+
+def gradient_groups(workload: Workload, tensors: Mapping[str, torch.Tensor]) -> dict[str, list[str]]:
+    """Gradients that are asked for together, by direction: all at once; of matrix products each by itself."""
+    names = [name for name, tensor in tensors.items() if tensor.requires_grad]
+    if workload.kind != "matrix":
+        return {"backward": names}
+    return {f"gradient of {name}": [name] for name in names if name != "bias"}
+
+
+def asking(tensors: Mapping[str, torch.Tensor], names: Sequence[str]) -> dict[str, torch.Tensor]:
+    """The same tensors, of which only some need gradients.
+
+    A function of Python's is asked for every gradient that its inputs need, whatever ``autograd.grad`` wants of it.
+    """
+    return {name: tensor.detach().requires_grad_(name in names) for name, tensor in tensors.items()}
 
 
 @contextmanager
@@ -169,6 +228,17 @@ def workloads(quick: bool = False, kinds: tuple[str, ...] = KINDS) -> Iterator[W
                         yield made
 
 
+def in_phase(phase: str) -> list[Workload]:
+    """The workloads of a phase of a run with little time, those that matter most first.
+
+    Raises:
+        ValueError: there is no such phase.
+    """
+    if phase not in PHASES:
+        raise ValueError(f"phase {phase!r}: there is no such phase of workloads; use {', '.join(PHASES)}")
+    return sorted((w for w in workloads() if phase in w.phases), key=lambda w: w.phases[phase])
+
+
 def shrunk(workload: Workload) -> Workload:
     """With fewer examples, for a machine without a GPU."""
     image = rows, *rest = workload.shapes["input"]
@@ -193,4 +263,14 @@ def _workload(kind: str, row: Mapping[str, Any], dtype: str, layout: str) -> Wor
         labels={name: tuple(shape) for name, shape in row.get("labels", {}).items()},
         classes=row.get("classes", 0),
         chain=tuple(Link(**link) for link in row.get("chain", ())),
+        phases=_phases(kind, row, dtype, layout),
     )
+
+
+def _phases(kind: str, row: Mapping[str, Any], dtype: str, layout: str) -> dict[str, int]:
+    """Phases of a row's call in a dtype and layout: of its last layout alone, and but for one phase of one dtype."""
+    found = dict(row.get("device", {}))
+    dtypes = found.pop("dtypes", [row["dtypes"][0] if kind == "launch" else "bfloat16"])
+    if layout != row["layouts"][-1] or dtype not in dtypes:
+        return {}
+    return {phase: place for phase, place in found.items() if phase == "benchmark" or dtype == dtypes[0]}

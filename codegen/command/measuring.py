@@ -31,8 +31,8 @@ def bench(
         return
     import torch
 
-    from svertka.codegen.bench.measure import measure_all, measured_limits
-    from svertka.codegen.bench.report import draw, summary, table, write
+    from svertka.codegen.bench.measure import Problem, Row, measure_all, measured_limits
+    from svertka.codegen.bench.report import Lines, draw, summary, table, write
     from svertka.codegen.bench.workload import KINDS, shrunk, workloads
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -41,21 +41,35 @@ def bench(
     chosen = chosen if device == "cuda" else [shrunk(workload) for workload in chosen]
     if not chosen:
         raise ValueError(f"--only {only!r}: no workload has this in its name; leave it out to see all")
+    errors.print(f"{len(chosen)} workloads on {device}; first the machine's own limits", highlight=False)
     limits = measured_limits(device)
+    lines = Lines(limits, device, into)
+    errors.print(f"each figure as it comes: {lines.path}", highlight=False, soft_wrap=True)
+
+    def report(found: Row | Problem) -> None:
+        lines.add(found)
+        if isinstance(found, Row):
+            text = f"{found.direction}: {found.seconds['svertka'] * 1e3:.4g} ms" + ("  WRONG" if found.wrong else "")
+        else:
+            text = f"did not run: {found.error}"
+        errors.print(f"{found.title} {text}", highlight=False, markup=False)
+
     with progress("measuring", len(chosen)) as advance:
-        rows, problems = measure_all(chosen, limits, device, compiled and device == "cuda", advance)
+        rows, problems = measure_all(chosen, limits, device, compiled and device == "cuda", advance, report=report)
     console.print(table(rows))
     for name, figures in summary(rows).items():
         console.print(f"{name}: {', '.join(f'{key} {value:.3g}' for key, value in figures.items())}", highlight=False)
     path = write(rows, limits, device, into, problems)
     pictures = draw(rows, limits, path)
     console.print(f"{path}, {', '.join(picture.name for picture in pictures)}", highlight=False)
+    lines.done()
     for name, text in problems.items():
         errors.print(f"{name}: {text}", highlight=False, markup=False)
     for row in rows:
-        for text in row.wrong:
-            errors.print(f"{row.name} {row.dtype} {row.layout}: {text}", highlight=False, markup=False)
-    if problems or any(row.wrong for row in rows):
+        missing = [f"{road} has no time: {text}" for road, text in row.failed.items()]
+        for text in (*row.wrong, *missing):
+            errors.print(f"{row.title} {row.direction}: {text}", highlight=False, markup=False)
+    if problems or any(row.wrong or row.failed for row in rows):
         raise typer.Exit(FAILED)
 
 

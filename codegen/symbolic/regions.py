@@ -23,6 +23,7 @@ import torch
 
 from svertka.codegen.cases import Case, label
 from svertka.codegen.equivalence import canonical_shape, channels_last, indices_of
+from svertka.codegen.recording import forget
 from svertka.codegen.symbolic.graph import ZERO, Graph
 from svertka.codegen.symbolic.memory import Memory
 from svertka.codegen.symbolic.numbers import Parameter
@@ -90,7 +91,7 @@ def tiles(kernels: ModuleType, region: Region, elements: int, reach: int) -> Ite
     limit = launching.INT32_ELEMENTS
     launching.INTERPRETING = False  # nothing is multiplied here: operands keep the types they have on a GPU
     launching.BOXED_TYPES = {region.dtype} if region.boxes else set()
-    choosers = [value for value in vars(schedule).values() if hasattr(value, "cache_clear")]
+    package = str(schedule.__package__)
     try:
         if region.small:
             block = 1 << max(elements // 3, 2).bit_length() - 1  # at least three programs
@@ -106,15 +107,13 @@ def tiles(kernels: ModuleType, region: Region, elements: int, reach: int) -> Ite
             schedule.TABLE["sums"]["steps_a_part"] = 1
             launching.PROCESSORS = {"cpu": PROCESSORS}
         launching.INT32_ELEMENTS = {"none": limit, "largest": reach, "all": 1}[region.wide]
-        for chooser in choosers:
-            chooser.cache_clear()
+        forget(package)
         yield launching.INT32_ELEMENTS
     finally:
         schedule.TABLE.update(table)
         for name, value in before.items():
             setattr(launching, name, value)
-        for chooser in choosers:
-            chooser.cache_clear()
+        forget(package)
 
 
 class Inputs:

@@ -13,7 +13,7 @@ from unittest import mock
 from svertka.codegen.bench.launched import passes
 from svertka.codegen.bench.workload import Workload
 from svertka.codegen.compiling import Compiled, compile_launch
-from svertka.codegen.recording import Launched, choosers
+from svertka.codegen.recording import Launched, remembering_nothing
 from svertka.codegen.tables import Table, class_names
 from svertka.codegen.tune.candidates import Limit
 from svertka.codegen.tune.search import Case
@@ -28,12 +28,8 @@ MOST_CASES, MOST_QUICK = 8, 3
 def applied(table: Table) -> Iterator[None]:
     """Let the generated package choose tiles from a table for its target."""
     schedule = importlib.import_module("svertka.generated.schedule")
-    with mock.patch.dict(schedule.TABLES, {table["target"]: table}):
-        for chooser in choosers(schedule):
-            chooser.cache_clear()
+    with remembering_nothing(), mock.patch.dict(schedule.TABLES, {table["target"]: table}):
         yield
-    for chooser in choosers(schedule):
-        chooser.cache_clear()
 
 
 def cases_by_class(

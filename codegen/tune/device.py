@@ -14,9 +14,9 @@ from typing import Any
 import torch
 
 from svertka.codegen.bench.measure import backward_seconds, input_sets
-from svertka.codegen.bench.timing import seconds
+from svertka.codegen.bench.timing import BUDGET, seconds
 from svertka.codegen.bench.verify import verify
-from svertka.codegen.bench.workload import Road, Workload, precision, roads
+from svertka.codegen.bench.workload import Road, gradient_groups, precision, roads
 from svertka.codegen.compiling import Compiled
 from svertka.codegen.tables import Table, text
 from svertka.codegen.tune.candidates import Limit
@@ -75,10 +75,9 @@ def state_of(table: Table, machine: dict[str, str], quick: bool) -> str:
     return total.hexdigest()[:16]
 
 
-def tools(device: str, limit: Limit) -> Tools:
-    """Compile, time and check on a device."""
+def tools(device: str, limit: Limit, *, budget: float = BUDGET) -> Tools:
+    """Compile, time and check on a device; ``budget``: about how many seconds to measure a case."""
     compiled: dict[str, Compiled] = {}
-
     kept: dict[str, list[dict[str, torch.Tensor]]] = {}
 
     def of(case: Case) -> tuple[Road, list[dict[str, torch.Tensor]]]:
@@ -94,24 +93,18 @@ def tools(device: str, limit: Limit) -> Tools:
     def timed(table: Table, case: Case) -> float:
         road, sets = of(case)
         with applied(table), precision(case.workload):
-            return _seconds(case, road, sets, device)
+            return _seconds(case, road, sets, device, budget)
 
     def wrong(table: Table, case: Case) -> Sequence[str]:
         road, sets = of(case)
         with applied(table), precision(case.workload):
-            return verify(case.workload, road, sets[0])
+            return verify(case.workload, road, sets[0], case.direction)
 
     return Tools(refused, timed, wrong)
 
 
-def _seconds(case: Case, road: Road, sets: Sequence[dict[str, torch.Tensor]], device: str) -> float:
+def _seconds(case: Case, road: Road, sets: Sequence[dict[str, torch.Tensor]], device: str, budget: float) -> float:
     if case.direction == "forward":
         with torch.no_grad():
-            return seconds(road, sets, device)
-    return backward_seconds(road, sets, _wanted(case.workload, case.direction, sets[0]), device)
-
-
-def _wanted(workload: Workload, direction: str, tensors: dict[str, torch.Tensor]) -> list[str]:
-    if workload.kind == "matrix":
-        return [direction.removeprefix("gradient of ")]
-    return [name for name, tensor in tensors.items() if tensor.requires_grad]
+            return seconds(road, sets, device, budget)
+    return backward_seconds(road, sets, gradient_groups(case.workload, sets[0])[case.direction], device, budget)

@@ -5,8 +5,10 @@ Input: a device, or targets. Output: a file, and lines that say what changed.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from importlib import resources
 from pathlib import Path
 
 import torch
@@ -20,7 +22,7 @@ from svertka.codegen.tune.device import limit_at_hand, measured_on, state_of, ta
 from svertka.codegen.tune.reaching import reaching
 from svertka.codegen.tune.search import Case, Finding, Record, Tools, search
 
-__all__ = ["check_tables", "compile_target", "tune_device", "tuned"]
+__all__ = ["check_tables", "compile_target", "first_classes", "tune_device", "tuned"]
 
 Progress = Callable[[str, int], AbstractContextManager[Callable[[str], None]]]
 RECORDS = Path("build")
@@ -46,6 +48,12 @@ def tune_device(device: str, families: Sequence[str], quick: bool, into: Path | 
     return [*lines, f"{path}: written; `svertka generate` takes it up"]
 
 
+def first_classes() -> list[str]:
+    """The classes that a search with little time begins with, those that matter most first."""
+    found: list[str] = json.loads(resources.files("svertka.codegen.tune").joinpath("first.json").read_text("utf-8"))
+    return found
+
+
 def tuned(
     old: Table,
     chosen: Sequence[Workload],
@@ -55,13 +63,30 @@ def tuned(
     record: Record,
     quick: bool,
     progress: Progress,
+    *,
+    classes: Sequence[str] = (),
+    late: Callable[[], bool] = lambda: False,
 ) -> tuple[Table, list[str]]:
-    """A better table for some workloads, and lines that say what changed and why."""
+    """A better table for some workloads, and lines that say what changed and why.
+
+    Args:
+        old: the table that stands.
+        chosen: workloads that show how good an entry is.
+        families: of classes, as ``FAMILIES`` names them.
+        limit: of the target.
+        given: compile, time and check.
+        record: keeps what they say.
+        quick: whether to try few candidates on few cases.
+        progress: shows how far it is.
+        classes: only these, in this order; all if empty.
+        late: whether the time is over; the classes that were searched are in the table then.
+    """
     with progress("finding cases", len(chosen)) as advance:
-        classes = cases_by_class(old, chosen, families, quick, advance)
-    count = sum(len(candidates(old, name, limit, quick)) for name in classes)
+        cases = cases_by_class(old, chosen, families, quick, advance)
+    cases = {name: cases[name] for name in classes or cases if name in cases}
+    count = sum(len(candidates(old, name, limit, quick)) for name in cases)
     with progress("tuning", count) as advance:
-        new, findings = search(old, classes, limit, given, record, advance, quick)
+        new, findings = search(old, cases, limit, given, record, advance, quick, late)
     return new, [*map(_line, findings), *(changes(old, new) or ["nothing changed"])]
 
 

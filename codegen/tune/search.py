@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import geometric_mean
 from typing import Any
@@ -42,7 +43,7 @@ class Tools:
 
     Attributes:
         refused: why the compiler's result for a class is of no use, from its cases; "" if it is.
-        seconds: time of a case.
+        seconds: time of a case; a candidate for which it raises is left out.
         wrong: how a case misses its formula's bound; empty if it holds.
     """
 
@@ -103,11 +104,28 @@ def search(
     record: Record,
     progress: Callable[[str], None] = lambda text: None,
     quick: bool = False,
+    late: Callable[[], bool] = lambda: False,
 ) -> tuple[Table, list[Finding]]:
-    """Choose an entry for every class; each is timed with the entries that were chosen before it."""
+    """Choose an entry for every class; each is timed with the entries that were chosen before it.
+
+    Args:
+        table: what stands.
+        classes: cases by class.
+        limit: of the target.
+        tools: compile, time and check.
+        record: keeps what they say.
+        progress: called with a class's name for each of its candidates.
+        quick: whether to try few candidates.
+        late: whether the time is over: no other class is begun then, and no other candidate tried.
+
+    Raises:
+        Exception: the table's own entry does not run, or none does any more.
+    """
     findings = []
     for name, cases in classes.items():
-        finding = _best(table, name, cases, limit, tools, record, progress, quick)
+        if late():
+            break
+        finding = _best(table, name, cases, limit, tools, record, progress, quick, late)
         findings.append(finding)
         table = placed(table, name, finding.chosen)
     return table, findings
@@ -122,19 +140,27 @@ def _best(
     record: Record,
     progress: Callable[[str], None],
     quick: bool,
+    late: Callable[[], bool],
 ) -> Finding:
     standing = entry(table, name)
     every = candidates(table, name, limit, quick)
     timed: list[tuple[float, int]] = []
+    wrong: list[str] = []
     for place, chosen in enumerate(every):
+        if late() and timed:
+            every = every[:place]
+            break
         progress(name)
         tried = placed(table, name, chosen)
         if record.once([name, chosen, "refused"], lambda t=tried: tools.refused(t, name, cases)):  # type: ignore[misc]
             continue
-        times = [record.once([name, chosen, c.name], lambda t=tried, c=c: tools.seconds(t, c)) for c in cases]  # type: ignore[misc]
-        timed.append((geometric_mean(times), place))
+        times = [record.once([name, chosen, c.name], partial(_seconds, tools, table, tried, c)) for c in cases]
+        broken = [f"{c.name}: {time}" for c, time in zip(cases, times, strict=True) if isinstance(time, str)]
+        if broken:
+            wrong += broken
+        else:
+            timed.append((geometric_mean(times), place))
     old = next((time for time, place in timed if place == 0), None)
-    wrong: list[str] = []
     for time, place in sorted(timed):
         tried = placed(table, name, every[place])
         misses = [f"{c.name}: {text}" for c in cases for text in tools.wrong(tried, c)]
@@ -143,3 +169,14 @@ def _best(
             return Finding(name, every[place], speed_up, len(cases), len(every), len(every) - len(timed), tuple(wrong))
         wrong += misses
     return Finding(name, standing, 1.0, len(cases), len(every), len(every) - len(timed), tuple(wrong))
+
+
+def _seconds(tools: Tools, standing: Table, tried: Table, case: Case) -> float | str:
+    """Time of a case; or why it does not run, if it does with the table as it stands."""
+    try:
+        return tools.seconds(tried, case)
+    except Exception as error:  # compilers and drivers raise what they will
+        if tried == standing:
+            raise
+        tools.seconds(standing, case)  # a device that is lost raises here, and is no candidate's fault alone
+        return f"{type(error).__name__}: {str(error)[:200]}"

@@ -18,6 +18,7 @@ from svertka.codegen.cases import Case, cases
 from svertka.codegen.equivalence import compare, draw_values, outcome, real
 from svertka.codegen.ir import Boxes, Kernel
 from svertka.codegen.levels import Subject
+from svertka.codegen.recording import remembering_nothing
 from svertka.generated import launching, schedule
 from svertka.spec.evaluate import whole
 from svertka.spec.layers import DEFINITIONS
@@ -169,15 +170,12 @@ SMALL = {
 @contextmanager
 def few_processors(count: int) -> Iterator[None]:
     before = launching.PROCESSORS
-    launching.PROCESSORS = {"cpu": count}
-    for chooser in (schedule._boxes, schedule._contraction):
-        chooser.cache_clear()
-    try:
-        yield
-    finally:
-        launching.PROCESSORS = before
-        for chooser in (schedule._boxes, schedule._contraction):
-            chooser.cache_clear()
+    with remembering_nothing():
+        launching.PROCESSORS = {"cpu": count}
+        try:
+            yield
+        finally:
+            launching.PROCESSORS = before
 
 
 def subject_of(layer: str) -> Subject:

@@ -79,3 +79,20 @@ ACCESSES = [
 def test_widths_of_accesses(line: str, expected: tuple[int, int, int]) -> None:
     found = widths(f"\t{line}\n\tret;\n")
     assert (found["wide_loads"], found["wide_stores"], found["narrow"]) == expected
+
+
+@pytest.mark.parametrize("layers", [("linear", "softmax", "max_pooling_2d", "batch_normalization", "dropout")])
+def test_what_is_compiled_here_is_what_triton_asks_for_there(layers: tuple[str, ...]) -> None:
+    """Signature, constants, attributes, options and key of every launch are those of the JIT, of odd views too."""
+    environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
+    command = [sys.executable, "-m", "tests.codegen.jit_keys", *layers]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {row["kernel"] for row in rows} == {
+        f for n in layers for k in build(DEFINITIONS[n]).kernels for f in k.functions
+    }
+    assert [row for row in rows if row["differs"]] == []
+    straight, shifted = rows[::2], rows[1::2]
+    assert all(one["aligned"] > other["aligned"] for one, other in zip(straight, shifted, strict=True))
+    assert {row["key"] for row in straight}.isdisjoint(row["key"] for row in shifted)

@@ -11,8 +11,9 @@ import torch
 
 from svertka.codegen import tensor_evaluate
 from svertka.codegen.build import results_of
-from svertka.codegen.cases import Case, cases
+from svertka.codegen.cases import Case, cases, large_case
 from svertka.codegen.equivalence import differentiable, draw_values, real
+from svertka.codegen.sampling import at, lanes_needed
 from svertka.codegen.symbolic.small import small_cases
 from svertka.codegen.tensor_evaluate import evaluate_tensors
 from svertka.codegen.tensor_numbers import Tensors, philox_uniform
@@ -28,6 +29,7 @@ from svertka.spec import (
     evaluate,
     maximum,
     minimum,
+    normal_form,
     number,
 )
 from svertka.spec.arithmetic import uniform
@@ -98,19 +100,69 @@ def test_lanes_in_several_parts_are_the_same(monkeypatch: pytest.MonkeyPatch) ->
     assert torch.equal(whole.error, parts.error)
 
 
-def test_some_elements_alone_are_the_same() -> None:
-    """Equations that others read are evaluated whole, the rest where it is asked for."""
-    definition = DEFINITIONS["softmax"]
-    case = next(iter(cases(definition, definition.variants[0])))
-    layer = definition.variants[0].layer
+@pytest.mark.parametrize(("definition", "variant"), FORMULAS, ids=[v.layer.name for _, v in FORMULAS])
+def test_some_elements_alone_are_the_same(
+    definition: Definition, variant: Variant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever they read is evaluated where they read it, forward and backward."""
+    case, layer = small_cases(definition, variant)[0], variant.layer
     values = draw_values(definition, layer, case, real)
+    names = [name for name in differentiable(definition, layer) if name in values.tensors]
     arithmetic = RunningError(FORMATS["float32"], Tensors())
-    given = {t.name: values.all[t.name].reshape(shape_of(t, case.sizes)) for t in layer.inputs}
-    whole = evaluate_tensors(layer, given, case.sizes, arithmetic)["output"]
-    places = torch.tensor([5, 0, 3, 5])
-    some = evaluate_tensors(layer, given, case.sizes, arithmetic, {"output": places})["output"]
-    assert torch.equal(some.value, whole.value.reshape(-1)[places])
-    assert torch.equal(some.error, whole.error.reshape(-1)[places])
+    for equations in (layer, adjoint(layer, names, results_of(definition, layer))):
+        given = {
+            t.name: values.all[t.name].reshape(shape_of(t, case.sizes))
+            for t in equations.inputs
+            if t.name in values.all
+        }
+        with monkeypatch.context() as patch:
+            whole = evaluate_tensors(equations, given, case.sizes, arithmetic)
+            places = {name: torch.tensor([0, _size(found) - 1, _size(found) // 2, 0]) for name, found in whole.items()}
+            patch.setattr(tensor_evaluate, "LANES", 3)
+            some = evaluate_tensors(equations, given, case.sizes, arithmetic, places)
+        for name, found in some.items():
+            expected = at(whole[name], places[name])
+            if isinstance(found, Bounded):
+                assert torch.allclose(found.value, expected.value, rtol=1e-13, atol=1e-13, equal_nan=True)
+                assert torch.allclose(found.error, expected.error, rtol=1e-6, atol=1e-300, equal_nan=True)
+            else:
+                assert torch.equal(found, expected)
+
+
+def _size(found: Any) -> int:
+    return int((found.value if isinstance(found, Bounded) else found).numel())
+
+
+@pytest.mark.parametrize("name", ["convolution_2d", "softmax", "batch_normalization"])
+@pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
+def test_some_elements_take_no_more_loops_than_they_reach(
+    name: str, backward: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few elements of a large result: so many loop elements as were foretold, and far from all there are."""
+    definition, samples = DEFINITIONS[name], 16
+    variant = definition.variants[0]
+    results = results_of(definition, variant.layer)
+    sizes = {**large_case(definition, variant).sizes, "A": 64, "B": 16, "M": 64}
+    layer = variant.layer.only(results)
+    if backward:
+        layer = adjoint(layer, differentiable(definition, layer)[:1], results)
+    given = {t.name: torch.randn(shape_of(t, sizes), dtype=torch.float64) for t in layer.inputs}
+    loops: list[int] = []
+
+    class Counted(tensor_evaluate._Chunk):
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            loops.append(self.results * self.depth)
+
+    monkeypatch.setattr(tensor_evaluate, "_Chunk", Counted)
+    monkeypatch.setattr(tensor_evaluate, "LANES", 1 << 12)
+    elements = {n: math.prod(shape_of(layer.tensors[n], sizes)) for n in layer.outputs}
+    places = {n: torch.arange(samples) * 7 % count for n, count in elements.items()}
+    evaluate_tensors(layer, given, sizes, RunningError(FORMATS["float32"], Tensors()), places)
+    foretold = lanes_needed(layer, sizes, samples)
+    small = (1 << 12) * len(normal_form(layer).equations)  # what is small is evaluated whole
+    assert sum(loops) <= foretold + small
+    assert 5 * foretold < lanes_needed(layer, sizes, max(elements.values()))
 
 
 def test_a_comparison_that_rounding_may_turn_round_is_covered_both_ways() -> None:

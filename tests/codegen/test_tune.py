@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import pkgutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,13 +12,18 @@ from typing import Any
 
 import pytest
 import torch
+from triton.runtime.errors import OutOfResources
 
-from svertka.codegen.bench.workload import Workload
+from svertka.codegen.bench.idle import idle_kernels
+from svertka.codegen.bench.workload import Workload, in_phase
+from svertka.codegen.recording import PACKAGE, forget
 from svertka.codegen.tables import changes, class_names, entry, placed, read, table_path, tables, text
 from svertka.codegen.tune.candidates import Limit, candidates, limit_of
-from svertka.codegen.tune.run import tuned
+from svertka.codegen.tune.cases import applied, cases_by_class
+from svertka.codegen.tune.device import tools
+from svertka.codegen.tune.run import first_classes, tuned
 from svertka.codegen.tune.search import Case, Record, Tools, search
-from svertka.generated import launching, schedule
+from svertka.generated import launching, plans, schedule
 
 CLASS = "lanes/window"
 SIZES = {"float32": 7, "bfloat16": 11}
@@ -117,6 +124,81 @@ def test_a_killed_run_goes_on(tmp_path: Path) -> None:
     assert third.measured == whole.measured
 
 
+def test_a_candidate_that_does_not_run_is_left_out(tmp_path: Path) -> None:
+    """Not the search with it; what is lost for all, and the table's own entry, end it."""
+
+    class Failing(Fake):
+        lost = False
+
+        def seconds(self, table: dict[str, Any], case: Case) -> float:
+            if self.lost or entry(table, CLASS)["window_block"] == 512:
+                raise OutOfResources(300000, 232448, "shared memory")
+            return super().seconds(table, case)
+
+    fake = Failing(512)
+    chosen, finding = found(fake, tmp_path / "record")
+    assert chosen["window_block"] != 512
+    assert (finding.refused, finding.tried) == (6, 24)
+    assert len([line for line in finding.wrong if "OutOfResources" in line]) == 6 * len(CASES)
+    again = Failing(512)
+    assert found(again, tmp_path / "record")[0] == chosen
+    assert again.measured == []
+    lost = Failing(1024)
+    lost.lost = True
+    with pytest.raises(OutOfResources):
+        found(lost, tmp_path / "another")
+
+
+def test_a_device_that_is_lost_ends_the_search(tmp_path: Path) -> None:
+    class Lost(Fake):
+        def seconds(self, table: dict[str, Any], case: Case) -> float:
+            if len(self.measured) >= 5:
+                raise RuntimeError("CUDA error: an illegal memory access was encountered")
+            return super().seconds(table, case)
+
+    fake = Lost(512)
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        found(fake, tmp_path / "record")
+    assert len((tmp_path / "record").read_text(encoding="utf-8").split('"value": 1')) < 7
+
+
+def test_a_search_without_time_keeps_what_it_found(tmp_path: Path) -> None:
+    fake = Fake(512)
+    classes = {"lanes/window": CASES, "lanes/pointwise": CASES}
+    told: list[str] = []
+
+    def late() -> bool:
+        return len(told) >= 7
+
+    record = Record(tmp_path / "record", "s")
+    table, findings = search(read("sm_90"), classes, limit_of("sm_90"), fake.tools(), record, told.append, False, late)
+    assert [(one.name, one.tried) for one in findings] == [("lanes/window", 7)]
+    timed = [chosen for chosen, name in fake.measured if name == CASES[0].name]
+    assert len(timed) == 7
+    assert entry(table, CLASS) in timed
+    assert findings[0].speed_up > 1
+    assert entry(table, "lanes/pointwise") == entry(read("sm_90"), "lanes/pointwise")
+
+
+def test_the_classes_that_matter_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (schedule, launching):
+        monkeypatch.setattr(module, "INTERPRETING", False)
+    first = first_classes()
+    assert set(first) <= set(class_names(read("sm_90")))
+    reached = cases_by_class(read("sm_90"), in_phase("tune"))
+    assert set(first) == set(reached)
+    tools = Tools(lambda table, name, cases: "", lambda table, case: 1.0, lambda table, case: ())
+    record, chosen = Record(tmp_path / "record", "s"), ("rows/along", "lanes/window")
+    softmax = Workload(
+        "s", "memory", "softmax", {"input": (5, 7)}, {"dim": 1}, "float32", "row_major", True, "softmax", {}
+    )
+    every = [softmax, workload()]
+    _, lines = tuned(
+        read("sm_90"), every, ("lanes", "rows"), limit_of("sm_90"), tools, record, True, silent, classes=chosen
+    )
+    assert [line.split(":")[0] for line in lines][:2] == list(chosen)
+
+
 def test_candidates_obey_the_target() -> None:
     for target in ("sm_80", "sm_90"):
         limit, table = limit_of(target), read(target)
@@ -207,11 +289,11 @@ def test_the_device_of_the_call_chooses(
         return capability
 
     monkeypatch.setattr(torch.cuda, "get_device_capability", get_device_capability)
-    launching.target_of.cache_clear()
+    forget()
     device = torch.device("cuda", 3)
     assert [launching.target_of(device) for _ in range(2)] == [target] * 2
     assert asked == [device]
-    launching.target_of.cache_clear()
+    forget()
     assert launching.target_of(torch.device("cpu")) == "default"
 
 
@@ -222,11 +304,68 @@ def test_targets_have_tiles_of_their_own(monkeypatch: pytest.MonkeyPatch) -> Non
     import triton.language as tl
 
     monkeypatch.setattr(schedule, "INTERPRETING", False)
-    schedule._contraction.cache_clear()
+    forget()
     large = (1, 65536, 512, 576, 9, tl.bfloat16, "gathered_last")
     hows = (launching.How(torch.device("meta"), torch.float32, True, False, 2, target) for target in TARGETS)
     chosen = {how.target: schedule.contraction(*large, how).tiles[0] for how in hows}
-    schedule._contraction.cache_clear()
+    forget()
     assert chosen["sm_121"] == chosen["default"]
     assert chosen["sm_90"]["BLOCK_M"] * chosen["sm_90"]["BLOCK_N"] == 128 * 256
     assert chosen["sm_80"] not in (chosen["sm_90"], chosen["default"])
+
+
+# Measuring -----------------------------------------------------------------------------------------------------------
+
+
+def test_every_candidate_is_launched_with_its_own_constants(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one candidate left behind (tiles, plans of whole calls) serves no other: each is compiled anew."""
+    monkeypatch.setattr(schedule, "INTERPRETING", False)
+    monkeypatch.setattr(launching, "target_of", lambda device: "sm_90")
+    table, seen = read("sm_90"), list[set[Any]]()
+    case = Case(workload("float32"), "backward")
+    with idle_kernels(tell=lambda name, constants: seen[-1].add((constants["BLOCK"], constants["num_warps"]))):
+        measuring = tools("cpu", limit_of("sm_90"))
+        for block, warps in ((64, 2), (32, 2), (32, 4)):
+            seen.append(set())
+            measuring.seconds(
+                placed(table, CLASS, {**entry(table, CLASS), "window_block": block, "window_warps": warps}), case
+            )
+    assert seen == [{(64, 2)}, {(32, 2)}, {(32, 4)}]
+
+
+def test_a_failed_measurement_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schedule, "INTERPRETING", False)
+    before = schedule.lanes(1 << 20, 1, False, 4, "sm_90")
+    changed = placed(read("sm_90"), "lanes/pointwise", {"block": 512, "warps": 8})
+
+    def fail() -> None:
+        with applied(changed):
+            assert schedule.lanes(1 << 20, 1, False, 4, "sm_90") != before
+            raise RuntimeError("the launch failed")
+
+    with pytest.raises(RuntimeError, match="launch"):
+        fail()
+    assert schedule.lanes(1 << 20, 1, False, 4, "sm_90") == before
+    forget()
+
+
+def test_whatever_a_package_remembers_is_forgotten() -> None:
+    """Every cache of the package's modules, wherever it stands, and every plan."""
+    package = importlib.import_module(PACKAGE)
+    names = [found.name for found in pkgutil.walk_packages(package.__path__, f"{PACKAGE}.")]
+    modules = [importlib.import_module(name) for name in names]
+    caches = {
+        id(v): v for m in modules for v in vars(m).values() if hasattr(v, "cache_clear") and v.__module__ in names
+    }
+    assert len(caches) >= 5
+    forget()
+    schedule.lanes(7, 1, False, 4, "sm_90")
+    schedule._widths((3, 5), 8)
+    launching.fetches_boxes(torch.device("meta"))
+    launching.target_of(torch.device("cpu"))
+    filled = {v.__name__ for v in caches.values() if v.cache_info().currsize}
+    assert filled == {"lanes", "_widths", "fetches_boxes", "target_of"}
+    plans._PLANS["key"] = None
+    forget()
+    assert [v.__name__ for v in caches.values() if v.cache_info().currsize] == []
+    assert plans._PLANS == {}

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 from unittest import mock
 
+from svertka.codegen.recording import remembering_nothing
+
 __all__ = ["LARGE_TILES", "SMALL_TILES", "Launched", "recorded", "table", "tiles"]
 
 
@@ -50,16 +52,12 @@ def tiles(table: Mapping[str, Any], package: str = "svertka.generated") -> Itera
     """Let a package choose its tiles from other tables."""
     schedule = importlib.import_module(f"{package}.schedule")
     before = {key: schedule.TABLE[key] for key in table}
-    chosen = (schedule.lanes, schedule.rows, schedule._contraction)
-    schedule.TABLE.update(table)
-    try:
-        for function in chosen:
-            function.cache_clear()
-        yield
-    finally:
-        schedule.TABLE.update(before)
-        for function in chosen:
-            function.cache_clear()
+    with remembering_nothing(package):
+        schedule.TABLE.update(table)
+        try:
+            yield
+        finally:
+            schedule.TABLE.update(before)
 
 
 @contextmanager
