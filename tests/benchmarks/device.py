@@ -37,6 +37,7 @@ __all__ = ["main"]
 RAM_DISK = Path("/dev/shm")
 ROOM = 4 * 2**30  # bytes
 LOG_KEPT = 2**20  # bytes
+FILES = ("results.jsonl", "summary.md", "log.txt", "tune.jsonl", "table-*.json")
 FIRST = {phase.kind for phase in STAGES[0]}
 GRACE = 3.0  # seconds after the deadline until the command ends itself, whatever it is at
 
@@ -62,8 +63,9 @@ class Run:
         self.deadline = self.start + given.seconds
         self.out: Path = given.out.resolve()
         self.out.mkdir(parents=True, exist_ok=True)
-        for name in ("results.jsonl", "summary.md", "log.txt", "tune.jsonl"):
-            (self.out / name).unlink(missing_ok=True)
+        for pattern in FILES:  # of an earlier run: a search would go on from its table
+            for path in self.out.glob(pattern):
+                path.unlink()
         self.results: list[dict[str, Any]] = []
         self.items: dict[str, list[dict[str, Any]]] = {}
         self.budget: list[str] = []
@@ -185,6 +187,7 @@ def main() -> int:
         code = run.all_stages()
     finally:
         run.scheduler.stop()
+        run.write_summary()
         run.scratch.cleanup()
     say(f"{time.monotonic() - run.start:.1f} s; {run.out / 'summary.md'}")
     return code

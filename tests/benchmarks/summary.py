@@ -121,7 +121,7 @@ def _tiles(results: Sequence[Result]) -> Iterator[str]:
     if not found:
         yield "No class was searched."
     for row in found:
-        yield from (f"- {' '.join(line.split())}" for line in row["lines"])
+        yield from (f"- {_shown(line)}" for line in row["lines"])
         if row.get("stopped"):
             yield f"- {row['id']}: its time was over before all candidates were tried"
 

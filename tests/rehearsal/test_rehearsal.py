@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,21 +92,25 @@ class Command:
         return Ran(self.process.returncode, output, time.monotonic() - self.begun, self.folder)
 
 
+LATE = "2000"  # seconds, so that no phase is late on a busy machine
+
+
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+def hanging(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
+    """A kernel that hangs, and one that does not; it mostly waits, while the other command works."""
+    arguments = ["--seconds", LATE, "--processes", "1", "--limit", "60", "--phases", "correctness"]
+    only = ["--only", f"{HANG} | first", f"{WELL} | first"]
+    command = Command(tmp_path_factory.mktemp("hanging"), *arguments, *only, faults=HANGING)
+    yield command
+    command.process.terminate()
+    command.process.wait()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, hanging: Command) -> Ran:
     """Every phase, two faults planted."""
-    return Command(
-        tmp_path_factory.mktemp("whole"),
-        "--seconds",
-        "2000",
-        "--processes",
-        "2",
-        "--limit",
-        "300",
-        "--only",
-        *ITEMS,
-        faults=FAULTS,
-    ).ended()
+    arguments = ["--seconds", LATE, "--processes", "2", "--limit", "300", "--only", *ITEMS]
+    return Command(tmp_path_factory.mktemp("whole"), *arguments, faults=FAULTS).ended()
 
 
 def kinds(row: dict[str, Any]) -> set[str]:
@@ -194,9 +198,8 @@ def test_progress_is_said_as_it_comes(whole: Ran) -> None:
     assert len(counts) == 5
 
 
-def test_a_kernel_that_hangs_costs_its_item_alone(tmp_path: Path) -> None:
-    arguments = ["--seconds", "2000", "--processes", "1", "--limit", "60", "--phases", "correctness", "--only"]
-    found = Command(tmp_path, *arguments, f"{HANG} | first", f"{WELL} | first", faults=HANGING).ended()
+def test_a_kernel_that_hangs_costs_its_item_alone(hanging: Command) -> None:
+    found = hanging.ended()
     rows = {row["id"]: row for row in found.of("correctness")}
     assert rows[f"{HANG} | first"]["failures"] == ["it took longer than 60 s and was ended"]
     assert kinds(rows[f"{WELL} | first"]) == {"values"}

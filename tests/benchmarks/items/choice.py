@@ -14,7 +14,7 @@ from svertka.codegen.bench.workload import Workload, in_phase, shrunk
 __all__ = ["Item", "data_of", "failures_of", "item_of", "limits_of", "say", "shrunk_timing", "workload_of"]
 
 Item = dict[str, Any]
-SHRUNK = {"COPIED": 2**22, "MATRIX": 128, "WARM_UP": 1, "BATCHES": 1, "LEAST_RUNS": 2, "MOST_SETS": 2}
+SHRUNK: dict[str, Any] = {"COPIED": 2**22, "MATRIX": 128, "WARM_UP": 1, "BATCHES": 1, "LEAST_RUNS": 2, "MOST_SETS": 2}
 
 
 def item_of(workload: Workload) -> Item:

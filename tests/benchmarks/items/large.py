@@ -7,7 +7,7 @@ but those of the last images are 0.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -23,9 +23,9 @@ LARGEST = 3
 
 __all__ = ["ELEMENTS", "FUNCTIONS", "ON_GPU", "far_end", "run"]
 
-Function = Callable[..., torch.Tensor]
+Function = Callable[..., Any]
 PLAIN = torch.nn.functional
-FUNCTIONS: Mapping[str, tuple[Function, Function, dict[str, Any]]] = {
+FUNCTIONS: dict[str, tuple[Function, Function, dict[str, Any]]] = {
     "relu": (functional.relu, PLAIN.relu, {}),
     "max_pool2d": (functional.max_pool2d, PLAIN.max_pool2d, {"kernel_size": 2}),
     "conv2d": (functional.conv2d, PLAIN.conv2d, {"stride": 2, "padding": 1}),

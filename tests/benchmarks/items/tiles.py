@@ -34,7 +34,7 @@ def run(item: dict[str, Any]) -> dict[str, Any]:
     given = tools("cuda", limit, budget=SHRUNK_FIGURE if item["shrink"] else FIGURE)
 
     def late() -> bool:
-        return time.monotonic() - begun > item["seconds"]
+        return time.monotonic() - begun > float(item["seconds"])
 
     with shrunk_timing(bool(item["shrink"])):
         new, lines = tuned(

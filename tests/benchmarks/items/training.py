@@ -35,7 +35,7 @@ def run(item: dict[str, Any]) -> dict[str, Any]:
     """Time both; ``rows`` has one."""
     name, layers, shape, classes = _small() if item["shrink"] else _network()
     dtype = SHRUNK_TYPE if item["shrink"] else torch.bfloat16
-    layers = layers.to("cuda", dtype).to(memory_format=torch.channels_last)
+    layers = layers.to("cuda", dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     plain = _of_torch(layers)
     images = torch.randn(shape, device="cuda").to(dtype).to(memory_format=torch.channels_last)
     labels = torch.randint(0, classes, shape[:1], device="cuda")
@@ -45,26 +45,26 @@ def run(item: dict[str, Any]) -> dict[str, Any]:
     }
     with shrunk_timing(bool(item["shrink"])):
         times = {road: seconds(step, [images], "cuda") for road, step in steps.items()}
-    row = {"name": f"{name} x{shape[0]}", "kind": "training step", "function": "", "direction": "step"}
+    row: dict[str, Any] = {"name": f"{name} x{shape[0]}", "kind": "training step", "function": "", "direction": "step"}
     row |= {"dtype": str(dtype).removeprefix("torch."), "layout": "channels_last"}
     row |= {"seconds": times, "unchecked": UNCHECKED}
     return {"rows": [row], "failures": []}
 
 
-def _network() -> tuple[str, nn.Module, tuple[int, ...], int]:
+def _network() -> tuple[str, nn.Sequential, tuple[int, ...], int]:
     """Its name, AlexNet behind its resizing, the shape of its images, its classes."""
     network = AlexNet(classes=CLASSES)
     layers = nn.Sequential(network.features, nn.Flatten(1), network.classifier)
     return "alexnet", layers, (IMAGES, 3, SIDE, SIDE), CLASSES
 
 
-def _small() -> tuple[str, nn.Module, tuple[int, ...], int]:
+def _small() -> tuple[str, nn.Sequential, tuple[int, ...], int]:
     """The same of as little as has a product, a pooling, a norm and a loss."""
     layers = nn.Sequential(Conv2d(3, 8, 3), CrossChannelNorm(5), ReLU(), MaxPool2d(2), nn.Flatten(1), Linear(72, 4))
     return "little network", layers, (SHRUNK_IMAGES, 3, 8, 8), 4
 
 
-def _of_torch(layers: nn.Module) -> nn.Module:
+def _of_torch(layers: nn.Sequential) -> nn.Sequential:
     """The same network, weights included, of PyTorch's own modules."""
     found = copy.deepcopy(layers)
     for module in list(found.modules()):

@@ -27,7 +27,19 @@ MEMORY = 2**30  # bytes that are said to be free: too few for the largest tensor
 SHARED_MEMORY = 232448
 ILLEGAL = 700  # CUDA's number of an illegal access
 UNFILLED = 0x5A  # each byte of it; a finite number in every type
-FACTORIES = ("empty", "zeros", "ones", "full", "rand", "randn", "randint", "randperm", "arange", "linspace", "tensor")
+FACTORIES: tuple[str, ...] = (
+    "empty",
+    "zeros",
+    "ones",
+    "full",
+    "rand",
+    "randn",
+    "randint",
+    "randperm",
+    "arange",
+    "linspace",
+    "tensor",
+)
 FACTORIES += ("as_tensor", "empty_like", "zeros_like", "ones_like", "full_like", "rand_like", "randn_like")
 FACTORIES += ("empty_strided",)
 METHODS = ("to", "new_empty", "new_zeros", "new_ones", "new_full", "new_tensor", "new_empty_strided")
@@ -101,7 +113,7 @@ class Generator(torch.Generator):
     """Random numbers of the CPU."""
 
     def __new__(cls, device: Any = "cpu") -> Generator:
-        return super().__new__(cls, _here(device))
+        return super().__new__(cls, _here(device))  # type: ignore[call-arg]
 
 
 class _Waits:
@@ -208,11 +220,11 @@ def install() -> None:
     for name in METHODS:
         setattr(torch.Tensor, name, _placed(getattr(torch.Tensor, name), name in UNFILLED_BY))
     torch.Generator = Generator  # type: ignore[misc]
-    torch.Tensor.cuda = lambda tensor, *unused, **options: tensor  # type: ignore[method-assign, assignment]
-    torch._C._cuda_getCurrentRawStream = lambda device: 0  # type: ignore[attr-defined]
-    torch._C._cuda_getDevice = lambda: 0  # type: ignore[attr-defined]
+    torch.Tensor.cuda = lambda tensor, *unused, **options: tensor  # type: ignore[method-assign]
+    torch._C._cuda_getCurrentRawStream = lambda device: 0
+    torch._C._cuda_getDevice = lambda: 0
     torch.accelerator.is_available = lambda: False  # the tracer asks it for a stream, which only a GPU has
-    torch.compile = functools.partial(_compiled, torch.compile)  # type: ignore[assignment]
+    torch.compile = functools.partial(_compiled, torch.compile)
     _lead_to_the_kernels()
 
 
@@ -239,4 +251,4 @@ def _lead_to_the_kernels() -> None:
     }
     for name, answer in answers.items():
         setattr(launching, name, answer)
-    runtime.INTERPRETED = True
+    vars(runtime)["INTERPRETED"] = True
