@@ -298,10 +298,13 @@ class _Maker:
         if any(argument.unbatched for argument in tensor_arguments(self.definition)):
             found = self.call("batched", self.base)
             batch = () if found is None else found.batch
-            fitting = self._fitting({index.extent.name: 1 for index in batch})
-            one = fitting and self.call("unbatched", fitting, {index.name: 0 for index in self.many}, unbatched=True)
-            if one:
-                yield one
+            ones = {index.extent.name: 1 for index in batch}
+            ranks = {index.name: 0 for index in self.many}
+            for name, more in (("unbatched", {}), ("unbatched, another extent of 1", self._one_more(batch))):
+                fitting = self._fitting(ones | more)
+                one = fitting and self.call(name, fitting, ranks, unbatched=True)
+                if one:
+                    yield one
         if self.dimension is not None and all(self._around(t) for t in self._seen()):
             axis = next(dim[0] for t in self._seen() for dim in t.dims if not dim[0].many)
             fitting = self._fitting({axis.extent.name: 1})
@@ -309,6 +312,12 @@ class _Maker:
             one = fitting and self.call("scalar", fitting, ranks, scalar=True)
             if one:
                 yield one
+
+    def _one_more(self, batch: tuple[Index, ...]) -> dict[str, int]:
+        """The first extent of 1 beside the batch that rules allow: it stays where the batch goes."""
+        axes = [index for tensor in self._seen() for index in tensor.axes if index not in batch and not index.many]
+        sizes = ({index.extent.name: 1} for index in axes if index.extent.is_Symbol)
+        return next((one for one in sizes if self._fitting(one) is not None), {})
 
     def _fitting(self, sizes: Mapping[str, Any]) -> Case | None:
         return altered(self.definition, self.variant, self.base, sizes)

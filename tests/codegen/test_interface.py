@@ -121,8 +121,8 @@ FAULTS = {
     "a flag turned": (
         "average_pooling_1d",
         "functional.py",
-        "ceil_mode=int(ceil_mode)",
-        "ceil_mode=1 - int(ceil_mode)",
+        "count_include_pad=int(count_include_pad)",
+        "count_include_pad=1 - int(count_include_pad)",
     ),
     "an optional result always": ("max_pooling_1d", "functional.py", "if not return_indices:", "if False:"),
     "order of memory not undone": ("relu", "views.py", ".permute(_inverse(self.order))", ".permute(self.order)"),
