@@ -137,7 +137,7 @@ NETWORKS = (
     _classifier("resnet", "resnet18_wd4"),
     _classifier("squeezenet", "squeezenet_v1_1"),
     _classifier("mobilenet", "mobilenet_wd4"),
-    _classifier("mobilenet", "fdmobilenet_wd4"),
+    _classifier("fdmobilenet", "fdmobilenet_wd4"),
     _classifier("mobilenetv2", "mobilenetv2_wd4"),
     _classifier("mobilenetv3", "mobilenetv3_small_wd2"),
     _classifier("shufflenet", "shufflenet_g1_wd4"),
