@@ -26,7 +26,7 @@ from svertka.spec import normal_form
 from svertka.spec.layer import Layer
 from svertka.spec.running_error import Bounded, RunningError
 
-__all__ = ["bounded_values", "computed", "evaluated"]
+__all__ = ["bounded_values", "computed"]
 
 
 def bounded_values(
@@ -41,7 +41,9 @@ def bounded_values(
     others = merged(layer)
     if others is None:
         return found
-    wider = evaluated(others, tensors, sizes, arithmetic, sampled)
+    names = {tensor.name for tensor in others.inputs}
+    given = {name: tensor for name, tensor in tensors.items() if name in names}
+    wider = evaluate_tensors(others, given, sizes, arithmetic, sampled)
     return {name: _wider(value, wider[name], arithmetic) for name, value in found.items()}
 
 
@@ -49,19 +51,6 @@ def bounded_values(
 def computed(layer: Layer) -> Layer:
     """A formula's equations as kernels and host functions compute them: with exponents shifted."""
     return stabilize(without_vanishing(inline_maps(normal_form(layer))))
-
-
-def evaluated(
-    layer: Layer,
-    tensors: Mapping[str, torch.Tensor],
-    sizes: Mapping[str, Any],
-    arithmetic: RunningError,
-    sampled: Mapping[str, torch.Tensor] | None = None,
-) -> dict[str, Any]:
-    """Evaluate a layer that may need fewer inputs than the formula that it was made of."""
-    names = {tensor.name for tensor in layer.inputs}
-    given = {name: tensor for name, tensor in tensors.items() if name in names}
-    return evaluate_tensors(layer, given, sizes, arithmetic, sampled)
 
 
 def _wider(value: Any, other: Any, arithmetic: RunningError) -> Any:

@@ -18,13 +18,14 @@ import math
 import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from sympy import Basic, exp
 
-from svertka.codegen.bounds import computed, evaluated
+from svertka.codegen.bounds import bounded_values, computed
 from svertka.codegen.build import results_of
 from svertka.codegen.cases import Case
 from svertka.codegen.equivalence import Values, differentiable, draw_values, held, real
@@ -118,24 +119,33 @@ Arrangement = Callable[[torch.Tensor], torch.Tensor]
 def _arrangements(rank: int, threshold: float) -> Iterator[tuple[str, Arrangement]]:
     """Ways to move elements apart, each with what to call it."""
     for level in (threshold * part for part in LEVELS):
-        yield f"around {level:.3g}", lambda values, level=level: values + level
+        yield f"around {level:.3g}", partial(_moved, level)
     for axis in range(rank):
         level = threshold * APART[axis % len(APART)]
-        yield f"{ALONG} {axis} by {level:.3g}", lambda values, a=axis, level=level: values + level * _steps(values, a)
-    yield f"all {1.2 * threshold:.3g}", lambda values: torch.full_like(values, 1.2 * threshold)
-    yield "-inf where an index is 0", lambda values: torch.where(_outermost(values), -math.inf, values - threshold)
+        yield f"{ALONG} {axis} by {level:.3g}", partial(_apart, axis, level)
+    yield f"all {1.2 * threshold:.3g}", partial(_equal, 1.2 * threshold)
+    yield "-inf where an index is 0", partial(_without_outermost, threshold)
 
 
-def _steps(values: torch.Tensor, axis: int) -> torch.Tensor:
-    """1, -1, 0, -1, -1, 1, -1, 0, ... along an axis: next to the largest lie much smaller ones."""
+def _moved(level: float, values: torch.Tensor) -> torch.Tensor:
+    return values + level
+
+
+def _equal(level: float, values: torch.Tensor) -> torch.Tensor:
+    return torch.full_like(values, level)
+
+
+def _apart(axis: int, level: float, values: torch.Tensor) -> torch.Tensor:
+    """Elements moved by 1, -1, 0, -1, -1, 1, ... times a level along an axis: next to the largest lie much smaller."""
     pattern = torch.tensor([1.0, -1.0, 0.0, -1.0, -1.0], dtype=values.dtype)
     places = pattern[torch.arange(values.shape[axis]) % len(pattern)]
-    return places.reshape([-1 if dim == axis else 1 for dim in range(values.dim())])
+    return values + level * places.reshape([-1 if dim == axis else 1 for dim in range(values.dim())])
 
 
-def _outermost(values: torch.Tensor) -> torch.Tensor:
-    """Where some index is 0: along every axis one row is left out whole, and of the others an element."""
-    return torch.as_tensor(np.asarray((np.indices(values.shape) == 0).any(0)))
+def _without_outermost(threshold: float, values: torch.Tensor) -> torch.Tensor:
+    """-inf where some index is 0: along every axis one row is left out whole, and of the others an element."""
+    outermost = torch.as_tensor(np.asarray((np.indices(values.shape) == 0).any(0)))
+    return torch.where(outermost, -math.inf, values - threshold)
 
 
 def expected_at(layer: Layer, case: Case, values: Values, dtype: torch.dtype) -> dict[str, Any]:
@@ -145,7 +155,7 @@ def expected_at(layer: Layer, case: Case, values: Values, dtype: torch.dtype) ->
     exact = precise_values(layer, given, dict(case.sizes))
     finite = {name: t.nan_to_num(neginf=LOWEST) if t.is_floating_point() else t for name, t in given.items()}
     target = FORMATS[str(dtype).removeprefix("torch.")]
-    bounds = evaluated(computed(layer), finite, case.sizes, RunningError(target, Tensors()))
+    bounds = bounded_values(computed(layer), finite, case.sizes, RunningError(target, Tensors()))
     return {name: _bounded(value, bounds[name], dtype) for name, value in exact.items()}
 
 

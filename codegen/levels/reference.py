@@ -41,10 +41,10 @@ def check(subject: Subject) -> Outcome:
     small = subject.small_cases[0]
     programs = through_reference(operator, small)
     for extreme in extremes(subject.module.definition, subject.layer, small, torch.float64):
-        found = compare_at(
+        reached = compare_at(
             subject.module, subject.layer, programs, small, extreme.values, extreme.expected, torch.float64
         )
-        comparisons += [(extreme.name, "float64", result) for result in found]
+        comparisons += [(extreme.name, "float64", result) for result in reached]
     told = {} if function else {"oracle": "none was written by hand: the package's own evaluation of the formula"}
     return summed(NAME, subject, len(subject.cases), comparisons, **told)
 

@@ -12,7 +12,7 @@ import torch
 from sympy import Eq, Expr, exp, log
 
 from svertka.codegen import bounds, build, torch_printer
-from svertka.codegen.cases import Case
+from svertka.codegen.cases import Case, at_zero
 from svertka.codegen.equivalence import Comparison, Values, compare_at
 from svertka.codegen.exponents import Exponents, Known
 from svertka.codegen.extremes import enters_exponents, expected_at
@@ -25,6 +25,7 @@ from svertka.codegen.stabilize import stabilize, unshifted
 from svertka.codegen.validate import load_package
 from svertka.spec import Array, Equation, Layer, Select, Sum, Tensor, adjoint, axes, define, evaluate, number
 from svertka.spec.layer import walk
+from svertka.spec.layers import DEFINITIONS
 from svertka.spec.notation import Reduction
 
 n, c, g, h, b, i, d = axes("n c g h b i d")
@@ -251,3 +252,17 @@ def test_precise_numbers_have_no_end() -> None:
     assert found.tolist() == [[torch.e, torch.e]]
     (found,) = precise_values(large, given, {"N": 1, "C": 2}).values()
     assert found.tolist() == [[torch.inf, 0.0]]
+
+
+def test_parameters_of_a_base_are_0_one_at_a_time() -> None:
+    """``(k + alpha * sum) ** beta`` without k, without alpha, without both, and with beta 0."""
+    definition = DEFINITIONS["local_response_normalization"]
+    formula = definition.variants[0].layer
+    sizes = {"k": 1.0, "alpha": 0.5, "beta": 0.75}
+    found = at_zero(definition, formula, Case("plain", sizes, frozenset()))
+    assert [tuple(case.sizes.values()) for case in found] == [
+        (1.0, 0.0, 0.75),
+        (0.0, 0.5, 0.75),
+        (0.0, 0.0, 0.75),
+        (0.0, 0.0, 0.0),
+    ]
