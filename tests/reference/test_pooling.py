@@ -84,7 +84,7 @@ def test_special_values(row: Any, expected: Any, indices: Any) -> None:
 
 
 def test_last_of_several_nans_wins() -> None:
-    """Our convention, first in window order; PyTorch takes the last NaN."""
+    """As in PyTorch; among equal numbers it is the first."""
     image = np.array([[1, NAN, NAN, 2]])
     found, places = reference.max_pool1d(image, 4, return_indices=True)
     assert np.isnan(found).all()
