@@ -6,7 +6,7 @@ Padding never wins a maximum. The mean's divisor counts the window's elements in
 
 from __future__ import annotations
 
-from sympy import Expr, Integer, Mul, Ne
+from sympy import Expr, Ge, Integer, Mul, Ne
 
 from svertka.spec.definition import (
     Argument,
@@ -111,6 +111,9 @@ def _rules(windows: tuple[Window, ...]) -> tuple[Rule, ...]:
     return (*fitting, *(window.half_padded for window in windows))
 
 
+CHANNELS = Rule(Ge(c.extent, 1), "input", "of at least one channel", "leave inputs without channels out")
+
+
 def _max_definition(rank: int) -> Definition:
     windows = spatial_windows(rank, one_padding=True)
     return Definition(
@@ -127,7 +130,7 @@ def _max_definition(rank: int) -> Definition:
             Flag(name="return_indices", default=False),
         ),
         extents={window.output.extent.name: window.windows_or_more for window in windows},
-        rules=_rules(windows),
+        rules=(CHANNELS, *_rules(windows)),
         modules=(ModuleFace(f"MaxPool{rank}d", base=f"torch.nn.MaxPool{rank}d"),),
         optional_results={"return_indices": "indices"},
     )

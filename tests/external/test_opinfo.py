@@ -19,8 +19,14 @@ from ..generated.agreement import equal, nearest
 from .samples import FUNCTIONS, MODULES, Sample, called_with, compare, samples_of, samples_of_module
 
 REAL = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
-CHOSEN = 8
+CHOSEN = 3
 """So many samples of a function run over the kernels too: the interpreter is slow."""
+
+TAKEN = {"eps must be positive": "slide 20 has no eps: with 0 batch norm is the lecture's own formula"}
+"""What PyTorch refuses and svertka does not, by words of PyTorch's message, and why."""
+
+EVENLY = 100
+"""About so many samples, evenly from all, where pooling has thousands, in other types than float64 and float32."""
 
 REFUSED = {
     torch.complex64: "the lecture's formulas are over real numbers",
@@ -112,7 +118,8 @@ def test_every_sample_in_narrow_types(name: str, dtype: torch.dtype) -> None:
     if dtype not in FUNCTIONS[name].supported_dtypes("cpu"):
         with pytest.raises((RuntimeError, NotImplementedError)):  # PyTorch has it on other devices alone
             FUNCTIONS[name].op(*next(samples_of(FUNCTIONS[name], dtype)).given)
-    for sample in taken(name, dtype):
+    samples = list(taken(name, dtype))
+    for sample in samples if dtype == torch.float32 else samples[:: 1 + len(samples) // EVENLY]:
         results, gradients, _ = called_with(ours(name), sample)
         wide, wide_gradients, _ = called_with(ours(name), widened(sample))
         asked = sample.options.get("dtype")
@@ -141,6 +148,7 @@ def test_every_other_type_is_taken_or_refused(name: str) -> None:
     for dtype in sorted(op.supported_dtypes("cpu") - set(REAL), key=str):
         samples = list(samples_of(op, dtype))
         assert samples
+        samples = samples[:: 1 + len(samples) // EVENLY]
         for sample in samples:
             if name in INTEGERS and not dtype.is_complex and dtype != torch.bool:
                 found, expected = (called_with(function, sample)[0] for function in (ours(name), op.op))
@@ -163,7 +171,7 @@ def test_what_torch_refuses_is_refused(name: str) -> None:
         return
     for wrong in op.error_inputs("cpu"):
         sample = wrong.sample_input
-        with pytest.raises((ValueError, TypeError)):
+        with pytest.raises((ValueError, TypeError)):  # whose sentence names argument, value, rule and remedy
             ours(name)(sample.input, *sample.args, **sample.kwargs)
 
 
@@ -173,7 +181,7 @@ def test_some_samples_over_the_kernels(name: str, monkeypatch: pytest.MonkeyPatc
     """Drawn by the function's name."""
     monkeypatch.setattr(runtime, "INTERPRETED", True)
     samples = list(taken(name, torch.float64))
-    small = [s for s in samples if sum(v.numel() for v in s.values if isinstance(v, Tensor)) <= 600]
+    small = [s for s in samples if sum(v.numel() for v in s.values if isinstance(v, Tensor)) <= 200]
     drawn = random.Random(name).sample(small, min(CHOSEN, len(small)))
     assert drawn
     with np.errstate(all="ignore"):  # the interpreter computes in masked lanes too
@@ -213,5 +221,9 @@ def test_what_torch_s_module_refuses_is_refused(name: str) -> None:
     for wrong in info.module_error_inputs_func(info, "cpu", torch.float64, True, False):
         made = wrong.module_error_input.constructor_input
         passed = wrong.module_error_input.forward_input
+        module = getattr(generated, name)(*made.args, **made.kwargs).double()
+        if any(reason in str(wrong.error_regex) for reason in TAKEN):
+            assert module(*passed.args, **passed.kwargs).isfinite().all()
+            continue
         with pytest.raises((ValueError, TypeError, RuntimeError)):
-            getattr(generated, name)(*made.args, **made.kwargs).double()(*passed.args, **passed.kwargs)
+            module(*passed.args, **passed.kwargs)

@@ -87,7 +87,7 @@ LOSS: list[Case] = [
 ]
 
 OTHERS: list[Case] = [
-    ("dropout", [IMAGE, 1.0], {}, VALUE, "p=1.0"),
+    ("dropout", [IMAGE, 1.5], {}, VALUE, "p=1.5"),
     ("dropout", [IMAGE, -0.1], {}, VALUE, "p=-0.1"),
     ("dropout", [IMAGE, float("nan")], {}, VALUE, "p=nan"),
     ("dropout", [IMAGE, "half"], {}, TYPE, "p='half'"),

@@ -83,12 +83,12 @@ def test_special_values(row: Any, expected: Any, indices: Any) -> None:
     assert np.count_nonzero(grad) == 2
 
 
-def test_first_of_several_nans_wins() -> None:
-    """Our convention, first in window order; PyTorch takes the last NaN."""
+def test_last_of_several_nans_wins() -> None:
+    """As in PyTorch; among equal numbers it is the first."""
     image = np.array([[1, NAN, NAN, 2]])
     found, places = reference.max_pool1d(image, 4, return_indices=True)
     assert np.isnan(found).all()
-    assert places.tolist() == [[1]]
+    assert places.tolist() == [[2]]
 
 
 def test_padding_never_wins() -> None:
