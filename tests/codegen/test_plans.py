@@ -383,3 +383,36 @@ def test_the_store_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for n in range(5):
         run(Probe(), n=n)
         assert len(plans._PLANS) <= 2
+
+
+def test_what_was_used_longest_ago_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plans, "MOST_PLANS", 3)
+    probe = Probe()
+    for n in (1, 2, 3, 1, 4, 1, 3):  # 4 takes the place of 2
+        run(probe, n=n)
+    assert probe.written == 4
+    run(probe, n=2)
+    assert probe.written == 5
+
+
+def test_where_kernels_take_memory_is_the_process_s_own_again() -> None:
+    """After the first call, which prepares and records, and after a replay."""
+    from triton.runtime import _allocation
+
+    seen: list[Any] = []
+
+    def program(x: torch.Tensor, **symbols: Any) -> tuple[torch.Tensor, ...]:
+        plans.prepared(lambda: _allocation.set_allocator(ours))
+        seen.append(_allocation._allocator.get())
+        made = plans.allocated(torch.empty_like(x))
+        plans.launched(probe, Launched(probe), 3, (x, made, 5, 0.5), {"BLOCK": 64, "R": 5})
+        return (made,)
+
+    def ours(size: int, alignment: int, stream: int | None) -> Any: ...
+
+    probe, before = Probe(), _allocation._allocator.get()
+    for _ in range(2):
+        plans.run(program, (X,), {}, ())
+        assert _allocation._allocator.get() is before
+    assert seen == [ours]
+    assert len(probe.launched) == 1
