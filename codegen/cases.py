@@ -33,7 +33,17 @@ from svertka.spec.evaluate import holds, whole
 from svertka.spec.layer import Layer
 from svertka.spec.notation import Tensor
 
-__all__ = ["Case", "altered", "at_zero", "cases", "label", "large_case", "met_exactly", "tensor_arguments"]
+__all__ = [
+    "Case",
+    "altered",
+    "at_zero",
+    "cases",
+    "known_symbols",
+    "label",
+    "large_case",
+    "met_exactly",
+    "tensor_arguments",
+]
 
 ATTEMPTS = 2000
 LARGEST = 4096  # elements of a tensor, and of what one result is reduced from
@@ -175,8 +185,13 @@ def _valid(definition: Definition, variant: Variant, sizes: dict[str, Any]) -> b
 
 def _concerns(rule: Rule, definition: Definition, variant: Variant) -> bool:
     """Whether a rule is about what the formula knows, and not about an argument that it has no use for."""
-    known = {*_extents(variant.layer), *definition.extents, *(symbol.name for symbol in variant.layer.parameters)}
+    known = known_symbols(definition, variant)
     return any(symbol.name in known for symbol in rule.condition.free_symbols)
+
+
+def known_symbols(definition: Definition, variant: Variant) -> set[str]:
+    """Extents and parameters that a formula, or what follows from its extents, has."""
+    return {*_extents(variant.layer), *definition.extents, *(symbol.name for symbol in variant.layer.parameters)}
 
 
 def _elements(axes: Any, sizes: dict[str, Any]) -> int:

@@ -19,6 +19,8 @@ from svertka.codegen.command.terminal import (
     progress,
 )
 
+SHOWN = 5  # failures of a definition
+
 
 @application.command()
 def generate(
@@ -121,9 +123,14 @@ def validate(
 
 
 def _stop_at_failures(verdicts: Sequence[Any]) -> None:
-    failures = [line for verdict in verdicts for line in verdict.failures]
-    for line in failures[:20]:
-        errors.print(line, highlight=False, markup=False)
-    if failures:
-        errors.print(f"[red]{len(failures)} comparisons fail; nothing was written[/red]")
+    """Show the first failures of every definition, and exit 1 if there are any."""
+    count = 0
+    for verdict in verdicts:
+        count += len(verdict.failures)
+        for line in verdict.failures[:SHOWN]:
+            errors.print(f"{verdict.definition}: {line}", highlight=False, markup=False)
+        if len(verdict.failures) > SHOWN:
+            errors.print(f"{verdict.definition}: {len(verdict.failures) - SHOWN} more", highlight=False)
+    if count:
+        errors.print(f"[red]{count} comparisons fail; nothing was written[/red]")
         raise typer.Exit(FAILED)

@@ -15,13 +15,14 @@ from functools import cached_property
 from itertools import chain, product
 from typing import Any
 
-from svertka.codegen.cases import Case, altered, cases, tensor_arguments
+from svertka.codegen.cases import Case, altered, cases, known_symbols, tensor_arguments
 from svertka.spec.definition import (
     REQUIRED,
     Argument,
     Choice,
     Definition,
     Dimension,
+    ElementType,
     Flag,
     Padding,
     PerAxis,
@@ -83,7 +84,7 @@ class Call:
         """The shape that users see."""
         if self.scalar:
             return ()
-        dims = tensor.dims[1:] if self.unbatched and tensor.dims[:1] == (self.batch,) else tensor.dims
+        dims = [dim for dim in tensor.dims if not (self.unbatched and dim == self.batch)]
         return tuple(extent for dim in dims for extent in self._extents(dim))
 
     def _extents(self, dim: tuple[Index, ...]) -> tuple[int, ...]:
@@ -146,6 +147,8 @@ class _Maker:
             return REQUIRED
         if argument.name in self.variant.when:
             return self.variant.when[argument.name]
+        if isinstance(argument, Whole) and argument.symbol not in known_symbols(self.definition, self.variant):
+            return argument.default  # the formula has no use for it
         if isinstance(argument, Padding):
             return tuple((sizes[low], sizes[high]) for low, high in zip(argument.low, argument.high, strict=True))
         if isinstance(argument, PerAxis):
@@ -158,7 +161,7 @@ class _Maker:
         return self._word(argument, sizes)
 
     def _word(self, argument: Argument, sizes: Mapping[str, Any]) -> Any:
-        if isinstance(argument, Choice):
+        if isinstance(argument, Choice | ElementType):
             return argument.default
         assert isinstance(argument, Flag)
         if argument.symbol:

@@ -108,7 +108,8 @@ def _like_torchs(kind: type[torch.nn.Module], call: Call) -> torch.nn.Module:
     needed = list(inspect.signature(kind.__init__).parameters.values())[1:]
     required = [p.name for p in needed if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
     module = kind(**{name: call.scalars.get(name, 1) for name in required})
-    chosen = {a.name: a.default for a in call.definition.arguments if a.name in call.variant.when}
+    settings = (a for a in call.definition.arguments if not isinstance(a, TensorArgument))
+    chosen = {a.name: a.default for a in settings if a.name in call.variant.when}
     for name, value in (chosen | {**call.scalars}).items():
         setattr(module, name, value)
     return module
