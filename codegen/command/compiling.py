@@ -82,7 +82,8 @@ def check_figures(
     compilable()
     if not update and not path.is_file():
         raise ValueError(
-            f"--table {path}: there is no such table; call it where the repository is, or make one with --update"
+            f"--table {path}: there is no such table; call it where the repository is, "
+            "or make one with `svertka gate --update`"
         )
     named = definitions_named(layers)
     from svertka.codegen.gate import DTYPES, chosen, complaints, measured, name_of, read, skipped, untaken, write

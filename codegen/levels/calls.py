@@ -183,8 +183,8 @@ class _Maker:
         """Everything left out that has a default which small extents allow."""
         optional = frozenset(t.name for t in self.layer.inputs if t.default is not None)
         case, left = replace(self.base, absent=optional), set[str]()
-        for argument in self.definition.arguments:
-            if argument.default is REQUIRED or isinstance(argument, TensorArgument):
+        for argument in (*self.definition.arguments, *self.definition.arguments):  # a later one may make room for it
+            if argument.default is REQUIRED or argument.name in left or isinstance(argument, TensorArgument):
                 continue
             if not names_of_scalars(argument):
                 left |= {argument.name} if self._word_is_default(argument) else set()

@@ -144,7 +144,7 @@ def test_text_does_not_depend_on_the_hash_seed() -> None:
     assert len(texts) == 1
 
 
-@pytest.mark.parametrize("name", ["linear", "convolution_2d_relu", "resize"])
+@pytest.mark.parametrize("name", ["linear", "convolution_2d_relu", "convolution_1d"])
 def test_a_product_has_the_type_of_its_operands(name: str) -> None:
     """Not that of a tensor which only the epilogue takes, and which may be absent: a bias."""
     module = build(gradient_definition(DEFINITIONS[name]))

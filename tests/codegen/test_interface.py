@@ -126,12 +126,12 @@ FAULTS = {
     ),
     "an optional result always": ("max_pooling_1d", "functional.py", "if not return_indices:", "if False:"),
     "order of memory not undone": ("relu", "views.py", ".permute(_inverse(self.order))", ".permute(self.order)"),
-    "nothing overwritten": ("relu", "functional.py", "input.copy_(output) if inplace else output", "output"),
+    "nothing overwritten": ("relu", "functional.py", "overwritten.copy_(output) if inplace else output", "output"),
     "overwritten unasked": (
         "relu",
         "functional.py",
-        "input.copy_(output) if inplace else output",
-        "input.detach().copy_(output.detach()) * 0 + output",
+        "overwritten.copy_(output) if inplace else output",
+        "overwritten.detach().copy_(output.detach()) * 0 + output",
     ),
     "gradients in the formula's shape": (
         "softmax",
@@ -169,7 +169,7 @@ def test_nothing_is_written_where_a_function_is_wrong(
     whole = generate_package([definition])
     path = "functional.py"
     wrong = {**whole.sources, path: whole.sources[path].replace("scale: float = 2.0", "scale: float = 1.0")}
-    monkeypatch.setattr(generate, "generate_package", lambda *_: replace(whole, sources=wrong))
+    monkeypatch.setattr(generate, "generate_package", lambda *_, **__: replace(whole, sources=wrong))
     check = validate.validate_package
     monkeypatch.setattr(validate, "validate_package", lambda *args: check(*args, levels=["interface"], processes=1))
     import pickle
