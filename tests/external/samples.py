@@ -9,15 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import Tensor
-from torch.testing._internal.common_methods_invocations import op_db
-from torch.testing._internal.common_modules import module_db
 
 from svertka.generated import functional, modules
 
 from ..generated.agreement import agree, equal
+
+# PyTorch's own tests forbid the process to set flags of its backends from then on; others do set them.
+with mock.patch.object(torch.backends, "disable_global_flags"):
+    from torch.testing._internal.common_methods_invocations import op_db
+    from torch.testing._internal.common_modules import module_db
 
 __all__ = ["FUNCTIONS", "MODULES", "Sample", "called_with", "compare", "samples_of", "samples_of_module"]
 
