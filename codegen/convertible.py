@@ -163,7 +163,7 @@ def _hosts(part: Part, faces: Mapping[str, Sequence[ModuleFace]], face: ModuleFa
     known = faces.get(part.definition.function, ())
     names = {one.base: one.name for several in faces.values() for one in several}
     for one in known:
-        if one.base == face.base:
+        if one.base == (face.like or face.base):
             yield _Host(f"modules.{one.name}", {})
         for equivalent in one.equivalents:
             if face.base == NO_BASE and equivalent.base in names:
