@@ -85,8 +85,10 @@ def kept(case: Case) -> tuple[int, int]:
 @pytest.mark.skipif(not runtime.INTERPRETED, reason="needs the interpreter")
 @pytest.mark.parametrize("case", COMPARED.values(), ids=str)
 def test_no_more_is_kept_than_torch_keeps(case: Case) -> None:
+    """But for resize, whose sums of weights are kept: a number a row and a column of the result, none a pixel."""
     mine, theirs = kept(case)
-    assert mine <= theirs
+    sums = sum(case.options["size"]) * torch.float32.itemsize if case.function == "resize" else 0
+    assert mine <= theirs + sums
 
 
 @every_formula

@@ -108,9 +108,12 @@ COMPOSED: dict[str, Function] = {
 @pytest.mark.parametrize("transform", COMPOSED)
 @pytest.mark.parametrize("name", SMOOTH)
 def test_composed_as_torch_composes(name: str, transform: str, road: str) -> None:
-    """Values of torch's own functions under the same transform."""
+    """Values of torch's own functions under the same transform, or one that must give the same."""
     given = double(5, 3, 4) if transform == "vmap of grad" else double(3, 4)
-    ours, theirs = (COMPOSED[transform](lambda x, F=F: SMOOTH[name](F, x))(given) for F in (OURS, THEIRS))
+    ours = COMPOSED[transform](lambda x: SMOOTH[name](OURS, x))(given)
+    # torch's jacrev(jacfwd) of its batch norm contradicts its own hessian.
+    judge = "reverse of reverse" if transform == "reverse of forward" else transform
+    theirs = COMPOSED[judge](lambda x: SMOOTH[name](THEIRS, x))(given)
     torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
 
 

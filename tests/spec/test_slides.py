@@ -90,7 +90,7 @@ def test_slide_2_photograph_fits_the_network() -> None:
     from svertka.spec.evaluate import whole
 
     (height, width), (rows, columns) = slides.IMAGE_SIZE, slides.NETWORK_SIZE
-    sizes = {"H": height, "W": width, "P": rows, "Q": columns, "crop": 1}
+    sizes = {"H": height, "W": width, "P": rows, "Q": columns, "crop": 1, "antialias": 1}
     for name, expression in DEFINITIONS["image_input"].extents.items():
         sizes[name] = whole(expression, sizes)
     assert (sizes["scaled_h"], sizes["scaled_w"], sizes["top"], sizes["left"]) == (224, 336, 0, 56)
