@@ -240,8 +240,9 @@ class Scheduler:
         verdict = "" if not found["failures"] else f"  FAILS {found['failures'][0][:160]}"
         passed = time.monotonic() - self.start
         count = f"{one.ended.done}/{one.ended.total}"
-        self.say(f"{passed:6.1f} s  {one.phase.name} {count}  {item['id']}  {found.get('seconds', 0):.1f} s{verdict}")
-        self.report(one.phase, item, found)
+        line = f"{passed:6.1f} s  {one.phase.name} {count}  {item['id']}  {found.get('seconds', 0):.1f} s{verdict}"
+        self.report(one.phase, item, found)  # kept before it is told: whoever ends the run then loses nothing
+        self.say(line)
 
     def _blame(self, one: _Running, worker: Worker, cause: str) -> None:
         """A worker is no more: its item is done with this cause; a worker without an item only counts."""
