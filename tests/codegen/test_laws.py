@@ -31,8 +31,8 @@ LAYERS = sorted({name.rsplit("-", 1)[0] for name in problem_names()})
 
 LECTURE = "slides.py"
 """The table of the lecture's worked numbers: it shows layers and makes none."""
-ADJECTIVES = {"symbolic": {"linear"}}
-"""Words of mathematics, by the folder that means no layer with them: a linear structure or polynomial."""
+ADJECTIVES = {"symbolic": {"linear"}, "command": {"normalize"}}
+"""Words by the folder that means no layer with them: a linear structure or polynomial, Unicode's normal forms."""
 
 
 def layer_words() -> set[str]:
