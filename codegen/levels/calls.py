@@ -119,6 +119,7 @@ class _Maker:
         every = [index for tensor in self.layer.inputs for index in tensor.axes if index.many]
         self.many = list(dict.fromkeys(every))
         self.base, *self.others = small
+        self.known = known_symbols(definition, variant)
 
     def call(self, name: str, case: Case, ranks: Mapping[str, int] | None = None, **more: Any) -> Call | None:
         """A call whose arguments are all told; None if its extents break a rule."""
@@ -147,7 +148,7 @@ class _Maker:
             return REQUIRED
         if argument.name in self.variant.when:
             return self.variant.when[argument.name]
-        if isinstance(argument, Whole) and argument.symbol not in known_symbols(self.definition, self.variant):
+        if isinstance(argument, Whole) and argument.symbol not in self.known:
             return argument.default  # the formula has no use for it
         if isinstance(argument, Padding):
             return tuple((sizes[low], sizes[high]) for low, high in zip(argument.low, argument.high, strict=True))
