@@ -19,6 +19,7 @@ Input: Python expressions in a layer's file. Output: ``Tensor``s; ``Read`` and `
 from __future__ import annotations
 
 import keyword
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -283,6 +284,11 @@ def ArgMax(body: Any, *indices: Index, where: Any = True) -> Reduction:  # noqa:
     return _reduction("argmax", body, indices, where)
 
 
+def _all_whole(values: Iterable[Expr]) -> bool | None:
+    """What is chosen among whole numbers is one: it is compared as one, without rounding. Of others nothing is known."""
+    return True if all(value.is_integer for value in values) else None
+
+
 class Select(Expr):  # type: ignore[misc]
     """``Select(condition, a, b)``: a where the condition holds, else b; the other is never computed with."""
 
@@ -310,6 +316,9 @@ class Select(Expr):  # type: ignore[misc]
     def _eval_derivative(self, symbol: Symbol) -> Expr:
         return Select(self.args[0], *(value.diff(symbol) for value in self.args[1:]))
 
+    def _eval_is_integer(self) -> bool | None:
+        return _all_whole(self.args[1:])
+
 
 class maximum(Function):  # type: ignore[misc]  # noqa: N801 - lower case like SymPy's functions
     """``maximum(a, b)``: the larger; NaN if either is NaN. At a tie the gradient goes to b: relu'(0) = 0."""
@@ -322,6 +331,9 @@ class maximum(Function):  # type: ignore[misc]  # noqa: N801 - lower case like S
         a, b = self.args
         return Select(a <= b, 0, 1) if argument == 1 else Select(a <= b, 1, 0)
 
+    def _eval_is_integer(self) -> bool | None:
+        return _all_whole(self.args)
+
 
 class minimum(Function):  # type: ignore[misc]  # noqa: N801
     """``minimum(a, b)``: the smaller; NaN if either is NaN. At a tie the gradient goes to b."""
@@ -333,6 +345,9 @@ class minimum(Function):  # type: ignore[misc]  # noqa: N801
         """Derivative by one argument."""
         a, b = self.args
         return Select(a >= b, 0, 1) if argument == 1 else Select(a >= b, 1, 0)
+
+    def _eval_is_integer(self) -> bool | None:
+        return _all_whole(self.args)
 
 
 def sigmoid(x: Any) -> Expr:

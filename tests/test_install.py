@@ -151,6 +151,7 @@ def test_a_package_of_ones_own_needs_numpy_on_the_cpu_alone(tmp_path: Path) -> N
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     code = WITHOUT_NUMPY.format(folder=str(tmp_path), function=definition.function)
-    done = python(code, tmp_path, tmp_path, "numpy", *GENERATOR)
+    # PyTorch itself imports SymPy for the strides of meta tensors.
+    done = python(code, tmp_path, tmp_path, "numpy", *(name for name in GENERATOR if name != "sympy"))
     assert done.returncode == 0, done.stderr[-2000:]
     assert "torch.Size([4, 5])" in done.stdout

@@ -67,7 +67,8 @@ def compiled_kernels(compiled: type[Compiled] = Compiled) -> Iterator[None]:
     with ExitStack() as stack:
         for found in pkgutil.iter_modules(kernels.__path__):
             module = importlib.import_module(f"{kernels.__name__}.{found.name}")
-            stack.enter_context(mock.patch.multiple(module, **_standing_in(module, compiled)))
+            if standing_in := _standing_in(module, compiled):
+                stack.enter_context(mock.patch.multiple(module, **standing_in))
         stack.enter_context(mock.patch.object(plans, "ENABLED", True))
         stack.enter_context(mock.patch.object(plans, "_PLANS", {}))
         yield

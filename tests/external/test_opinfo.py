@@ -116,8 +116,7 @@ def test_every_sample_in_float64(name: str) -> None:
 def test_every_sample_in_narrow_types(name: str, dtype: torch.dtype) -> None:
     """Computed in float64 and rounded once: what float64 gives, rounded."""
     if dtype not in FUNCTIONS[name].supported_dtypes("cpu"):
-        with pytest.raises((RuntimeError, NotImplementedError)):  # PyTorch has it on other devices alone
-            FUNCTIONS[name].op(*next(samples_of(FUNCTIONS[name], dtype)).given)
+        pytest.skip("PyTorch has it on other devices alone")
     samples = list(taken(name, dtype))
     for sample in samples if dtype == torch.float32 else samples[:: 1 + len(samples) // EVENLY]:
         results, gradients, _ = called_with(ours(name), sample)
@@ -222,7 +221,7 @@ def test_what_torch_s_module_refuses_is_refused(name: str) -> None:
         made = wrong.module_error_input.constructor_input
         passed = wrong.module_error_input.forward_input
         module = getattr(generated, name)(*made.args, **made.kwargs).double()
-        if any(reason in str(wrong.error_regex) for reason in TAKEN):
+        if any(reason in str(wrong.error_regex) for reason in TAKEN) and made.kwargs.get("eps") == 0:
             assert module(*passed.args, **passed.kwargs).isfinite().all()
             continue
         with pytest.raises((ValueError, TypeError, RuntimeError)):

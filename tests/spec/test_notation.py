@@ -9,11 +9,14 @@ import pytest
 from sympy import Integer, Symbol
 
 from svertka.spec import (
+    FORMATS,
     Array,
     Equation,
     Index,
     Layer,
     Rational,
+    RunningError,
+    Select,
     Sum,
     Tensor,
     adjoint,
@@ -21,12 +24,15 @@ from svertka.spec import (
     axis,
     evaluate,
     integer,
+    maximum,
+    minimum,
     normal_form,
     number,
 )
 from svertka.spec.tangent import tangent
 
 i, j, k = axes("i j k")
+F32 = RunningError(FORMATS["float32"])
 x, y = Tensor("x", i, j), Tensor("y", i)
 ROWS = Layer("rows", (x,), (Equation(y, Sum(x[i, j], j)),), ("y",))
 
@@ -150,3 +156,18 @@ def test_only_drops_what_is_not_needed() -> None:
     assert both.only(["y"]).inputs == (x,)
     given = both.given(["y"])
     assert [t.name for t in given.inputs] == ["z", "y"]
+
+
+def test_what_is_chosen_among_whole_numbers_is_whole() -> None:
+    """So that it is compared without rounding, whatever its size: float32 holds no 2**24 + 1."""
+    size, share = integer("size"), number("share")
+    for choose in (maximum, minimum, lambda a, b: Select(a > b, a, b)):
+        assert (2 * choose(size * i, j) + 1).is_integer
+        assert choose(size, share).is_integer is None
+        assert choose(x[i, j], j).is_integer is None
+    big, sign = 2**24, Tensor("sign", i)
+    above = Equation(sign, Select(maximum(size * i, 0) > big * i, 1, 0))
+    rounded = evaluate(
+        Layer("above", (y,), (above,), ("sign",)), {"y": Array((2,), [0.0, 0.0])}, {"size": big + 1}, F32
+    )
+    assert [value.value for value in rounded["sign"].values] == [0, 1]
