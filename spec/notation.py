@@ -285,7 +285,7 @@ def ArgMax(body: Any, *indices: Index, where: Any = True) -> Reduction:  # noqa:
 
 
 def _all_whole(values: Iterable[Expr]) -> bool | None:
-    """What is chosen among whole numbers is one: it is compared as one, without rounding. Of others nothing is known."""
+    """What is chosen among whole numbers is one, and is compared without rounding; of others nothing is known."""
     return True if all(value.is_integer for value in values) else None
 
 
