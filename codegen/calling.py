@@ -272,7 +272,9 @@ class _Call:
 
     def _seeds(self) -> list[Line]:
         seeds = [a for a in self.definition.arguments if isinstance(a, Seed)]
-        return [Line(f'random_seed("{a.name}", {a.name})', (f"drawn_{a.symbol}",), pure=True) for a in seeds]
+        return [
+            Line(f'random_seed("{a.name}", {a.name}, {self._first})', (f"drawn_{a.symbol}",), pure=True) for a in seeds
+        ]
 
     def _operator_call(self) -> list[Line]:
         lines = []

@@ -137,7 +137,7 @@ class Real(Argument):
     """A real number bound to ``symbol``, ``low <= value < high`` (None: unbounded; ``closed``: <=).
 
     Attributes:
-        varies: it changes from call to call (momentum), so that no kernel may be compiled for its value.
+        varies: it changes from call to call (momentum, a schedule), so that no kernel may be compiled for its value.
     """
 
     symbol: str

@@ -15,6 +15,8 @@ from functools import cached_property
 from itertools import chain, product
 from typing import Any
 
+import torch
+
 from svertka.codegen.cases import Case, altered, cases, known_symbols, tensor_arguments
 from svertka.spec.definition import (
     REQUIRED,
@@ -58,6 +60,7 @@ class Call:
         scalar: whether tensors around a dimension are given without any dimension.
         told: flags of optional results that are on.
         in_place: whether the first tensor is to be overwritten.
+        converted: name of the tensor that is given in another type, of which an argument makes the type of the call.
         respelled: whether it means in the formula what some other call means too, and differs in its arguments alone.
     """
 
@@ -72,6 +75,7 @@ class Call:
     scalar: bool = False
     told: frozenset[str] = field(default_factory=frozenset)
     in_place: bool = False
+    converted: str = ""
     respelled: bool = False
 
     @cached_property
@@ -102,7 +106,8 @@ class Call:
 def calls(definition: Definition, variant: Variant, small: Sequence[Case]) -> list[Call]:
     """Every way to call that a definition allows, once each; ``small`` are the cases to begin with."""
     maker = _Maker(definition, variant, small)
-    return [*maker.given(), *maker.defaults(), *maker.spelled(), *maker.flagged(), *maker.ranks(), *maker.unbatched()]
+    alike = [*maker.given(), *maker.defaults(), *maker.spelled(), *maker.flagged(), *maker.converted()]
+    return [*alike, *maker.ranks(), *maker.unbatched()]
 
 
 def names_of_scalars(argument: Argument) -> tuple[str, ...]:
@@ -266,9 +271,10 @@ class _Maker:
             if not isinstance(argument, Flag):
                 continue
             if argument.symbol:
-                other = {argument.symbol: 1 - int(bool(self.base.sizes[argument.symbol]))}
-                on = bool(other[argument.symbol])
-                yield from self._told(f"{argument.name}={on}", self.base, other, argument, on)
+                case = self._where_it_matters(argument.symbol)
+                for on in (False, True):
+                    told = self._told(f"{argument.name}={on}", case, {argument.symbol: int(on)}, argument, on)
+                    yield from (replace(call, respelled=False) for call in told)
             elif argument.name in self.definition.optional_results:
                 found = self.call(f"{argument.name}=False", self.base, told=frozenset())
                 if found is not None:
@@ -277,6 +283,24 @@ class _Maker:
                 found = self.call(f"{argument.name}=True", self.base, in_place=True)
                 if found is not None:
                     yield replace(found, scalars={**found.scalars, argument.name: True})
+
+    def _where_it_matters(self, flag: str) -> Case:
+        """The first case in which a flag decides on some extent, or the base: a flag turned round is seen there."""
+        for case in chain((self.base,), self.others, self._drawn):
+            both = [altered(self.definition, self.variant, case, {flag: on}) for on in (0, 1)]
+            extents = [None if found is None else {**found.sizes, flag: 0} for found in both]
+            if None not in extents and extents[0] != extents[1]:
+                return case
+        return self.base
+
+    def converted(self) -> Iterator[Call]:
+        """A tensor of another type than that in which the function is asked to compute."""
+        for argument in self.definition.arguments:
+            if isinstance(argument, ElementType):
+                found = self.call(f"{argument.name}=torch.float32", self.base)
+                if found is not None:
+                    scalars = {**found.scalars, argument.name: torch.float32}
+                    yield replace(found, scalars=scalars, converted=argument.tensor)
 
     def ranks(self) -> Iterator[Call]:
         """Every rank up to 5, and in it every dimension."""

@@ -139,7 +139,8 @@ class _Judge:
         ways = [(first, _Way(road, dtype=dtype)) for dtype in DTYPES[: 1 if road == "kernels" else None]]
         ways += [(first, _Way(road, only=name)) for name in names if len(names) > 1]
         ways += [(first, _Way(road, twice=True))] if self.definition.orders > 1 else []
-        ways += [(call, _Way(road)) for call in others if road == "plain" or not call.respelled]
+        others = [call for call in others if road == "plain" or not call.respelled]
+        ways += [(call, _Way(road, dtype=torch.float32) if call.converted else _Way(road)) for call in others]
         layouts = [layout for layout in LAYOUTS if layout != "contiguous"]
         ways += [(first, _Way(road))] * (len(layouts) - len(ways))
         for place, (call, way) in enumerate(ways):
@@ -168,7 +169,7 @@ class _Judge:
             self.failures += constructor_faults(self.definition, face, kind)
             own = face.base == "torch.nn.Module"
             taken = 0
-            for call in [call for call in every if not own or call.name in PLAIN]:
+            for call in [call for call in every if not call.converted and (not own or call.name in PLAIN)]:
                 if taken < len(PLAIN) and (own or not self._refused(face, kind, call)):
                     taken += 1
                     for road in ROADS if taken == 1 else ROADS[:1]:
@@ -208,7 +209,9 @@ class _Run:
         shapes = {tensor.name: call.shape(tensor) for tensor in self.layer.inputs}
         shapes |= {gradient_of(self.layer, n): call.shape(self.layer.tensors[n]) for n in self.truth.outputs}
         state = {a.bound for a in tensor_arguments(self.definition) if a.updated_by}
-        self.given = {n: self._placed(value, shapes[n], n in state) for n, value in values.all.items()}
+        converted = {a.bound for a in tensor_arguments(self.definition) if a.name == call.converted}
+        given = {n: value.to(way.dtype).double() if n in converted else value for n, value in values.all.items()}
+        self.given = {n: self._placed(v, shapes[n], n in state, n in converted) for n, v in given.items()}
         self.first = self.given[self.layer.inputs[0].name]
 
     def _drawn(self, call: Call) -> Call:
@@ -221,9 +224,9 @@ class _Run:
         case = replace(call.case, sizes={**call.case.sizes, seed.symbol: drawn})
         return replace(call, case=case, scalars={n: v for n, v in call.scalars.items() if n != seed.name})
 
-    def _placed(self, value: torch.Tensor, shape: tuple[int, ...], written: bool) -> torch.Tensor:
+    def _placed(self, value: torch.Tensor, shape: tuple[int, ...], written: bool, converted: bool) -> torch.Tensor:
         """An argument in its type and shape, in memory as this way has it; what is written to has no element twice."""
-        typed = value.to(self.way.dtype) if value.is_floating_point() else value
+        typed = value.to(self.way.dtype) if value.is_floating_point() and not converted else value
         layout = "contiguous" if written and self.way.layout == "expanded" else self.way.layout
         return LAYOUTS[layout](typed.reshape(shape))
 

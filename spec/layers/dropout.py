@@ -30,7 +30,7 @@ DEFINITIONS = (
         function="dropout",
         arguments=(
             TensorArgument(name="input"),
-            Real(name="p", default=0.5, symbol="p", low=0.0, high=1.0, closed=True),
+            Real(name="p", default=0.5, symbol="p", low=0.0, high=1.0, closed=True, varies=True),
             Flag(name="training", default=True),
             Flag(name="inplace", default=False, in_place=True),
             Seed(name="seed"),

@@ -67,7 +67,7 @@ from svertka.codegen.recording import recorded
 from svertka.spec.layers import DEFINITIONS
 from importlib import import_module
 
-for name in ("batch_normalization", "cross_channel_normalization"):
+for name in ("batch_normalization", "cross_channel_normalization", "cross_entropy", "dropout"):
     definition, kernels = DEFINITIONS[name], import_module(f"svertka.generated.kernels.{name}")
     module = build(definition)
     for variant in definition.variants:
@@ -75,7 +75,7 @@ for name in ("batch_normalization", "cross_channel_normalization"):
             for launch in one.launches:
                 made = assembled(launch, "sm_90")
                 names = [n for n, value in zip(launch.kernel.arg_names, launch.arguments) if isinstance(value, float)]
-                doubles = made.asm["ptx"].partition("{")[0].count(".param .f64")
+                doubles = made.asm["ptx"].partition(".entry")[2].partition(")")[0].count(".param .f64")
                 print(json.dumps([launch.kernel.__name__, names, doubles, made.asm["ttir"].count("f32")]))
 """
 
@@ -87,9 +87,44 @@ def test_numbers_reach_a_float64_kernel_in_full() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
     rows = [json.loads(line) for line in done.stdout.splitlines()]
-    assert {tuple(names) for _, names, _, _ in rows} == {(), ("momentum",)}
+    assert {tuple(names) for _, names, _, _ in rows} == {(), ("momentum",), ("label_smoothing",), ("p",)}
     for kernel, names, doubles, narrow in rows:
-        assert (doubles, narrow) == (len(names), 0), kernel
+        random = names == ["p"]  # the field's own numbers have the bits of a float32
+        assert (doubles, narrow > 0) == (len(names), random), kernel
+
+
+IN_MEMORY = """
+import torch
+from dataclasses import replace
+from svertka.codegen.build import build
+from svertka.codegen.cases import large_case
+from svertka.codegen.compiling import assembled
+from svertka.codegen.recording import recorded
+from svertka.generated.kernels import dropout as kernels
+from svertka.spec.layers import DEFINITIONS
+
+definition = DEFINITIONS["dropout"]
+variant = definition.variants[0]
+for one in recorded(build(definition), variant, kernels, large_case(definition, variant), torch.float32):
+    for launch in one.launches:
+        names = launch.kernel.arg_names
+        seed = torch.zeros((), dtype=torch.int64, device="meta")
+        placed = [seed if name == "seed" else value for name, value in zip(names, launch.arguments)]
+        assert [value for value, other in zip(placed, launch.arguments) if value is not other] == [seed]
+        every = [assembled(one, "sm_90") for one in (replace(launch, arguments=tuple(placed)), launch)]
+        print(launch.kernel.__name__, *(made.asm["ttir"].count("tt.load") for made in every))
+"""
+
+
+def test_a_seed_may_lie_in_memory() -> None:
+    """As a graph of CUDA needs it, which draws it anew at every replay: the kernel loads it."""
+    environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
+    command = [sys.executable, "-c", IN_MEMORY]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    rows = [line.split() for line in done.stdout.splitlines()]
+    assert {row[0] for row in rows} == {"dropout_output", "dropout_grad_input"}
+    assert {(int(loads), int(plain)) for _, loads, plain in rows} == {(2, 1)}
 
 
 ACCESSES = [

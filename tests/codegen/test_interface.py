@@ -124,6 +124,18 @@ FAULTS = {
         "count_include_pad=int(count_include_pad)",
         "count_include_pad=1 - int(count_include_pad)",
     ),
+    "a flag turned that decides on extents": (
+        "average_pooling_1d",
+        "functional.py",
+        "(stride_w - 1) * ceil_mode",
+        "(stride_w - 1) * (not ceil_mode)",
+    ),
+    "a type that is passed over": (
+        "softmax",
+        "functional.py",
+        'in_type("dtype", dtype,',
+        'in_type("dtype", input.dtype,',
+    ),
     "an optional result always": ("max_pooling_1d", "functional.py", "if not return_indices:", "if False:"),
     "order of memory not undone": ("relu", "views.py", ".permute(_inverse(self.order))", ".permute(self.order)"),
     "nothing overwritten": ("relu", "functional.py", "overwritten.copy_(output) if inplace else output", "output"),

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from svertka.generated import functional, runtime
+from svertka.generated import functional, runtime, saving, transforms
 
 from .cases import Case
 from .test_autograd import EVERY_FORMULA, as_tuple, call, differentiable, every_formula
@@ -98,12 +98,13 @@ def test_what_is_not_kept_is_not_read(case: Case, road: str, monkeypatch: pytest
     for fill in (None, float("nan")):
         given = {k: t.requires_grad_(k in differentiable(case)) for k, t in case.tensors().items()}
         if fill is not None:
-            made = runtime.stand_in
+            made = saving.stand_in
 
             def poisoned(shape: Any, device: Any, made: Any = made) -> Tensor:
                 return made(shape, device).fill_(float("nan")) if shape[2].is_floating_point else made(shape, device)
 
-            monkeypatch.setattr(runtime, "stand_in", poisoned)
+            for module in (saving, transforms):
+                monkeypatch.setattr(module, "stand_in", poisoned)
         result = as_tuple(call(case, given))[0]
         result.backward(torch.ones_like(result))
         gradients.append([t.grad for t in given.values()])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
 import torch.autograd.forward_ad as forward_ad
 from torch import Tensor
+from torch._dynamo.testing import CompileCounterWithBackend
 from torch._subclasses import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils.flop_counter import FlopCounterMode
@@ -337,6 +339,28 @@ def test_numbers_that_change_compile(place: str) -> None:
                 torch.testing.assert_close(compiled(p), function(p), rtol=0, atol=0)
 
 
+def test_numbers_that_change_compile_as_often_as_torchs() -> None:
+    """``torch.compile`` takes a number for a constant, whoever's function takes it; no kernel is compiled for it."""
+    x, labels = torch.rand(4, 3), torch.tensor([0, 2, 1, 1])
+    calls: list[Callable[[Any, float], Tensor]] = [
+        lambda house, p: house.dropout(x, p),
+        lambda house, p: house.batch_norm(x, x[0].clone(), x[1].clone(), training=True, momentum=p),
+        lambda house, p: house.cross_entropy(x, labels, label_smoothing=p),
+    ]
+    for called in calls:
+        frames = []
+        for house in (OURS, THEIRS):
+            torch._dynamo.reset()
+            counted = CompileCounterWithBackend("aot_eager")
+            compiled = torch.compile(partial(called, house), fullgraph=True, backend=counted)
+            for p in (0.1, 0.2, 0.35, 0.4):
+                compiled(p)
+            frames.append(counted.frame_count)
+        assert frames[0] <= frames[1]
+    operators = functional._DROPOUT, functional._BATCH_NORM_TRAINING, functional._CROSS_ENTROPY_LABELS_MEAN
+    assert [one.varying for one in operators] == [("p", "seed"), ("momentum",), ("label_smoothing",)]
+
+
 @every_function
 def test_the_forward_runs_once_when_compiled(case: Case, road: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the backward reads is kept, and not computed again."""
@@ -362,8 +386,26 @@ def test_the_forward_runs_once_when_compiled(case: Case, road: str, monkeypatch:
 
 
 def test_a_mask_is_not_baked_into_a_graph_of_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one is captured, what is drawn is a tensor: a replay draws anew into it, and kernels load that."""
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
-    with pytest.raises(ValueError, match=r"seed=None: must be given while a CUDA graph is captured"):
-        functional.dropout(torch.ones(3))
-    functional.dropout(torch.ones(3), seed=2)
+    monkeypatch.setattr(runtime, "INTERPRETED", True)
+    drawn: list[Any] = []
+    operator = functional._DROPOUT
+
+    class Seen:
+        def __call__(self, *tensors: Tensor, seed: Any, **more: Any) -> Any:
+            drawn.append(seed)
+            return operator(*tensors, seed=seed, **more)
+
+    monkeypatch.setattr(functional, "_DROPOUT", Seen())
+    ones = torch.ones(5, 7, dtype=torch.float64, requires_grad=True)
+    masked = functional.dropout(ones)
+    (seed,) = drawn
+    assert (seed.shape, seed.dtype, seed.device) == ((), torch.int64, ones.device)
+    (gradient,) = torch.autograd.grad(masked.sum(), ones, retain_graph=True)
+    assert torch.equal(gradient, functional.dropout(torch.ones_like(ones), seed=int(seed)))
+    seed.fill_(int(seed) // 2 + 1)  # what a replay does before the backward's kernels run again
+    (gradient,) = torch.autograd.grad(masked.sum(), ones)
+    assert torch.equal(gradient, functional.dropout(torch.ones_like(ones), seed=int(seed)))
+    assert not torch.equal(gradient, masked)

@@ -151,6 +151,7 @@ QUOTAS = (
     Quota("printer", "codegen/inline.py", 3, (*EVERY, "convolution_2d_relu")),
     Quota("printer", "codegen/recall.py", 3, ("convolution_2d_relu",)),
     Quota("printer", "codegen/stabilize.py", 5, ("log_softmax", "softmax")),
+    Quota("printer", "codegen/exponents.py", 4, ("log_softmax", "softmax")),
     Quota("printer", "codegen/partition.py", 5, EVERY),
     Quota("printer", "codegen/boxes.py", 8, PRODUCTS),
     Quota("printer", "codegen/split.py", 6, ("batch_normalization",)),

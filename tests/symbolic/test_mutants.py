@@ -54,7 +54,7 @@ FAULTS = (
     ("max_pooling_2d", "take = take & (inside)", "take = take"),
     ("max_pooling_2d", "position_value == S * r + s", "position_value == R * r + s"),
     ("cross_entropy", "(1.0 - label_smoothing)", "(1.0 + label_smoothing)"),
-    ("dropout", "1.0 / (1.0 - p)", "1.0 / (2.0 - p)"),
+    ("dropout", "1.0 - p, 1.0)", "2.0 - p, 1.0)"),
     ("dropout", "uniform(seed, i) >= p", "uniform(seed, i + 1) >= p"),
     ("average_pooling_2d", "place_2 * ", "place * "),
 )
