@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 from types import ModuleType
 
@@ -34,4 +37,27 @@ def imported(folder: Path) -> ModuleType:
     return importlib.import_module(f"{__name__}.{name}.{digest}.{proven}")
 
 
+class _Missing(MetaPathFinder):
+    """Asked last, when no cache has a package: says which, and how to have it."""
+
+    depth = len(__name__.split(".")) + len(("NAME", "DIGEST", "proven"))
+
+    def find_spec(self, fullname: str, path: Sequence[str] | None, target: object = None) -> None:
+        """None for what is not a package in the cache.
+
+        Raises:
+            ModuleNotFoundError: it would be one.
+        """
+        if not fullname.startswith(f"{__name__}.") or len(fullname.split(".")) > self.depth:
+            return
+        missing = "/".join(fullname.removeprefix(f"{__name__}.").split("."))
+        raise ModuleNotFoundError(
+            f"{missing} is not in {', '.join(__path__)}: layer_module made this package elsewhere; "
+            "call layer_module with the same formula here, or copy its cache and name the copy in SVERTKA_CACHE",
+            name=fullname,
+        )
+
+
+sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__qualname__ != _Missing.__qualname__]
+sys.meta_path.append(_Missing())
 __path__.append(str(cache_folder()))

@@ -13,6 +13,7 @@ import pytest
 from sympy import Ge, Symbol
 from sympy.core.symbol import Str
 
+from svertka.codegen.face import package_source
 from svertka.codegen.face_names import check_definitions, check_package_name
 from svertka.codegen.generate import generate_package
 from svertka.codegen.validate import load_package
@@ -187,3 +188,11 @@ def test_names_that_a_call_uses_for_itself_are_refused(symbol: str, argument: st
     layer = Layer("scaled", (x,), (Equation(y, number(symbol) * Sum(x[m, c, s], c)),), ("y",))
     with pytest.raises(ValueError, match=r"rename|another name"):
         check_definitions([define(layer, arguments={symbol: argument})])
+
+
+def test_a_package_of_functions_alone_imports_no_modules() -> None:
+    bare = dataclasses.replace(DEFINITIONS["relu"], modules=())
+    tree = ast.parse(package_source([bare]))
+    assert {a.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for a in node.names} >= {"functional"}
+    assert "from .modules import" not in package_source([bare])
+    assert "from .modules import ReLU" in package_source([DEFINITIONS["relu"]])
