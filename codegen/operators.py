@@ -6,7 +6,7 @@ Input: a ``Definition`` and one of its ``Variant``s. Output: an ``OperatorFace``
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TypeGuard
 
 from svertka.codegen.binding import dimension_of
@@ -32,8 +32,8 @@ from svertka.spec.notation import Index, Read, Tensor
 __all__ = ["OperatorFace", "gradient_operator", "in_any_order", "kinds_of", "may_be_absent", "operator_of"]
 
 
-VIEWED = ("varying", "many", "ordered")
-READ = ("read", "read_plainly", "examples", "factors")
+COMPUTED = ("residual_shapes", "operations", "given")
+"""Fields that are printed as functions of a namespace."""
 
 
 @dataclass(frozen=True)
@@ -68,11 +68,11 @@ class OperatorFace:
 
     @property
     def options(self) -> dict[str, object]:
-        """Fields that differ from their defaults."""
-        plain = ("optional", "integer", "state", "unused", *VIEWED, "residuals", *READ)
-        computed = ("residual_shapes", "operations", "given")
+        """Fields that differ from their defaults, which ``runtime.Operator`` has from ``optional`` on."""
+        names = [one.name for one in fields(self)]
+        plain = [name for name in names[names.index("optional") :] if name not in COMPUTED]
         options = {name: getattr(self, name) for name in plain if getattr(self, name)}
-        return options | {name: f"lambda a: {getattr(self, name)}" for name in computed if getattr(self, name)}
+        return options | {name: f"lambda a: {getattr(self, name)}" for name in COMPUTED if getattr(self, name)}
 
     def keeping(self, module: KernelModule, place: int) -> OperatorFace:
         """The operator with what its backward reads of a call, and what its product costs."""

@@ -19,7 +19,6 @@ from svertka.spec.layer import Layer, reads, symbols_of, walk
 from svertka.spec.notation import (
     Divides,
     FloorDiv,
-    Index,
     InRange,
     Read,
     Reduction,
@@ -130,14 +129,5 @@ def _check_places(where: str, read: Read) -> None:
                     f"{where}: {read} is read at {place}, and {node.name!r} need not be whole; make it with "
                     f'integer("{node.name}")'
                 )
-        if place.is_integer is False or (place.is_integer is None and not _whole(place)):
+        if not place.is_integer:
             raise TypeError(f"{where}: {read} is read at {place}, which need not be whole; divide with FloorDiv(a, b)")
-
-
-def _whole(place: Basic) -> bool:
-    """Whether an expression of whole numbers is one that indices may be."""
-    if isinstance(place, Index | FloorDiv | Read) or place.is_integer:
-        return True
-    return isinstance(place, Add | Mul | Select) and all(
-        _whole(part) for part in place.args if not isinstance(part, Relational | And | Or | Not | InRange | Divides)
-    )

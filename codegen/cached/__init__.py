@@ -58,6 +58,8 @@ class _Missing(MetaPathFinder):
         )
 
 
-sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__qualname__ != _Missing.__qualname__]
-sys.meta_path.append(_Missing())
+_MISSING: MetaPathFinder = globals().get("_MISSING") or _Missing()
+"""One for all times that this module is loaded."""
+if _MISSING not in sys.meta_path:
+    sys.meta_path.append(_MISSING)
 __path__.append(str(cache_folder()))

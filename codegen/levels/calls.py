@@ -37,11 +37,13 @@ from svertka.spec.definition import (
 from svertka.spec.evaluate import whole
 from svertka.spec.notation import Index, Tensor
 
-__all__ = ["Call", "calls", "names_of_scalars"]
+__all__ = ["CONVERTED", "Call", "calls", "names_of_scalars"]
 
 RANKS = range(6)
 BEFORE, BEHIND = (2, 3, 1, 2, 3), (3, 2, 2, 1, 2)
 """Extents of the dimensions that two axes stand for; of one axis the first."""
+CONVERTED = torch.float32
+"""The type into which a wider tensor is converted."""
 DRAWN = 8  # cases among which one is sought that a spelling allows
 
 
@@ -250,7 +252,13 @@ class _Maker:
             yield from self._told("padding='same'", self.base, same | dict.fromkeys(strides, 1), argument, "same")
 
     def _told(
-        self, name: str, case: Case, sizes: Mapping[str, Any], argument: Argument, spelling: Any = None
+        self,
+        name: str,
+        case: Case,
+        sizes: Mapping[str, Any],
+        argument: Argument,
+        spelling: Any = None,
+        respelled: bool = True,
     ) -> Iterator[Call]:
         """A call with one argument spelled otherwise, at the first case whose rules allow it."""
         for other in chain((case,), self.others, self._drawn):
@@ -258,7 +266,7 @@ class _Maker:
             found = None if fitting is None else self.call(name, fitting)
             if found is not None:
                 told = next(iter(sizes.values())) if spelling is None else spelling
-                yield replace(found, scalars={**found.scalars, argument.name: told}, respelled=True)
+                yield replace(found, scalars={**found.scalars, argument.name: told}, respelled=respelled)
                 return
 
     @cached_property
@@ -273,8 +281,8 @@ class _Maker:
             if argument.symbol:
                 case = self._where_it_matters(argument.symbol)
                 for on in (False, True):
-                    told = self._told(f"{argument.name}={on}", case, {argument.symbol: int(on)}, argument, on)
-                    yield from (replace(call, respelled=False) for call in told)
+                    sizes = {argument.symbol: int(on)}
+                    yield from self._told(f"{argument.name}={on}", case, sizes, argument, on, respelled=False)
             elif argument.name in self.definition.optional_results:
                 found = self.call(f"{argument.name}=False", self.base, told=frozenset())
                 if found is not None:
@@ -297,9 +305,9 @@ class _Maker:
         """A tensor of another type than that in which the function is asked to compute."""
         for argument in self.definition.arguments:
             if isinstance(argument, ElementType):
-                found = self.call(f"{argument.name}=torch.float32", self.base)
+                found = self.call(f"{argument.name}={CONVERTED}", self.base)
                 if found is not None:
-                    scalars = {**found.scalars, argument.name: torch.float32}
+                    scalars = {**found.scalars, argument.name: CONVERTED}
                     yield replace(found, scalars=scalars, converted=argument.tensor)
 
     def ranks(self) -> Iterator[Call]:

@@ -29,7 +29,7 @@ from svertka.codegen.equivalence import (
     real,
 )
 from svertka.codegen.levels.bfloat16 import repaired_on
-from svertka.codegen.levels.calls import Call, calls
+from svertka.codegen.levels.calls import CONVERTED, Call, calls
 from svertka.codegen.levels.faces import constructor_faults, forward_names, module_of, signature_faults
 from svertka.codegen.levels.memory import LAYOUTS
 from svertka.codegen.levels.subject import Outcome, Subject
@@ -140,7 +140,7 @@ class _Judge:
         ways += [(first, _Way(road, only=name)) for name in names if len(names) > 1]
         ways += [(first, _Way(road, twice=True))] if self.definition.orders > 1 else []
         others = [call for call in others if road == "plain" or not call.respelled]
-        ways += [(call, _Way(road, dtype=torch.float32) if call.converted else _Way(road)) for call in others]
+        ways += [(call, _Way(road, dtype=CONVERTED) if call.converted else _Way(road)) for call in others]
         layouts = [layout for layout in LAYOUTS if layout != "contiguous"]
         ways += [(first, _Way(road))] * (len(layouts) - len(ways))
         for place, (call, way) in enumerate(ways):
@@ -210,8 +210,7 @@ class _Run:
         shapes |= {gradient_of(self.layer, n): call.shape(self.layer.tensors[n]) for n in self.truth.outputs}
         state = {a.bound for a in tensor_arguments(self.definition) if a.updated_by}
         converted = {a.bound for a in tensor_arguments(self.definition) if a.name == call.converted}
-        given = {n: value.to(way.dtype).double() if n in converted else value for n, value in values.all.items()}
-        self.given = {n: self._placed(v, shapes[n], n in state, n in converted) for n, v in given.items()}
+        self.given = {n: self._placed(v, shapes[n], n in state, n in converted) for n, v in values.all.items()}
         self.first = self.given[self.layer.inputs[0].name]
 
     def _drawn(self, call: Call) -> Call:
@@ -225,8 +224,12 @@ class _Run:
         return replace(call, case=case, scalars={n: v for n, v in call.scalars.items() if n != seed.name})
 
     def _placed(self, value: torch.Tensor, shape: tuple[int, ...], written: bool, converted: bool) -> torch.Tensor:
-        """An argument in its type and shape, in memory as this way has it; what is written to has no element twice."""
-        typed = value.to(self.way.dtype) if value.is_floating_point() and not converted else value
+        """An argument in its type and shape, in memory as this way has it; what is written to has no element twice.
+
+        What the call converts holds numbers of this way's type in a wider one.
+        """
+        typed = value.to(self.way.dtype) if value.is_floating_point() else value
+        typed = typed.double() if converted else typed
         layout = "contiguous" if written and self.way.layout == "expanded" else self.way.layout
         return LAYOUTS[layout](typed.reshape(shape))
 

@@ -64,9 +64,9 @@ def test_every_level_holds(name: str) -> None:
 
 def test_no_example_is_known_to_the_generator() -> None:
     """What an example needs is general: no file of the generator names one, and none reads the examples."""
-    words = {f'"{name}_output"' for name in WANTED} | {'/ "examples"', '"examples/'}
+    words = {f"{name}_output" for name in WANTED} | {"examples"}
     folder = Path(svertka.codegen.__file__).parent
     texts = [path.read_text(encoding="utf-8") for path in sorted(folder.rglob("*.py"))]
     assert len(texts) > 50
-    assert not [word for word in words for text in texts if word in text]
+    assert not [word for word in words for text in texts if f'"{word}"' in text]
     assert len(FILES) == 6
