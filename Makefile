@@ -8,7 +8,7 @@ LINKS := build/typing/svertka
 MACHINE := build/machine
 
 OLDEST := build/oldest
-STAGES := tests/test_oldest.py tests/codegen/test_interpreting.py tests/codegen/test_launching.py tests/symbolic/test_point.py
+STAGES := tests/test_oldest.py tests/codegen/test_interpreting.py tests/codegen/test_launching.py tests/codegen/test_plans.py tests/symbolic/test_point.py
 
 .PHONY: run test oldest check lint types book device rehearsal bench benchmark mutation clean
 
@@ -58,7 +58,7 @@ rehearsal: $(MACHINE)/ready
 	env -u PYTHONPATH -u TRITON_INTERPRET $(MACHINE)/bin/python -m pytest -n 0 tests/rehearsal
 
 $(MACHINE)/ready: .ci/machine.txt
-	$(or $(shell command -v python3.12),$(PYTHON)) -m venv $(MACHINE)
+	$(or $(shell python3.12 -c 'import sys; print(sys.executable)' 2>/dev/null),$(PYTHON)) -m venv $(MACHINE)
 	$(MACHINE)/bin/python -m pip install --quiet --requirement .ci/machine.txt
 	touch $@
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 import torch
+import triton
+import triton.language
 
 import svertka.generated
 from svertka.generated import functional
@@ -78,3 +80,16 @@ def test_the_oldest_versions_are_the_lower_bounds() -> None:
     pins = dict(line.split("==") for line in lines)
     assert len(bounds) > 15
     assert {name: released(pin) for name, pin in pins.items()} == {n: released(bound) for n, bound in bounds.items()}
+
+
+def test_kernels_use_nothing_of_triton_that_its_oldest_version_lacks() -> None:
+    """Its names are listed in a file, so that a newer version at hand hides none; with the oldest, the list is compared."""
+    (oldest,) = re.findall(r"^triton==(.+)$", (ROOT / ".ci" / "oldest.txt").read_text(encoding="utf-8"), re.MULTILINE)
+    known = set((ROOT / ".ci" / f"language-{oldest}.txt").read_text(encoding="utf-8").split())
+    if released(triton.__version__) == released(oldest):
+        assert known <= set(dir(triton.language))
+    every = (*COMMITTED.rglob("*"), *(ROOT / "codegen").rglob("*"))
+    sources = [path for path in every if path.suffix in {".py", ".jinja"}]
+    used = {name for path in sources for name in re.findall(r"\btl\.(\w+)", path.read_text(encoding="utf-8"))}
+    assert len(used) > 20
+    assert used <= known
