@@ -83,7 +83,7 @@ def test_the_oldest_versions_are_the_lower_bounds() -> None:
 
 
 def test_kernels_use_nothing_of_triton_that_its_oldest_version_lacks() -> None:
-    """Its names are listed in a file, so that a newer version at hand hides none; with the oldest, the list is compared."""
+    """Its names are listed in a file, so that a newer version hides none; with the oldest, the list is compared."""
     (oldest,) = re.findall(r"^triton==(.+)$", (ROOT / ".ci" / "oldest.txt").read_text(encoding="utf-8"), re.MULTILINE)
     known = set((ROOT / ".ci" / f"language-{oldest}.txt").read_text(encoding="utf-8").split())
     if released(triton.__version__) == released(oldest):

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import torch
 
+from svertka.codegen.bench.floor import least
 from svertka.codegen.bench.idle import idle_kernels
 from svertka.codegen.bench.timing import BUDGET, copies, copy_bandwidth, host_seconds, matrix_rate, seconds
 from svertka.codegen.bench.traffic import backward_bytes, forward_bytes, operations
@@ -51,7 +52,7 @@ class Row:
     Attributes:
         direction: ``"forward"``, ``"backward"``, a gradient's name, or ``"host"`` for the cost of launching.
         seconds: median time by road.
-        limit: the least time, from bytes or operations; 0 if not known.
+        limit: the least time, from bytes or operations, of the host from a call that computes nothing; 0 if not known.
         bytes, operations: of the limit.
         wrong: what the check at this size found; empty if it holds.
         unchecked: why it was not, or not wholly, compared with its formula; empty if it was.
@@ -210,12 +211,15 @@ class _Bench:
         self.sets = input_sets(workload, device)
 
     def host(self) -> Row:
-        """Host time of forward and backward together; without a GPU, that of all but the driver's part in a launch."""
+        """Host time of forward and backward together; without a GPU, that of all but the driver's part in a launch.
+
+        Its limit is that of a call which computes nothing.
+        """
         tensors = self.sets[0]
 
-        def time(road: Road) -> float:
+        def time(road: Callable[[Mapping[str, torch.Tensor]], torch.Tensor]) -> float:
             wanted = [tensor for tensor in tensors.values() if tensor.requires_grad]
-            with idle_kernels() if self.device != "cuda" and road.name == "svertka" else nullcontext():
+            with idle_kernels() if self.device != "cuda" else nullcontext():
                 gradient = torch.randn_like(road(tensors))
 
                 def call(given: Any) -> None:
@@ -223,7 +227,7 @@ class _Bench:
 
                 return host_seconds(call, tensors, self.device)
 
-        return self._row("host", time)
+        return replace(self._row("host", time), limit=time(least))
 
     def directions(self) -> Iterator[Row]:
         """Forward; then all gradients at once, or, of matrix products, each by itself."""

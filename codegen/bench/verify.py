@@ -139,11 +139,13 @@ def _captured() -> Iterator[list[_Called]]:
         calls.append(_Called(operator, dict(symbols), around, before, (), outputs, False))
         return results
 
-    def run_backward(operator: Any, given: Any, symbols: Any, wanted: Any, around: int | None) -> Any:
-        results = backward(operator, given, symbols, wanted, around)
+    def run_backward(operator: Any, given: Any, symbols: Any, wanted: Any, around: int | None, unread: Any = ()) -> Any:
+        results = backward(operator, given, symbols, wanted, around, unread)
         count = len(operator.results)
-        seeds, tensors = tuple(given[:count]), tuple(given[count : count + len(operator.tensors)])
-        calls.append(_Called(operator, dict(symbols), around, tensors, seeds, tuple(results), True))
+        seeds, tensors = tuple(given[:count]), list(given[count : count + len(operator.tensors)])
+        for place, (size, stride, dtype) in unread:  # the formula knows their shape, and reads nothing else of them
+            tensors[place] = torch.empty_strided(size, stride, dtype=dtype, device=given[0].device).zero_()
+        calls.append(_Called(operator, dict(symbols), around, tuple(tensors), seeds, tuple(results), True))
         return results
 
     with mock.patch.multiple(operator_type, run_forward=run_forward, run_backward=run_backward):

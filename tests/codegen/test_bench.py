@@ -62,6 +62,7 @@ def test_the_command_tells_that_launches_did_nothing(tmp_path: Path) -> None:
     assert content["settings"]["host"] == "times of launching kernels that do nothing"
     (row,) = content["rows"]
     assert row["direction"] == "host"
+    assert 0 < row["limit"] < row["seconds"]["svertka"]  # what a call costs that computes nothing
     assert min(row["seconds"].values()) > 0
 
 

@@ -191,6 +191,28 @@ def test_channels_last_stays(function: Callable[[Tensor], Tensor]) -> None:
         assert output.is_contiguous(memory_format=torch.channels_last)
 
 
+LAYOUTS: dict[str, Callable[[], Tensor]] = {
+    "channels last": lambda: torch.linspace(-1, 1, 120).view(2, 3, 4, 5).to(memory_format=torch.channels_last),
+    "channels last, volumes": lambda: torch.ones(2, 3, 2, 4, 5).to(memory_format=torch.channels_last_3d),
+    "expanded": lambda: torch.linspace(-1, 1, 30).view(2, 3, 1, 5).expand(2, 3, 4, 5),
+    "every second": lambda: torch.linspace(-1, 1, 240).view(2, 3, 4, 10)[..., ::2],
+    "row-major": lambda: torch.linspace(-1, 1, 120).view(2, 3, 4, 5),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("name", ["relu", "dropout"])
+def test_results_and_gradients_lie_in_memory_as_torchs_do(name: str, layout: str, road: str) -> None:
+    """What follows may take a view of them, or be fast in this format alone."""
+    found = []
+    for functions in (functional, torch.nn.functional):
+        given = LAYOUTS[layout]().requires_grad_()
+        output = getattr(functions, name)(given)
+        (gradient,) = torch.autograd.grad(output, given, torch.ones_like(output))
+        found.append((output.stride(), gradient.stride()))
+    assert found[0] == found[1]
+
+
 # Randomness
 
 
