@@ -200,9 +200,9 @@ class Binder:
         self.origins[axis.extent.name] = places[1]
         return [
             Line(f'dimension("{dim}", {dim}, {name})', (dim,), pure=True),
-            Line(f"{places[0]}.numel()", (before[0].extent.name,), pure=True),
+            Line(f"math.prod({places[0]})", (before[0].extent.name,), pure=True),
             Line(places[1], (axis.extent.name,), pure=True),
-            Line(f"{places[2]}.numel()", (behind[0].extent.name,), pure=True),
+            Line(f"math.prod({places[2]})", (behind[0].extent.name,), pure=True),
         ]
 
     def _everything(self, name: str, index: Index) -> list[Line]:

@@ -22,12 +22,22 @@ from svertka.codegen.partition import Plan, partition
 from svertka.codegen.recall import recalled
 from svertka.codegen.split import split
 from svertka.codegen.stabilize import stabilize
-from svertka.spec import adjoint, gradient_of, normal_form
+from svertka.spec import adjoint, gradient_name, gradient_of, normal_form
 from svertka.spec.definition import Definition, Real, Seed, TensorArgument
 from svertka.spec.layer import Equation, Layer, reads
 from svertka.spec.notation import Reduction, Tensor
 
-__all__ = ["Allocation", "KernelModule", "Launch", "Program", "build", "keywords_of", "residuals_of", "results_of"]
+__all__ = [
+    "Allocation",
+    "KernelModule",
+    "Launch",
+    "Program",
+    "accumulated_of",
+    "build",
+    "keywords_of",
+    "residuals_of",
+    "results_of",
+]
 
 
 @dataclass(frozen=True)
@@ -119,6 +129,18 @@ def keywords_of(layer: Layer) -> tuple[str, ...]:
 def results_of(definition: Definition, layer: Layer) -> list[str]:
     """The real results of a layer's function: gradients come back for them."""
     return [name for name in definition.result if name in layer.tensors and layer.tensors[name].kind == "real"]
+
+
+def accumulated_of(definition: Definition, layer: Layer) -> tuple[str, ...]:
+    """Gradients that leave a gradient's formula in the accumulator's type, to be brought to that of their tensors.
+
+    Of a formula's tensors those with fewer dimensions may be float32 beside half precision. Where such a tensor is none
+    of the gradient's own, nothing tells its type.
+    """
+    own = {gradient_name(tensor.name) for tensor in layer.inputs}
+    rank = max(len(tensor.dims) for tensor in layer.inputs)
+    lost = (name for name in layer.outputs if name not in own and len(layer.tensors[name].dims) < rank)
+    return tuple(lost) if definition.gradient else ()
 
 
 def residuals_of(primal: Layer, backward: Layer, gradients: Iterable[str]) -> tuple[Equation, ...]:
@@ -241,6 +263,7 @@ class _Maker:
     def _allocations(self, kernel: Kernel, primal: Layer, lowered: Layer) -> Iterable[Allocation]:
         leading = _leading(primal.inputs)
         state = {a.updated_by: a.bound for a in self.tensor_arguments if a.updated_by}
+        own = {gradient_name(t.name): t.name for t in primal.inputs if self.definition.gradient}
         by_gradient = {gradient_of(primal, t.name): t.name for t in primal.inputs}
         for store in kernel.stored:
             tensor = lowered.tensors[store]
@@ -252,8 +275,9 @@ class _Maker:
                 yield Allocation(store, tensor, leading, role, store in self.optional)
             else:
                 exact = store in primal.outputs or not isinstance(_value(lowered, store), Reduction)
-                role = "result" if exact else "temporary"
-                yield Allocation(store, tensor, state.get(store, leading), role, store in self.optional)
+                like = state.get(store, own.get(store, leading))
+                role = "result" if exact and store not in accumulated_of(self.definition, primal) else "temporary"
+                yield Allocation(store, tensor, like, role, store in self.optional)
 
 
 def _value(layer: Layer, name: str) -> Any:

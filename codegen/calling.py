@@ -162,7 +162,7 @@ def _identity(definition: Definition) -> list[Line]:
     """Return the first tensor where nothing is to be done."""
     if not definition.identity_when:
         return []
-    condition = " and ".join(_holds(definition, *item) for item in definition.identity_when.items())
+    condition = " or ".join(_holds(definition, *item) for item in definition.identity_when.items())
     first = next(a.name for a in definition.arguments if isinstance(a, TensorArgument))
     return [Line(f"if {condition}:"), Line(f"return {first}", depth=1)]
 

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from svertka.codegen.bounds import bounded_values
-from svertka.codegen.build import KernelModule, keywords_of, results_of
+from svertka.codegen.build import KernelModule, accumulated_of, keywords_of, results_of
 from svertka.codegen.cases import Case, label, tensor_arguments
 from svertka.codegen.tensor_numbers import Tensors
 from svertka.spec import FORMATS, RunningError, adjoint, gradient_of
@@ -216,10 +216,13 @@ def compare_exactly(
     device: str = "cpu",
 ) -> Iterator[Comparison]:
     """Compare with numbers that nothing but the storage format may round, once: to the last bit."""
+    accumulated = accumulated_of(module.definition, variant.layer)
     for name, got in outcome(module.definition, variant.layer, kernels, case, values, dtype, device):
         right = expected[name.removesuffix(UNSAVED)]
         if isinstance(right, Bounded):
-            right = Bounded(right.value.to(dtype).double(), right.error)
+            wide = name.removesuffix(UNSAVED) in accumulated
+            stored = torch.promote_types(dtype, torch.float32) if wide else dtype
+            right = Bounded(right.value.to(stored).double(), right.error)
         yield compared(name, got, right)
 
 

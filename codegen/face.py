@@ -61,7 +61,9 @@ SUPPORT = (
     "exporting",
     "convert",
     "fusing",
+    "holding",
     "traced",
+    "tracing",
 )
 
 

@@ -51,6 +51,7 @@ def layer_module(layer: Layer | Definition, *, validate: bool = True) -> type[to
         validate: whether every level of validation must be passed before anything is kept; seconds to minutes, once.
 
     Raises:
+        TypeError: it is no formula.
         ValueError: the formula has no public face, a name will not do, or the cache cannot be written to.
         RuntimeError: the kernels miss their formula; the message has the levels' failures.
     """
@@ -107,6 +108,11 @@ def layer_package(layer: Layer | Definition, *, validate: bool = True) -> Module
 
 
 def _face(layer: Layer | Definition) -> Definition:
+    if not isinstance(layer, Layer | Definition):
+        raise TypeError(
+            f"layer={layer!r} is a {type(layer).__name__}, but must be a Layer or what define(...) gives; "
+            "put tensors and equations together in svertka.spec.Layer"
+        )
     definition = define(layer) if isinstance(layer, Layer) else layer
     return replace(definition, source=definition.source or "a formula in Python")
 

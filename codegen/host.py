@@ -140,13 +140,18 @@ class _Host:
         shape = ", ".join(" * ".join(host_expression(a.extent) for a in dim) for dim in allocation.tensor.dims)
         shape = f"({shape},)" if allocation.tensor.dims else "()"
         dtype = {
-            "result": f"{allocation.like}.dtype",
+            "result": f"{self._present(allocation.like)}.dtype",
             "temporary": "how.accumulator",
             "integer": "torch.int64",
             "position": "torch.int32",
         }[allocation.role]
         made = f"launching.empty({shape}, {dtype}, how)"
         return f"{name} = None if {name!r} in skipped else {made}" if allocation.optional else f"{name} = {made}"
+
+    def _present(self, name: str) -> str:
+        """A tensor, or the leading one where it may be absent and is."""
+        absent = any(tensor.name == name and tensor.default is not None for tensor in self.program.arguments)
+        return f"({self.program.leading} if {name} is None else {name})" if absent else name
 
     def _calls(self, launch: Launch) -> list[str]:
         kernel = launch.kernel

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TypeGuard
 
 from svertka.codegen.binding import dimension_of
-from svertka.codegen.build import KernelModule, keywords_of
+from svertka.codegen.build import KernelModule, accumulated_of, keywords_of
 from svertka.codegen.kept import kept_of, product_of
 from svertka.spec.definition import (
     Argument,
@@ -58,6 +58,7 @@ class OperatorFace:
     many: dict[str, tuple[str, ...]]
     ordered: bool
     given: str = ""
+    accumulated: tuple[str, ...] = ()
     residuals: dict[str, str] = field(default_factory=dict)
     residual_shapes: str = ""
     read: tuple[str, ...] = ()
@@ -161,6 +162,7 @@ def operator_of(definition: Definition, variant: Variant) -> OperatorFace:
         varying=tuple(a.symbol for a in definition.arguments if _varies(a) and a.symbol in kernels),
         many=_many(definition, layer),
         ordered=in_any_order(layer),
+        accumulated=accumulated_of(definition, layer),
     )
 
 

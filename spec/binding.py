@@ -92,9 +92,7 @@ def call(definition: Definition, arithmetic: Arithmetic, /, **arguments: Any) ->
     Raises:
         ValueError: a rule is broken, or an argument is missing or unknown.
     """
-    if definition.identity_when and all(
-        _given(definition, arguments)[name] == value for name, value in definition.identity_when.items()
-    ):
+    if any(_given(definition, arguments)[name] == value for name, value in definition.identity_when.items()):
         return arguments[definition.arguments[0].name]
     bound = bind(definition, **arguments)
     layer = bound.variant.layer

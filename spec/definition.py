@@ -295,7 +295,7 @@ class Definition:
         extents: extents and integer parameters that neither a tensor's shape nor an argument gives, over the
             formula's symbols and the ``high`` paddings; in the order in which they can be computed.
         rules: conditions for every variant.
-        identity_when: argument values with which the function returns its first tensor unchanged.
+        identity_when: argument values with any of which the function returns its first tensor unchanged.
         modules: the layer as one or several modules (``BatchNorm1d``, ``BatchNorm2d``).
         optional_results: ``Flag`` argument by name of the output that it adds to the results
             (``return_indices``).
@@ -303,6 +303,7 @@ class Definition:
             gradient; empty if there are none: CPU tensors then run the formula itself.
         orders: how often it can be differentiated: 2 generates kernels of the gradient's gradient too.
         parts: of a composed layer, what it is composed of, in order; empty for others.
+        gradient: whether it is the gradient of another definition.
     """
 
     name: str
@@ -320,6 +321,7 @@ class Definition:
     reference: str = ""
     orders: int = 1
     parts: tuple[Part, ...] = ()
+    gradient: bool = False
 
 
 @dataclass(frozen=True)

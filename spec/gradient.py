@@ -58,6 +58,7 @@ def _derived(definition: Definition) -> Definition:
         result=tuple(outputs),
         extents=definition.extents,
         rules=definition.rules,
+        gradient=True,
     )
 
 

@@ -63,6 +63,13 @@ def test_the_road_of_cpu_tensors() -> None:
     assert torch.equal(image.grad, weight.sum(0).expand(3, 4))
 
 
+def test_state_is_replaced_on_the_road_of_cpu_tensors() -> None:
+    image, mean, variance = torch.tensor([[1.0], [3.0], [8.0]]), torch.zeros(1), torch.ones(1)
+    result = functional.batch_norm(image, mean, variance, training=True, momentum=0.5)
+    assert torch.allclose(result, torch.nn.functional.batch_norm(image, None, None, training=True), rtol=1e-6, atol=1e-6)
+    assert (mean.item(), variance.item()) == (2.0, 7.0)  # halves of 0 and 4, of 1 and 13
+
+
 def released(version: str) -> tuple[int, ...]:
     """A version's numbers, without zeros at the end."""
     numbers = [int(part) for part in version.split(".")]

@@ -189,12 +189,11 @@ class _Judge:
 
     def _judge_identity(self, call: Call) -> None:
         """What does nothing gives the first tensor."""
-        values = self.definition.identity_when
-        if values:
-            run = _Run(self, replace(call, scalars={**call.scalars, **values}), _Way(ROADS[0]))
+        for name, value in self.definition.identity_when.items():
+            run = _Run(self, replace(call, scalars={**call.scalars, name: value}), _Way(ROADS[0]))
             (result,) = run.called()
             if not result.equal(run.first):
-                self.failures.append(f"{values}: the result is not the first tensor")
+                self.failures.append(f"{name} = {value}: the result is not the first tensor")
 
 
 class _Run:

@@ -75,7 +75,8 @@ def _module(rank: int) -> ModuleFace:
         f"BatchNorm{rank}d",
         base=f"torch.nn.BatchNorm{rank}d",
         before=(
-            "self._check_input_dim(input)",
+            "if isinstance(input, Tensor):  # a tracer asks for no dimensions",
+            "    self._check_input_dim(input)",
             "momentum = 0.0 if self.momentum is None else self.momentum",
             "if self.training and self.track_running_stats and self.num_batches_tracked is not None:",
             "    self.num_batches_tracked.add_(1)",

@@ -35,7 +35,7 @@ DEFINITIONS = (
             Flag(name="inplace", default=False, in_place=True),
             Seed(name="seed"),
         ),
-        identity_when={"training": False},
+        identity_when={"training": False, "p": 0.0},
         modules=(ModuleFace("Dropout", base="torch.nn.Dropout", call={"seed": "None"}),),
     ),
 )

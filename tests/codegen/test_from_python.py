@@ -8,10 +8,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from svertka.codegen.from_python import _folder
+from svertka.codegen.from_python import _folder, certificate_of, layer_function, layer_module
 from svertka.codegen.levels import LEVELS
 from svertka.spec import Equation, Layer, Tensor, axis, define, number
 
@@ -136,6 +137,13 @@ def test_what_differs_has_another_folder(monkeypatch: pytest.MonkeyPatch, tmp_pa
     start = time.perf_counter()
     scaled()
     assert time.perf_counter() - start < 1.0  # the generator's digest is taken once a process
+
+
+@pytest.mark.parametrize("given", [3, None, "relu", number("scale") ** 2], ids=repr)
+def test_what_is_no_formula_is_refused(given: Any) -> None:
+    for ask in (layer_module, layer_function, certificate_of):
+        with pytest.raises(TypeError, match=r"layer=.* must be a Layer or what define"):
+            ask(given)
 
 
 def test_a_formula_without_a_module_says_so() -> None:

@@ -213,7 +213,33 @@ def test_results_and_gradients_lie_in_memory_as_torchs_do(name: str, layout: str
     assert found[0] == found[1]
 
 
+@pytest.mark.parametrize("rank", [2, 3])
+def test_weights_with_channels_last_bring_them_last(rank: int, road: str) -> None:
+    """As torch's convolutions: a model moved to the format takes images as they come, and stays in it."""
+    last = {2: torch.channels_last, 3: torch.channels_last_3d}[rank]
+    image = torch.linspace(-1, 1, 3 * 4**rank).view(1, 3, *[4] * rank)
+    weight = torch.linspace(-1, 1, 6 * 2**rank).view(2, 3, *[2] * rank).to(memory_format=last)
+    found = []
+    for functions in (functional, torch.nn.functional):
+        given = image.clone().requires_grad_()
+        output = getattr(functions, f"conv{rank}d")(given, weight)
+        (gradient,) = torch.autograd.grad(output, given, torch.ones_like(output))
+        found.append((output, gradient))
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+    assert found[0][0].is_contiguous(memory_format=last)  # torch's own on a CPU does so for images, not for volumes
+    assert rank == 3 or found[0][0].stride() == found[1][0].stride()
+
+
 # Randomness
+
+
+def test_nothing_is_drawn_where_nothing_is_dropped(road: str) -> None:
+    """With p = 0 the input itself comes back, and the generator stays where it is, as torch's."""
+    before, ones = torch.get_rng_state(), torch.ones(3, 4)
+    assert functional.dropout(ones, 0.0) is ones
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(torch.func.vmap(lambda row: functional.dropout(row, 0.0))(ones), ones)
 
 
 def test_seeds_come_from_torch(road: str) -> None:

@@ -215,6 +215,14 @@ def test_a_forward_set_on_the_object_is_left() -> None:
     assert report.left[0].reason == "its forward was replaced on the object; delete that attribute"
 
 
+def test_a_method_set_on_the_object_is_left() -> None:
+    layer = nn.Conv2d(3, 4, 1)
+    layer._conv_forward = lambda input, weight, bias: input  # type: ignore[method-assign]
+    _, report = convert(layer)
+    assert type(layer) is nn.Conv2d
+    assert report.left[0].reason == "its method _conv_forward was replaced on the object; delete that attribute"
+
+
 def test_lazy_layers_are_converted_once_they_have_shapes() -> None:
     layer = nn.LazyLinear(3)
     convert(layer)

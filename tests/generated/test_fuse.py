@@ -218,7 +218,7 @@ UNTRACED: dict[str, tuple[Callable[[Any, Tensor], Any], str]] = {
     "random": (lambda m, x: m.inner(m.relu(m.bn(x)) if random.random() < 0.5 else x), "random numbers"),
     "random tensors": (lambda m, x: m.inner(m.relu(m.bn(x)) * torch.rand(())), "random numbers"),
     "constants": (lambda m, x: m.inner(m.relu(m.bn(x)) + torch.ones(1)), "do not depend on its input"),
-    "state": (_counted, "changes the module's attributes"),
+    "state": (_counted, "writes to calls"),
 }
 
 
@@ -277,3 +277,17 @@ def test_fusing_again_changes_nothing() -> None:
     _, report = convert(model, fuse=True)
     assert not report.fused
     assert type(model) is kind
+
+
+def test_a_sequence_within_a_fused_module_can_be_changed() -> None:
+    model = made(FUSED["residual"][0]).eval()
+    fused, _ = convert(copy.deepcopy(model), fuse=True)
+    for one in (model, fused):
+        one.body.append(nn.Tanh())
+    torch.testing.assert_close(fused(values()), model(values()))
+
+
+def test_a_method_replaced_on_an_own_layer_keeps_a_chain_apart() -> None:
+    model = convert(made(FUSED["module"][0]))[0]
+    model.bn._check_input_dim = lambda input: None
+    assert not convert(model, fuse=True)[1].fused
