@@ -45,6 +45,10 @@ def network(
         raise ValueError(f"--state {state}: parameters matter for a photograph alone; name one with --image")
     if dtype not in DTYPES:
         raise ValueError(f"--dtype {dtype}: unknown; use {', '.join(DTYPES)}")
+    if batch < 1:
+        raise ValueError(f"--batch {batch}: must be at least 1; pass the number of images")
+    if image is not None and not image.is_file():
+        raise ValueError(f"--image {image}: there is no such file; name a photograph")
     shape = (batch, _channels(name), *_height_and_width(size))
     with torch.device("meta"):
         described = _built(name, ungrouped, classes)

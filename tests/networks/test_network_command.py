@@ -75,10 +75,10 @@ def test_a_photograph_with_parameters_of_a_file(call: Call, tmp_path: Path) -> N
         (("lenet", "--size", "40"), ("--size 40", "2048x1365")),
         (("lenet", "--size", "0x4"), ("--size 0x4", "positive")),
         (("lenet", "--classes", "0"), ("--classes 0", "at least 1")),
-        (("lenet", "--batch", "0"), ("image=(0, 1, 1365, 2048)", "positive")),
+        (("lenet", "--batch", "0"), ("--batch 0", "at least 1")),
         (("lenet", "--dtype", "int8"), ("--dtype int8", "float32")),
         (("lenet", "--state", "a.pt"), ("--state a.pt", "--image")),
-        (("lenet", "--image", "none.png"), ("none.png",)),
+        (("lenet", "--image", "none.png"), ("--image none.png", "no such file", "name a photograph")),
     ],
 )
 def test_refusals_name_the_remedy(arguments: tuple[str, ...], words: tuple[str, ...], call: Call) -> None:
