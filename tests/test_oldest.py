@@ -66,7 +66,8 @@ def test_the_road_of_cpu_tensors() -> None:
 def test_state_is_replaced_on_the_road_of_cpu_tensors() -> None:
     image, mean, variance = torch.tensor([[1.0], [3.0], [8.0]]), torch.zeros(1), torch.ones(1)
     result = functional.batch_norm(image, mean, variance, training=True, momentum=0.5)
-    assert torch.allclose(result, torch.nn.functional.batch_norm(image, None, None, training=True), rtol=1e-6, atol=1e-6)
+    expected = torch.nn.functional.batch_norm(image, None, None, training=True)
+    assert torch.allclose(result, expected, rtol=1e-6, atol=1e-6)
     assert (mean.item(), variance.item()) == (2.0, 7.0)  # halves of 0 and 4, of 1 and 13
 
 
