@@ -19,7 +19,7 @@ from svertka.codegen.ir import Kernel
 from svertka.codegen.lower import lower
 from svertka.codegen.names import check_names
 from svertka.codegen.partition import Plan, partition
-from svertka.codegen.recall import recalled
+from svertka.codegen.recall import answers_of, recalled
 from svertka.codegen.split import split
 from svertka.codegen.stabilize import stabilize
 from svertka.spec import adjoint, gradient_name, gradient_of, normal_form
@@ -103,6 +103,7 @@ class KernelModule:
     Attributes:
         residuals: what the forward keeps for the backward, by layer name.
         read: tensors that the gradient reads where nothing is kept, by layer name.
+        answers: by layer name, inputs whose place in the backward a result may take, and that result.
     """
 
     definition: Definition
@@ -110,13 +111,14 @@ class KernelModule:
     programs: tuple[tuple[Program, Program, Program], ...]
     residuals: dict[str, tuple[str, ...]]
     read: dict[str, frozenset[str]]
+    answers: dict[str, dict[str, str]]
 
 
 def build(definition: Definition) -> KernelModule:
     """Derive everything for a definition."""
     maker = _Maker(definition)
     programs = tuple(maker.programs(variant.layer) for variant in definition.variants)
-    return KernelModule(definition, tuple(maker.kernels), programs, maker.residuals, maker.read)
+    return KernelModule(definition, tuple(maker.kernels), programs, maker.residuals, maker.read, maker.answers)
 
 
 def keywords_of(layer: Layer) -> tuple[str, ...]:
@@ -167,6 +169,7 @@ class _Maker:
         self.kernels: list[Kernel] = []
         self.residuals: dict[str, tuple[str, ...]] = {}
         self.read: dict[str, frozenset[str]] = {}
+        self.answers: dict[str, dict[str, str]] = {}
         self.tensor_arguments = [a for a in definition.arguments if isinstance(a, TensorArgument)]
         self.scalars = [a.symbol for a in definition.arguments if isinstance(a, Real) and a.varies]
         self.scalars += [a.symbol for a in definition.arguments if isinstance(a, Seed)]
@@ -182,6 +185,7 @@ class _Maker:
         derivative = adjoint(layer, wrt=[name for name in wrt if name], outputs=results)
         gradients = [gradient_of(layer, name) for name in results]
         derivative = normal_form(derivative)
+        self.answers[layer.name] = answers_of(derivative, primal, set(results) - set(self.optional))
         plain = without_vanishing(inline_maps(derivative))
         self.read[layer.name] = frozenset(read.tensor for e in plain.equations for read in reads(e.value))
         derived, kept = self._kept(primal, derivative, plain, gradients, results)

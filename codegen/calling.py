@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from svertka.codegen.binding import Binder, Line, dimension_of, indented, source_of
-from svertka.codegen.operators import OperatorFace, kinds_of, may_be_absent, operator_of
+from svertka.codegen.operators import OperatorFace, kinds_of, may_be_absent
 from svertka.codegen.precision import Precision, precision, shaped_alike
 from svertka.spec.definition import (
     Argument,
@@ -31,10 +31,11 @@ from svertka.spec.notation import Tensor
 __all__ = ["function_body", "scalar_checks"]
 
 
-def function_body(definition: Definition) -> list[str]:
-    """The lines of the public function, unformatted."""
+def function_body(definition: Definition, operators: Sequence[OperatorFace]) -> list[str]:
+    """The lines of the public function that calls the operators of its variants, unformatted."""
     branches = [
-        _Branch(dict(variant.when), tuple(_Call(definition, variant).lines())) for variant in definition.variants
+        _Branch(dict(variant.when), tuple(_Call(definition, variant, operator).lines()))
+        for variant, operator in zip(definition.variants, operators, strict=True)
     ]
     return source_of(
         [
@@ -218,10 +219,10 @@ class _Call:
 
     definition: Definition
     variant: Variant
+    operator: OperatorFace
 
     def __post_init__(self) -> None:
         self.binder = Binder(self.definition, self.variant)
-        self.operator: OperatorFace = operator_of(self.definition, self.variant)
         self.layer = self.variant.layer
         self.tensors = {tensor.name: argument for argument, tensor in self.binder.tensors}
 
@@ -279,7 +280,7 @@ class _Call:
     def _operator_call(self) -> list[Line]:
         lines = []
         tensors = [self.tensors[tensor.name].name for tensor in self.layer.inputs]
-        if self._in_place:
+        if self._in_place and self.operator.keeps(self.layer.inputs[0].name):
             copy = f"{self._first}.clone() if {self._in_place} and needs_gradient({self._first}) else {self._first}"
             lines.append(Line(copy, ("given",), pure=True))
             tensors[0] = "given"

@@ -181,7 +181,7 @@ class _Function:
 
     @property
     def lines(self) -> list[str]:
-        return function_body(self.definition)
+        return function_body(self.definition, self.operators)
 
     @property
     def typed(self) -> bool:

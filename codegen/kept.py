@@ -28,6 +28,7 @@ class Kept:
         tensors: the residuals with their dimensions.
         read: the formula's tensors that the backward kernels read, beside residuals.
         read_plainly: the formula's tensors that its gradient reads where nothing is kept.
+        answers: tensors whose place in the backward an output takes, which is kept instead, and that output.
         examples: tensors, outputs and residuals with an axis in front along which nothing is mixed; empty if some
             output has none.
     """
@@ -36,6 +37,7 @@ class Kept:
     tensors: tuple[Tensor, ...]
     read: tuple[str, ...]
     read_plainly: tuple[str, ...]
+    answers: dict[str, str]
     examples: tuple[str, ...]
 
 
@@ -51,6 +53,7 @@ def kept_of(module: KernelModule, place: int) -> Kept:
         tensors=tensors,
         read=_read(backward, layer),
         read_plainly=tuple(t.name for t in layer.inputs if t.name in module.read[layer.name]),
+        answers=module.answers[layer.name],
         examples=_examples(layer, tensors),
     )
 

@@ -63,6 +63,7 @@ class OperatorFace:
     residual_shapes: str = ""
     read: tuple[str, ...] = ()
     read_plainly: tuple[str, ...] = ()
+    answers: dict[str, str] = field(default_factory=dict)
     examples: tuple[str, ...] = ()
     factors: tuple[str, ...] = ()
     operations: str = ""
@@ -74,6 +75,10 @@ class OperatorFace:
         plain = [name for name in names[names.index("optional") :] if name not in COMPUTED]
         options = {name: getattr(self, name) for name in plain if getattr(self, name)}
         return options | {name: f"lambda a: {getattr(self, name)}" for name in COMPUTED if getattr(self, name)}
+
+    def keeps(self, tensor: str) -> bool:
+        """Whether a call keeps a tensor itself for its backward."""
+        return tensor in {*self.read, *self.read_plainly} - set(self.answers)
 
     def keeping(self, module: KernelModule, place: int) -> OperatorFace:
         """The operator with what its backward reads of a call, and what its product costs."""
@@ -92,6 +97,7 @@ class OperatorFace:
             residual_shapes=_tuple(_shape(layer, tensor) for tensor in kept.tensors) if kept.tensors else "",
             read=read,
             read_plainly=read_plainly,
+            answers=kept.answers,
             examples=kept.examples,
             factors=factors,
             operations=" * ".join(["2", *(_extent(layer, name) for name in loops)]) if loops else "",

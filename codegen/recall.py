@@ -3,12 +3,14 @@
 The gradient of a maximum asks on which side its argument lay. Where the argument came out of a reduction, that would
 have to be kept for the backward beside the result, as large as it; the result itself answers too, also for NaN.
 
+Where the argument is an input, the result takes its place as it is: it is another argument of the same maximum.
+
 Input: the normal form of a layer's adjoint. Output: the same with such questions asked of results.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 from sympy import Basic, Expr, Le
 
@@ -16,7 +18,7 @@ from svertka.spec.layer import Equation, Layer, walk
 from svertka.spec.notation import Read, maximum
 from svertka.spec.rewrite import replace, substitute
 
-__all__ = ["recalled"]
+__all__ = ["answers_of", "recalled"]
 
 
 def recalled(derived: Layer, primal: Layer, results: Collection[str]) -> tuple[Layer, tuple[Equation, ...]]:
@@ -32,18 +34,52 @@ def recalled(derived: Layer, primal: Layer, results: Collection[str]) -> tuple[L
     """
     computed = {equation.target.name for equation in primal.equations}
     asked: list[Equation] = []
+    for equation, argument, constant in _maxima(primal, results):
+        if argument.tensor in computed:
+            changed = _asking(derived, equation, argument, constant)
+            if changed != derived:
+                derived = changed
+                asked.append(equation)
+    return derived, tuple(asked)
+
+
+def answers_of(derived: Layer, primal: Layer, results: Collection[str]) -> dict[str, str]:
+    """Inputs of a layer of which its adjoint asks nothing but conditions that a result answers too, and these results.
+
+    ``max(x, c)`` in the place of ``x`` changes no value of the adjoint, so that the forward keeps it instead.
+
+    Args:
+        derived: the adjoint in normal form.
+        primal: the layer in normal form.
+        results: its results.
+    """
+    return {
+        argument.tensor: equation.target.name
+        for equation, argument, constant in _maxima(primal, results)
+        if any(argument.tensor == tensor.name and tensor.dims == equation.target.dims for tensor in primal.inputs)
+        and not any(_asks_more(e.value, argument.tensor, constant) for e in derived.equations)
+    }
+
+
+def _asks_more(value: Basic, tensor: str, constant: Expr) -> bool:
+    """Whether a value reads a tensor beside conditions ``tensor <= constant``."""
+    if isinstance(value, Read) and value.tensor == tensor:
+        return True
+    if isinstance(value, Le) and value.rhs == constant and isinstance(value.lhs, Read) and value.lhs.tensor == tensor:
+        return any(_asks_more(index, tensor, constant) for index in value.lhs.indices)
+    return any(_asks_more(part, tensor, constant) for part in value.args)
+
+
+def _maxima(primal: Layer, results: Collection[str]) -> Iterator[tuple[Equation, Read, Expr]]:
+    """Results that are the larger of one element and a number, with these."""
     for equation in primal.equations:
         value = equation.value
         if equation.target.name not in results or not isinstance(value, maximum):
             continue
         arguments = [a for a in value.args if isinstance(a, Read)]
         constants = [a for a in value.args if a.is_number]
-        if len(arguments) == len(constants) == 1 and arguments[0].tensor in computed:
-            changed = _asking(derived, equation, arguments[0], constants[0])
-            if changed != derived:
-                derived = changed
-                asked.append(equation)
-    return derived, tuple(asked)
+        if len(value.args) == 2 and len(arguments) == len(constants) == 1:
+            yield equation, arguments[0], constants[0]
 
 
 def _asking(derived: Layer, equation: Equation, argument: Read, constant: Expr) -> Layer:

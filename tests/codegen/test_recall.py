@@ -7,7 +7,8 @@ from sympy import Integer, Le
 
 from svertka.codegen.build import build
 from svertka.codegen.inline import is_selection
-from svertka.spec import Select, Tensor, axis
+from svertka.codegen.recall import answers_of
+from svertka.spec import Equation, Layer, Select, Tensor, adjoint, axis, maximum, normal_form
 from svertka.spec.layers import DEFINITIONS
 
 i = axis("i")
@@ -27,6 +28,32 @@ def test_a_result_is_asked_where_that_saves_keeping_what_it_was_made_of() -> Non
 def test_nothing_is_asked_where_the_argument_is_computed_anyway() -> None:
     """Batch norm keeps statistics, and computes from them and its input on which side of 0 an element lay."""
     assert residuals("batch_normalization_relu") == residuals("batch_normalization")
+
+
+def answers(*values: object) -> dict[str, str]:
+    """Of a layer whose results are the values, in order."""
+    results = [Tensor(f"y{place}", i) for place in range(len(values))]
+    equations = [Equation(y, value) for y, value in zip(results, values, strict=True)]
+    layer = Layer("made", (x, g), tuple(equations), tuple(y.name for y in results))
+    derived = adjoint(layer, wrt=["x", "g"], outputs=layer.outputs)
+    return answers_of(normal_form(derived), normal_form(layer), layer.outputs)
+
+
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [
+        ([maximum(x[i], 0)], {"x": "y0"}),
+        ([maximum(x[i], -3), x[i]], {"x": "y0"}),  # a copy's gradient asks for nothing
+        ([maximum(x[i], 0), g[i] ** 2], {"x": "y0"}),
+        ([maximum(x[i], 0), x[i] ** 2], {}),  # the other result's gradient reads the input itself
+        ([maximum(x[i], 0), maximum(x[i], 1)], {}),  # neither answers what the other asks
+        ([maximum(x[i], g[i])], {}),
+        ([maximum(2 * x[i], 0)], {}),
+        ([2 * maximum(x[i], 0)], {}),
+    ],
+)
+def test_a_maximum_of_an_input_answers_for_it(values: list[object], found: dict[str, str]) -> None:
+    assert answers(*values) == found
 
 
 def test_contractions_read_stored_operands_and_fetch_them_as_boxes() -> None:

@@ -104,7 +104,7 @@ def test_operator_s_gradient_as_torch_asks(call: Call, monkeypatch: pytest.Monke
     tensors, symbols = values[:known], values[known:]
     wanted = [values[place] is not None for place in operator.differentiable]
     for spared in (False, True):
-        kept, unread = saving.sparing(operator, tensors, kernels=False) if spared else (tensors, {})
+        kept, unread = saving.sparing(operator, tensors, listed, kernels=False) if spared else (tensors, {})
         given = [*kept, *[None] * len(operator.asked), *listed[count:], *symbols]
         rest = (*grads, *given, *saving.described(operator, unread), wanted)
         torch.library.opcheck(operator.registered_backward, rest)

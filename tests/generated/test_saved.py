@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import Conv2d, Flatten, Linear, MaxPool2d, ReLU
 
-from svertka.generated import functional, runtime, saving
+from svertka.generated import functional, gradients, runtime, saving
+from svertka.generated.convert import convert
 
 from .cases import Case
 from .test_autograd import EVERY_FORMULA, as_tuple, call, differentiable, every_formula
@@ -111,3 +114,70 @@ def test_what_is_not_kept_is_not_read(case: Case, road: str, monkeypatch: pytest
         assert (one is None) == (other is None)
         if one is not None:
             torch.testing.assert_close(other, one, rtol=0, atol=0, equal_nan=True)
+
+
+ANSWERED = {
+    operator.name: operator
+    for module in (functional, gradients)
+    for operator in vars(module).values()
+    if isinstance(operator, runtime.Operator) and operator.answered
+}
+
+
+def test_a_result_is_kept_in_the_place_of_the_input_it_answers_for() -> None:
+    assert "relu" in ANSWERED
+
+
+@pytest.mark.parametrize("operator", ANSWERED.values(), ids=lambda operator: operator.name)
+def test_a_gradient_does_not_tell_an_input_from_the_result_that_answers_for_it(
+    operator: runtime.Operator, road: str
+) -> None:
+    """Bit for bit, at ties, infinities and NaN; the gradient's own operator too, which second order asks."""
+    numbers = torch.tensor([0.0, -0.0, 1e-45, -1e-45, 3.0, -3.0, math.inf, -math.inf, math.nan])
+    assert operator.tensors == ("input",)
+    assert not operator.symbols
+    result = as_tuple(operator.registered(numbers))[0]
+    seed = torch.arange(1.0, 10.0)
+    own = gradients.OPERATORS[operator.name]
+    for gradient in (lambda one: operator.backward((seed,), (one,), (), {}, (True,)), lambda one: own(seed, one)):
+        (from_input,), (from_result,) = gradient(numbers), gradient(result)
+        torch.testing.assert_close(from_result, from_input, rtol=0, atol=0)
+
+
+def test_layers_that_meet_keep_what_lies_between_them_once(road: str) -> None:
+    """A result that the next layer keeps as its input is no second tensor."""
+    torch.manual_seed(0)
+    layers = [Conv2d(3, 5, 3), ReLU(), MaxPool2d(2), Flatten(), Linear(5 * 3 * 4, 7), ReLU(inplace=True)]
+    model = torch.nn.Sequential(*layers)
+    image = torch.randn(2, 3, 9, 11)
+    parameters = {p.data_ptr() for p in model.parameters()}
+
+    def bytes_of(run: Callable[[Tensor], Tensor]) -> int:
+        held = {}
+
+        def pack(tensor: Tensor) -> Tensor:
+            held[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            alive = run(image)
+        del alive
+        return sum(size for memory, size in held.items() if memory not in parameters)
+
+    theirs = bytes_of(model)
+    assert bytes_of(convert(model)[0]) <= theirs
+
+
+@pytest.mark.parametrize("function", [functional.relu, torch.relu])
+def test_an_input_may_change_once_its_result_is_kept(function: Callable[[Tensor], Tensor], road: str) -> None:
+    """And the result may not, as with torch's function."""
+    leaf = torch.tensor([1.0, -2.0, 0.0, math.nan], requires_grad=True)
+    given = leaf * 1
+    result = function(given)
+    given.add_(1)
+    result.backward(torch.ones(4))
+    assert leaf.grad is not None
+    assert leaf.grad.tolist() == [1.0, 0.0, 0.0, 1.0]
+    changed = function(leaf * 1).add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        changed.sum().backward()
