@@ -191,6 +191,17 @@ def test_channels_last_stays(function: Callable[[Tensor], Tensor]) -> None:
         assert output.is_contiguous(memory_format=torch.channels_last)
 
 
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+def test_along_a_dimension_results_are_row_major(name: str, road: str) -> None:
+    """As torch's, whatever the image's format: a result of channels last has no ``view`` with places put together."""
+    image = torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last).requires_grad_()
+    for module in (functional, torch.nn.functional):
+        output = getattr(module, name)(image, 1)
+        (gradient,) = torch.autograd.grad(output.square().sum(), image)
+        assert output.is_contiguous()
+        assert gradient.is_contiguous()
+
+
 LAYOUTS: dict[str, Callable[[], Tensor]] = {
     "channels last": lambda: torch.linspace(-1, 1, 120).view(2, 3, 4, 5).to(memory_format=torch.channels_last),
     "channels last, volumes": lambda: torch.ones(2, 3, 2, 4, 5).to(memory_format=torch.channels_last_3d),
