@@ -10,7 +10,7 @@ MACHINE := build/machine
 OLDEST := build/oldest
 STAGES := tests/test_oldest.py tests/codegen/test_interpreting.py tests/codegen/test_launching.py tests/codegen/test_plans.py tests/symbolic/test_point.py
 
-.PHONY: run test oldest check lint types book device rehearsal bench benchmark mutation clean
+.PHONY: run test oldest check lint links types book device rehearsal bench benchmark mutation clean
 
 run: $(READY)
 	$(BIN)/svertka generate
@@ -32,18 +32,21 @@ $(OLDEST)/ready: pyproject.toml .ci/oldest.txt
 check: lint types test
 	$(BIN)/svertka generate --check
 
-lint: $(READY)
+lint: $(READY) links
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	PYTHONPATH=build/typing $(BIN)/lint-imports --no-logo --cache-dir build/imports
 
 # The lecture's layers as pages: open build/book/index.html.
 book: $(READY)
 	$(BIN)/svertka book
 
-# The folders install under one name; the links show mypy that name.
-types: $(READY)
+# The folders install under one name; the links show mypy and import-linter that name.
+links:
 	mkdir -p $(LINKS)
 	for part in $(PACKAGES) package/*.py; do ln -sfn ../../../$$part $(LINKS)/; done
+
+types: $(READY) links
 	MYPYPATH=build/typing $(BIN)/mypy -p svertka
 
 # On a machine with a GPU: everything that only a GPU can tell, in one command of nine minutes. Nothing needs to be installed

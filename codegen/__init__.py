@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from svertka.codegen.from_python import certificate_of, layer_function, layer_module
+    from svertka.codegen.driver.from_python import certificate_of, layer_function, layer_module
 
 __all__ = ["certificate_of", "layer_function", "layer_module"]
 
@@ -14,6 +14,6 @@ def __getattr__(name: str) -> Any:
     """Import the generator when it is asked for: what only reads ``svertka.codegen`` stays light."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from svertka.codegen import from_python
+    from svertka.codegen.driver import from_python
 
     return getattr(from_python, name)

@@ -138,7 +138,7 @@ def _given(definition: Definition, arguments: Mapping[str, Any]) -> dict[str, An
 
 
 def _variant(definition: Definition, given: Mapping[str, Any]) -> Variant:
-    tensors = {a.name for a in definition.arguments if isinstance(a, TensorArgument)}
+    tensors = {a.name for a in definition.tensor_arguments}
     for variant in definition.variants:
         found = {n: _kind(given[n]) if n in tensors else given[n] for n in variant.when}
         if all(found[name] == value for name, value in variant.when.items()):

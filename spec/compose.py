@@ -13,7 +13,7 @@ from itertools import count, product
 
 from sympy import Basic, Mul, Symbol, Tuple
 
-from svertka.spec.definition import REQUIRED, Argument, Definition, Flag, ModuleFace, Part, TensorArgument, Variant
+from svertka.spec.definition import REQUIRED, Argument, Definition, Flag, ModuleFace, Part, Variant
 from svertka.spec.layer import Equation, Layer, reads, walk
 from svertka.spec.notation import Index, Read, Reduction, Tensor
 from svertka.spec.rewrite import replace
@@ -244,7 +244,7 @@ def fuse(
     for part in (first, second):
         if part.identity_when or part.optional_results:
             raise ValueError(f"definition {name}: {part.name} has results that depend on arguments; fuse others")
-    given = next((a for a in second.arguments if isinstance(a, TensorArgument) and a.bound == into), None)
+    given = next((a for a in second.tensor_arguments if a.bound == into), None)
     if given is None or len(first.result) != 1:
         raise ValueError(f"definition {name}: {first.name} must have one result and {second.name} a tensor {into!r}")
     arguments = [a for a in (*first.arguments, *second.arguments) if a is not given and not _in_place(a)]

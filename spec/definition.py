@@ -323,6 +323,21 @@ class Definition:
     parts: tuple[Part, ...] = ()
     gradient: bool = False
 
+    @property
+    def tensor_arguments(self) -> tuple[TensorArgument, ...]:
+        """The tensors among the arguments."""
+        return tuple(argument for argument in self.arguments if isinstance(argument, TensorArgument))
+
+    def differentiable(self, layer: Layer) -> tuple[str, ...]:
+        """The real tensors of one of the formulas for which a gradient is offered, in the order of the arguments."""
+        real = {tensor.name for tensor in layer.inputs if tensor.kind == "real"}
+        return tuple(a.bound for a in self.tensor_arguments if a.differentiable and a.bound in real)
+
+    def real_results(self, layer: Layer) -> tuple[str, ...]:
+        """The real results that one of the formulas has: gradients come back for them."""
+        tensors = layer.tensors
+        return tuple(name for name in self.result if name in tensors and tensors[name].kind == "real")
+
 
 @dataclass(frozen=True)
 class Part:

@@ -43,7 +43,9 @@ def _derived(definition: Definition) -> Definition:
     outputs = dict.fromkeys(name for variant in variants for name in variant.layer.outputs)
     inputs = {tensor.name for variant in variants for tensor in variant.layer.inputs}
     seeds = dict.fromkeys(
-        gradient_of(variant.layer, name) for variant in definition.variants for name in _results(definition, variant)
+        gradient_of(variant.layer, name)
+        for variant in definition.variants
+        for name in definition.real_results(variant.layer)
     )
     return Definition(
         name=definition.name + SUFFIX,
@@ -62,19 +64,11 @@ def _derived(definition: Definition) -> Definition:
     )
 
 
-def _results(definition: Definition, variant: Variant) -> list[str]:
-    tensors = variant.layer.tensors
-    return [name for name in definition.result if name in tensors and tensors[name].kind == "real"]
-
-
 def _gradient(definition: Definition, variant: Variant) -> Layer:
     """The adjoint of a variant, the gradients of its results first."""
     layer = variant.layer
-    real = {tensor.name for tensor in layer.inputs if tensor.kind == "real"}
-    arguments = [a for a in definition.arguments if isinstance(a, TensorArgument) and a.differentiable]
-    wrt = [argument.bound for argument in arguments if argument.bound in real]
-    results = _results(definition, variant)
-    derived = adjoint(layer, wrt, results)
+    results = definition.real_results(layer)
+    derived = adjoint(layer, definition.differentiable(layer), results)
     seeds = {gradient_of(layer, name) for name in results}
     inputs = sorted(derived.inputs, key=lambda tensor: tensor.name not in seeds)
     name = f"{definition.name}{SUFFIX}{layer.name.removeprefix(definition.name)}"

@@ -141,7 +141,7 @@ print(mine.functional.{function}(torch.empty(4, 5, device="meta")).shape)
 
 def test_a_package_of_ones_own_needs_numpy_on_the_cpu_alone(tmp_path: Path) -> None:
     """All that CUDA tensors need is imported, and a call is checked and shaped, without NumPy."""
-    from svertka.codegen.generate import generate_package
+    from svertka.codegen.driver.generate import generate_package
     from svertka.spec import Equation, Layer, Tensor, axis, define
 
     i = axis("i", many=True)

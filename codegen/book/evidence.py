@@ -13,9 +13,9 @@ from json import loads
 from pathlib import Path
 from typing import Any
 
-from svertka.codegen.certificate import certificate_path, is_current
-from svertka.codegen.generate import SHARED, kernels_path
-from svertka.codegen.levels import LEVELS
+from svertka.codegen.driver.certificate import certificate_path, is_current
+from svertka.codegen.driver.generate import SHARED, kernels_path
+from svertka.codegen.verify.levels import LEVELS
 from svertka.spec.definition import Definition
 from svertka.spec.layers import DEFINITIONS
 

@@ -16,10 +16,10 @@ from sympy.core.symbol import Str
 
 from svertka.codegen.book.evidence import Evidence, evidence
 from svertka.codegen.book.line import Line, axes_of, line, lines_of
-from svertka.codegen.build import KernelModule, Launch, Program, build, results_of
-from svertka.codegen.face import signature_of
-from svertka.codegen.generate import PACKAGE
-from svertka.codegen.inline import at
+from svertka.codegen.driver.generate import PACKAGE
+from svertka.codegen.lowering.build import KernelModule, Launch, Program, build
+from svertka.codegen.passes.inline import at
+from svertka.codegen.torch_api.sources import signature_of
 from svertka.spec import adjoint, gradient_name
 from svertka.spec.definition import Definition, Variant
 from svertka.spec.layer import Equation, Layer, reads, walk
@@ -159,7 +159,7 @@ def _formula(module: KernelModule, variant: Variant, found: Evidence) -> Formula
 def derived_gradient(definition: Definition, layer: Layer, backward: Program) -> Layer:
     """The derived gradient for the inputs that the backward program differentiates by."""
     wrt = [t.name for t in layer.inputs if gradient_name(t.name) in backward.results]
-    return without_copies(adjoint(layer, wrt=wrt, outputs=results_of(definition, layer)))
+    return without_copies(adjoint(layer, wrt=wrt, outputs=definition.real_results(layer)))
 
 
 def without_copies(layer: Layer) -> Layer:

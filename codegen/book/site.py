@@ -24,7 +24,7 @@ from svertka.codegen.book.primer import primer
 from svertka.codegen.book.tree import Tree
 from svertka.codegen.book.typeset import element_of
 from svertka.codegen.book.wrong import shown_errata
-from svertka.codegen.levels import LEVELS
+from svertka.codegen.verify.levels import LEVELS
 from svertka.spec.definition import Definition
 from svertka.spec.slides import IMAGE_SIZE, LOST, REMARKS
 

@@ -10,11 +10,11 @@ from itertools import count, islice
 from math import prod
 from typing import Any
 
-from svertka.codegen.cases import cases
-from svertka.codegen.classify import extent_names
+from svertka.codegen.ir.loop_patterns import extent_names
+from svertka.codegen.verify.cases import cases
 from svertka.spec import normal_form
 from svertka.spec.binding import Call
-from svertka.spec.definition import Definition, TensorArgument, Variant, Whole
+from svertka.spec.definition import Definition, Variant, Whole
 from svertka.spec.evaluate import Array, holds, whole
 from svertka.spec.notation import Tensor
 from svertka.spec.slides import A
@@ -77,7 +77,7 @@ def _valid(definition: Definition, variant: Variant, sizes: Mapping[str, Any]) -
 def _filled(definition: Definition, tensor: Tensor, sizes: Mapping[str, Any], place: int, positive: bool) -> Array:
     """The lecture's numbers, beginning at another one for each tensor; labels count up below their bound."""
     shape = tuple(whole(index.extent, sizes) for index in tensor.axes)
-    bounds = {a.bound: a.labels_below for a in definition.arguments if isinstance(a, TensorArgument)}
+    bounds = {a.bound: a.labels_below for a in definition.tensor_arguments}
     if tensor.kind == "integer":
         below = int(sizes[bounds[tensor.name]]) if bounds.get(tensor.name) else 2
         return Array(shape, [number % below for number in islice(count(1), prod(shape))])

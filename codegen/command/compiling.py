@@ -40,10 +40,10 @@ def compile_kernels(
     """Compile every kernel for GPUs that need not be there, and show registers, spills and the matrix unit's use."""
     compilable()
     about = chosen(layers).layers
-    from svertka.codegen.compiling import TARGETS, compile_launch
-    from svertka.codegen.recording import PACKAGE
-    from svertka.codegen.survey import LAYOUTS, survey
-    from svertka.codegen.validate import load_package
+    from svertka.codegen.machine.compiling import TARGETS, compile_launch
+    from svertka.codegen.machine.launch_coverage import LAYOUTS, survey
+    from svertka.codegen.verify.recording import PACKAGE
+    from svertka.codegen.verify.validate import load_package
 
     targets, dtypes = target or list(TARGETS), dtype or ["bfloat16", "float32"]
     for name in targets:
@@ -86,10 +86,20 @@ def check_figures(
             "or make one with `svertka gate --update`"
         )
     named = definitions_named(layers)
-    from svertka.codegen.gate import DTYPES, chosen, complaints, measured, name_of, read, skipped, untaken, write
-    from svertka.codegen.report import figures
-    from svertka.codegen.survey import survey
-    from svertka.codegen.write import check_writable
+    from svertka.codegen.driver.report import figures
+    from svertka.codegen.driver.write import check_writable
+    from svertka.codegen.machine.gate import (
+        DTYPES,
+        chosen,
+        complaints,
+        measured,
+        name_of,
+        read,
+        skipped,
+        untaken,
+        write,
+    )
+    from svertka.codegen.machine.launch_coverage import survey
 
     if update and (layers or part != "1/1"):
         raise ValueError("--update: the table is written as a whole; name neither layers nor a part")

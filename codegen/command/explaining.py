@@ -45,7 +45,7 @@ def book(
     """Write the same as static pages, with the lecture's numbers moving through every layer; no network is needed."""
     definitions = chosen(layers).layers
     from svertka.codegen.book.site import pages, write_pages
-    from svertka.codegen.write import check_writable
+    from svertka.codegen.driver.write import check_writable
 
     check_writable(into, "--into")
     folder = _folder(package)
@@ -61,7 +61,7 @@ def _folder(package: Path | None) -> Path:
     Raises:
         ValueError: there is none.
     """
-    from svertka.codegen.generate import PACKAGE
+    from svertka.codegen.driver.generate import PACKAGE
 
     if package is not None and not package.is_dir():
         raise ValueError(f"--package {package}: there is no such folder; write one with `svertka generate --into`")

@@ -33,12 +33,12 @@ def generate(
     interpret()
     about = chosen(layers)
     folder = _folder(into, layers or ())
-    from svertka.codegen.certificate import INTERFACE, certificate_path, certificates, outdated
-    from svertka.codegen.generate import generate_package
-    from svertka.codegen.layout import formatter
-    from svertka.codegen.levels import LEVELS
-    from svertka.codegen.validate import validate_package
-    from svertka.codegen.write import check_writable, differences, write
+    from svertka.codegen.driver.certificate import INTERFACE, certificate_path, certificates, outdated
+    from svertka.codegen.driver.generate import generate_package
+    from svertka.codegen.driver.write import check_writable, differences, write
+    from svertka.codegen.emit.formatting import formatter
+    from svertka.codegen.verify.levels import LEVELS
+    from svertka.codegen.verify.validate import validate_package
     from svertka.spec.gradient import with_gradients
 
     formatter()  # said before anything is derived
@@ -81,9 +81,9 @@ def _folder(into: Path | None, names: Sequence[str]) -> Path:
     Raises:
         ValueError: it is a file, or formulas of a file are to go without being told where, or it cannot be imported.
     """
-    from svertka.codegen.face_names import check_package_name
-    from svertka.codegen.formula_file import is_formula_file
-    from svertka.codegen.generate import PACKAGE
+    from svertka.codegen.driver.generate import PACKAGE
+    from svertka.codegen.frontend.formula_file import is_formula_file
+    from svertka.codegen.torch_api.public_names import check_package_name
 
     files = [name for name in names if is_formula_file(name)]
     if into is None and files:
@@ -107,10 +107,10 @@ def validate(
     """Show at every level that the kernels on disk compute their formulas, forward and backward."""
     interpret()
     named = chosen(layers).layers
-    from svertka.codegen.generate import PACKAGE
-    from svertka.codegen.levels import LEVELS
-    from svertka.codegen.report import matrix, tightness
-    from svertka.codegen.validate import validate_folder
+    from svertka.codegen.driver.generate import PACKAGE
+    from svertka.codegen.driver.report import matrix, tightness
+    from svertka.codegen.verify.levels import LEVELS
+    from svertka.codegen.verify.validate import validate_folder
     from svertka.spec.gradient import with_gradients
 
     about, levels = with_gradients(named), level or list(LEVELS)

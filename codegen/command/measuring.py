@@ -25,15 +25,15 @@ def bench(
     """Time generated functions against PyTorch and the machine's limits, each checked at the timed size."""
     os.environ.pop("TRITON_INTERPRET", None)
     if predict:
-        from svertka.codegen.bench.report import predicted
+        from svertka.codegen.machine.bench.report import predicted
 
         console.print(predicted(quick, tuple(kind or ("memory", "matrix")), only))
         return
     import torch
 
-    from svertka.codegen.bench.measure import Problem, Row, measure_all, measured_limits
-    from svertka.codegen.bench.report import Lines, draw, summary, table, write
-    from svertka.codegen.bench.workload import KINDS, shrunk, workloads
+    from svertka.codegen.machine.bench.measure import Problem, Row, measure_all, measured_limits
+    from svertka.codegen.machine.bench.report import Lines, draw, summary, table, write
+    from svertka.codegen.machine.bench.workload import KINDS, shrunk, workloads
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.backends.cudnn.benchmark = True
@@ -88,8 +88,8 @@ def tune(
     """
     if os.environ.get("TRITON_INTERPRET") == "1":
         raise ValueError("TRITON_INTERPRET=1: the interpreter's tables are not measured; unset it")
-    from svertka.codegen.tune.cases import FAMILIES
-    from svertka.codegen.tune.run import check_tables, tune_device
+    from svertka.codegen.machine.tune.cases import FAMILIES
+    from svertka.codegen.machine.tune.run import check_tables, tune_device
 
     families = tuple(family or FAMILIES)
     for name in families:

@@ -12,7 +12,7 @@ from svertka.codegen.command.terminal import FAILED, application, console, defin
 def slides() -> None:
     """Every worked number of the lecture through the formula, the reference and the kernel."""
     interpret()
-    from svertka.codegen.slides import slide_rows
+    from svertka.codegen.verify.slides import slide_rows
 
     rows = slide_rows()
     table = Table("slide", "what", "expected", "formula", "reference", "kernel")

@@ -137,7 +137,7 @@ def chosen(names: Sequence[str] | None) -> Chosen:
     Raises:
         ValueError: there is no such layer or file, or a file cannot be run.
     """
-    from svertka.codegen.formula_file import definitions_of, is_formula_file
+    from svertka.codegen.frontend.formula_file import definitions_of, is_formula_file
     from svertka.spec.layers import DEFINITIONS
 
     files = [name for name in names or () if is_formula_file(name)]

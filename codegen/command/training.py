@@ -14,7 +14,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from svertka.codegen.command.terminal import application, console, errors, needed
-from svertka.codegen.write import check_writable
+from svertka.codegen.driver.write import check_writable
 
 STOPPED = 130
 """Exit code of a run that Ctrl-C stopped, as shells have it."""

@@ -5,7 +5,7 @@ its own, and writes to DIR as it goes:
 
     results.jsonl       a line an item
     summary.md          what a person reads
-    table-sm_90.json    the tiles that were found; ``svertka generate`` takes them from codegen/schedules
+    table-sm_90.json    the tiles that were found; ``svertka generate`` takes them from codegen/emit/schedules
     tune.jsonl          every time of the search
     log.txt             the tail of what processes printed
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from svertka.codegen.build import build
-from svertka.codegen.generate import generate_package
+from svertka.codegen.driver.generate import generate_package
+from svertka.codegen.lowering.build import build
 from svertka.spec import adjoint
 from svertka.spec.gradient import with_gradients
 from svertka.spec.layers import DEFINITIONS

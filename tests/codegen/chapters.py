@@ -7,7 +7,7 @@ from functools import cache
 from svertka.codegen.book.chapter import Chapter, Figure, chapter
 from svertka.codegen.book.example import WorkedExample, examples_of, worked_example
 from svertka.codegen.book.explanation import Explanation, explain
-from svertka.codegen.generate import PACKAGE
+from svertka.codegen.driver.generate import PACKAGE
 from svertka.spec.layers import DEFINITIONS
 
 __all__ = ["chapter_of", "explanation", "words_of", "worked"]

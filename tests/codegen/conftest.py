@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from svertka.codegen.levels import bfloat16
+from svertka.codegen.verify.levels import bfloat16
 
 # The shapes are small: threads would only wait for each other.
 torch.set_num_threads(1)

@@ -1,6 +1,6 @@
 """Cases with values and expectations, and the comparison of kernels with them.
 
-``svertka.codegen.equivalence`` validates kernels before they are written. The tests draw other values, arrange them in
+``verify.equivalence`` validates kernels before they are written. The tests draw other values, arrange them in
 other ways and compare on their own. What both share is the formula's evaluation.
 """
 
@@ -17,18 +17,17 @@ from typing import Any
 
 import torch
 
-from svertka.codegen import equivalence
-from svertka.codegen.build import KernelModule, build, results_of
-from svertka.codegen.cases import Case, cases, label
-from svertka.codegen.equivalence import (
+from svertka.codegen.lowering.build import KernelModule, build
+from svertka.codegen.verify import equivalence
+from svertka.codegen.verify.cases import Case, cases, label
+from svertka.codegen.verify.equivalence import (
     canonical_shape,
-    differentiable,
     format_of,
     formula_values,
     run_backward,
     run_forward,
 )
-from svertka.codegen.tensor_numbers import Tensors
+from svertka.codegen.verify.tensor_numbers import Tensors
 from svertka.spec import FORMATS, Layer, RunningError, Tensor, gradient_name
 from svertka.spec.definition import Definition, Variant
 from svertka.spec.evaluate import holds, shape_of
@@ -90,7 +89,7 @@ class Problem:
     @property
     def differentiated(self) -> list[str | None]:
         """Inputs in the order of the backward's results; None for one that is left out."""
-        names = differentiable(self.module.definition, self.layer)
+        names = self.module.definition.differentiable(self.layer)
         return [name if name in self.tensors else None for name in names]
 
     def expected(self) -> dict[str, Any]:
@@ -150,7 +149,7 @@ def of_case(module: KernelModule, variant: Variant, case: Case, kind: str) -> Pr
     layer = variant.layer
     given = [t for t in layer.inputs if t.name not in case.absent]
     tensors = {t.name: _drawn(t, module.definition, case, kind, draw) for t in given}
-    seeds = [Tensor(gradient_name(n), *layer.tensors[n].dims) for n in results_of(module.definition, layer)]
+    seeds = [Tensor(gradient_name(n), *layer.tensors[n].dims) for n in module.definition.real_results(layer)]
     gradients = {t.name: _drawn(t, module.definition, case, kind, draw) for t in seeds}
     return Problem(module, variant, case, kind, tensors, gradients)
 

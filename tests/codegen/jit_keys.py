@@ -17,9 +17,9 @@ import triton
 from triton.compiler import get_cache_key, make_backend
 from triton.runtime.driver import driver
 
-from svertka.codegen.compiling import asked_of_triton, gpu_target, launch_key
-from svertka.codegen.recording import Launched
-from svertka.codegen.survey import survey
+from svertka.codegen.machine.compiling import asked_of_triton, gpu_target, launch_key
+from svertka.codegen.machine.launch_coverage import survey
+from svertka.codegen.verify.recording import Launched
 from svertka.spec.layers import DEFINITIONS
 
 TARGET = "sm_90"

@@ -13,14 +13,14 @@ from types import ModuleType
 import torch
 from sympy import Expr
 
-from svertka.codegen.build import KernelModule, build
-from svertka.codegen.cases import cases
-from svertka.codegen.face import kernels_package_sources
-from svertka.codegen.host import module_source
-from svertka.codegen.layout import formatted
-from svertka.codegen.render import environment
-from svertka.codegen.tables import schedule_sources
-from svertka.codegen.validate import load_package
+from svertka.codegen.emit.formatting import formatted
+from svertka.codegen.emit.launcher import module_source
+from svertka.codegen.emit.render import environment
+from svertka.codegen.emit.tables import schedule_sources
+from svertka.codegen.lowering.build import KernelModule, build
+from svertka.codegen.torch_api.sources import kernels_package_sources
+from svertka.codegen.verify.cases import cases
+from svertka.codegen.verify.validate import load_package
 from svertka.spec.definition import Definition, TensorArgument, Variant
 from svertka.spec.layer import Layer
 

@@ -7,8 +7,8 @@ from unittest import mock
 
 import pytest
 
-from svertka.codegen.access import hindrances, is_side_by_side
-from svertka.codegen.ir import Kernel
+from svertka.codegen.ir.coalescing import hindrances, is_side_by_side
+from svertka.codegen.ir.kernel import Kernel
 from svertka.generated import schedule
 
 from .harness import module_of

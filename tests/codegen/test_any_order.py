@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from sympy import Expr, exp
 
-from svertka.codegen.generate import generate_package
-from svertka.codegen.levels import LEVELS
-from svertka.codegen.validate import validate_package
+from svertka.codegen.driver.generate import generate_package
+from svertka.codegen.verify.levels import LEVELS
+from svertka.codegen.verify.validate import validate_package
 from svertka.spec import Equation, Layer, Max, Sum, Tensor, adjoint, axes, define, sigmoid
 
 n, c, k = axes("n c k")

@@ -17,14 +17,14 @@ import torch
 from triton.compiler.errors import CompilationError
 from triton.runtime.errors import OutOfResources, PTXASError
 
-from svertka.codegen.bench import measure as measuring
-from svertka.codegen.bench import timing
-from svertka.codegen.bench.idle import idle_kernels
-from svertka.codegen.bench.launched import meta_tensors, passes
-from svertka.codegen.bench.measure import Limits, Problem, Row, backward_seconds, measure, measure_all
-from svertka.codegen.bench.report import settings
-from svertka.codegen.bench.verify import Verdict
-from svertka.codegen.bench.workload import Link, Road, Workload, in_phase, roads, shrunk, workloads
+from svertka.codegen.machine.bench import measure as measuring
+from svertka.codegen.machine.bench import timing
+from svertka.codegen.machine.bench.idle import idle_kernels
+from svertka.codegen.machine.bench.launched import meta_tensors, passes
+from svertka.codegen.machine.bench.measure import Limits, Problem, Row, backward_seconds, measure, measure_all
+from svertka.codegen.machine.bench.report import settings
+from svertka.codegen.machine.bench.verify import Verdict
+from svertka.codegen.machine.bench.workload import Link, Road, Workload, in_phase, roads, shrunk, workloads
 from svertka.generated import functional, plans, runtime
 
 LIMITS = Limits(1e9, 1e9)
@@ -252,7 +252,7 @@ def test_whatever_a_compiler_or_driver_raises_ends_one_workload(monkeypatch: pyt
 
 KILLED = """
 import os, signal, sys
-from svertka.codegen.bench import measure
+from svertka.codegen.machine.bench import measure
 from svertka.codegen.command import main
 plain = measure.measured
 def measured(workload, *given, **named):
@@ -332,7 +332,7 @@ class Machine:
         named: Mapping[str, Any] = {"Event": self.event, "synchronize": self.synchronize, "_sleep": self.sleep}
         for name, value in named.items():
             monkeypatch.setattr(torch.cuda, name, value)
-        monkeypatch.setattr("svertka.codegen.bench.timing.time.perf_counter", self.perf_counter)
+        monkeypatch.setattr("svertka.codegen.machine.bench.timing.time.perf_counter", self.perf_counter)
         return timing.seconds(self.call, [0, 1, 2], "cuda", budget)
 
 

@@ -23,7 +23,7 @@ from svertka.codegen.book.example import examples_of
 from svertka.codegen.book.printers import plain
 from svertka.codegen.book.site import pages
 from svertka.codegen.book.typeset import number_of
-from svertka.codegen.generate import PACKAGE
+from svertka.codegen.driver.generate import PACKAGE
 from svertka.networks import NETWORKS
 from svertka.networks.summary import summarize
 from svertka.spec import Equation, Layer, Tensor, axis, define

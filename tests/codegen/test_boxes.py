@@ -14,12 +14,12 @@ import torch
 import triton.language as tl
 from sympy import cos, sin
 
-from svertka.codegen.build import build
-from svertka.codegen.cases import Case, cases
-from svertka.codegen.equivalence import compare, draw_values, outcome, real
-from svertka.codegen.ir import Boxes, Kernel
-from svertka.codegen.levels import Subject
-from svertka.codegen.recording import remembering_nothing
+from svertka.codegen.ir.kernel import Boxes, Kernel
+from svertka.codegen.lowering.build import build
+from svertka.codegen.verify.cases import Case, cases
+from svertka.codegen.verify.equivalence import compare, draw_values, outcome, real
+from svertka.codegen.verify.levels import Subject
+from svertka.codegen.verify.recording import remembering_nothing
 from svertka.generated import launching, schedule
 from svertka.spec import Equation, Layer, Sum, Tensor, axes, define
 from svertka.spec.evaluate import whole
@@ -195,7 +195,7 @@ def small(subject: Subject) -> tuple[Case, ...]:
 
 def run(subject: Subject, case: Case, count: int) -> list[Launched]:
     """Compare with the formula in three dtypes, with so many processors; what was launched."""
-    from svertka.codegen.levels.bfloat16 import repaired_on
+    from svertka.codegen.verify.levels.bfloat16 import repaired_on
 
     dtypes = (torch.float32, torch.float16, torch.bfloat16)
     with tiles(SMALL), few_processors(count), repaired_on("cpu"), recorded() as launches:

@@ -21,7 +21,7 @@ import pytest
 from matplotlib.image import imread
 
 from svertka.codegen.book.site import pages, write_pages
-from svertka.codegen.generate import PACKAGE
+from svertka.codegen.driver.generate import PACKAGE
 from svertka.spec.layers import DEFINITIONS
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), "")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from sympy import exp
 
-from svertka.codegen.classify import Family, as_contraction, constant_extents, family
-from svertka.codegen.inline import inline_maps
+from svertka.codegen.ir.loop_patterns import Family, as_contraction, constant_extents, family
+from svertka.codegen.passes.inline import inline_maps
 from svertka.spec import Equation, Layer, Max, Sum, Tensor, adjoint, axes, inside, integer, normal_form
 from svertka.spec.layers import DEFINITIONS
 

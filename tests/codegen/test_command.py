@@ -13,7 +13,7 @@ import pytest
 
 import svertka
 from svertka.codegen.command import plain
-from svertka.codegen.levels import LEVELS
+from svertka.codegen.verify.levels import LEVELS
 
 Call = Callable[..., tuple[int, str, str]]
 

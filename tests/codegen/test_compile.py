@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from svertka.codegen.build import build
-from svertka.codegen.compiling import widths
+from svertka.codegen.lowering.build import build
+from svertka.codegen.machine.compiling import widths
 from svertka.spec.layers import DEFINITIONS
 
 
@@ -60,10 +60,10 @@ def test_rows_of_an_example_are_loaded_sixteen_bytes_at_a_time() -> None:
 IN_FULL = """
 import json
 import torch
-from svertka.codegen.build import build
-from svertka.codegen.cases import large_case
-from svertka.codegen.compiling import assembled
-from svertka.codegen.recording import recorded
+from svertka.codegen.lowering.build import build
+from svertka.codegen.verify.cases import large_case
+from svertka.codegen.machine.compiling import assembled
+from svertka.codegen.verify.recording import recorded
 from svertka.spec.layers import DEFINITIONS
 from importlib import import_module
 
@@ -96,10 +96,10 @@ def test_numbers_reach_a_float64_kernel_in_full() -> None:
 IN_MEMORY = """
 import torch
 from dataclasses import replace
-from svertka.codegen.build import build
-from svertka.codegen.cases import large_case
-from svertka.codegen.compiling import assembled
-from svertka.codegen.recording import recorded
+from svertka.codegen.lowering.build import build
+from svertka.codegen.verify.cases import large_case
+from svertka.codegen.machine.compiling import assembled
+from svertka.codegen.verify.recording import recorded
 from svertka.generated.kernels import dropout as kernels
 from svertka.spec.layers import DEFINITIONS
 

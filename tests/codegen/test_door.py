@@ -25,8 +25,8 @@ from sympy import (
     sqrt,
 )
 
-from svertka.codegen.door import Door
-from svertka.codegen.ir import Apply, Constant, Load, Name, Node, walk_node
+from svertka.codegen.ir.kernel import Apply, Constant, Load, Name, Node, walk_node
+from svertka.codegen.lowering.expressions import Door
 from svertka.spec import FloorDiv, Select, Tensor, axes, inside, integer, number
 
 a, b = axes("a b")

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from svertka.codegen.equivalence import compared
+from svertka.codegen.verify.equivalence import compared
 from svertka.spec.running_error import Bounded
 
 

@@ -11,18 +11,20 @@ import pytest
 import torch
 from sympy import Eq, Expr, exp, log
 
-from svertka.codegen import bounds, build, torch_printer
-from svertka.codegen.cases import Case, at_zero
-from svertka.codegen.equivalence import Comparison, Values, compare_at
-from svertka.codegen.exponents import Exponents, Known
-from svertka.codegen.extremes import enters_exponents, expected_at
-from svertka.codegen.generate import generate_package
-from svertka.codegen.levels import LEVELS, Subject
-from svertka.codegen.levels.reference import _operator, through_reference
-from svertka.codegen.levels.rounding import _at_extremes
-from svertka.codegen.precise import Precise, precise_values
-from svertka.codegen.stabilize import stabilize, unshifted
-from svertka.codegen.validate import load_package
+from svertka.codegen.driver.generate import generate_package
+from svertka.codegen.emit import torch_printer
+from svertka.codegen.lowering import build
+from svertka.codegen.passes.exponents import Exponents, Known
+from svertka.codegen.passes.stabilize import stabilize, unshifted
+from svertka.codegen.verify import bounds
+from svertka.codegen.verify.cases import Case, at_zero
+from svertka.codegen.verify.equivalence import Comparison, Values, compare_at
+from svertka.codegen.verify.extremes import enters_exponents, expected_at
+from svertka.codegen.verify.levels import LEVELS, Subject
+from svertka.codegen.verify.levels.reference import _operator, through_reference
+from svertka.codegen.verify.levels.rounding import _at_extremes
+from svertka.codegen.verify.precise import Precise, precise_values
+from svertka.codegen.verify.validate import load_package
 from svertka.spec import Array, Equation, Layer, Select, Sum, Tensor, adjoint, axes, define, evaluate, number
 from svertka.spec.layer import walk
 from svertka.spec.layers import DEFINITIONS

@@ -13,10 +13,10 @@ import pytest
 from sympy import Ge, Symbol
 from sympy.core.symbol import Str
 
-from svertka.codegen.face import package_source
-from svertka.codegen.face_names import check_definitions, check_package_name
-from svertka.codegen.generate import generate_package
-from svertka.codegen.validate import load_package
+from svertka.codegen.driver.generate import generate_package
+from svertka.codegen.torch_api.public_names import check_definitions, check_package_name
+from svertka.codegen.torch_api.sources import package_source
+from svertka.codegen.verify.validate import load_package
 from svertka.spec import Equation, Layer, Read, Sum, Tensor, axis, define, integer, number
 from svertka.spec.definition import Definition, Real, Rule, Whole
 from svertka.spec.layers import DEFINITIONS

@@ -24,8 +24,8 @@ from svertka.codegen.book.picture import picture
 from svertka.codegen.book.printers import plain
 from svertka.codegen.book.svg import cell_text
 from svertka.codegen.book.worked import Worked, work
-from svertka.codegen.formula_file import definitions_of
-from svertka.codegen.generate import PACKAGE
+from svertka.codegen.driver.generate import PACKAGE
+from svertka.codegen.frontend.formula_file import definitions_of
 from svertka.spec import ArgMax, Equation, Layer, Sum, Tensor, axes, axis, evaluate
 from svertka.spec import Rational as Exact
 from svertka.spec.arithmetic import Float

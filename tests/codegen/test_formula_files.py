@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from svertka.codegen.formula_file import definitions_of
+from svertka.codegen.frontend.formula_file import definitions_of
 
 from .test_command import run
 
@@ -189,7 +189,7 @@ def test_a_file_needs_a_folder_to_go_to(folder: Path) -> None:
 
 def test_a_wrong_kernel_is_not_written(folder: Path) -> None:
     """A formula file that plants its own fault in the printer gets nothing."""
-    fault = "\nfrom svertka.codegen import triton_printer\ntriton_printer._BINARY['multiply'] = (6, '/')\n"
+    fault = "\nfrom svertka.codegen.emit import triton_printer\ntriton_printer._BINARY['multiply'] = (6, '/')\n"
     with (folder / "my_layers.py").open("a", encoding="utf-8") as file:
         file.write(fault)
     done = run("generate", str(folder / "my_layers.py"), "bell", "--into", str(folder / "my_package"))

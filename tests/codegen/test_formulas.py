@@ -8,8 +8,8 @@ import pytest
 import torch
 from sympy import Expr, Rational, exp, log, sqrt, tanh
 
-from svertka.codegen.cases import Case
-from svertka.codegen.classify import Family
+from svertka.codegen.ir.loop_patterns import Family
+from svertka.codegen.verify.cases import Case
 from svertka.spec import ArgMax, Equation, FloorDiv, Layer, Max, Select, Sum, Tensor, axes, integer, maximum, minimum
 from svertka.spec.definition import Definition
 

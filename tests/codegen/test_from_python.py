@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from svertka.codegen.from_python import _folder, certificate_of, layer_function, layer_module
-from svertka.codegen.levels import LEVELS
+from svertka.codegen.driver.from_python import _folder, certificate_of, layer_function, layer_module
+from svertka.codegen.verify.levels import LEVELS
 from svertka.spec import Equation, Layer, Tensor, axis, define, number
 
 FORMULA = """
@@ -107,8 +107,8 @@ def test_what_misses_its_formula_is_not_kept(tmp_path: Path) -> None:
     fault.parent.mkdir()
     fault.write_text(
         "import sys\n"
-        "if 'svertka.codegen.from_python' in ' '.join(sys.orig_argv):\n"
-        "    from svertka.codegen import triton_printer\n"
+        "if 'svertka.codegen.driver.from_python' in ' '.join(sys.orig_argv):\n"
+        "    from svertka.codegen.emit import triton_printer\n"
         "    triton_printer._BINARY['multiply'] = (6, '+')\n",
         encoding="utf-8",
     )

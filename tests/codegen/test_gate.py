@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from svertka.codegen.gate import Table, complaints, read, skipped
+from svertka.codegen.machine.gate import Table, complaints, read, skipped
 
 COMMITTED = Path(__file__).parents[1] / "benchmarks" / "static.json"
 PARTS = 4  # so that workers share them

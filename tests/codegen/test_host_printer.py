@@ -12,10 +12,10 @@ from itertools import product
 import pytest
 from sympy import Abs, And, Eq, Integer, Ne, Not, Or, Rational, exp, sqrt
 
-from svertka.codegen.build import build
-from svertka.codegen.host import module_source
-from svertka.codegen.host_printer import host_condition, host_expression
-from svertka.codegen.ir import Load
+from svertka.codegen.emit.launcher import module_source
+from svertka.codegen.emit.launcher_printer import host_condition, host_expression
+from svertka.codegen.ir.kernel import Load
+from svertka.codegen.lowering.build import build
 from svertka.spec.gradient import gradient_definition
 from svertka.spec.layers import DEFINITIONS
 from svertka.spec.notation import Divides, FloorDiv, InRange, Select, integer, maximum, minimum
@@ -126,7 +126,7 @@ def test_fractional_power_is_named() -> None:
 def test_text_does_not_depend_on_the_hash_seed() -> None:
     program = (
         "from sympy import And, symbols\n"
-        "from svertka.codegen.host_printer import host_condition, host_expression\n"
+        "from svertka.codegen.emit.launcher_printer import host_condition, host_expression\n"
         "x = symbols('u v w x y z')\n"
         "print(host_expression(sum(x) * (x[0] - x[5]) - x[2] * x[3]))\n"
         "print(host_condition(And(*(s < 1 for s in x))))"

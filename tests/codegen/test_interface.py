@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 import torch
 
-from svertka.codegen import generate
-from svertka.codegen.generate import generate_package
-from svertka.codegen.levels import LEVELS
-from svertka.codegen.levels.calls import calls
-from svertka.codegen.symbolic.small import small_cases
-from svertka.codegen.validate import Verdict, validate_package
+from svertka.codegen.driver import generate
+from svertka.codegen.driver.generate import generate_package
+from svertka.codegen.verify.levels import LEVELS
+from svertka.codegen.verify.levels.calls import calls
+from svertka.codegen.verify.symbolic.small import small_cases
+from svertka.codegen.verify.validate import Verdict, validate_package
 from svertka.spec import Equation, Layer, Max, Sum, Tensor, adjoint, axis, define, number
 from svertka.spec.definition import Definition
 from svertka.spec.gradient import with_gradients
@@ -175,7 +175,8 @@ def test_nothing_is_written_where_a_function_is_wrong(
     tmp_path: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Kernels are sound, the function is not: generation stops."""
-    from svertka.codegen import from_python, validate
+    from svertka.codegen.driver import from_python
+    from svertka.codegen.verify import validate
 
     definition = DEFINED["mean"]
     whole = generate_package([definition])

@@ -9,8 +9,6 @@ from __future__ import annotations
 import pytest
 import torch
 
-from svertka.codegen.cases import tensor_arguments
-
 from .arrangements import channels_last, scattered
 from .harness import (
     Inexact,
@@ -156,6 +154,6 @@ def test_empty_batch(layer: str, device: str) -> None:
     if empty is None:
         pytest.skip("its rules ask for a value")
     found = outcome(empty, kernels_of(definition.name), torch.float32, device)
-    state = {a.updated_by for a in tensor_arguments(definition)}  # the mean of nothing is 0 / 0
+    state = {a.updated_by for a in definition.tensor_arguments}  # the mean of nothing is 0 / 0
     found = {name: tensor for name, tensor in found.items() if name.split()[0] not in state}
     assert not misses(found, empty.expected(), torch.float32)

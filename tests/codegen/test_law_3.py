@@ -18,7 +18,7 @@ import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from svertka.codegen.cases import Case
+from svertka.codegen.verify.cases import Case
 from svertka.spec import Equation, Layer, Read
 from svertka.spec.definition import Definition
 from svertka.spec.layer import walk

@@ -20,12 +20,13 @@ import jinja2
 import pytest
 from sympy import Expr
 
-from svertka.codegen import generate, triton_printer
-from svertka.codegen.certificate import certificate_path, certificates, outdated
-from svertka.codegen.generate import generate_package
-from svertka.codegen.levels import LEVELS
-from svertka.codegen.render import environment
-from svertka.codegen.validate import validate_package
+from svertka.codegen.driver import generate
+from svertka.codegen.driver.certificate import certificate_path, certificates, outdated
+from svertka.codegen.driver.generate import generate_package
+from svertka.codegen.emit import triton_printer
+from svertka.codegen.emit.render import environment
+from svertka.codegen.verify.levels import LEVELS
+from svertka.codegen.verify.validate import validate_package
 from svertka.spec.adjoint import partial_derivative
 from svertka.spec.gather import Gather, gather
 from svertka.spec.gradient import with_gradients
@@ -147,7 +148,7 @@ def test_a_fault_of_the_calculus_is_refused(name: str, fault: Any, layer: str, m
 COMMAND = """
 import os, sys
 os.environ["TRITON_INTERPRET"] = "1"
-from svertka.codegen import triton_printer
+from svertka.codegen.emit import triton_printer
 if sys.argv[2] == "faulty":
     triton_printer._NAN["maximum"] = "tl.minimum"
 sys.argv = ["svertka", "generate", "relu", "--into", sys.argv[1]]

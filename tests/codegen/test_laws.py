@@ -18,8 +18,8 @@ import pytest
 import svertka.codegen
 import svertka.generated
 import svertka.spec.layers
-from svertka.codegen.build import Program
-from svertka.codegen.ir import Load, walk_node
+from svertka.codegen.ir.kernel import Load, walk_node
+from svertka.codegen.lowering.build import Program
 from svertka.spec import adjoint, gradient_name, normal_form
 from svertka.spec.layers import DEFINITIONS
 
@@ -120,7 +120,7 @@ def _given(backward: Program) -> list[str]:
 
 GENERATE = """
 import hashlib, sys
-from svertka.codegen.generate import generate_package
+from svertka.codegen.driver.generate import generate_package
 from svertka.spec.layers import DEFINITIONS
 for path, text in sorted(generate_package(list(DEFINITIONS.values())).sources.items()):
     print(path, hashlib.sha256(text.encode()).hexdigest())

@@ -26,7 +26,7 @@ import pytest
 import torch
 
 import svertka.generated
-from svertka.codegen.validate import load_package
+from svertka.codegen.verify.validate import load_package
 
 from .arrangements import channels_last, scattered
 from .harness import Problem, kernels_of, misses, outcome, problem, problem_names, smallest

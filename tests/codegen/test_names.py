@@ -7,8 +7,8 @@ from importlib import resources
 
 import pytest
 
-from svertka.codegen.build import build
-from svertka.codegen.names import RESERVED, check_names
+from svertka.codegen.frontend.names import RESERVED, check_names
+from svertka.codegen.lowering.build import build
 from svertka.spec import Equation, Layer, Sum, Tensor, axis, integer
 from svertka.spec.notation import Index
 
@@ -53,7 +53,7 @@ def test_templates_use_no_other_names() -> None:
     """Every name that a template of a kernel assigns is reserved."""
     assigned: set[str] = set()
     for name in ("contraction", "lanes", "row", "macros"):
-        text = resources.files("svertka.codegen").joinpath(f"templates/{name}.jinja").read_text(encoding="utf-8")
+        text = resources.files("svertka.codegen.emit").joinpath(f"templates/{name}.jinja").read_text(encoding="utf-8")
         text = re.sub(r"{[%#].*?[%#]}", "", text, flags=re.DOTALL)
         assigned |= set(re.findall(r"^\s*([A-Za-z_]\w*) \+?= ", text, flags=re.MULTILINE))
         assigned |= set(re.findall(r"^\s*for (\w+) in ", text, flags=re.MULTILINE))

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from svertka.codegen.formula_file import definitions_of
-from svertka.codegen.generate import generate_package
+from svertka.codegen.driver.generate import generate_package
+from svertka.codegen.frontend.formula_file import definitions_of
 from svertka.spec import Layer, define
 
 PAGE = (Path(__file__).parents[2] / "spec" / "NOTATION.md").read_text(encoding="utf-8")

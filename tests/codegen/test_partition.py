@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from sympy import exp
 
-from svertka.codegen.build import KernelModule, Program, build
-from svertka.codegen.classify import Family
-from svertka.codegen.inline import inline_maps
-from svertka.codegen.partition import partition
+from svertka.codegen.ir.loop_patterns import Family
+from svertka.codegen.lowering.build import KernelModule, Program, build
+from svertka.codegen.lowering.fusion import partition
+from svertka.codegen.passes.inline import inline_maps
 from svertka.spec import Equation, Layer, Sum, Tensor, axes, maximum, normal_form
 from svertka.spec.layers import DEFINITIONS
 

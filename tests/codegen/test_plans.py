@@ -12,10 +12,10 @@ from unittest import mock
 import pytest
 import torch
 
-from svertka.codegen.build import keywords_of, results_of
-from svertka.codegen.cases import cases
-from svertka.codegen.equivalence import differentiable, draw_values, real
-from svertka.codegen.operators import operator_of
+from svertka.codegen.lowering.build import keywords_of
+from svertka.codegen.torch_api.operators import operator_of
+from svertka.codegen.verify.cases import cases
+from svertka.codegen.verify.equivalence import draw_values, real
 from svertka.generated import functional, launching, plans
 from svertka.spec import gradient_name
 from svertka.spec.definition import Definition, Variant
@@ -84,7 +84,7 @@ def test_a_replay_is_the_program(definition: Definition, variant: Variant) -> No
     module, kernels = programs_of(definition)
     symbols = {name: case.sizes[name] for name in keywords_of(layer)}
     varying = operator_of(definition, variant).varying
-    wanted = tuple(name in {t.name for t in layer.inputs} - case.absent for name in differentiable(definition, layer))
+    wanted = tuple(name in {t.name for t in layer.inputs} - case.absent for name in definition.differentiable(layer))
     forward, backward = (getattr(module, f"{layer.name}_{way}") for way in ("forward", "backward"))
     with mock.patch.multiple(module, **kernels):
         for seed in (1, 2, 3):
@@ -95,7 +95,7 @@ def test_a_replay_is_the_program(definition: Definition, variant: Variant) -> No
             expected = forward(*given, **symbols, save=True, skipped=())
             same(saved, expected)
             count = len(layer.outputs)
-            seeds = [values[gradient_name(name)] for name in results_of(definition, layer)]
+            seeds = [values[gradient_name(name)] for name in definition.real_results(layer)]
             behind = (*seeds, *given, *expected[count:])
             found = plans.run(backward, behind, symbols, varying, wanted=wanted)
             same(found, backward(*behind, **symbols, wanted=wanted))

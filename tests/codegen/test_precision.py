@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sympy import Expr, exp, log, sqrt, tanh
 
-from svertka.codegen.precision import Precision, precision, shaped_alike
+from svertka.codegen.torch_api.autocast import Precision, precision, shaped_alike
 from svertka.spec import Equation, Layer, Max, Sum, Tensor, axes, maximum, number
 
 a, b, c, k, j = axes("a b c k j")

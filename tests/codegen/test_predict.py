@@ -7,10 +7,10 @@ import os
 import pytest
 import torch
 
-from svertka.codegen.bench.measure import Limits, Row
-from svertka.codegen.bench.predict import Prediction, predictions
-from svertka.codegen.bench.report import summary
-from svertka.codegen.bench.workload import Workload, precision, workloads
+from svertka.codegen.machine.bench.measure import Limits, Row
+from svertka.codegen.machine.bench.predict import Prediction, predictions
+from svertka.codegen.machine.bench.report import summary
+from svertka.codegen.machine.bench.workload import Workload, precision, workloads
 
 UNIT = Limits(bandwidth=1.0, operations=1e-6)  # a second a byte; operations cost everything
 BYTES_ONLY = Limits(bandwidth=1.0, operations=1e30)
@@ -57,7 +57,7 @@ def test_operations_of_a_convolution(stride: int, places: int) -> None:
 
 @pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") != "1", reason="asked once")
 def test_the_table_writes_nothing(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    from svertka.codegen.bench.report import predicted as table
+    from svertka.codegen.machine.bench.report import predicted as table
 
     monkeypatch.chdir(str(tmp_path))
     assert table(True, ("memory",), "max_pool2d").row_count == 8

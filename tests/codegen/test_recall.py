@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from sympy import Integer, Le
 
-from svertka.codegen.build import build
-from svertka.codegen.inline import is_selection
-from svertka.codegen.recall import answers_of
+from svertka.codegen.lowering.build import build
+from svertka.codegen.passes.inline import is_selection
+from svertka.codegen.passes.saved_conditions import answers_of
 from svertka.spec import Equation, Layer, Select, Tensor, adjoint, axis, maximum, normal_form
 from svertka.spec.layers import DEFINITIONS
 

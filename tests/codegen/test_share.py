@@ -8,8 +8,8 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from svertka.codegen.ir import Apply, Constant, Let, Load, Name, Node, walk_node
-from svertka.codegen.share import SMALLEST, share
+from svertka.codegen.ir.kernel import Apply, Constant, Let, Load, Name, Node, walk_node
+from svertka.codegen.lowering.common_subexpressions import SMALLEST, share
 
 TWO = Constant(Fraction(2), "real")
 

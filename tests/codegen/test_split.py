@@ -10,15 +10,15 @@ import pytest
 import torch
 from sympy import Expr, sqrt
 
-from svertka.codegen.bounds import bounded_values
-from svertka.codegen.build import Program, build
-from svertka.codegen.cases import Case
-from svertka.codegen.deviation import without_vanishing
-from svertka.codegen.inline import inline_maps
-from svertka.codegen.recording import Launched, recorded
-from svertka.codegen.split import merged, split
-from svertka.codegen.tensor_evaluate import evaluate_tensors
-from svertka.codegen.tensor_numbers import Tensors
+from svertka.codegen.lowering.build import Program, build
+from svertka.codegen.passes.centered_sums import without_vanishing
+from svertka.codegen.passes.inline import inline_maps
+from svertka.codegen.passes.split import merged, split
+from svertka.codegen.verify.bounds import bounded_values
+from svertka.codegen.verify.cases import Case
+from svertka.codegen.verify.recording import Launched, recorded
+from svertka.codegen.verify.tensor_evaluate import evaluate_tensors
+from svertka.codegen.verify.tensor_numbers import Tensors
 from svertka.spec import (
     FORMATS,
     Array,

@@ -8,8 +8,8 @@ import pytest
 import torch
 from sympy import Expr, exp, log
 
-from svertka.codegen.inline import inline_maps
-from svertka.codegen.stabilize import stabilize
+from svertka.codegen.passes.inline import inline_maps
+from svertka.codegen.passes.stabilize import stabilize
 from svertka.spec import Array, Equation, Float, Layer, Reduction, Sum, Tensor, axes, evaluate, normal_form, sigmoid
 from svertka.spec.layer import walk
 from svertka.spec.notation import Read

@@ -9,14 +9,13 @@ from typing import Any
 import pytest
 import torch
 
-from svertka.codegen import tensor_evaluate
-from svertka.codegen.build import results_of
-from svertka.codegen.cases import Case, cases, large_case
-from svertka.codegen.equivalence import differentiable, draw_values, real
-from svertka.codegen.sampling import at, lanes_needed
-from svertka.codegen.symbolic.small import small_cases
-from svertka.codegen.tensor_evaluate import evaluate_tensors
-from svertka.codegen.tensor_numbers import Tensors, philox_uniform
+from svertka.codegen.verify import tensor_evaluate
+from svertka.codegen.verify.cases import Case, cases, large_case
+from svertka.codegen.verify.equivalence import draw_values, real
+from svertka.codegen.verify.sampling import at, lanes_needed
+from svertka.codegen.verify.symbolic.small import small_cases
+from svertka.codegen.verify.tensor_evaluate import evaluate_tensors
+from svertka.codegen.verify.tensor_numbers import Tensors, philox_uniform
 from svertka.spec import (
     FORMATS,
     Array,
@@ -80,8 +79,8 @@ def test_as_the_literal_evaluation(definition: Definition, variant: Variant) -> 
     layer = variant.layer
     for case in small_cases(definition, variant):
         values = draw_values(definition, layer, case, real)
-        names = [name for name in differentiable(definition, layer) if name in values.tensors]
-        results = results_of(definition, layer)
+        names = [name for name in definition.differentiable(layer) if name in values.tensors]
+        results = definition.real_results(layer)
         for equations in (layer, adjoint(layer, names, results)):
             assert compare(equations, case, values.all) > 0
 
@@ -107,9 +106,9 @@ def test_some_elements_alone_are_the_same(
     """Whatever they read is evaluated where they read it, forward and backward."""
     case, layer = small_cases(definition, variant)[0], variant.layer
     values = draw_values(definition, layer, case, real)
-    names = [name for name in differentiable(definition, layer) if name in values.tensors]
+    names = [name for name in definition.differentiable(layer) if name in values.tensors]
     arithmetic = RunningError(FORMATS["float32"], Tensors())
-    for equations in (layer, adjoint(layer, names, results_of(definition, layer))):
+    for equations in (layer, adjoint(layer, names, definition.real_results(layer))):
         given = {
             t.name: values.all[t.name].reshape(shape_of(t, case.sizes))
             for t in equations.inputs
@@ -141,11 +140,11 @@ def test_some_elements_take_no_more_loops_than_they_reach(
     """A few elements of a large result: so many loop elements as were foretold, and far from all there are."""
     definition, samples = DEFINITIONS[name], 16
     variant = definition.variants[0]
-    results = results_of(definition, variant.layer)
+    results = definition.real_results(variant.layer)
     sizes = {**large_case(definition, variant).sizes, "A": 64, "B": 16, "M": 64}
     layer = variant.layer.only(results)
     if backward:
-        layer = adjoint(layer, differentiable(definition, layer)[:1], results)
+        layer = adjoint(layer, definition.differentiable(layer)[:1], results)
     given = {t.name: torch.randn(shape_of(t, sizes), dtype=torch.float64) for t in layer.inputs}
     loops: list[int] = []
 

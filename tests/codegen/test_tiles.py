@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import torch
 
-from svertka.codegen.cases import Case
-from svertka.codegen.classify import Family
+from svertka.codegen.ir.loop_patterns import Family
+from svertka.codegen.verify.cases import Case
 from svertka.spec.definition import Definition
 
 from .arrangements import channels_last

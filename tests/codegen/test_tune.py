@@ -14,15 +14,15 @@ import pytest
 import torch
 from triton.runtime.errors import OutOfResources
 
-from svertka.codegen.bench.idle import idle_kernels
-from svertka.codegen.bench.workload import Workload, in_phase
-from svertka.codegen.recording import PACKAGE, forget
-from svertka.codegen.tables import changes, class_names, entry, placed, read, table_path, tables, text
-from svertka.codegen.tune.candidates import Limit, candidates, limit_of
-from svertka.codegen.tune.cases import applied, cases_by_class
-from svertka.codegen.tune.device import tools
-from svertka.codegen.tune.run import first_classes, tuned
-from svertka.codegen.tune.search import Case, Record, Tools, search
+from svertka.codegen.emit.tables import changes, class_names, entry, placed, read, table_path, tables, text
+from svertka.codegen.machine.bench.idle import idle_kernels
+from svertka.codegen.machine.bench.workload import Workload, in_phase
+from svertka.codegen.machine.tune.candidates import Limit, candidates, limit_of
+from svertka.codegen.machine.tune.cases import applied, cases_by_class
+from svertka.codegen.machine.tune.device import tools
+from svertka.codegen.machine.tune.run import first_classes, tuned
+from svertka.codegen.machine.tune.search import Case, Record, Tools, search
+from svertka.codegen.verify.recording import PACKAGE, forget
 from svertka.generated import launching, plans, schedule
 
 CLASS = "lanes/window"

@@ -13,10 +13,10 @@ from unittest import mock
 import pytest
 import torch
 
-from svertka.codegen.bench import verify as checking
-from svertka.codegen.bench.idle import idle_kernels
-from svertka.codegen.bench.verify import judged, verify
-from svertka.codegen.bench.workload import Road, Workload, gradient_groups, in_phase, roads
+from svertka.codegen.machine.bench import verify as checking
+from svertka.codegen.machine.bench.idle import idle_kernels
+from svertka.codegen.machine.bench.verify import judged, verify
+from svertka.codegen.machine.bench.workload import Road, Workload, gradient_groups, in_phase, roads
 from svertka.generated import functional, kernels, plans
 
 from .test_plans import Compiled, Kernel

@@ -10,13 +10,13 @@ import sys
 import time
 from pathlib import Path
 
-from svertka.codegen.write import MARK, differences, write
+from svertka.codegen.driver.write import MARK, differences, write
 
 FILES = 40
 WRITER = """
 import sys
 from pathlib import Path
-from svertka.codegen.write import write
+from svertka.codegen.driver.write import write
 folder, files = Path(sys.argv[1]), int(sys.argv[2])
 print("ready", flush=True)
 for turn in range(10**6):

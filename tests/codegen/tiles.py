@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from unittest import mock
 
-from svertka.codegen.recording import remembering_nothing
+from svertka.codegen.verify.recording import remembering_nothing
 
 __all__ = ["LARGE_TILES", "SMALL_TILES", "Launched", "recorded", "table", "tiles"]
 

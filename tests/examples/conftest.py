@@ -11,9 +11,9 @@ from types import ModuleType
 import pytest
 import torch
 
-from svertka.codegen.formula_file import definitions_of
-from svertka.codegen.generate import generate_package
-from svertka.codegen.validate import load_package
+from svertka.codegen.driver.generate import generate_package
+from svertka.codegen.frontend.formula_file import definitions_of
+from svertka.codegen.verify.validate import load_package
 from svertka.spec.definition import Definition
 
 torch.set_num_threads(1)

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 import svertka.codegen
-from svertka.codegen.generate import generate_package
-from svertka.codegen.levels import LEVELS
-from svertka.codegen.validate import validate_package
+from svertka.codegen.driver.generate import generate_package
+from svertka.codegen.verify.levels import LEVELS
+from svertka.codegen.verify.validate import validate_package
 
 from .conftest import FILES, examples
 

@@ -83,7 +83,7 @@ def bad_tensors(argument: TensorArgument, given: Tensor, first: bool) -> Iterato
 def tensor_cases() -> Iterator[Any]:
     for definition in DEFINITIONS.values():
         given = arguments(definition.function)
-        tensors = [a for a in definition.arguments if isinstance(a, TensorArgument) and given.get(a.name) is not None]
+        tensors = [a for a in definition.tensor_arguments if given.get(a.name) is not None]
         for argument in tensors:
             for wrong in bad_tensors(argument, given[argument.name], argument == tensors[0]):
                 yield pytest.param(definition.function, *wrong, id=f"{definition.function}-{wrong[0]}-{wrong[3]}")
@@ -97,7 +97,7 @@ def test_tensors(function: str, name: str, error: type[Exception], value: object
 def ranked() -> Iterator[Any]:
     """Functions whose first tensor has a smallest rank, with an input of too low a rank."""
     for definition in DEFINITIONS.values():
-        first = next(a for a in definition.arguments if isinstance(a, TensorArgument))
+        first = next(a for a in definition.tensor_arguments)
         tensor = next(t for t in definition.variants[0].layer.inputs if t.name == first.bound)
         rank = sum(not dim[0].many for dim in tensor.dims) - first.unbatched
         if rank > 0 and not any(isinstance(a, Dimension) for a in definition.arguments):

@@ -13,7 +13,7 @@ from torch._dynamo.testing import CompileCounterWithBackend
 from torch.utils.checkpoint import checkpoint
 
 from svertka import generated
-from svertka.codegen.recording import recording
+from svertka.codegen.verify.recording import recording
 from svertka.generated import functional, plans, runtime
 
 from .agreement import equal

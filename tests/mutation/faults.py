@@ -38,12 +38,43 @@ class Edit:
     scope: str
 
 
+FIRST_PATHS = {
+    "codegen/emit/templates/lanes.jinja": "codegen/templates/lanes.jinja",
+    "codegen/emit/templates/row.jinja": "codegen/templates/row.jinja",
+    "codegen/emit/templates/contraction.jinja": "codegen/templates/contraction.jinja",
+    "codegen/emit/templates/boxes.jinja": "codegen/templates/boxes.jinja",
+    "codegen/emit/templates/macros.jinja": "codegen/templates/macros.jinja",
+    "codegen/emit/templates/kernels.py.jinja": "codegen/templates/kernels.py.jinja",
+    "codegen/emit/templates/primitives.py.jinja": "codegen/templates/primitives.py.jinja",
+    "codegen/emit/triton_printer.py": "codegen/triton_printer.py",
+    "codegen/emit/launcher_printer.py": "codegen/host_printer.py",
+    "codegen/emit/launcher.py": "codegen/host.py",
+    "codegen/lowering/lower.py": "codegen/lower.py",
+    "codegen/lowering/expressions.py": "codegen/door.py",
+    "codegen/lowering/common_subexpressions.py": "codegen/share.py",
+    "codegen/passes/inline.py": "codegen/inline.py",
+    "codegen/passes/saved_conditions.py": "codegen/recall.py",
+    "codegen/passes/stabilize.py": "codegen/stabilize.py",
+    "codegen/passes/exponents.py": "codegen/exponents.py",
+    "codegen/lowering/fusion.py": "codegen/partition.py",
+    "codegen/lowering/tensor_descriptors.py": "codegen/boxes.py",
+    "codegen/passes/split.py": "codegen/split.py",
+    "codegen/passes/centered_sums.py": "codegen/deviation.py",
+    "codegen/ir/loop_patterns.py": "codegen/classify.py",
+    "codegen/emit/templates/schedule.py.jinja": "codegen/templates/schedule.py.jinja",
+    "codegen/emit/templates/launching.py.jinja": "codegen/templates/launching.py.jinja",
+    "codegen/emit/schedules/interpreter.json": "codegen/schedules/interpreter.json",
+}
+"""Where files lay when their faults were first identified: a file that moves keeps its faults, and what is known of
+them."""
+
+
 @dataclass(frozen=True)
 class Mutant:
     """A seeded fault.
 
     Attributes:
-        identifier: kind and digest of file, scope, line of text and replacement.
+        identifier: kind and digest of the file's first path, scope, line of text and replacement.
         kind: one of ``KINDS``.
         file: path below the repository.
         line: of its first changed character.
@@ -108,7 +139,7 @@ def mutants_of(
         begin = text.rfind("\n", 0, edit.start) + 1
         end = text.find("\n", edit.end)
         around = f"{text[begin : edit.start].lstrip()}\0{edit.new}\0{text[edit.end : end if end >= 0 else None]}"
-        key = "\n".join((file, edit.scope, old, around))
+        key = "\n".join((FIRST_PATHS.get(file, file), edit.scope, old, around))
         seen[key] += 1
         digest = hashlib.sha256(f"{key}\n{seen[key]}".encode()).hexdigest()[:8]
         found.append(

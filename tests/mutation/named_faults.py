@@ -83,7 +83,7 @@ NAMED = (
     Named(
         "examples counted for elements",
         "calculus",
-        "codegen/split.py",
+        "codegen/passes/split.py",
         "_between",
         "* count(inner) *",
         "* count(outer) *",
@@ -128,7 +128,7 @@ NAMED = (
     Named(
         "wrong accumulator type",
         "schedule",
-        "codegen/templates/launching.py.jinja",
+        "codegen/emit/templates/launching.py.jinja",
         "",
         "torch.float64 if leading.dtype == torch.float64 else torch.float32",
         "leading.dtype",
@@ -137,7 +137,7 @@ NAMED = (
     Named(
         "every row first",
         "template",
-        "codegen/templates/contraction.jinja",
+        "codegen/emit/templates/contraction.jinja",
         "",
         "batch = tile // (tiles_m * tiles_n)",
         "batch = tile % (tiles_m * tiles_n)",
@@ -146,7 +146,7 @@ NAMED = (
     Named(
         "one band of tiles",
         "template",
-        "codegen/templates/contraction.jinja",
+        "codegen/emit/templates/contraction.jinja",
         "",
         "tile_m = band * GROUP + tile",
         "tile_m = tile",
@@ -155,7 +155,7 @@ NAMED = (
     Named(
         "last band as high as the others",
         "template",
-        "codegen/templates/contraction.jinja",
+        "codegen/emit/templates/contraction.jinja",
         "",
         "band_height = tl.minimum(tiles_m - band * GROUP, GROUP)",
         "band_height = GROUP",

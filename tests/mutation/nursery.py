@@ -83,7 +83,7 @@ def prepare(with_svertka: bool) -> None:
         importlib.import_module(name)
     importlib.import_module("torch").set_num_threads(1)
     if with_svertka:
-        for name in ("svertka.spec.layers", "svertka.codegen.validate", "svertka.codegen.generate"):
+        for name in ("svertka.spec.layers", "svertka.codegen.verify.validate", "svertka.codegen.driver.generate"):
             importlib.import_module(name)
 
 

@@ -98,7 +98,7 @@ def baseline() -> dict[str, str]:
 
 
 def _generated(definitions: Mapping[str, Any], names: Iterable[str]) -> dict[str, str]:
-    generate = importlib.import_module("svertka.codegen.generate")
+    generate = importlib.import_module("svertka.codegen.driver.generate")
     once = [dataclasses.replace(definitions[name], orders=1) for name in names]  # gradients' gradients take minutes
     sources: dict[str, str] = generate.generate_package(once).sources
     return sources
@@ -143,7 +143,7 @@ def _checked(
 ) -> bool:
     """Check layer after layer at every level, up to the first layer that some level refuses; whether one was."""
     definitions = importlib.import_module("svertka.spec.layers").DEFINITIONS
-    load_package = importlib.import_module("svertka.codegen.validate").load_package
+    load_package = importlib.import_module("svertka.codegen.verify.validate").load_package
     with load_package(package) as imported:
         for name in names:
             refused = any(step in levels and layer == name for step, layer in done)
@@ -163,8 +163,8 @@ def _level(level: str, definition: Any, package: str, scope: str) -> tuple[str, 
     """The first failure of a level on a layer's formulas, and why it says nothing of them (or "")."""
     import numpy as np
 
-    levels = importlib.import_module("svertka.codegen.levels")
-    build = importlib.import_module("svertka.codegen.build").build
+    levels = importlib.import_module("svertka.codegen.verify.levels")
+    build = importlib.import_module("svertka.codegen.lowering.build").build
     reasons = []
     try:
         module = build(definition)

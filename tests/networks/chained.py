@@ -20,8 +20,8 @@ import torch
 from sympy import Expr, lambdify
 from torch import nn
 
-from svertka.codegen.tensor_evaluate import evaluate_tensors
-from svertka.codegen.tensor_numbers import Tensors
+from svertka.codegen.verify.tensor_evaluate import evaluate_tensors
+from svertka.codegen.verify.tensor_numbers import Tensors
 from svertka.generated.runtime import Operator
 from svertka.spec import FORMATS, Index, Layer, Read, Reduction, normal_form
 from svertka.spec.evaluate import shape_of, whole

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from svertka.codegen.levels import bfloat16
+from svertka.codegen.verify.levels import bfloat16
 from svertka.generated import runtime
 
 INTERPRETED = runtime.INTERPRETED

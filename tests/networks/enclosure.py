@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from svertka.codegen.tensor_evaluate import evaluate_tensors
+from svertka.codegen.verify.tensor_evaluate import evaluate_tensors
 from svertka.spec import FORMATS, Layer, adjoint
 from svertka.spec.definition import Definition
 from svertka.spec.evaluate import shape_of, whole

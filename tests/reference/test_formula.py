@@ -12,11 +12,11 @@ import random
 import pytest
 import torch
 
-from svertka.codegen.build import KernelModule
-from svertka.codegen.cases import Case, cases
-from svertka.codegen.equivalence import Comparison, compare, compare_exactly, draw_values, formula_values
-from svertka.codegen.levels.reference import through_reference
-from svertka.codegen.tensor_numbers import Tensors
+from svertka.codegen.lowering.build import KernelModule
+from svertka.codegen.verify.cases import Case, cases
+from svertka.codegen.verify.equivalence import Comparison, compare, compare_exactly, draw_values, formula_values
+from svertka.codegen.verify.levels.reference import through_reference
+from svertka.codegen.verify.tensor_numbers import Tensors
 from svertka.generated import functional
 from svertka.generated.runtime import Operator
 from svertka.spec.definition import Definition, Variant

@@ -9,8 +9,8 @@ from typing import Any, cast
 import pytest
 import torch
 
-from svertka.codegen.levels.bfloat16 import repaired
-from svertka.codegen.recording import recorded
+from svertka.codegen.verify.levels.bfloat16 import repaired
+from svertka.codegen.verify.recording import recorded
 from tests.benchmarks.goals import goal_lines, measured_rows
 from tests.benchmarks.items import formulas, large, training
 from tests.benchmarks.items.formulas import Planned, same_bits

@@ -184,7 +184,7 @@ def test_results_are_few_small_and_named_plainly(whole: Ran) -> None:
 
 
 def test_the_table_of_tiles_is_one_that_generation_takes(whole: Ran) -> None:
-    from svertka.codegen.tables import class_names, read
+    from svertka.codegen.emit.tables import class_names, read
 
     table = json.loads((whole.folder / "table-sm_90.json").read_text(encoding="utf-8"))
     assert class_names(table) == class_names(read("sm_90"))

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from svertka.spec.definition import Definition, TensorArgument
+from svertka.spec.definition import Definition
 from svertka.spec.evaluate import whole
-from svertka.spec.layer import Layer
 from svertka.spec.layers import DEFINITIONS
 
 
@@ -24,17 +23,6 @@ def complete() -> Callable[[Definition, Mapping[str, Any]], dict[str, Any]]:
         return known
 
     return add
-
-
-@pytest.fixture(scope="session")
-def differentiable() -> Callable[[Definition, Layer], list[str]]:
-    """Names of the inputs whose gradients a definition offers."""
-
-    def names(definition: Definition, layer: Layer) -> list[str]:
-        offered = {a.bound for a in definition.arguments if isinstance(a, TensorArgument) and a.differentiable}
-        return [t.name for t in layer.inputs if t.kind == "real" and t.name in offered]
-
-    return names
 
 
 @pytest.fixture(scope="session")

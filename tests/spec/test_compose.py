@@ -157,7 +157,7 @@ def test_arguments_of_both_required_ones_first() -> None:
 
 def test_nothing_between_is_stored() -> None:
     """One kernel forward, though two layers were composed."""
-    from svertka.codegen.build import build
+    from svertka.codegen.lowering.build import build
 
     forward, saving, _ = build(DEFINITIONS["convolution_2d_relu"]).programs[0]
     assert len(forward.launches) == len(saving.launches) == 1

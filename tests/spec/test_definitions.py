@@ -59,7 +59,7 @@ def extents(layer: Layer) -> set[str]:
 def test_every_parameter_is_bound(definition: Definition) -> None:
     given = {name for argument in definition.arguments for name in bound_symbols(argument)}
     given |= set(definition.extents)
-    tensors = {a.bound for a in definition.arguments if isinstance(a, TensorArgument)}
+    tensors = {a.bound for a in definition.tensor_arguments}
     for variant in definition.variants:
         layer = variant.layer
         shown = {index.extent.name for tensor in layer.inputs for index in tensor.axes}

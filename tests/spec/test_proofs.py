@@ -18,7 +18,6 @@ from svertka.spec.proof import Disproved, Setting, prove_adjoint, prove_tangent
 from svertka.spec.rewrite import replace, substitute
 
 Owner: TypeAlias = Callable[[str], Definition]
-Differentiable: TypeAlias = Callable[[Definition, Layer], list[str]]
 Completer: TypeAlias = Callable[[Definition, Mapping[str, Any]], dict[str, Any]]
 
 k, alpha, beta = sympy.symbols("k alpha beta", positive=True)
@@ -193,12 +192,11 @@ def test_adjoint_is_the_gradient(
     rest: dict[str, Any],
     owner: Owner,
     complete: Completer,
-    differentiable: Differentiable,
 ) -> None:
     definition = owner(name)
     layer = next(v.layer for v in definition.variants if v.layer.name == name)
     setting = Setting(complete(definition, sizes), **rest)
-    wrt = differentiable(definition, layer)
+    wrt = definition.differentiable(layer)
     assert prove_adjoint(layer, setting, wrt, definition.result) > 0
 
 
@@ -209,12 +207,11 @@ def test_tangent_is_the_derivative(
     rest: dict[str, Any],
     owner: Owner,
     complete: Completer,
-    differentiable: Differentiable,
 ) -> None:
     definition = owner(name)
     layer = next(v.layer for v in definition.variants if v.layer.name == name)
     setting = Setting(complete(definition, sizes), **rest)
-    assert prove_tangent(layer.only(definition.result), setting, differentiable(definition, layer)) > 0
+    assert prove_tangent(layer.only(definition.result), setting, definition.differentiable(layer)) > 0
 
 
 def test_running_estimates_have_gradients_too() -> None:

@@ -6,9 +6,9 @@ import importlib
 
 import pytest
 
-from svertka.codegen.build import build
-from svertka.codegen.symbolic import prove
-from svertka.codegen.symbolic.small import small_cases
+from svertka.codegen.lowering.build import build
+from svertka.codegen.verify.symbolic import prove
+from svertka.codegen.verify.symbolic.small import small_cases
 from svertka.spec.layers import DEFINITIONS
 
 

@@ -6,11 +6,11 @@ import importlib
 
 import pytest
 
-from svertka.codegen.build import build
-from svertka.codegen.cases import Case
-from svertka.codegen.levels import Subject
-from svertka.codegen.symbolic import prove
-from svertka.codegen.symbolic.regions import BOXES, REGIONS
+from svertka.codegen.lowering.build import build
+from svertka.codegen.verify.cases import Case
+from svertka.codegen.verify.levels import Subject
+from svertka.codegen.verify.symbolic import prove
+from svertka.codegen.verify.symbolic.regions import BOXES, REGIONS
 from svertka.spec.layers import DEFINITIONS
 
 

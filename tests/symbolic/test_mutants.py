@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 import svertka.generated
-from svertka.codegen.build import KernelModule, build
-from svertka.codegen.cases import Case
-from svertka.codegen.symbolic import Proof, prove
-from svertka.codegen.symbolic.small import small_cases
-from svertka.codegen.validate import load_package
+from svertka.codegen.lowering.build import KernelModule, build
+from svertka.codegen.verify.cases import Case
+from svertka.codegen.verify.symbolic import Proof, prove
+from svertka.codegen.verify.symbolic.small import small_cases
+from svertka.codegen.verify.validate import load_package
 from svertka.spec.definition import Variant
 from svertka.spec.layers import DEFINITIONS
 

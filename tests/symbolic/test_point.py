@@ -8,10 +8,10 @@ from fractions import Fraction
 import pytest
 from sympy import isprime
 
-from svertka.codegen.symbolic.degree import error_probability
-from svertka.codegen.symbolic.graph import ONE, Graph
-from svertka.codegen.symbolic.numbers import Parameter, simplest
-from svertka.codegen.symbolic.point import G, P, Point, Q
+from svertka.codegen.verify.symbolic.degree import error_probability
+from svertka.codegen.verify.symbolic.graph import ONE, Graph
+from svertka.codegen.verify.symbolic.numbers import Parameter, simplest
+from svertka.codegen.verify.symbolic.point import G, P, Point, Q
 
 GRAPH = Graph()
 X, Y, Z = (GRAPH.variable(name, sample) for name, sample in (("x", 0.5), ("y", 1.25), ("z", 2.0)))

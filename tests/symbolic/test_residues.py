@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from svertka.codegen.cases import Case
-from svertka.codegen.symbolic import prove
-from svertka.codegen.symbolic.regions import REGIONS
+from svertka.codegen.verify.cases import Case
+from svertka.codegen.verify.symbolic import prove
+from svertka.codegen.verify.symbolic.regions import REGIONS
 from svertka.spec.definition import Definition
 from svertka.spec.evaluate import whole
 

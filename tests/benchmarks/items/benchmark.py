@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from svertka.codegen.bench.measure import measured
+from svertka.codegen.machine.bench.measure import measured
 from tests.benchmarks.items.choice import data_of, failures_of, limits_of, say, shrunk_timing, workload_of
 
 ON_GPU = True

@@ -7,9 +7,9 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 from unittest import mock
 
-from svertka.codegen.bench import timing
-from svertka.codegen.bench.measure import Limits, Row
-from svertka.codegen.bench.workload import Workload, in_phase, shrunk
+from svertka.codegen.machine.bench import timing
+from svertka.codegen.machine.bench.measure import Limits, Row
+from svertka.codegen.machine.bench.workload import Workload, in_phase, shrunk
 
 __all__ = ["Item", "data_of", "failures_of", "item_of", "limits_of", "say", "shrunk_timing", "workload_of"]
 

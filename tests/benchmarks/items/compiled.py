@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from svertka.codegen.bench.measure import measured
-from svertka.codegen.bench.workload import COMPILE
+from svertka.codegen.machine.bench.measure import measured
+from svertka.codegen.machine.bench.workload import COMPILE
 from tests.benchmarks.items.benchmark import FIGURE, SHRUNK_FIGURE
 from tests.benchmarks.items.choice import data_of, failures_of, limits_of, shrunk_timing, workload_of
 

@@ -17,10 +17,10 @@ from typing import Any
 
 import torch
 
-from svertka.codegen.build import build
-from svertka.codegen.cases import Case
-from svertka.codegen.equivalence import Values, compare, draw_values, format_of, outcome, real
-from svertka.codegen.levels import LEVELS, Subject
+from svertka.codegen.lowering.build import build
+from svertka.codegen.verify.cases import Case
+from svertka.codegen.verify.equivalence import Values, compare, draw_values, format_of, outcome, real
+from svertka.codegen.verify.levels import LEVELS, Subject
 from svertka.spec.gradient import with_gradients
 from svertka.spec.layers import DEFINITIONS
 from svertka.spec.running_error import on_matrix_unit

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from svertka.codegen.bench import measure
+from svertka.codegen.machine.bench import measure
 from tests.benchmarks.items.choice import shrunk_timing
 
 ON_GPU = True

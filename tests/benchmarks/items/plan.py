@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from svertka.codegen.bench.workload import in_phase
-from svertka.codegen.tables import read
-from svertka.codegen.tune.candidates import candidates, limit_of
-from svertka.codegen.tune.run import first_classes
+from svertka.codegen.emit.tables import read
+from svertka.codegen.machine.bench.workload import in_phase
+from svertka.codegen.machine.tune.candidates import candidates, limit_of
+from svertka.codegen.machine.tune.run import first_classes
 from tests.benchmarks import budget
 from tests.benchmarks.items import choice, formulas, large, memcheck
 from tests.benchmarks.items.precompile import TARGET

@@ -11,13 +11,13 @@ from typing import Any
 import triton
 from triton.backends.nvidia import driver
 
-from svertka.codegen.bench.launched import passes
-from svertka.codegen.compiling import asked_of_triton
-from svertka.codegen.recording import Launched
-from svertka.codegen.tables import Table, placed, read
-from svertka.codegen.tune.candidates import candidates, limit_of
-from svertka.codegen.tune.cases import cases_by_class, refusal
-from svertka.codegen.tune.search import Case
+from svertka.codegen.emit.tables import Table, placed, read
+from svertka.codegen.machine.bench.launched import passes
+from svertka.codegen.machine.compiling import asked_of_triton
+from svertka.codegen.machine.tune.candidates import candidates, limit_of
+from svertka.codegen.machine.tune.cases import cases_by_class, refusal
+from svertka.codegen.machine.tune.search import Case
+from svertka.codegen.verify.recording import Launched
 from tests.benchmarks.items.choice import workload_of
 
 ON_GPU = False
@@ -57,7 +57,7 @@ def launches(item: dict[str, Any]) -> list[Launched]:
 @functools.cache
 def cases_of(name: str, shrink: bool) -> tuple[Case, ...]:
     """The cases at which a class of the tables is searched."""
-    from svertka.codegen.bench.workload import in_phase, shrunk
+    from svertka.codegen.machine.bench.workload import in_phase, shrunk
 
     chosen = [shrunk(workload) if shrink else workload for workload in in_phase("tune")]
     table: Table = read(TARGET)

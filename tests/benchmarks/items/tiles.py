@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from svertka.codegen.bench.workload import in_phase, shrunk
-from svertka.codegen.tables import Table, read, text
-from svertka.codegen.tune.device import limit_at_hand, measured_on, state_of, target_at_hand, tools
-from svertka.codegen.tune.run import tuned
-from svertka.codegen.tune.search import Record
+from svertka.codegen.emit.tables import Table, read, text
+from svertka.codegen.machine.bench.workload import in_phase, shrunk
+from svertka.codegen.machine.tune.device import limit_at_hand, measured_on, state_of, target_at_hand, tools
+from svertka.codegen.machine.tune.run import tuned
+from svertka.codegen.machine.tune.search import Record
 from tests.benchmarks.items.benchmark import FIGURE, SHRUNK_FIGURE
 from tests.benchmarks.items.choice import say, shrunk_timing
 

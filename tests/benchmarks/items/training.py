@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from svertka.codegen.bench.timing import seconds
+from svertka.codegen.machine.bench.timing import seconds
 from svertka.generated import functional
 from svertka.generated.modules import Conv2d, CrossChannelNorm, Linear, MaxPool2d, ReLU
 from svertka.networks import AlexNet

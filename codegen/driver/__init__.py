@@ -1,0 +1,1 @@
+"""Packages: generated, judged, written, certified, kept."""

@@ -1,0 +1,185 @@
+"""Certificates: what validation showed of a definition's kernels, as a file beside them.
+
+A certificate names the formulas and the sources it is of by their digests. It is evidence, not derived text: it also
+says which versions of which tools it was made with, and stays valid when these change.
+
+What the level "interface" showed is also of the function, the modules and all code between them and the kernels; where
+only these changed, that level alone is due again.
+
+Input: a package's sources and a ``Verdict``. Output: JSON text.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from typing import Any
+
+from svertka.codegen.driver.generate import SHARED, VERSION, Package, digest, formula_text, host_path, kernels_path
+from svertka.codegen.driver.write import MARK
+from svertka.codegen.torch_api.sources import runtime_sources
+from svertka.codegen.verify.levels import LEVELS, Outcome
+from svertka.codegen.verify.validate import Verdict
+from svertka.spec.definition import Definition
+from svertka.spec.gradient import gradient_definition
+
+__all__ = ["INTERFACE", "TOOLS", "certificate", "certificate_path", "certificates", "is_current", "outdated"]
+
+INTERFACE = "interface"
+TOOLS = ("numpy", "sympy", "torch", "triton")
+
+
+def certificate_path(definition: Definition) -> str:
+    """Path of a definition's certificate within the package: beside its kernels."""
+    return kernels_path(definition).removesuffix(".py") + ".json"
+
+
+def digests(sources: Mapping[str, str], definition: Definition) -> dict[str, str]:
+    """What a certificate is of: the formulas, the kernels, what all kernels call, and the way in and out."""
+    return {
+        "formulas": digest(formula_text(definition)),
+        "kernels": digest(sources[kernels_path(definition)]),
+        "shared": digest("".join(sources[path] for path in SHARED)),
+        INTERFACE: digest(_way_in(sources, definition)),
+    }
+
+
+def _way_in(sources: Mapping[str, str], definition: Definition) -> str:
+    """All source between a call and the kernels; nothing of a gradient, which autograd calls."""
+    own = _operators_and_function(sources["functional.py"], definition)
+    if not own:
+        return ""
+    faces = {face.name for face in definition.modules}
+    own += _segments(sources["modules.py"], lambda node: isinstance(node, ast.ClassDef) and node.name in faces)
+    paths = [*runtime_sources(), "formulas/evaluation.py", host_path(definition)]
+    if definition.orders > 1:
+        paths.append(kernels_path(gradient_definition(definition)))
+    return "\n".join([*own, *_gradients(sources, definition), *(sources.get(path, "") for path in paths)])
+
+
+def _operators_and_function(text: str, definition: Definition) -> list[str]:
+    """A function, and the operators that stand before it."""
+    operators = {
+        f"_{definition.function}{v.layer.name.removeprefix(definition.name)}".upper() for v in definition.variants
+    }
+
+    def own(node: ast.stmt) -> bool:
+        if isinstance(node, ast.Assign):
+            return isinstance(node.targets[0], ast.Name) and node.targets[0].id in operators
+        return isinstance(node, ast.FunctionDef) and node.name == definition.function
+
+    found = _segments(text, own)
+    return found if any(segment.startswith("def ") for segment in found) else []
+
+
+def _gradients(sources: Mapping[str, str], definition: Definition) -> list[str]:
+    """Operators of a definition's gradients."""
+    if definition.orders < 2:
+        return []
+    gradient, text = gradient_definition(definition), sources.get("gradients.py", "")
+    kernels = {(gradient.name, variant.layer.name) for variant in gradient.variants}
+    found = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
+    words = ((node, {k.arg: k.value for k in node.keywords}.get("kernels")) for node in found)
+    own = [node for node, value in words if value is not None and ast.literal_eval(value) in kernels]
+    return ["\n".join(text.splitlines()[node.lineno - 1 : node.end_lineno]) for node in own]
+
+
+def _segments(text: str, wanted: Callable[[ast.stmt], bool]) -> list[str]:
+    """The source of some statements of a module."""
+    lines = text.splitlines()
+    return ["\n".join(lines[n.lineno - 1 : n.end_lineno]) for n in ast.parse(text).body if wanted(n)]
+
+
+def certificate(sources: Mapping[str, str], definition: Definition, verdict: Verdict, before: str = "") -> str:
+    """The text of a certificate.
+
+    Args:
+        sources: the package.
+        definition: what it is of.
+        verdict: what validation showed.
+        before: the certificate whose other levels stay, where not all were checked.
+
+    Raises:
+        ValueError: some level fails; nothing is certified then.
+    """
+    if verdict.failures:
+        raise ValueError(f"layer {definition.name}: {len(verdict.failures)} comparisons fail; it gets no certificate")
+    kept = json.loads(before) if before else {"formulas": {}}
+    formulas = {}
+    for layer, outcomes in verdict.by_formula().items():
+        known = kept["formulas"].get(layer, {}) | {level: _level(outcome) for level, outcome in outcomes.items()}
+        formulas[layer] = {level: known[level] for level in LEVELS if level in known}
+    tools = {"python": platform.python_version(), **{name: version(name) for name in TOOLS}}
+    content = {
+        "written_by": f"{MARK.removeprefix('# ')} {VERSION}",
+        "layer": definition.name,
+        "digests": digests(sources, definition),
+        "tools": kept.get("tools", tools),
+        "formulas": formulas,
+    }
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+
+def _level(outcome: Outcome) -> dict[str, Any]:
+    if outcome.inapplicable:
+        return {"inapplicable": outcome.inapplicable}
+    return {"cases": outcome.cases, "elements": outcome.elements, **_rounded(outcome.figures)}
+
+
+def _rounded(value: Any) -> Any:
+    """Figures to three digits: what lies behind depends on the machine."""
+    if isinstance(value, float):
+        return float(f"{value:.3g}")
+    if isinstance(value, Mapping):
+        return {key: _rounded(part) for key, part in value.items()}
+    return [_rounded(part) for part in value] if isinstance(value, list) else value
+
+
+def is_current(text: str, sources: Mapping[str, str], definition: Definition) -> bool:
+    """Whether a certificate is of these kernels, whole, and shows every level."""
+    return not levels_due(text, sources, definition)
+
+
+def levels_due(text: str, sources: Mapping[str, str], definition: Definition) -> tuple[str, ...]:
+    """Levels that a certificate does not show of these sources: none, the way in and out alone, or all."""
+    try:
+        content = json.loads(text)
+        formulas, found = content["formulas"], dict(content["digests"])
+    except (ValueError, KeyError, TypeError):
+        return tuple(LEVELS)
+    wanted = digests(sources, definition)
+    same_interface = found.pop(INTERFACE, None) == wanted.pop(INTERFACE)
+    whole = isinstance(formulas, dict) and formulas.keys() == {v.layer.name for v in definition.variants}
+    if found != wanted or not whole or not all(isinstance(levels, dict) for levels in formulas.values()):
+        return tuple(LEVELS)
+    missing = {name for levels in formulas.values() for name in LEVELS.keys() ^ levels.keys()}
+    if missing - {INTERFACE}:
+        return tuple(LEVELS)
+    return (INTERFACE,) if missing or not same_interface else ()
+
+
+def outdated(package: Package, existing: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """Levels that are due, by name of the definitions that have no certificate of what was just derived."""
+    found = {
+        name: levels_due(existing.get(certificate_path(module.definition), ""), package.sources, module.definition)
+        for name, module in package.modules.items()
+    }
+    return {name: levels for name, levels in found.items() if levels}
+
+
+def certificates(package: Package, existing: Mapping[str, str], verdicts: Sequence[Verdict]) -> dict[str, str]:
+    """Certificates by path: new ones of what was validated, the existing ones of everything else."""
+    found = {}
+    fresh = {verdict.definition: verdict for verdict in verdicts}
+    for name, module in package.modules.items():
+        path = certificate_path(module.definition)
+        if name in fresh:
+            whole = {outcome.level for outcome in fresh[name].outcomes} == LEVELS.keys()
+            before = "" if whole else existing.get(path, "")
+            found[path] = certificate(package.sources, module.definition, fresh[name], before)
+        elif path in existing:
+            found[path] = existing[path]
+    return found

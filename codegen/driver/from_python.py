@@ -1,0 +1,198 @@
+"""One call from a formula to a layer: derived, proven, generated and imported.
+
+The package lies in the user's cache (``$SVERTKA_CACHE``, else ``$XDG_CACHE_HOME/svertka``, else ``~/.cache/svertka``)
+under a digest of the formula, its face and this version of the generator, so that a second call, in any process, only
+imports it. Validation runs in a process of its own: it needs Triton's interpreter, the caller may want Triton's
+compiler.
+
+Input: a ``Layer`` or a ``Definition``. Output: a module's class, or a function.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, cast
+
+from filelock import FileLock
+
+from svertka.codegen.cached import cache_folder, imported
+from svertka.codegen.driver.certificate import certificate_path
+from svertka.codegen.driver.generate import VERSION, digest, formula_text
+from svertka.codegen.driver.write import check_writable
+from svertka.codegen.frontend.supported import check_supported
+from svertka.codegen.torch_api.public_names import check_definitions
+from svertka.spec import Index, Layer, define
+from svertka.spec.definition import Definition
+from svertka.spec.layer import walk
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["certificate_of", "layer_function", "layer_module", "layer_package"]
+
+UNPROVEN = "unproven"
+
+
+def layer_module(layer: Layer | Definition, *, validate: bool = True) -> type[torch.nn.Module]:
+    """The class of a formula's module.
+
+    Args:
+        layer: a formula, or one with its public face (``define``).
+        validate: whether every level of validation must be passed before anything is kept; seconds to minutes, once.
+
+    Raises:
+        TypeError: it is no formula.
+        ValueError: the formula has no public face, a name will not do, or the cache cannot be written to.
+        RuntimeError: the kernels miss their formula; the message has the levels' failures.
+    """
+    definition = _face(layer)
+    if not definition.modules:
+        raise ValueError(f"layer {definition.name}: it defines no module; call layer_function, or add a ModuleFace")
+    package = layer_package(definition, validate=validate)
+    return cast("type[torch.nn.Module]", getattr(package, definition.modules[0].name))
+
+
+def layer_function(layer: Layer | Definition, *, validate: bool = True) -> Callable[..., Any]:
+    """A formula's function; arguments and errors as in ``layer_module``."""
+    definition = _face(layer)
+    package = layer_package(definition, validate=validate)
+    return cast("Callable[..., Any]", getattr(package.functional, definition.function))
+
+
+def certificate_of(layer: Layer | Definition) -> Path:
+    """Where the certificate of a formula's kernels lies, once ``layer_module`` or ``layer_function`` has made it.
+
+    Raises:
+        FileNotFoundError: it was not made, or without validation.
+    """
+    definition = _face(layer)
+    path = _folder(definition) / "proven" / certificate_path(definition)
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{path}: {definition.name} has no certificate yet; call layer_module({definition.name})"
+        )
+    return path
+
+
+def layer_package(layer: Layer | Definition, *, validate: bool = True) -> ModuleType:
+    """The package of one formula; arguments and errors as in ``layer_module``.
+
+    Raises:
+        ValueError: the cache cannot be written to; or as in ``layer_module``.
+    """
+    definition = _face(layer)
+    check_definitions([definition])
+    for variant in definition.variants:
+        check_supported(variant.layer)
+    root = _folder(definition)
+    folder = root / "proven"
+    if not validate and not folder.exists():
+        folder = root / UNPROVEN
+    if not (folder / "__init__.py").exists():
+        check_writable(root, "SVERTKA_CACHE")
+        root.mkdir(parents=True, exist_ok=True)
+        with FileLock(root / "lock"):  # of several processes one generates, the others wait for it
+            if not (folder / "__init__.py").exists():
+                _generate(definition, folder, validate)
+    return imported(folder)
+
+
+def _face(layer: Layer | Definition) -> Definition:
+    if not isinstance(layer, Layer | Definition):
+        raise TypeError(
+            f"layer={layer!r} is a {type(layer).__name__}, but must be a Layer or what define(...) gives; "
+            "put tensors and equations together in svertka.spec.Layer"
+        )
+    definition = define(layer) if isinstance(layer, Layer) else layer
+    return replace(definition, source=definition.source or "a formula in Python")
+
+
+def _folder(definition: Definition) -> Path:
+    """Where a formula's package lies: of another formula, face or generator it is another folder."""
+    text = "\n".join([formula_text(definition), repr(definition), *_assumed(definition), VERSION, _generator()])
+    return cache_folder() / definition.name / digest(text)
+
+
+def _assumed(definition: Definition) -> list[str]:
+    """What a formula's text does not show: what its axes count, and what is known of its parameters."""
+    found = set()
+    for variant in definition.variants:
+        layer = variant.layer
+        indices = {index for tensor in layer.tensors.values() for index in tensor.axes}
+        for equation in layer.equations:
+            indices |= {node for node in walk(equation.value) if isinstance(node, Index)}
+        found |= {f"{i.name} {i.extent} {i.many} {i.batch} {i.meaning}" for i in indices}
+        found |= {f"{s.name} {sorted(s.assumptions0.items())}" for s in layer.parameters}
+    return sorted(found)
+
+
+@cache
+def _generator() -> str:
+    """A digest of the generator's own source."""
+    parts = []
+    for package in ("codegen", "spec"):
+        spec = importlib.util.find_spec(f"svertka.{package}")
+        assert spec is not None
+        assert spec.origin is not None
+        folder = Path(spec.origin).parent
+        files = (path for suffix in ("py", "jinja", "json") for path in folder.rglob(f"*.{suffix}"))
+        parts += [path.read_text(encoding="utf-8") for path in sorted(files)]
+    return digest("".join(parts))
+
+
+def _generate(definition: Definition, folder: Path, validate: bool) -> None:
+    """Generate in a process of its own, with Triton's interpreter on.
+
+    Raises:
+        RuntimeError: it fails; what it says is the message.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        given = Path(scratch) / "definition"
+        given.write_bytes(pickle.dumps(definition))
+        command = [sys.executable, "-m", __name__, str(given), str(folder), *["--validate"] * validate]
+        found = os.pathsep.join(path for path in sys.path if path)
+        environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": found}
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    if done.returncode:
+        said = "\n".join(done.stderr.strip().splitlines()[:20])
+        raise RuntimeError(f"layer {definition.name}: nothing was generated\n{said}")
+
+
+def main(given: str, folder: str, *options: str) -> int:
+    """Generate the package of a pickled definition, validate it if told, and write it; 1 if a kernel misses."""
+    from svertka.codegen.driver.certificate import certificates
+    from svertka.codegen.driver.generate import generate_package
+    from svertka.codegen.driver.write import write
+    from svertka.codegen.emit.formatting import formatted_if_possible
+    from svertka.codegen.verify.validate import validate_package
+
+    definition: Definition = pickle.loads(Path(given).read_bytes())
+    package = generate_package([definition], layout=formatted_if_possible)
+    sources = package.sources
+    if "--validate" in options:
+        verdicts = validate_package(sources, [definition])
+        failures = [line for verdict in verdicts for line in verdict.failures]
+        if failures:
+            sys.stderr.write("\n".join(failures) + "\n")
+            return 1
+        sources = sources | certificates(package, {}, verdicts)
+    write(sources, Path(folder))
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(*sys.argv[1:]))
+    except (ValueError, TypeError, OSError, RuntimeError) as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(2)

@@ -1,0 +1,74 @@
+"""Tables of what validation and compilation showed, for people.
+
+Input: ``Verdict``s, or the gate's figures. Output: tables of ``rich``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+
+from svertka.codegen.verify.levels import Outcome
+from svertka.codegen.verify.validate import Verdict
+
+__all__ = ["figures", "matrix", "tightness"]
+
+
+def matrix(verdicts: Sequence[Verdict], levels: Sequence[str]) -> Table:
+    """Layers by levels: how many elements were shown, or that some failed, or why the level says nothing."""
+    table = Table("layer", *levels, title="elements shown equal, or within their bound")
+    for verdict in verdicts:
+        table.add_row(verdict.definition, *(_cell(verdict.of(level)) for level in levels))
+    return table
+
+
+def _cell(outcomes: Sequence[Outcome]) -> str:
+    failures = sum(len(outcome.failures) for outcome in outcomes)
+    if failures:
+        return f"[red]{failures} fail[/red]"
+    elements = sum(outcome.elements for outcome in outcomes)
+    silent = [outcome for outcome in outcomes if outcome.inapplicable]
+    if not silent:
+        return f"[green]{elements}[/green]" + _probability(outcomes)
+    return f"{elements or '-'} ({_reason(silent[0])})"
+
+
+def _reason(outcome: Outcome) -> str:
+    return outcome.inapplicable.rpartition(": ")[2]
+
+
+def _probability(outcomes: Sequence[Outcome]) -> str:
+    """How probable it is that something different passed."""
+    found = [value for o in outcomes for key, value in o.figures.items() if key.endswith("probability")]
+    if not found:
+        return ""
+    return f"  error < {max(found):.0e}" if max(found) else "  certain"
+
+
+def tightness(verdicts: Sequence[Verdict]) -> Table:
+    """Largest observed error / bound, by layer and dtype."""
+    figures = {verdict.definition: _largest(verdict.of("rounding")) for verdict in verdicts}
+    dtypes = sorted({dtype for found in figures.values() for dtype in found})
+    table = Table("layer", *dtypes, title="largest observed error / bound")
+    for name, found in figures.items():
+        table.add_row(name, *(f"{found[dtype]:.3f}" if dtype in found else "-" for dtype in dtypes))
+    return table
+
+
+def _largest(outcomes: Sequence[Outcome]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for outcome in outcomes:
+        for dtype, value in outcome.figures.get("tightness", {}).items():
+            found[dtype] = max(found.get(dtype, 0.0), value)
+    return found
+
+
+def figures(rows: Mapping[str, Mapping[str, Any]], title: str) -> Table:
+    """Rows by name, a column a figure."""
+    names = list(dict.fromkeys(name for found in rows.values() for name in found))
+    table = Table(title, *names)
+    for row, found in rows.items():
+        table.add_row(row, *(str(found.get(name, "")) for name in names))
+    return table

@@ -1,0 +1,1 @@
+"""Kernels and programs to Python source: printers, templates, tables of tiles."""

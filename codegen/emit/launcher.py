@@ -1,0 +1,265 @@
+"""Host programs as source: read extents, allocate, launch.
+
+Input: a ``Program``. Output: the lines its template prints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from svertka.codegen.emit.launcher_printer import host_expression
+from svertka.codegen.emit.render import environment, kernel_sources
+from svertka.codegen.emit.triton_printer import TritonPrinter
+from svertka.codegen.ir.coalescing import is_side_by_side
+from svertka.codegen.ir.kernel import Axes, Boxes, BoxOperand, Constant, Kernel, Name, Node, TensorArgument, TileAxis
+from svertka.codegen.ir.loop_patterns import Family
+from svertka.codegen.lowering.build import Allocation, KernelModule, Launch, Program
+from svertka.spec.notation import Tensor
+
+__all__ = ["module_source"]
+
+
+def module_source(module: KernelModule) -> str:
+    """The kernels and programs of one definition, unformatted."""
+    programs = []
+    for (forward, saving, backward), variant in zip(module.programs, module.definition.variants, strict=True):
+        programs.append(
+            {
+                "name": variant.layer.name,
+                "forward": _Host(forward),
+                "saving": _Host(saving),
+                "same": forward.launches == saving.launches,
+                "backward": _Host(backward),
+                "residuals": module.residuals[variant.layer.name],
+            }
+        )
+    return (
+        environment()
+        .get_template("kernels.py.jinja")
+        .render(
+            definition=module.definition,
+            kernels=[source for kernel in module.kernels for source in kernel_sources(kernel)],
+            programs=programs,
+        )
+    )
+
+
+@dataclass(frozen=True)
+class _Host:
+    """What the template asks about a program."""
+
+    program: Program
+
+    @property
+    def parameters(self) -> str:
+        """The parameter list, but for ``save`` and ``wanted``."""
+        optional = {t.name for t in self.program.arguments if t.default is not None}
+        typed = [f"{t.name}: torch.Tensor{' | None' if t.name in optional else ''}" for t in self.program.arguments]
+        keywords = [f"{name}: {self._type(name)}" for name in self.program.keywords]
+        return ", ".join([*typed, "*", *keywords])
+
+    @property
+    def optional(self) -> list[str]:
+        """Results that a caller may leave out."""
+        return [a.name for launch in self.program.launches for a in launch.allocations if a.optional]
+
+    @property
+    def passed(self) -> str:
+        """The arguments, handed on under their own names."""
+        names = [f"{name}={name}" for name in self.program.keywords]
+        return ", ".join([*(t.name for t in self.program.arguments), *names])
+
+    def _type(self, name: str) -> str:
+        symbol = next((s for s in self.program.layer.parameters if s.name == name), None)
+        return "int" if symbol is None or symbol.is_integer else "float"
+
+    @property
+    def extents(self) -> list[str]:
+        """Assignments of the extents that shapes show and that something uses."""
+        shown: dict[str, str] = {}
+        for tensor in self.program.layer.inputs:
+            for place, dim in enumerate(tensor.dims):
+                if tensor.default is None and len(dim) == 1:
+                    shown.setdefault(str(dim[0].extent), f"{tensor.name}.shape[{place}]")
+        used = self._used()
+        return [f"{name} = {shape}" for name, shape in shown.items() if name in used]
+
+    def _used(self) -> set[str]:
+        names: set[str] = set()
+        for launch in self.program.launches:
+            kernel = launch.kernel
+            names |= {*kernel.extents, *kernel.constants}
+            names |= {extent.extent for axes in _loops(kernel) for extent in axes.order}
+            for allocation in launch.allocations:
+                names |= {s.name for axis in allocation.tensor.axes for s in axis.extent.free_symbols}
+            tensors = self._tensors(launch)
+            for argument in kernel.tensors:
+                for dim in tensors[argument.name].dims:
+                    names |= {s.name for axis in dim[1:] for s in axis.extent.free_symbols}
+        return names
+
+    def _tensors(self, launch: Launch) -> Mapping[str, Tensor]:
+        known = {t.name: t for t in self.program.arguments}
+        for other in self.program.launches:
+            for allocation in other.allocations:
+                known[allocation.name] = Tensor(allocation.name, *allocation.tensor.dims, kind=allocation.tensor.kind)
+        return known
+
+    @property
+    def launches(self) -> list[dict[str, object]]:
+        """Allocations and calls in order."""
+        return [
+            {
+                "allocations": [self._allocation(a) for a in launch.allocations],
+                "test": " or ".join(f"wanted[{n}]" for n in launch.serves) if self.program.wanted else "",
+                "first": launch.allocations[0].name,
+                "calls": self._calls(launch),
+            }
+            for launch in self.program.launches
+        ]
+
+    @property
+    def absent(self) -> list[str]:
+        """Results that a launch may not make."""
+        made = {a.name for launch in self.program.launches if launch.serves for a in launch.allocations}
+        return [name for name in self.program.results if name in made]
+
+    @property
+    def results(self) -> str:
+        """The returned tuple."""
+        names = ", ".join(str(name) for name in self.program.results)
+        return f"({names},)"
+
+    def _allocation(self, allocation: Allocation) -> str:
+        name = allocation.name
+        if allocation.role == "gradient":
+            made = f"launching.gradient_like({allocation.like})"
+            test = f" if wanted[{self.program.results.index(name)}] else None" if allocation.optional else ""
+            return f"{name} = {made}{test}"
+        shape = ", ".join(" * ".join(host_expression(a.extent) for a in dim) for dim in allocation.tensor.dims)
+        shape = f"({shape},)" if allocation.tensor.dims else "()"
+        dtype = {
+            "result": f"{self._present(allocation.like)}.dtype",
+            "temporary": "how.accumulator",
+            "integer": "torch.int64",
+            "position": "torch.int32",
+        }[allocation.role]
+        made = f"launching.empty({shape}, {dtype}, how)"
+        return f"{name} = None if {name!r} in skipped else {made}" if allocation.optional else f"{name} = {made}"
+
+    def _present(self, name: str) -> str:
+        """A tensor, or the leading one where it may be absent and is."""
+        absent = any(tensor.name == name and tensor.default is not None for tensor in self.program.arguments)
+        return f"({self.program.leading} if {name} is None else {name})" if absent else name
+
+    def _calls(self, launch: Launch) -> list[str]:
+        kernel = launch.kernel
+        tensors = self._tensors(launch)
+        arguments = [t.name for t in kernel.tensors]
+        for argument in kernel.tensors:
+            arguments += _strides(argument, tensors[argument.name])
+        arguments += [*kernel.extents, *kernel.scalars]
+        constants = ", ".join(f'"{name}": {name}' for name in kernel.constants)
+        varying = "".join(f'"{name}", ' for name in kernel.scalars)
+        given = f"({', '.join(arguments)},), {{{constants}}}{f', ({varying})' if varying else ''}"
+        schedule = self._schedule(launch)
+        if kernel.family != Family.CONTRACTION:
+            return [f"launching.run({kernel.name}, how, {schedule}, {given})"]
+        if kernel.boxes is None:
+            return [f"launching.contract({kernel.name}, how, {schedule}, {given})"]
+        operands = [self._operand(box, tensors[box.tensor]) for box in (kernel.boxes.left, kernel.boxes.right)]
+        chosen = f"{kernel.name}_boxes if chosen else {kernel.name}"
+        return [
+            f"chosen = {self._boxes(kernel, kernel.boxes)} if launching.boxed({', '.join(operands)}) else None",
+            f"launching.contract({chosen}, how, chosen or {schedule}, {given})",
+        ]
+
+    def _operand(self, box: BoxOperand, tensor: Tensor) -> str:
+        """A tensor with the stride of its fastest axis, and extents and strides of the others."""
+        *slow, fast = ((_host(axis.extent), _stride_of(tensor, axis.axis)) for axis in (*box.base, *box.axes))
+        return f"({box.tensor}, {fast[1]}, {', '.join(f'({extent}, {stride})' for extent, stride in slow)})"
+
+    def _boxes(self, kernel: Kernel, boxes: Boxes) -> str:
+        def group(axes: tuple[TileAxis, ...]) -> str:
+            pairs = (f'("{axis.index}", {_places(axis)})' for axis in axes)
+            return f"({', '.join(pairs)},)"
+
+        walks, taps, phases = (
+            " * ".join(_host(one.extent) for one in some) or "1" for some in (boxes.walks, boxes.taps, boxes.phases)
+        )
+        groups = ", ".join(group(axes) for axes in (boxes.rows, boxes.columns, boxes.summed))
+        return f"schedule.boxes({walks}, {groups}, {taps}, {phases}, {self._operand_type(kernel)}, how)"
+
+    def _operand_type(self, kernel: Kernel) -> str:
+        plain = all(operand.stored for operand in kernel.operands)
+        tensors = ", ".join(operand.tensor for operand in kernel.operands) if plain else ""
+        return f"launching.operand_type(how, {tensors})"
+
+    def _schedule(self, launch: Launch) -> str:
+        kernel = launch.kernel
+        if kernel.family == Family.CONTRACTION:
+            batch, left, right = (_product(axes) for axes in kernel.groups)
+            taps, along = kernel.taps
+            depth = f"{_product(along)}, {_product(taps)}"
+            access = "how.gathered" if kernel.gathers else '"plain"'
+            kind = self._operand_type(kernel)
+            return f"schedule.contraction({batch}, {left}, {right}, {depth}, {kind}, {access}, how)"
+        if kernel.family == Family.ROW:
+            last = kernel.rows.order[-1] if kernel.rows.order else None
+            inner = last.index if last else ""
+            probe = next((t.name for t in kernel.tensors if not t.output and inner in t.axes and len(t.axes) > 1), "")
+            contiguous = "False"
+            if last and probe:  # along an axis of extent 1 no row has a neighbour, whatever the stride
+                contiguous = f"{last.extent} > 1 and {_stride_of(self._tensors(launch)[probe], inner)} == 1"
+            sizes = f"{_product(kernel.rows)}, {_product(kernel.columns)}"
+            return f"schedule.rows({sizes}, {contiguous}, how.accumulator, how.target)"
+        windows = {loop.extent for section in kernel.sections for loop in section.loops}
+        window = " * ".join(sorted(windows)) or "1"
+        return f"schedule.lanes({_product(kernel.rows)}, {window}, {_side_by_side(kernel)}, how.itemsize, how.target)"
+
+
+def _side_by_side(kernel: Kernel) -> str:
+    """Whether neighbouring lanes access neighbours; another index is the fastest where channels come last."""
+    fastest = (axes[-1].index if axes else "" for axes in (kernel.rows.order, kernel.rows.last))
+    row_major, last = (is_side_by_side(kernel, index) for index in fastest)
+    return str(row_major) if row_major == last else "how.last" if last else "not how.last"
+
+
+def _loops(kernel: Kernel) -> list[Axes]:
+    loops = [Axes(section.loops, section.loops) for section in kernel.sections]
+    return [kernel.rows, kernel.columns, *kernel.groups, *loops]
+
+
+def _product(axes: Axes) -> str:
+    return " * ".join(extent.extent for extent in axes.order) or "1"
+
+
+def _places(axis: TileAxis) -> str:
+    """How many places of an index there are a phase."""
+    extent = _host(axis.extent)
+    return extent if axis.step is None else f"-(-{extent} // {_host(axis.step)})"
+
+
+def _host(node: Node) -> str:
+    """An extent or a step in the host program."""
+    text = TritonPrinter((), {}, {}, frozenset()).text(node)
+    return text if isinstance(node, Name | Constant) else f"({text})"
+
+
+def _strides(argument: TensorArgument, tensor: Tensor) -> list[str]:
+    """Strides of the formula's axes, from those of the tensor's dimensions; 0 for an absent tensor."""
+    absent = argument.default is not None or argument.optional
+    if not absent and all(len(dim) == 1 for dim in tensor.dims):
+        return [f"*{tensor.name}.stride()"] if tensor.dims else []
+    strides = (_stride_of(tensor, axis.name) for axis in tensor.axes)
+    return [f"0 if {argument.name} is None else {stride}" if absent else stride for stride in strides]
+
+
+def _stride_of(tensor: Tensor, axis: str) -> str:
+    for place, dim in enumerate(tensor.dims):
+        names = [index.name for index in dim]
+        if axis in names:
+            inner = [host_expression(index.extent) for index in dim[names.index(axis) + 1 :]]
+            return " * ".join([*inner, f"{tensor.name}.stride({place})"])
+    return "0"

@@ -1,0 +1,123 @@
+"""Kernel IR to source, by the template of its family.
+
+Input: a ``Kernel``. Output: the text of a ``@triton.jit`` function, unformatted and without blank lines.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import jinja2
+
+from svertka.codegen.emit.triton_printer import TritonPrinter
+from svertka.codegen.ir.kernel import Kernel, Let, Section
+from svertka.codegen.ir.loop_patterns import Family
+
+__all__ = ["SCHEDULE_CONSTANTS", "environment", "kernel_sources", "quoted", "templated"]
+
+TEMPLATES = {
+    Family.POINTWISE: "lanes.jinja",
+    Family.WINDOW: "lanes.jinja",
+    Family.ROW: "row.jinja",
+    Family.CONTRACTION: "contraction.jinja",
+}
+
+COMMON_CONSTANTS = ("LAST", "INDEX", "ACC")
+SCHEDULE_CONSTANTS = {
+    Family.POINTWISE: ("BLOCK", "UNROLL"),
+    Family.WINDOW: ("BLOCK", "UNROLL"),
+    Family.ROW: ("ROWS", "COLUMNS", "SINGLE"),
+    Family.CONTRACTION: ("BLOCK_M", "BLOCK_N", "BLOCK_K", "GROUP", "PRECISION", "DOT", "TAPS", "SPLITS", "PART"),
+}
+BOX_CONSTANTS = ("GROUP", "PRECISION", "DOT", "SPLITS", "PART")
+
+
+@cache
+def environment() -> jinja2.Environment:
+    """The Jinja environment of all templates; an undefined name is an error."""
+    made = jinja2.Environment(
+        loader=jinja2.PackageLoader("svertka.codegen.emit", "templates"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
+    made.filters["docstring"] = quoted
+    return made
+
+
+def quoted(text: str) -> str:
+    """A text between double quotes: on one line, and nothing in it ends the string or is read as an escape."""
+    plain = "".join(letter if letter.isprintable() else " " for letter in text)
+    return plain.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def templated(text: str) -> str:
+    """A text between the double quotes of an f-string, where braces are no fields."""
+    return quoted(text).replace("{", "{{").replace("}", "}}")
+
+
+def kernel_sources(kernel: Kernel) -> list[str]:
+    """Print one kernel, in each way in which it can be computed."""
+    constants = (*COMMON_CONSTANTS, *SCHEDULE_CONSTANTS[kernel.family])
+    taps, along = kernel.taps
+    more = {"taps": taps, "along": along, "without": _without, "p": _printer(kernel)}
+    sources = [_rendered(TEMPLATES[kernel.family], kernel, constants, **more)]
+    if kernel.boxes is not None:
+        tiles = (*kernel.boxes.rows, *kernel.boxes.columns, *kernel.boxes.summed)
+        constants = (*COMMON_CONSTANTS, *(f"BOX_{axis.index}" for axis in tiles), *BOX_CONSTANTS)
+        sources.append(_rendered("boxes.jinja", kernel, constants, p=_printer(kernel, boxed=True)))
+    return sources
+
+
+def _rendered(template: str, kernel: Kernel, constants: tuple[str, ...], **more: Any) -> str:
+    """The text of a template, without blank lines."""
+    text = environment().get_template(template).render(kernel=kernel, constants=constants, **more)
+    return "\n".join(line for line in text.splitlines() if line.strip())
+
+
+def _without(section: Section, lets: tuple[Let, ...]) -> Section:
+    """The section without statements that stand before it already."""
+    return replace(section, lets=tuple(let for let in section.lets if let not in lets))
+
+
+def _printer(kernel: Kernel, boxed: bool = False) -> TritonPrinter:
+    dimensions: dict[str, str] = {}
+    masks: dict[str, str] = {}
+    if kernel.family == Family.CONTRACTION:
+        for names, dimension in _tile_dimensions(kernel, boxed):
+            dimensions |= dict.fromkeys(names, dimension)
+            if dimension:
+                masks[dimension] = f"live_{dimension}"
+    elif kernel.family == Family.ROW:
+        dimensions |= dict.fromkeys(kernel.rows.names, "row") | dict.fromkeys(kernel.columns.names, "column")
+        masks = {"row": "live_row", "column": "live_column"}
+    else:
+        dimensions |= dict.fromkeys(kernel.rows.names, "lane")
+        masks = {"lane": "live"}
+    _add_reduced(kernel, dimensions)
+    lanes = kernel.family in (Family.POINTWISE, Family.WINDOW)
+    loops = (loop.index for section in kernel.sections for loop in section.loops)
+    narrow = frozenset(loops) if lanes else frozenset()
+    return TritonPrinter(kernel.tensors, dimensions, masks, frozenset(kernel.constants), narrow)
+
+
+def _tile_dimensions(kernel: Kernel, boxed: bool) -> list[tuple[frozenset[str], str]]:
+    """Which indices of a contraction vary along which dimension of its tiles."""
+    if not boxed or kernel.boxes is None:
+        batch, left, right = kernel.groups
+        return [(batch.names, ""), (left.names, "m"), (right.names, "n"), (kernel.columns.names, "inner")]
+    rows, columns = (frozenset(a.index for a in axes) for axes in (kernel.boxes.rows, kernel.boxes.columns))
+    return [(kernel.rows.names - rows - columns, ""), (rows, "m"), (columns, "n")]
+
+
+def _add_reduced(kernel: Kernel, dimensions: dict[str, str]) -> None:
+    """A reduction's value varies along the rows."""
+    along = {Family.ROW: "row", Family.WINDOW: "lane"}.get(kernel.family)
+    for section in kernel.sections:
+        for accumulator in section.accumulators:
+            if along:
+                dimensions[accumulator.name] = along

@@ -1,0 +1,212 @@
+"""Kernel IR expressions as Triton source.
+
+Input: nodes and statements of ``svertka.codegen.ir.kernel``. Output: lines of Python for ``@triton.jit`` functions.
+Templates own
+the structure of a kernel, this module its expressions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+
+from svertka.codegen.ir.kernel import Apply, Constant, Let, Load, Name, Node, Store, TensorArgument, walk_node
+
+__all__ = ["TritonPrinter"]
+
+_BINARY = {
+    "<": (1, "<"),
+    "<=": (1, "<="),
+    ">": (1, ">"),
+    ">=": (1, ">="),
+    "==": (1, "=="),
+    "!=": (1, "!="),
+    "or": (2, "|"),
+    "and": (3, "&"),
+    "add": (5, "+"),
+    "subtract": (5, "-"),
+    "multiply": (6, "*"),
+    "divide": (6, "/"),
+    "floor_divide": (6, "//"),
+    "remainder": (6, "%"),
+}
+_CALLS = {
+    "exp": "tl.exp",
+    "log": "tl.log",
+    "sqrt": "tl.sqrt",
+    "rsqrt": "tl.rsqrt",
+    "erf": "tl.erf",
+    "sin": "tl.sin",
+    "cos": "tl.cos",
+    "Abs": "tl.abs",
+    "where": "tl.where",
+    "tanh": "primitives.tanh",
+    "power": "primitives.power",
+    "sign": "primitives.sign",
+    "uniform": "primitives.uniform",
+}
+_ROUNDING = ("exp", "log", "sqrt", "rsqrt", "erf", "sin", "cos", "tanh", "power")
+_NAN = {"maximum": "tl.maximum", "minimum": "tl.minimum"}
+_COMPARISON, _CONJUNCT, _UNARY, _ATOM = 1, 4, 7, 9
+
+
+class TritonPrinter:
+    """Prints the expressions of one kernel.
+
+    Args:
+        tensors: the kernel's tensors.
+        dimensions: for each index, the tile dimension it varies along ("" for a scalar).
+        masks: for each tile dimension, the name of its mask.
+        bare: names of compile-time real parameters, which have no dtype of their own.
+        narrow: names of loop indices, which are 32 bits wide.
+    """
+
+    def __init__(
+        self,
+        tensors: tuple[TensorArgument, ...],
+        dimensions: Mapping[str, str],
+        masks: Mapping[str, str],
+        bare: frozenset[str],
+        narrow: frozenset[str] = frozenset(),
+    ) -> None:
+        self.tensors = {tensor.name: tensor for tensor in tensors}
+        self.dimensions = dimensions
+        self.masks = masks
+        self.bare = bare
+        self.narrow = narrow
+        self.spread: dict[str, frozenset[str]] = {}
+
+    def text(self, node: Node, level: int = 0) -> str:
+        """An expression, in parentheses if it binds less tightly than ``level``."""
+        text, own = self._text(node)
+        return f"({text})" if own < level else text
+
+    def _text(self, node: Node) -> tuple[str, int]:
+        if isinstance(node, Constant):
+            return _number(node)
+        if isinstance(node, Name):
+            return node.name, _ATOM
+        if isinstance(node, Load):
+            raise TypeError(f"load of {node.tensor}: a load must be a statement of its own")
+        if node.operation in _BINARY:
+            own, sign = _BINARY[node.operation]
+            left, right = node.arguments
+            return f"{self.text(left, own + (own == _COMPARISON))} {sign} {self.text(right, own + 1)}", own
+        if node.operation == "negate":
+            return f"-{self.text(node.arguments[0], _UNARY)}", _UNARY
+        if node.operation == "not":
+            return f"~{self.text(node.arguments[0], _ATOM)}", _UNARY
+        return self._call(node), _ATOM
+
+    def _call(self, node: Apply) -> str:
+        if node.operation == "real":
+            return f"tl.cast({self.text(node.arguments[0])}, ACC)"
+        alone = node.operation in _ROUNDING and all(isinstance(part, Constant) for part in node.arguments)
+        arguments = ", ".join(self._argument(argument, alone) for argument in node.arguments)
+        if node.operation in _NAN:
+            return f"{_NAN[node.operation]}({arguments}, propagate_nan=tl.PropagateNan.ALL)"
+        if node.operation not in _CALLS:
+            raise TypeError(f"operation {node.operation!r}: the Triton printer does not know it; add it to _CALLS")
+        return f"{_CALLS[node.operation]}({arguments})"
+
+    def _argument(self, node: Node, alone: bool = False) -> str:
+        """Inside a call a bare number would become float32; give it the arithmetic's type.
+
+        A number that float32 holds may stay bare, unless it stands ``alone``: then the result would be float32 too.
+        """
+        leaves = [part for part in walk_node(node) if not isinstance(part, Apply)]
+        bare = all(isinstance(leaf, Constant) or (isinstance(leaf, Name) and leaf.name in self.bare) for leaf in leaves)
+        short = isinstance(node, Constant) and _is_short(node)
+        if node.kind == "real" and bare and (alone or not short):
+            return f"tl.full([], {self.text(node)}, ACC)"
+        return self.text(node)
+
+    # Statements -------------------------------------------------------------------------------------------------
+
+    def let(self, let: Let, cast: bool = True) -> list[str]:
+        """Lines of a statement; loads are masked by what is known about their indices."""
+        load = let.value
+        self.spread[let.name] = self.along(load)
+        if not isinstance(load, Load):
+            return [f"{let.name} = {self.text(load)}"]
+        suffix = ".to(ACC)" if cast and load.kind == "real" else ""
+        address = self._address(load.tensor, load.indices) + self._anchor(load)
+        line = f"{let.name} = tl.load({address}{self._mask(load)}){suffix}"
+        default = self.tensors[load.tensor].default
+        if default is None:
+            return [line]
+        absent = repr(float(default)) if load.kind == "real" else str(default)
+        return [f"if {load.tensor}_ptr is not None:", f"    {line}", "else:", f"    {let.name} = {absent}"]
+
+    def line(self, let: Let, dimension: str, spread: str) -> list[str]:
+        """Lines of a statement that varies along one dimension alone: it is loaded as a line, then spread.
+
+        A tile that is one element wide would be loaded over and over by every thread that holds a part of the row.
+        """
+        if self.along(let.value) != {dimension}:
+            return []
+        lines = self.let(let)
+        place = next(place for place, text in enumerate(lines) if f"{let.name} = " in text)
+        indent = lines[place][: len(lines[place]) - len(lines[place].lstrip())]
+        return [*lines[: place + 1], f"{indent}{let.name} = {let.name}{spread}", *lines[place + 1 :]]
+
+    def along(self, node: Node) -> frozenset[str]:
+        """Tile dimensions along which a node varies."""
+        found: set[str] = set()
+        for part in walk_node(node):
+            if isinstance(part, Name):
+                found |= self.spread.get(part.name, frozenset({self.dimensions.get(part.name, "")}))
+        return frozenset(found - {""})
+
+    def _anchor(self, load: Load) -> str:
+        """What gives one address the shape of lanes, where they differ in whether they load."""
+        varying = any(self.along(index) for index in load.indices)
+        return " + lane * 0" if "lane" in self.along(load) and not varying else ""
+
+    def _mask(self, load: Load) -> str:
+        known = [self.masks[dimension] for dimension in sorted(self.along(load)) if dimension in self.masks]
+        mask = self.guard(load.masks, *known)
+        return f", mask={mask}, other=0" if mask else ""
+
+    def _address(self, tensor: str, indices: tuple[Node, ...]) -> str:
+        axes = self.tensors[tensor].axes
+        terms = [f"{self._place(i)} * {tensor}_stride_{axis}" for i, axis in zip(indices, axes, strict=True)]
+        return " + ".join([f"{tensor}_ptr", *terms])
+
+    def _place(self, index: Node) -> str:
+        """A place along an axis, before it is multiplied with a stride: as wide as offsets are."""
+        names = {part.name for part in walk_node(index) if isinstance(part, Name)}
+        if names & self.narrow and not self.along(index):
+            return f"tl.cast({self.text(index)}, INDEX)"
+        return self.text(index, 6)
+
+    def guard(self, guards: tuple[Node, ...], *more: str) -> str:
+        """A conjunction of conditions, empty if there is none."""
+        return " & ".join([*more, *dict.fromkeys(self.text(guard, _CONJUNCT - 1) for guard in guards)])
+
+    def store(self, store: Store, along: tuple[str, ...], anchor: str) -> list[str]:
+        """Lines of a store; ``anchor`` gives the address the tile's shape where no index does."""
+        address = self._address(store.tensor, store.indices)
+        varying = frozenset().union(*(self.along(index) for index in store.indices)) if store.indices else frozenset()
+        if set(along) - varying:
+            address += f" + {anchor} * 0"
+        masks = " & ".join(self.masks[dimension] for dimension in along)
+        line = f"tl.store({address}, {self.text(store.value)}, mask={masks})"
+        if self.tensors[store.tensor].optional:
+            return [f"if {store.tensor}_ptr is not None:", f"    {line}"]
+        return [line]
+
+
+def _is_short(node: Constant) -> bool:
+    """Whether float32 holds the number exactly."""
+    if isinstance(node.value, str):
+        return True
+    value: Fraction = node.value
+    return value.denominator & (value.denominator - 1) == 0 and value.numerator.bit_length() <= 24
+
+
+def _number(node: Constant) -> tuple[str, int]:
+    if isinstance(node.value, str):
+        return f'float("{node.value}")', _ATOM
+    text = str(node.value) if node.kind == "integer" else repr(float(node.value))
+    return text, _UNARY if text.startswith("-") else _ATOM

@@ -1,0 +1,1 @@
+"""Kernels as data, and what is read off equations and kernels: patterns of loops, coalescing."""

@@ -1,0 +1,361 @@
+"""Kernel IR: what a template prints. SymPy ends before it.
+
+A kernel has parallel indices, sections (straight code or loops with accumulators) and stores. Expressions are trees of
+four node types; each node knows whether it is an integer, a real or a condition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+from svertka.codegen.ir.loop_patterns import Family
+
+__all__ = [
+    "Accumulator",
+    "Apply",
+    "Axes",
+    "BoxAxis",
+    "BoxOperand",
+    "Boxes",
+    "Constant",
+    "Extent",
+    "Kernel",
+    "Let",
+    "Load",
+    "Name",
+    "Node",
+    "Operand",
+    "Section",
+    "Store",
+    "Tap",
+    "TensorArgument",
+    "TileAxis",
+    "Walk",
+    "walk_node",
+]
+
+Kind = Literal["integer", "real", "condition"]
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A number; infinities and NaN are given by name."""
+
+    value: Fraction | str
+    kind: Kind
+
+
+@dataclass(frozen=True)
+class Name:
+    """An index, an extent, a parameter or a value computed before."""
+
+    name: str
+    kind: Kind
+
+
+@dataclass(frozen=True)
+class Apply:
+    """An operation on nodes."""
+
+    operation: str
+    arguments: tuple[Node, ...]
+    kind: Kind
+
+
+@dataclass(frozen=True)
+class Load:
+    """An element of a tensor; ``masks`` are the conditions under which the address is valid."""
+
+    tensor: str
+    indices: tuple[Node, ...]
+    masks: tuple[Node, ...]
+    kind: Kind
+
+
+Node = Constant | Name | Apply | Load
+
+
+def walk_node(node: Node) -> Iterator[Node]:
+    """Every node of an expression, parents first."""
+    yield node
+    children = (
+        node.arguments if isinstance(node, Apply) else (*node.indices, *node.masks) if isinstance(node, Load) else ()
+    )
+    for child in children:
+        yield from walk_node(child)
+
+
+@dataclass(frozen=True)
+class Let:
+    """``name = value``."""
+
+    name: str
+    value: Node
+
+
+@dataclass(frozen=True)
+class Accumulator:
+    """A reduction: ``name`` becomes the ``operation`` of ``value`` over all elements with ``guards``.
+
+    Attributes:
+        position: the element's place, for argmax.
+        best: name of the largest value so far, for argmax.
+    """
+
+    name: str
+    operation: Literal["sum", "max", "argmax"]
+    value: Node
+    guards: tuple[Node, ...]
+    position: Node | None = None
+    best: str = ""
+
+
+@dataclass(frozen=True)
+class Extent:
+    """An index with its number of values, for loops and decompositions."""
+
+    index: str
+    extent: str
+    small: bool
+
+
+@dataclass(frozen=True)
+class Axes:
+    """Indices of one flattened loop, slowest first.
+
+    Attributes:
+        order: for tensors in row-major order.
+        last: for tensors whose second dimension is the fastest (channels last).
+    """
+
+    order: tuple[Extent, ...]
+    last: tuple[Extent, ...]
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Names of the indices."""
+        return frozenset(extent.index for extent in self.order)
+
+
+@dataclass(frozen=True)
+class Store:
+    """``tensor[indices] = value`` wherever the program's indices are in range."""
+
+    tensor: str
+    indices: tuple[Node, ...]
+    value: Node
+
+
+@dataclass(frozen=True)
+class Section:
+    """Code under common loops: over ``loops`` for windows, over the columns for row programs, else over nothing."""
+
+    loops: tuple[Extent, ...]
+    lets: tuple[Let, ...] = ()
+    accumulators: tuple[Accumulator, ...] = ()
+    stores: tuple[Store, ...] = ()
+
+
+@dataclass(frozen=True)
+class Operand:
+    """A factor of a contraction, over its own indices and those that are summed.
+
+    Attributes:
+        lets: statements it needs.
+        value: its elements.
+        guards: where they are not 0.
+        tensor: whose elements they are as stored, fit for the matrix unit without rounding; empty if they are computed.
+    """
+
+    lets: tuple[Let, ...]
+    value: Node
+    guards: tuple[Node, ...]
+    tensor: str
+
+    @property
+    def stored(self) -> bool:
+        """Whether it is a tensor's element as stored."""
+        return bool(self.tensor)
+
+
+@dataclass(frozen=True)
+class TileAxis:
+    """An index that varies within a tile: ``step * place + phase``, with the phase walked by programs."""
+
+    index: str
+    extent: Node
+    step: Node | None = None
+
+
+@dataclass(frozen=True)
+class Walk:
+    """An index of which each program, or each part of a sum, has one value."""
+
+    index: str
+    extent: Node
+
+
+@dataclass(frozen=True)
+class Tap:
+    """An index of the sum that is walked: all values, or those with ``slope * index = residue`` modulo a number."""
+
+    index: str
+    extent: Node
+    slope: Node | None = None
+    residue: Node | None = None
+    modulus: Node | None = None
+
+
+@dataclass(frozen=True)
+class BoxAxis:
+    """An axis of a box.
+
+    Attributes:
+        axis: the tensor's axis; ``extent``: its extent.
+        tile: the tile's index along it, or "" where a box is one element wide.
+        shift: how far beyond the tile's place it is read; where there is no tile, where it is read.
+        step: if not None, every how many elements are seen; ``phase``: name of the first of them.
+        residue: the phase, if the program alone decides it.
+        limit: of an index that is summed, how far the box is seen at most.
+    """
+
+    axis: str
+    extent: Node
+    tile: str
+    shift: Node | None
+    step: Node | None = None
+    phase: str = ""
+    residue: Node | None = None
+    limit: Node | None = None
+
+
+@dataclass(frozen=True)
+class BoxOperand:
+    """A factor of a contraction, fetched by boxes.
+
+    Attributes:
+        tensor: its name.
+        base: axes whose place is in the base address; ``axes``: those of the box, the fastest last.
+        transposed: whether the summed indices come first, those of the result last.
+    """
+
+    tensor: str
+    base: tuple[BoxAxis, ...]
+    axes: tuple[BoxAxis, ...]
+    transposed: bool
+
+    @property
+    def moves(self) -> bool:
+        """Whether the boxes of one program differ from another's in more than their place."""
+        return bool(self.base) or any(axis.residue is not None or axis.limit is not None for axis in self.axes)
+
+    @property
+    def phased(self) -> bool:
+        """Whether each part of the sum has boxes of its own."""
+        return any(axis.step is not None and axis.residue is None for axis in self.axes)
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """How a contraction is computed from boxes.
+
+    Attributes:
+        rows, columns: the result's tile, one index and some; ``summed``: the sum's.
+        taps: indices of the sum that are walked.
+        walks: indices and phases, one value a program; ``phases``: one value a part of the sum.
+        left, right: the operands that give rows and columns.
+    """
+
+    rows: tuple[TileAxis, ...]
+    columns: tuple[TileAxis, ...]
+    summed: tuple[TileAxis, ...]
+    taps: tuple[Tap, ...]
+    walks: tuple[Walk, ...]
+    phases: tuple[Walk, ...]
+    left: BoxOperand
+    right: BoxOperand
+
+
+@dataclass(frozen=True)
+class TensorArgument:
+    """A tensor that a kernel takes.
+
+    Attributes:
+        name: its name.
+        axes: names of the indices of its axes.
+        kind: ``"real"`` or ``"integer"``.
+        default: its value when absent, or None.
+        output: whether the kernel stores it.
+        optional: whether a caller may leave the output out.
+    """
+
+    name: str
+    axes: tuple[str, ...]
+    kind: str
+    default: Fraction | None
+    output: bool
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One GPU kernel.
+
+    Attributes:
+        name: function name.
+        family: which template prints it.
+        equations: what it computes, as text.
+        tensors: its tensors, outputs last.
+        extents: runtime sizes; ``constants``: sizes and parameters known at compile time.
+        scalars: parameters that vary from call to call; ``reals``: those of them that are real numbers.
+        rows: parallel indices (for contractions: batch, m, n in this order).
+        columns: indices of the row program's row, or of the contraction's sum.
+        sections: code, in order.
+        groups: for contractions: batch, m and n indices.
+        operands: for contractions: left and right.
+        accumulator: for contractions: name of the sum.
+        boxes: for contractions whose operands are boxes: how they are.
+    """
+
+    name: str
+    family: Family
+    equations: tuple[str, ...]
+    tensors: tuple[TensorArgument, ...]
+    extents: tuple[str, ...]
+    constants: tuple[str, ...]
+    scalars: tuple[str, ...]
+    rows: Axes
+    columns: Axes
+    sections: tuple[Section, ...]
+    groups: tuple[Axes, ...] = ()
+    operands: tuple[Operand, ...] = ()
+    accumulator: str = ""
+    boxes: Boxes | None = None
+    reals: tuple[str, ...] = ()
+
+    @property
+    def functions(self) -> tuple[str, ...]:
+        """Names of the functions that compute it: of pointers and, where operands are boxes, of boxes."""
+        return (self.name,) if self.boxes is None else (self.name, f"{self.name}_boxes")
+
+    @property
+    def stored(self) -> tuple[str, ...]:
+        """Names of the tensors that it stores, in order."""
+        return tuple(dict.fromkeys(store.tensor for section in self.sections for store in section.stores))
+
+    @property
+    def taps(self) -> tuple[Axes, Axes]:
+        """The summed indices that walk a window, and the others; no taps unless there are others too."""
+        small = tuple(extent for extent in self.columns.order if extent.small)
+        others = tuple(extent for extent in self.columns.order if not extent.small)
+        if not small or not others:
+            return Axes((), ()), self.columns
+        return Axes(small, small), Axes(others, others)
+
+    @property
+    def gathers(self) -> bool:
+        """Whether some operand of a contraction is read through conditions or computed."""
+        return any(operand.guards or not operand.stored for operand in self.operands)

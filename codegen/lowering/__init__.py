@@ -1,0 +1,1 @@
+"""Equations to kernels: which equations share one, and what each computes."""

@@ -1,0 +1,330 @@
+"""From a layer's definition to the kernels and host programs of its module.
+
+``Definition`` -> ``adjoint`` -> normal form -> ``inline_maps`` -> ``without_vanishing`` -> ``stabilize`` -> ``split``
+-> ``partition`` -> ``lower``; then the order of launches, with what each allocates.
+
+Input: a ``Definition``. Output: a ``KernelModule``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from svertka.codegen.frontend.names import check_names
+from svertka.codegen.ir.kernel import Kernel
+from svertka.codegen.ir.loop_patterns import Family, constant_extents, extent_names, family
+from svertka.codegen.lowering.fusion import Plan, partition
+from svertka.codegen.lowering.lower import lower
+from svertka.codegen.passes.centered_sums import without_vanishing
+from svertka.codegen.passes.inline import inline_maps
+from svertka.codegen.passes.saved_conditions import answers_of, recalled
+from svertka.codegen.passes.split import split
+from svertka.codegen.passes.stabilize import stabilize
+from svertka.spec import adjoint, gradient_name, gradient_of, normal_form
+from svertka.spec.definition import Definition, Real, Seed
+from svertka.spec.layer import Equation, Layer, reads
+from svertka.spec.notation import Reduction, Tensor
+
+__all__ = [
+    "Allocation",
+    "KernelModule",
+    "Launch",
+    "Program",
+    "accumulated_of",
+    "build",
+    "keywords_of",
+    "residuals_of",
+]
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """A tensor that a program makes.
+
+    Attributes:
+        name: under which kernels know it.
+        tensor: its axes; of a gradient, the tensor that it is the gradient of.
+        like: tensor whose device and dtype it takes.
+        role: ``"gradient"`` (strides of ``like`` too), ``"result"`` (also what holds elements of tensors or 0 alone),
+            ``"temporary"`` (in the accumulator's precision),
+            ``"integer"`` (int64) or ``"position"`` (small integers).
+        optional: whether a caller may leave it out.
+    """
+
+    name: str
+    tensor: Tensor
+    like: str
+    role: str
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One launch: a kernel and its plan, what is allocated, and the gradients it serves (empty: it always runs)."""
+
+    kernel: Kernel
+    plan: Plan
+    allocations: tuple[Allocation, ...]
+    serves: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Program:
+    """A host function that runs kernels in order.
+
+    Attributes:
+        name: function name.
+        layer: the layer it computes.
+        arguments: tensors it takes, in order.
+        keywords: extents and parameters it takes.
+        launches: what it runs.
+        results: names of tensors it returns.
+        wanted: whether it takes ``wanted``.
+        leading: the tensor whose dtype, device and memory format the results follow.
+    """
+
+    name: str
+    layer: Layer
+    arguments: tuple[Tensor, ...]
+    keywords: tuple[str, ...]
+    launches: tuple[Launch, ...]
+    results: tuple[str, ...]
+    wanted: bool
+    leading: str
+
+
+@dataclass(frozen=True)
+class KernelModule:
+    """All kernels and programs of a definition.
+
+    Attributes:
+        residuals: what the forward keeps for the backward, by layer name.
+        read: tensors that the gradient reads where nothing is kept, by layer name.
+        answers: by layer name, inputs whose place in the backward a result may take, and that result.
+    """
+
+    definition: Definition
+    kernels: tuple[Kernel, ...]
+    programs: tuple[tuple[Program, Program, Program], ...]
+    residuals: dict[str, tuple[str, ...]]
+    read: dict[str, frozenset[str]]
+    answers: dict[str, dict[str, str]]
+
+
+def build(definition: Definition) -> KernelModule:
+    """Derive everything for a definition."""
+    maker = _Maker(definition)
+    programs = tuple(maker.programs(variant.layer) for variant in definition.variants)
+    return KernelModule(definition, tuple(maker.kernels), programs, maker.residuals, maker.read, maker.answers)
+
+
+def keywords_of(layer: Layer) -> tuple[str, ...]:
+    """Parameters, and extents that no dimension of a required input shows by itself, sorted."""
+    extents = extent_names(normal_form(layer))
+    shown = {str(dim[0].extent) for t in layer.inputs if t.default is None for dim in t.dims if len(dim) == 1}
+    return tuple(sorted((extents - shown) | {symbol.name for symbol in layer.parameters}))
+
+
+def accumulated_of(definition: Definition, layer: Layer) -> tuple[str, ...]:
+    """Gradients that leave a gradient's formula in the accumulator's type, to be brought to that of their tensors.
+
+    Of a formula's tensors those with fewer dimensions may be float32 beside half precision. Where such a tensor is none
+    of the gradient's own, nothing tells its type.
+    """
+    own = {gradient_name(tensor.name) for tensor in layer.inputs}
+    rank = max(len(tensor.dims) for tensor in layer.inputs)
+    lost = (name for name in layer.outputs if name not in own and len(layer.tensors[name].dims) < rank)
+    return tuple(lost) if definition.gradient else ()
+
+
+def residuals_of(primal: Layer, backward: Layer, gradients: Iterable[str]) -> tuple[Equation, ...]:
+    """Reductions that the backward needs and the forward can keep.
+
+    A reduction over a bounded row costs nothing where the row is read anyway; it is computed again. Any other that
+    depends on no gradient is kept.
+    """
+    tainted = set(gradients)
+    kept = []
+    for equation in backward.equations:
+        if any(read.tensor in tainted for read in reads(equation.value)):
+            tainted.add(equation.target.name)
+        elif isinstance(equation.value, Reduction):
+            bounded = family(equation) == Family.ROW and not any(i.batch for i in equation.value.indices)
+            if not bounded:
+                kept.append(equation)
+    return tuple(kept)
+
+
+class _Maker:
+    def __init__(self, definition: Definition) -> None:
+        self.definition = definition
+        self.kernels: list[Kernel] = []
+        self.residuals: dict[str, tuple[str, ...]] = {}
+        self.read: dict[str, frozenset[str]] = {}
+        self.answers: dict[str, dict[str, str]] = {}
+        self.scalars = [a.symbol for a in definition.arguments if isinstance(a, Real) and a.varies]
+        self.scalars += [a.symbol for a in definition.arguments if isinstance(a, Seed)]
+        self.optional = tuple(definition.optional_results.values())
+
+    def programs(self, layer: Layer) -> tuple[Program, Program, Program]:
+        """Forward, forward that keeps residuals, backward."""
+        wrt = self.definition.differentiable(layer)
+        results = self.definition.real_results(layer)
+        primal = normal_form(layer)
+        derivative = normal_form(adjoint(layer, wrt=wrt, outputs=results))
+        gradients = [gradient_of(layer, name) for name in results]
+        self.answers[layer.name] = answers_of(derivative, primal, set(results) - set(self.optional))
+        plain = without_vanishing(inline_maps(derivative))
+        self.read[layer.name] = frozenset(read.tensor for e in plain.equations for read in reads(e.value))
+        derived, kept = self._kept(primal, derivative, plain, gradients, results)
+        shifted = stabilize(derived)
+        if any(e.target.name not in shifted.tensors for e in kept):  # as they stand they would overflow
+            derived, kept = shifted, residuals_of(primal, shifted, gradients)
+        names = tuple(e.target.name for e in kept)
+        self.residuals[layer.name] = names
+        forward = self._program(f"{layer.name}_forward", layer, primal, layer.outputs)
+        keeping = _saving_shifted(primal, kept, derived) if kept and derived is shifted else _saving(primal, kept)
+        saving = self._program(f"{layer.name}_forward", layer, keeping, (*layer.outputs, *names), saving=True)
+        backward = derived.given(names)
+        seeds = [t for t in derived.inputs if t.name in gradients] or [
+            Tensor(gradient_of(layer, n), *layer.tensors[n].dims) for n in results
+        ]
+        ordered = (*seeds, *layer.inputs, *(e.target for e in kept))
+        outputs = tuple(gradient_of(layer, name) for name in wrt)
+        return forward, saving, self._backward(layer, backward, ordered, outputs, derived is shifted)
+
+    def _kept(
+        self, primal: Layer, derivative: Layer, plain: Layer, gradients: list[str], results: Sequence[str]
+    ) -> tuple[Layer, tuple[Equation, ...]]:
+        """The adjoint as it is computed, and what the forward keeps for it.
+
+        Results are asked instead of what they were made of where that saves keeping something.
+        """
+        kept = residuals_of(primal, plain, gradients)
+        other, asked = recalled(derivative, primal, results)
+        if asked:
+            asking = without_vanishing(inline_maps(other.given(e.target.name for e in asked)))
+            rest = residuals_of(primal, asking, gradients)
+            if len(rest) < len(kept):
+                return asking, (*asked, *rest)
+        return plain, kept
+
+    def _program(
+        self, name: str, layer: Layer, whole: Layer, results: tuple[str, ...], saving: bool = False
+    ) -> Program:
+        launches = self._launches(layer, whole, layer.name, "_saving" if saving else "", ())
+        return Program(name, layer, layer.inputs, keywords_of(layer), launches, results, False, _leading(layer.inputs))
+
+    def _backward(
+        self, layer: Layer, whole: Layer, arguments: tuple[Tensor, ...], results: tuple[str, ...], shifted: bool
+    ) -> Program:
+        launches = self._launches(layer, whole, layer.name, "", results, shifted)
+        name = f"{layer.name}_backward"
+        return Program(name, layer, arguments, keywords_of(layer), launches, results, True, _leading(layer.inputs))
+
+    def _launches(
+        self, primal: Layer, whole: Layer, stem: str, suffix: str, results: tuple[str, ...], shifted: bool = False
+    ) -> tuple[Launch, ...]:
+        lowered = split(whole if shifted else stabilize(inline_maps(whole)))
+        check_names(lowered)
+        constants = constant_extents(normal_form(primal))
+        kernels = []
+        plans = partition(lowered)
+        for plan in plans:
+            name = f"{stem}_{plan.results[0].name}"
+            optional = (*self.optional, *_separable(plan, primal))
+            kernel = lower(plan, lowered, name, constants, self.scalars, optional)
+            kernels.append(self._unique(kernel, suffix))
+        serves = _serving(kernels, results)
+        return tuple(
+            Launch(kernel, plan, tuple(self._allocations(kernel, primal, lowered)), served)
+            for kernel, plan, served in zip(kernels, plans, serves, strict=True)
+        )
+
+    def _unique(self, kernel: Kernel, suffix: str) -> Kernel:
+        """The kernel, or an equal one that another program of this module runs already."""
+        for other in self.kernels:
+            if replace(other, name=kernel.name) == kernel:
+                return other
+        names = {other.name for other in self.kernels}
+        while kernel.name in names:
+            kernel = replace(kernel, name=f"{kernel.name}{suffix or '_again'}")
+        self.kernels.append(kernel)
+        return kernel
+
+    def _allocations(self, kernel: Kernel, primal: Layer, lowered: Layer) -> Iterable[Allocation]:
+        leading = _leading(primal.inputs)
+        state = {a.updated_by: a.bound for a in self.definition.tensor_arguments if a.updated_by}
+        own = {gradient_name(t.name): t.name for t in primal.inputs if self.definition.gradient}
+        by_gradient = {gradient_of(primal, t.name): t.name for t in primal.inputs}
+        for store in kernel.stored:
+            tensor = lowered.tensors[store]
+            if store in by_gradient:
+                optional = any(t.name == store and t.optional for t in kernel.tensors)
+                yield Allocation(store, primal.tensors[by_gradient[store]], by_gradient[store], "gradient", optional)
+            elif tensor.kind == "integer":
+                role = "integer" if store in primal.outputs else "position"
+                yield Allocation(store, tensor, leading, role, store in self.optional)
+            else:
+                exact = store in primal.outputs or not isinstance(_value(lowered, store), Reduction)
+                like = state.get(store, own.get(store, leading))
+                role = "result" if exact and store not in accumulated_of(self.definition, primal) else "temporary"
+                yield Allocation(store, tensor, like, role, store in self.optional)
+
+
+def _value(layer: Layer, name: str) -> Any:
+    return next(equation.value for equation in layer.equations if equation.target.name == name)
+
+
+def _saving(primal: Layer, kept: tuple[Equation, ...]) -> Layer:
+    """The forward with residuals among its outputs."""
+    known = {e.target.name for e in primal.equations}
+    extra = tuple(e for e in kept if e.target.name not in known)
+    outputs = (*primal.outputs, *(e.target.name for e in kept))
+    return Layer(primal.name, primal.inputs, (*primal.equations, *extra), outputs)
+
+
+def _saving_shifted(primal: Layer, kept: tuple[Equation, ...], derived: Layer) -> Layer:
+    """The forward with residuals that are shifted, and their shifts, each as early as can be.
+
+    Early, so that the forward's own sums find the shifts and sums that are kept.
+    """
+    names = tuple(e.target.name for e in kept)
+    known = {e.target.name for e in primal.equations}
+    made = derived.only(names, primal.name).given(known)
+    waiting = [*(e for e in made.equations if e.target.name not in known), *primal.equations]
+    equations: list[Equation] = []
+    ready = {tensor.name for tensor in primal.inputs}
+    while waiting:
+        place = next(n for n, e in enumerate(waiting) if {read.tensor for read in reads(e.value)} <= ready)
+        equations.append(waiting.pop(place))
+        ready.add(equations[-1].target.name)
+    return Layer(primal.name, primal.inputs, tuple(equations), (*primal.outputs, *names))
+
+
+def _separable(plan: Plan, primal: Layer) -> tuple[str, ...]:
+    """Gradients that a kernel makes beside others, and that a caller may not want."""
+    gradients = {gradient_of(primal, tensor.name) for tensor in primal.inputs}
+    stored = [result.name for result in plan.results]
+    return tuple(name for name in stored if name in gradients) if len(stored) > 1 else ()
+
+
+def _leading(inputs: tuple[Tensor, ...]) -> str:
+    """The first real input."""
+    return next(t.name for t in inputs if t.kind == "real")
+
+
+def _serving(kernels: list[Kernel], results: tuple[str, ...]) -> list[tuple[int, ...]]:
+    """For each kernel, the results that need it, directly or through later kernels."""
+    needs: dict[str, set[int]] = {name: {n} for n, name in enumerate(results)}
+    served: list[tuple[int, ...]] = []
+    for kernel in reversed(kernels):
+        wanted = set().union(*(needs.get(name, set()) for name in kernel.stored))
+        served.append(tuple(sorted(wanted)))
+        for tensor in kernel.tensors:
+            if not tensor.output:
+                needs.setdefault(tensor.name, set()).update(wanted)
+    everything = tuple(sorted({n for n, name in enumerate(results)}))
+    return [() if one == everything else one for one in reversed(served)]

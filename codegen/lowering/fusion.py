@@ -1,0 +1,168 @@
+"""Divide a layer's equations among kernels.
+
+Equations over the same rows share a kernel: several reductions over one row, maps over the row while it is bounded,
+pointwise results behind a reduction (epilogue). What another kernel needs is stored in a temporary.
+
+Input: a ``Layer`` after ``inline_maps``, ``stabilize`` and ``split``. Output: ``Plan``s, in the order in
+which they run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sympy import Tuple
+
+from svertka.codegen.ir.loop_patterns import Family, family
+from svertka.codegen.passes.centered_sums import matched
+from svertka.spec.layer import Equation, Layer, reads
+from svertka.spec.notation import Index, Read, Reduction
+from svertka.spec.rewrite import substitute
+
+__all__ = ["Plan", "Result", "partition"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """A tensor that a kernel stores.
+
+    Attributes:
+        name: the tensor.
+        value: its value; for a reduction of the same kernel, a read of it.
+        indices: the kernel's indices in the order of the tensor's axes.
+    """
+
+    name: str
+    value: object
+    indices: tuple[Index, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one kernel computes.
+
+    Attributes:
+        family: its family of loops.
+        rows: indices of the parallel loops; for contractions batch, m and n together.
+        columns: indices of the row, for row programs.
+        reductions: reduction equations in order, their targets' axes being the rows.
+        results: what is stored.
+    """
+
+    family: Family
+    rows: tuple[Index, ...]
+    columns: tuple[Index, ...]
+    reductions: tuple[Equation, ...]
+    results: tuple[Result, ...]
+
+
+@dataclass
+class _Draft:
+    family: Family
+    rows: tuple[Index, ...]
+    columns: tuple[Index, ...] = ()
+    reductions: list[Equation] = field(default_factory=list)
+    results: list[tuple[str, Result]] = field(default_factory=list)
+
+    @property
+    def made(self) -> set[str]:
+        return {e.target.name for e in self.reductions}
+
+    def rename(self, equation: Equation) -> Equation:
+        """The reduction with this kernel's columns as bound indices."""
+        value = equation.value
+        mapping = matched(value.indices, self.columns)
+        renamed = Reduction(
+            value.args[0],
+            substitute(value.body, mapping),
+            substitute(value.guard, mapping),
+            Tuple(*self.columns),
+        )
+        return Equation(equation.target, renamed)
+
+
+def partition(layer: Layer) -> tuple[Plan, ...]:
+    """Assign every equation to a kernel."""
+    drafts: list[_Draft] = []
+    maker: dict[str, int] = {}
+    for equation in layer.equations:
+        after = max((maker[r.tensor] for r in reads(equation.value) if r.tensor in maker), default=0)
+        place = next((n for n in range(after, len(drafts)) if _join(drafts[n], equation, layer)), None)
+        if place is None:
+            drafts.append(_open(equation, layer))
+            place = len(drafts) - 1
+        maker[equation.target.name] = place
+    _store_temporaries(drafts, layer, maker)
+    return tuple(Plan(d.family, d.rows, d.columns, tuple(d.reductions), tuple(r for _, r in d.results)) for d in drafts)
+
+
+def _join(draft: _Draft, equation: Equation, layer: Layer) -> bool:
+    """Add the equation to the kernel if their loops agree."""
+    kind = family(equation)
+    if not _local_reads_agree(draft, equation):
+        return False
+    if kind == Family.POINTWISE:
+        return _join_map(draft, equation)
+    if kind == Family.CONTRACTION or kind != draft.family or set(equation.target.axes) != set(draft.rows):
+        return False
+    if kind == Family.ROW:
+        if not matched(equation.value.indices, draft.columns):
+            return False
+        draft.reductions.append(draft.rename(equation))
+        return True
+    draft.reductions.append(equation)
+    return True
+
+
+def _local_reads_agree(draft: _Draft, equation: Equation) -> bool:
+    """Whether every read of a value made in this kernel is at the kernel's own row."""
+    for read in reads(equation.value):
+        made = next((e for e in draft.reductions if e.target.name == read.tensor), None)
+        if made is not None and read.indices != made.target.axes:
+            return False
+        if made is None and any(name == read.tensor for name, _ in draft.results):
+            return False
+    return True
+
+
+def _join_map(draft: _Draft, equation: Equation) -> bool:
+    axes = equation.target.axes
+    if set(axes) == set(draft.rows):
+        draft.results.append((equation.target.name, Result(equation.target.name, equation.value, axes)))
+        return True
+    if draft.family != Family.ROW or any(column.batch for column in draft.columns):
+        return False
+    if not set(draft.rows) < set(axes):
+        return False
+    mapping = matched(tuple(i for i in axes if i not in draft.rows), draft.columns)
+    if not mapping:
+        return False
+    indices = tuple(mapping.get(i, i) for i in axes)
+    value = substitute(equation.value, mapping)
+    draft.results.append((equation.target.name, Result(equation.target.name, value, indices)))
+    return True
+
+
+def _open(equation: Equation, layer: Layer) -> _Draft:
+    kind = family(equation)
+    draft = _Draft(kind, equation.target.axes)
+    if kind == Family.POINTWISE:
+        _join_map(draft, equation)
+        return draft
+    if kind == Family.ROW:
+        draft.columns = equation.value.indices
+    draft.reductions.append(equation)
+    return draft
+
+
+def _store_temporaries(drafts: list[_Draft], layer: Layer, maker: dict[str, int]) -> None:
+    """Store reductions that are outputs or that another kernel reads."""
+    needed = set(layer.outputs)
+    for equation in layer.equations:
+        needed |= {r.tensor for r in reads(equation.value) if maker.get(r.tensor) != maker[equation.target.name]}
+    for draft in drafts:
+        for equation in draft.reductions:
+            target = equation.target
+            if target.name in needed:
+                value: Read = target[target.axes]
+                draft.results.insert(0, (target.name, Result(target.name, value, target.axes)))

@@ -1,0 +1,339 @@
+"""From a kernel's plan to kernel IR.
+
+Input: a ``Plan`` and the layer it belongs to. Output: a ``Kernel``. Every load becomes a statement of its
+own, placed in
+the outermost section in which its indices are known.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from functools import reduce
+from typing import Any
+
+from sympy import Basic, Expr
+from sympy.logic.boolalg import Boolean
+
+from svertka.codegen.frontend.names import RESERVED
+from svertka.codegen.ir.kernel import (
+    Accumulator,
+    Apply,
+    Axes,
+    Extent,
+    Kernel,
+    Let,
+    Load,
+    Name,
+    Node,
+    Operand,
+    Section,
+    Store,
+    TensorArgument,
+    walk_node,
+)
+from svertka.codegen.ir.loop_patterns import Contraction, Family, as_contraction
+from svertka.codegen.lowering.common_subexpressions import share
+from svertka.codegen.lowering.expressions import Door
+from svertka.codegen.lowering.fusion import Plan, Result
+from svertka.codegen.lowering.tensor_descriptors import boxes
+from svertka.spec.layer import Equation, Layer, symbols_of, walk
+from svertka.spec.notation import Index, Read, Reduction
+from svertka.spec.rewrite import conditions, index_set, linear_position
+
+__all__ = ["lower"]
+
+
+def lower(
+    plan: Plan,
+    layer: Layer,
+    name: str,
+    constants: Sequence[str] = (),
+    scalars: Sequence[str] = (),
+    optional: Sequence[str] = (),
+) -> Kernel:
+    """Lower one kernel.
+
+    Args:
+        plan: what it computes.
+        layer: the layer, for its tensors.
+        name: name of the kernel.
+        constants: extents that are compile-time constants.
+        scalars: parameters that vary from call to call and are runtime arguments.
+        optional: outputs that a caller may leave out.
+    """
+    return _Lowering(plan, layer, set(constants), set(scalars), set(optional)).kernel(name)
+
+
+class _Lowering:
+    def __init__(self, plan: Plan, layer: Layer, constants: set[str], scalars: set[str], optional: set[str]) -> None:
+        self.plan = plan
+        self.layer = layer
+        self.constants = constants
+        self.scalars = scalars
+        self.optional = optional
+        self.values: dict[str, Node] = {}
+        self.door = Door(self.values)
+        self.names: dict[Node, str] = {}
+        self.taken: set[str] = _spoken_for(plan, layer)
+        self.sections: list[Section] = []
+
+    def kernel(self, name: str) -> Kernel:
+        plan = self.plan
+        groups: tuple[Axes, ...] = ()
+        operands: tuple[Operand, ...] = ()
+        accumulator, columns, fetched = "", plan.columns, None
+        if plan.family == Family.CONTRACTION:
+            equation = plan.reductions[0]
+            split = as_contraction(equation)
+            assert split is not None
+            groups = tuple(self._axes(group) for group in (split.batch, split.m, split.n))
+            operands = self._operands(equation.value, split)
+            fetched = boxes(equation, split, self.layer, self.constants)
+            accumulator, columns = equation.target.name, equation.value.indices
+            self.values[str(equation.target[equation.target.axes])] = Name(accumulator, "real")
+        elif plan.family == Family.ROW:
+            self._stages(self._extents(columns))
+        else:
+            self._windows()
+        self._results()
+        extents, constants, scalars = self._arguments(columns)
+        return Kernel(
+            name=name,
+            family=plan.family,
+            equations=tuple(self._equations()),
+            tensors=tuple(self._tensors()),
+            extents=extents,
+            constants=constants,
+            scalars=scalars,
+            rows=self._rows(),
+            columns=self._axes(columns),
+            sections=tuple(self._shared(s) for s in self.sections if s.lets or s.accumulators or s.stores),
+            groups=groups,
+            operands=operands,
+            accumulator=accumulator,
+            boxes=fetched,
+            reals=tuple(name for name in scalars if not self._whole(name)),
+        )
+
+    # Sections -------------------------------------------------------------------------------------------------
+
+    def _stages(self, columns: tuple[Extent, ...]) -> None:
+        """Reductions over the row, those that do not need one another in one loop."""
+        pending = list(self.plan.reductions)
+        while pending:
+            ready = [e for e in pending if not self._needs(e.value, pending)]
+            pending = [e for e in pending if e not in ready]
+            self._loop(columns, ready)
+
+    def _windows(self) -> None:
+        """Reductions over windows, those over the same window in one loop."""
+        pending = list(self.plan.reductions)
+        while pending:
+            ready = [e for e in pending if not self._needs(e.value, pending)]
+            same = [e for e in ready if e.value.indices == ready[0].value.indices]
+            pending = [e for e in pending if e not in same]
+            self._loop(self._extents(same[0].value.indices), same)
+
+    def _needs(self, value: Basic, pending: list[Equation]) -> bool:
+        names = {e.target.name for e in pending}
+        return any(isinstance(node, Read) and node.tensor in names for node in walk(value))
+
+    def _loop(self, loops: tuple[Extent, ...], equations: list[Equation]) -> None:
+        inner: list[Let] = []
+        outer: list[Let] = []
+        accumulators: list[Accumulator] = []
+        indices = {loop.index for loop in loops}
+        for equation in equations:
+            accumulators.append(self._accumulator(equation, indices, outer, inner))
+        self.sections.append(Section((), tuple(outer)))
+        self.sections.append(Section(loops, tuple(inner), tuple(_sharing(accumulators))))
+        for equation in equations:
+            kind = "integer" if equation.target.kind == "integer" else "real"
+            self.values[str(equation.target[equation.target.axes])] = Name(equation.target.name, kind)  # type: ignore[arg-type]
+
+    def _accumulator(self, equation: Equation, loops: set[str], outer: list[Let], inner: list[Let]) -> Accumulator:
+        value: Reduction = equation.value
+        terms = sorted(conditions(value.guard), key=str)
+        guards = tuple(self._hoisted(g, loops, outer, inner) for g in self._all_of(terms))
+        masks = self._all_of([c for c in terms if not _reads(c)])
+        body = self._hoisted(self.door.real(value.body, masks), loops, outer, inner)
+        position = self.door.integer(linear_position(value.indices)) if value.operation == "argmax" else None
+        operation: Any = value.operation
+        best = f"{equation.target.name}_value" if operation == "argmax" else ""
+        return Accumulator(equation.target.name, operation, body, guards, position, best)
+
+    def _results(self) -> None:
+        """Stores: at the row first, then along the row."""
+        names = {index.name for index in self.plan.columns}
+        along = [r for r in self.plan.results if {i.name for i in r.indices} & names]
+        behind = [r for r in self.plan.results if r not in along]
+        for results, loops in ((behind, ()), (along, self._extents(self.plan.columns))):
+            outer: list[Let] = []
+            inner: list[Let] = []
+            stores = tuple(self._store(r, {loop.index for loop in loops}, outer, inner) for r in results)
+            self.sections.append(Section((), tuple(outer)))
+            self.sections.append(Section(loops, tuple(inner), (), stores))
+
+    def _store(self, result: Result, loops: set[str], outer: list[Let], inner: list[Let]) -> Store:
+        integer = self.layer.tensors[result.name].kind == "integer"
+        value: Any = result.value
+        node = self.door.integer(value) if integer else self.door.real(value)
+        indices = tuple(self.door.integer(index) for index in result.indices)
+        return Store(result.name, indices, self._hoisted(node, loops, outer, inner))
+
+    def _operands(self, value: Reduction, split: Contraction) -> tuple[Operand, ...]:
+        right_indices = set(split.n)
+        of_right = [c for c in conditions(value.guard) if index_set(c) & right_indices]
+        of_left = [c for c in conditions(value.guard) if c not in of_right]
+        return self._operand(split.left, of_left), self._operand(split.right, of_right)
+
+    def _operand(self, factor: Expr, guards: list[Boolean]) -> Operand:
+        masks = self._all_of(sorted(guards, key=str))
+        lets: list[Let] = []
+        node = self.door.real(factor, masks)
+        value = self._hoisted(node, None, lets, lets)
+        statements, (value, *shared) = share(lets, [value, *masks], self._name)
+        return Operand(tuple(statements), value, tuple(shared), node.tensor if isinstance(node, Load) else "")
+
+    def _all_of(self, terms: Sequence[Boolean]) -> tuple[Node, ...]:
+        """The conjunction of conditions as one node, or nothing."""
+        nodes = list(dict.fromkeys(self.door.condition(term) for term in terms))
+        return (reduce(lambda a, b: Apply("and", (a, b), "condition"), nodes),) if nodes else ()
+
+    def _shared(self, section: Section) -> Section:
+        """The section with its repeated expressions named."""
+        roots = [node for a in section.accumulators for node in (a.value, *a.guards)]
+        roots += [node for store in section.stores for node in (*store.indices, store.value)]
+        lets, nodes = share(section.lets, roots, self._name)
+        rest = iter(nodes)
+        accumulators = tuple(
+            dataclasses.replace(a, value=next(rest), guards=tuple(next(rest) for _ in a.guards))
+            for a in section.accumulators
+        )
+        stores = tuple(Store(s.tensor, tuple(next(rest) for _ in s.indices), next(rest)) for s in section.stores)
+        return Section(section.loops, tuple(lets), accumulators, stores)
+
+    # Loads ----------------------------------------------------------------------------------------------------
+
+    def _hoisted(self, node: Node, loops: set[str] | None, outer: list[Let], inner: list[Let]) -> Node:
+        """The node with every load replaced by the name of a statement.
+
+        Statements that do not need the loops' indices go outside, unless ``loops`` is None.
+        """
+        if isinstance(node, Load):
+            indices = tuple(self._hoisted(i, loops, outer, inner) for i in node.indices)
+            masks = tuple(self._hoisted(m, loops, outer, inner) for m in node.masks)
+            load = Load(node.tensor, indices, masks, node.kind)
+            inside = loops is None or any(isinstance(n, Name) and n.name in loops for n in walk_node(node))
+            depends = any(isinstance(n, Name) and n.name in {let.name for let in inner} for n in walk_node(load))
+            return Name(self._let(load, inner if inside or depends else outer), node.kind)
+        if isinstance(node, Apply):
+            arguments = tuple(self._hoisted(a, loops, outer, inner) for a in node.arguments)
+            return Apply(node.operation, arguments, node.kind)
+        return node
+
+    def _name(self, node: Node, stem: str) -> str:
+        """The name of a statement: the same node has the same name in every section."""
+        if node not in self.names:
+            name, number = stem, 1
+            while name in self.taken:
+                number += 1
+                name = f"{stem}_{number}"
+            self.taken.add(name)
+            self.names[node] = name
+        return self.names[node]
+
+    def _let(self, load: Load, lets: list[Let]) -> str:
+        name = self._name(load, f"{load.tensor}_value")
+        let = Let(name, load)
+        straight = {n.name for s in self.sections if not s.loops for n in s.lets}
+        if let not in lets and name not in straight:
+            lets.append(let)
+        return name
+
+    # Arguments ------------------------------------------------------------------------------------------------
+
+    def _extents(self, indices: Iterable[Index]) -> tuple[Extent, ...]:
+        return tuple(Extent(i.name, str(i.extent), str(i.extent) in self.constants) for i in indices)
+
+    def _axes(self, indices: Iterable[Index]) -> Axes:
+        """Loop order; with channels last, windows are walked outside and channels inside."""
+        order = self._extents(indices)
+        return Axes(order, tuple(sorted(order, key=lambda extent: not extent.small)))
+
+    def _rows(self) -> Axes:
+        """The order of the result's dimensions, and with the second dimension moved behind the others."""
+        order = self._extents(self.plan.rows)
+        dims = self.layer.tensors[self.plan.results[0].name].dims
+        if len(dims) < 3 or {i for dim in dims for i in dim} != set(self.plan.rows):
+            return Axes(order, order)
+        moved = [index for dim in (dims[0], *dims[2:], dims[1]) for index in dim]
+        return Axes(order, self._extents(moved))
+
+    def _equations(self) -> Iterable[str]:
+        for equation in self.plan.reductions:
+            yield f"{equation.target[equation.target.axes]} = {equation.value}"
+        reduced = {e.target.name for e in self.plan.reductions}
+        for result in self.plan.results:
+            if result.name not in reduced:
+                indices = ", ".join(i.name for i in result.indices)
+                yield f"{result.name}[{indices}] = {result.value}"
+
+    def _expressions(self) -> Iterable[Basic]:
+        yield from (e.value for e in self.plan.reductions)
+        for result in self.plan.results:
+            value: Any = result.value
+            yield value
+
+    def _tensors(self) -> Iterable[TensorArgument]:
+        made = {e.target.name for e in self.plan.reductions}
+        read = {n.tensor for e in self._expressions() for n in walk(e) if isinstance(n, Read)} - made
+        stored = [r.name for r in self.plan.results]
+        for tensor in self.layer.tensors.values():
+            if tensor.name in read or tensor.name in stored:
+                default = None if tensor.default is None else Fraction(int(tensor.default.p), int(tensor.default.q))
+                axes = tuple(axis.name for axis in tensor.axes)
+                optional = tensor.name in self.optional
+                yield TensorArgument(tensor.name, axes, tensor.kind, default, tensor.name in stored, optional)
+
+    def _whole(self, name: str) -> bool:
+        return any(symbol.name == name and symbol.is_integer for symbol in self.layer.parameters)
+
+    def _arguments(self, columns: Iterable[Index]) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+        indices = {*self.plan.rows, *columns, *(i for e in self.plan.reductions for i in e.value.indices)}
+        names = {s.name for i in indices for s in i.extent.free_symbols}
+        names |= {s.name for e in self._expressions() for s in symbols_of(e)}
+        parameters = {s.name for s in self.layer.parameters}
+        scalars = names & self.scalars
+        constants = (names & (self.constants | parameters)) - scalars
+        return tuple(sorted(names - constants - scalars)), tuple(sorted(constants)), tuple(sorted(scalars))
+
+
+def _spoken_for(plan: Plan, layer: Layer) -> set[str]:
+    """Names that no statement may take: indices, extents, parameters, tensors, and what the templates use."""
+    names = set(RESERVED)
+    names |= {s.name for s in layer.parameters} | set(layer.tensors)
+    for equation in layer.equations:
+        names |= {s.name for s in equation.value.free_symbols}
+    return names
+
+
+def _reads(node: Basic) -> bool:
+    return any(isinstance(part, Read) for part in walk(node))
+
+
+def _sharing(accumulators: list[Accumulator]) -> list[Accumulator]:
+    """Where a loop needs both the maximum and its place, one pass finds both."""
+    shared: list[Accumulator] = []
+    for one in accumulators:
+        same = [a for a in accumulators if a.value == one.value and a.guards == one.guards]
+        largest = next((a for a in same if a.operation == "max"), None)
+        place = next((a for a in same if a.operation == "argmax"), None)
+        if one is largest and place is not None:
+            continue
+        if one is place and largest is not None:
+            one = dataclasses.replace(one, best=largest.name)
+        shared.append(one)
+    return shared

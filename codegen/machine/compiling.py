@@ -1,0 +1,195 @@
+"""Compile generated kernels for GPUs that are not there, and read what the compiler made of them.
+
+Each recorded launch is compiled with just the arguments it would have had.
+
+Input: ``Launched`` of ``svertka.codegen.verify.recording``. Output: ``Compiled``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import subprocess
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import triton
+from triton import knobs
+from triton._C.libtriton import get_cache_invalidating_env_vars
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource, get_cache_key, make_backend
+from triton.runtime.jit import create_function_from_signature
+
+from svertka.codegen.verify.recording import Launched
+
+__all__ = [
+    "TARGETS",
+    "Compiled",
+    "asked_of_triton",
+    "assembled",
+    "compile_launch",
+    "gpu_target",
+    "launch_key",
+    "widths",
+]
+
+TARGETS = {
+    "sm_80": GPUTarget("cuda", 80, 32),
+    "sm_90": GPUTarget("cuda", 90, 32),
+    "sm_100": GPUTarget("cuda", 100, 32),
+    "gfx942": GPUTarget("hip", "gfx942", 64),
+}
+_BINDERS: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()
+WIDE = 16  # bytes that a lane moves with one instruction at most
+_DIRECT = re.compile(r"\b(ld|st)\S*\.global(?:\.L1::\w+|\.L2::\w+)*(?:\.v(\d+))?\.[bfus](\d+)")
+_COPIED = re.compile(r"\bcp\.async\.c[ag]\S* \[[^\n]*?\], \[[^\n]*?\], (\w+)")
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """What the compiler made of a launch.
+
+    Attributes:
+        kernel, target, dtype: what was compiled.
+        registers: a thread; ``spills``: bytes of local memory a thread; ``shared``: bytes a program.
+        matrix: instructions of the matrix unit; ``wgmma``: those of them that work for four warps together.
+        boxes: copies of whole boxes between global and shared memory (TMA).
+        wide_loads, wide_stores: loads (with asynchronous copies) and stores of 16 bytes a lane.
+        narrow: loads and stores of fewer bytes a lane.
+    """
+
+    kernel: str
+    target: str
+    dtype: str
+    registers: int
+    spills: int
+    shared: int
+    matrix: int
+    wgmma: int
+    boxes: int
+    wide_loads: int
+    wide_stores: int
+    narrow: int
+
+    def row(self) -> dict[str, Any]:
+        """As plain data."""
+        return asdict(self)
+
+
+def compile_launch(launch: Launched, target: str, dtype: str) -> Compiled:
+    """Compile one launch for a target, and read off what it takes.
+
+    Raises:
+        Exception: whatever Triton's compiler raises.
+    """
+    return Compiled(launch.kernel.__name__, target, dtype, **_resources(assembled(launch, target)))
+
+
+def assembled(launch: Launched, target: str) -> Any:
+    """What Triton's compiler makes of a launch for a target: its ``asm`` has every stage, from ``ttir`` on.
+
+    It is compiled as Triton would when it is launched there: what is compiled here is found there.
+
+    Raises:
+        Exception: whatever Triton's compiler raises.
+    """
+    source, options, gpu = asked_of_triton(launch, target)
+    return triton.compile(source, target=gpu, options=options)
+
+
+def launch_key(launch: Launched, target: str) -> str:
+    """Under which name Triton keeps what it compiles of a launch; launches of one name are compiled once."""
+    source, options, gpu = asked_of_triton(launch, target)
+    backend = make_backend(gpu)
+    variables = get_cache_invalidating_env_vars()
+    key = get_cache_key(source, backend, backend.parse_options(dict(options)), env_vars=variables)
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def asked_of_triton(launch: Launched, target: str) -> tuple[ASTSource, dict[str, Any], GPUTarget]:
+    """What a launch asks the compiler for: source, options and target.
+
+    The arguments go through the kernel's own binder, as in ``JITFunction.run``, which decides what of them is compiled
+    in: ones, multiples of 16, addresses (memory of torch's is aligned to 16 bytes; a view may begin elsewhere), types
+    of numbers; and every option that nobody gave has its backend's default. Tensors of the ``meta`` device lie at 0.
+    """
+    gpu = gpu_target(target)
+    backend, kernel = make_backend(gpu), launch.kernel
+    asked = {"debug": kernel.debug or knobs.runtime.debug}
+    asked["instrumentation_mode"] = knobs.compilation.instrumentation_mode
+    given = {**launch.constants, **asked}
+    bind = _binder(kernel, backend)
+    bound, specialization, rest = bind(*launch.arguments, **given)
+    options, signature, constants, attributes = kernel._pack_args(backend, given, bound, specialization, rest)
+    return ASTSource(kernel, signature, constants, attributes), options.__dict__, gpu
+
+
+def _binder(kernel: Any, backend: Any) -> Any:
+    """A kernel's binder for a backend; to make one takes longer than to use it."""
+    known = _BINDERS.setdefault(kernel, {})
+    key = str(backend.target)
+    if key not in known:
+        known[key] = create_function_from_signature(kernel.signature, kernel.params, backend)
+    return known[key]
+
+
+def gpu_target(name: str) -> GPUTarget:
+    """The compiler's target of a name: one of ``TARGETS``, or any other capability as ``sm_N``."""
+    known = TARGETS.get(name)
+    return GPUTarget("cuda", int(name.removeprefix("sm_")), 32) if known is None else known
+
+
+def _resources(compiled: Any) -> dict[str, int]:
+    """Registers and stack of the machine code; instructions as the assembler was given them."""
+    if "cubin" not in compiled.asm:
+        return _resources_of_amd(compiled)
+    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(compiled.asm["cubin"])
+        file.flush()
+        command = [str(tool), "--dump-resource-usage", file.name]
+        usage = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    code = compiled.asm["ptx"]
+    return {
+        "registers": _number(r"\bREG:(\d+)", usage),
+        "spills": _number(r"\bSTACK:(\d+)", usage),
+        "shared": compiled.metadata.shared,
+        "matrix": len(re.findall(r"\bwgmma\.mma_async|\bmma\.sync|\btcgen05\.mma\b", code)),
+        "wgmma": len(re.findall(r"\bwgmma\.mma_async", code)),
+        "boxes": len(re.findall(r"\bcp\.async\.bulk\.tensor", code)),
+        **widths(code),
+    }
+
+
+def widths(code: str) -> dict[str, int]:
+    """How many accesses of global memory move 16 bytes a lane, and how many move fewer; ``code``: PTX."""
+    direct = [(kind, int(vector or 1) * int(bits) // 8) for kind, vector, bits in _DIRECT.findall(code)]
+    every = direct + [("ld", int(size, 0)) for size in _COPIED.findall(code)]
+    return {
+        "wide_loads": sum(kind == "ld" and size >= WIDE for kind, size in every),
+        "wide_stores": sum(kind == "st" and size >= WIDE for kind, size in every),
+        "narrow": sum(size < WIDE for _, size in every),
+    }
+
+
+def _resources_of_amd(compiled: Any) -> dict[str, int]:
+    code = compiled.asm["amdgcn"]
+    return {
+        "registers": _number(r"\.vgpr_count:\s+(\d+)", code),
+        "spills": _number(r"\.vgpr_spill_count:\s+(\d+)", code),
+        "shared": compiled.metadata.shared,
+        "matrix": code.count("v_mfma"),
+        "wgmma": 0,
+        "boxes": 0,
+        "wide_loads": len(re.findall(r"\b(?:global|buffer)_load_dwordx4\b", code)),
+        "wide_stores": len(re.findall(r"\b(?:global|buffer)_store_dwordx4\b", code)),
+        "narrow": len(re.findall(r"\b(?:global|buffer)_(?:load|store)_(?!dwordx4\b)", code)),
+    }
+
+
+def _number(pattern: str, text: str) -> int:
+    found = re.search(pattern, text)
+    return int(found.group(1)) if found else 0

@@ -1,0 +1,238 @@
+"""What compiled kernels must not fall behind: a committed table of figures, and rules that hold without it.
+
+A kernel's figures are its machine code's; a program's are the bytes that its launches move, and those that must move.
+
+Input: a ``Survey``, compiled. Output: a ``Table``, and a list of complaints against the committed one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import triton
+from triton.backends.nvidia.compiler import get_ptxas
+
+from svertka.codegen.ir.coalescing import hindrances
+from svertka.codegen.ir.loop_patterns import Family
+from svertka.codegen.machine.compiling import TARGETS, compile_launch
+from svertka.codegen.machine.launch_coverage import Planned, Survey
+from svertka.codegen.verify.recording import Recorded
+
+__all__ = [
+    "DTYPES",
+    "FIGURES",
+    "Complaint",
+    "Table",
+    "chosen",
+    "complaints",
+    "measured",
+    "name_of",
+    "read",
+    "skipped",
+    "untaken",
+    "write",
+]
+
+TARGET = "sm_90"
+DTYPES = ("bfloat16", "float32")
+HALF = ("bfloat16", "float16")
+MARGINS = {"registers": 8, "shared": 128}  # a thread and a program: the units in which the GPU allocates them
+NO_FEWER = ("boxes", "wide_loads", "wide_stores")
+NO_MORE = ("narrow", "ratio")
+OF_COMPILER = {*MARGINS, "wide_loads", "wide_stores", "narrow"}
+"""What another compiler makes otherwise of the same kernel. To the other figures every compiler is held."""
+FIGURES = ("registers", "spills", "shared", "matrix", "wgmma", "boxes", "wide_loads", "wide_stores", "narrow")
+UPDATE = "if it is meant, run `svertka gate --update` and let the table's change be read"
+REMEDIES = {
+    "registers": f"compute less at once, or choose smaller tiles; {UPDATE}",
+    "shared": f"choose smaller tiles or fewer stages; {UPDATE}",
+    "spills": "registers do not suffice: choose smaller tiles or more warps in codegen/emit/schedules/sm_90.json",
+    "wgmma": "operands must enter the matrix unit as they are stored, from tiles of at least 64 rows",
+    "boxes": f"an operand is no longer fetched by descriptor; {UPDATE}",
+    "wide_loads": f"addresses or masks no longer run on for 16 bytes a lane; {UPDATE}",
+    "wide_stores": f"addresses or masks no longer run on for 16 bytes a lane; {UPDATE}",
+    "narrow": f"addresses or masks no longer run on for 16 bytes a lane; {UPDATE}",
+    "ratio": f"a program reads or writes more than it did, through temporaries or another launch; {UPDATE}",
+    "row": "run `svertka gate --update`",
+    "launch": "no program launches it: see why it is generated",
+    "entry": "remove the entry from codegen/emit/schedules/sm_90.json, or let a kernel choose it",
+}
+
+
+@dataclass(frozen=True)
+class Complaint:
+    """A figure that is not as it must be."""
+
+    row: str
+    figure: str
+    committed: Any
+    found: Any
+
+    def __str__(self) -> str:
+        return f"{self.row}: {self.figure}: committed {self.committed}, found {self.found}; {REMEDIES[self.figure]}"
+
+
+Figures = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Figures by the text that names their row.
+
+    Attributes:
+        versions: of Triton and ptxas, and the target.
+        kernels, programs: figures of each.
+    """
+
+    versions: Mapping[str, str]
+    kernels: Mapping[str, Figures]
+    programs: Mapping[str, Figures]
+
+
+def measured(found: Survey, part: str = "1/1", progress: Callable[[str], None] = lambda name: None) -> Table:
+    """Compile what a survey planned; ``part``: ``2/3`` is the second of three parts.
+
+    Raises:
+        ValueError: there is no such part.
+    """
+    kernels: dict[str, Figures] = {}
+    for planned in chosen(found, part):
+        compiled = compile_launch(planned.launch, TARGET, planned.dtype).row()
+        described = {"family": planned.kernel.family.value, "stored": is_stored(planned), "forced": planned.forced}
+        described["boxed"] = is_stored(planned) and planned.name != planned.kernel.name
+        read = {figure: compiled[figure] for figure in FIGURES}
+        kernels[name_of(planned)] = described | read | {"why_narrow": _why_narrow(planned, read)}
+        progress(planned.kernel.name)
+    programs = {f"{program.name} {dtype} {layout}": _traffic(program) for dtype, layout, program in found.programs}
+    return Table(_versions(), dict(sorted(kernels.items())), dict(sorted(programs.items())))
+
+
+def chosen(found: Survey, part: str = "1/1") -> list[Planned]:
+    """The launches of a part of a survey; every so-manieth, so that parts take about the same time.
+
+    Raises:
+        ValueError: there is no such part.
+    """
+    number, _, count = part.partition("/")
+    if not (number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
+        raise ValueError(f"--part {part}: no part of a whole; write 1/2 for the first of two parts")
+    return list(found.planned.values())[int(number) - 1 :: int(count)]
+
+
+def name_of(planned: Planned) -> str:
+    """The row of a launch."""
+    return " ".join(planned.key)
+
+
+def is_stored(planned: Planned) -> bool:
+    """Whether it is a contraction of operands that enter the matrix unit as they are stored."""
+    operands, part = planned.kernel.operands, planned.launch.constants.get("PART")
+    return bool(operands) and all(operand.stored for operand in operands) and part != "finish"
+
+
+def _why_narrow(planned: Planned, read: Figures) -> str:
+    """Why a kernel that memory bounds has accesses of fewer than 16 bytes a lane; empty for a contraction."""
+    kernel, launch = planned.kernel, planned.launch
+    if kernel.family == Family.CONTRACTION or not read["narrow"]:
+        return ""
+    values = dict(zip(launch.kernel.arg_names, launch.arguments, strict=False))
+    unit = {t.name: axis for t in kernel.tensors for axis in t.axes if values[f"{t.name}_stride_{axis}"] == 1}
+    wide = bool(read["wide_loads"] or read["wide_stores"])
+    return ", ".join(hindrances(kernel, bool(launch.constants["LAST"]), unit, wide))
+
+
+def _traffic(program: Recorded) -> Figures:
+    ratio = round(program.moved / program.required, 4) if program.required else 0.0
+    return {"launches": len(program.launches), "moved": program.moved, "required": program.required, "ratio": ratio}
+
+
+def _versions() -> dict[str, str]:
+    return {"triton": triton.__version__, "ptxas": get_ptxas(TARGETS[TARGET].arch).version, "target": TARGET}
+
+
+def complaints(committed: Table, found: Table, expected: Iterable[str] = ()) -> list[Complaint]:
+    """Every rule that the found figures break.
+
+    Args:
+        committed: the table to compare with.
+        found: what was measured, all of it or a part.
+        expected: rows of kernels that the whole has; committed rows that are not among them are out of date.
+    """
+    wanted = {*expected}
+    rows = {*wanted, *found.programs}
+    before = [*committed.kernels, *committed.programs] if wanted else []
+    broken = [Complaint(row, "row", "present", "absent") for row in before if row not in rows]
+    for row, figures in found.kernels.items():
+        broken += _absolute(row, figures)
+    exact = not skipped(committed, found)
+    for old, new in ((committed.kernels, found.kernels), (committed.programs, found.programs)):
+        for row, figures in new.items():
+            broken += _compared(row, old.get(row), figures, exact)
+    return broken
+
+
+def skipped(committed: Table, found: Table) -> str:
+    """Why the compiler's own figures are not compared; empty where they are."""
+    if committed.versions == found.versions:
+        return ""
+    texts = [", ".join(f"{name} {version}" for name, version in table.versions.items()) for table in (committed, found)]
+    figures = "registers, shared memory and widths of accesses"
+    return f"{figures} are not compared: the table is of {texts[0]}, this is {texts[1]}"
+
+
+def _absolute(row: str, figures: Figures) -> Iterator[Complaint]:
+    """What no table excuses."""
+    if figures["spills"]:
+        yield Complaint(row, "spills", 0, figures["spills"])
+    if figures["stored"] and row.split()[1] in HALF and not figures["wgmma"]:
+        yield Complaint(row, "wgmma", "some", 0)
+    if figures["boxed"] and not figures["boxes"]:
+        yield Complaint(row, "boxes", "some", 0)
+
+
+def _compared(row: str, before: Figures | None, after: Figures, exact: bool) -> Iterator[Complaint]:
+    if before is None:
+        yield Complaint(row, "row", "absent", "present")
+        return
+    for figure, value in after.items():
+        if figure in OF_COMPILER and not exact:
+            continue
+        more = figure in NO_MORE and value > before[figure]
+        fewer = figure in NO_FEWER and value < before[figure]
+        beyond = figure in MARGINS and value > before[figure] + MARGINS[figure]
+        if more or fewer or beyond:
+            yield Complaint(row, figure, before[figure], value)
+
+
+def untaken(found: Survey) -> list[Complaint]:
+    """Entries of tables of tiles that nothing takes, and kernels that nothing launches."""
+    launched = {planned.name for planned in found.planned.values()}
+    idle = [Complaint(kernel, "launch", "some", 0) for kernel in sorted(found.kernels - launched)]
+    return [*(Complaint(name, "entry", "taken", "taken by no kernel") for name in found.untaken), *idle]
+
+
+def read(path: Path) -> Table:
+    """The committed table.
+
+    Raises:
+        ValueError: there is none, or it is not one.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        return Table(data["versions"], data["kernels"], data["programs"])
+    except (OSError, KeyError, ValueError) as error:
+        raise ValueError(f"{path}: no table of figures ({error}); write it with `svertka gate --update`") from error
+
+
+def write(table: Table, path: Path) -> None:
+    """Write a table, a line a row."""
+    parts = [f'"versions": {json.dumps(table.versions)}']
+    for name, rows in (("kernels", table.kernels), ("programs", table.programs)):
+        lines = ",\n".join(f"  {json.dumps(row)}: {json.dumps(dict(figures))}" for row, figures in rows.items())
+        parts.append(f'"{name}": {{\n{lines}\n}}')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("{\n" + ",\n".join(parts) + "\n}\n", encoding="utf-8")

@@ -1,0 +1,1 @@
+"""Equations to equations, one pass a file."""

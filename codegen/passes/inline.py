@@ -1,0 +1,77 @@
+"""Fold maps into their readers, so that only reductions and results are left.
+
+A map that reaches a result through no reduction costs no memory traffic of its own. One that a contraction reads, and
+that picks among stored values without rounding any, is kept: a contraction reads its operands many times, and only
+those that are stored as they are can be fetched as boxes and enter the matrix unit in their own type.
+
+Input: a ``Layer`` in normal form. Output: a ``Layer`` in which every equation is a reduction, the map of an output or
+the operand of a contraction.
+"""
+
+from __future__ import annotations
+
+from sympy import Basic, Integer, Mul
+
+from svertka.codegen.ir.loop_patterns import as_contraction
+from svertka.spec.layer import Equation, Layer, reads, walk
+from svertka.spec.notation import Read, Reduction, Select, Tensor
+from svertka.spec.rewrite import replace, substitute
+
+__all__ = ["inline_maps", "is_selection"]
+
+
+def inline_maps(layer: Layer) -> Layer:
+    """Replace every read of an intermediate map by the map's own expression."""
+    operands = _operands(layer)
+    maps: dict[str, Equation] = {}
+    kept: list[Equation] = []
+    for equation in layer.equations:
+        value = _inlined(equation.value, maps)
+        stored = equation.target.name in operands and is_selection(value)
+        if (
+            not isinstance(value, Reduction)
+            and not stored
+            and (equation.target.name not in layer.outputs or not _holds_temporaries(value, layer))
+        ):
+            maps[equation.target.name] = Equation(equation.target, value)
+        if isinstance(value, Reduction) or stored or equation.target.name in layer.outputs:
+            kept.append(Equation(equation.target, value))
+    return Layer(layer.name, layer.inputs, tuple(kept), layer.outputs).only(layer.outputs)
+
+
+def _operands(layer: Layer) -> set[str]:
+    """Names of what contractions read, also through copies."""
+    names: set[str] = set()
+    for equation in reversed(layer.equations):
+        copied = equation.target.name in names and isinstance(equation.value, Read)
+        if copied or as_contraction(equation) is not None:
+            names |= {read.tensor for read in reads(equation.value)}
+    return names
+
+
+def is_selection(value: Basic) -> bool:
+    """Whether a map is an element that is stored, or 0: nothing is rounded."""
+    reads_of_it = [factor for factor in Mul.make_args(value) if isinstance(factor, Read)]
+    choices = [factor for factor in Mul.make_args(value) if isinstance(factor, Select)]
+    signs = {Integer(0), Integer(1), Integer(-1)}
+    plain = len(reads_of_it) == 1 and choices and len(choices) + 1 == len(Mul.make_args(value))
+    return bool(plain) and all({*choice.args[1:]} <= signs for choice in choices)
+
+
+def _holds_temporaries(value: Basic, layer: Layer) -> bool:
+    """Whether a map reads what a reduction made; such an output is read back rather than computed again."""
+    inputs = {tensor.name for tensor in layer.inputs}
+    return any(isinstance(node, Read) and node.tensor not in inputs for node in walk(value))
+
+
+def _inlined(value: Basic, maps: dict[str, Equation]) -> Basic:
+    found: dict[Basic, Basic] = {}
+    for node in walk(value):
+        if isinstance(node, Read) and node.tensor in maps:
+            found[node] = at(maps[node.tensor].target, maps[node.tensor].value, node)
+    return replace(value, found)
+
+
+def at(target: Tensor, value: Basic, read: Read) -> Basic:
+    """The value of ``target[axes] = value`` at the indices of a read."""
+    return substitute(value, dict(zip(target.axes, read.indices, strict=True)))

@@ -1,0 +1,1 @@
+"""What PyTorch sees: functions, modules and operators of a package, as source."""

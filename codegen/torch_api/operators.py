@@ -1,0 +1,306 @@
+"""What is known of a formula behind a public function: the data of a ``runtime.Operator``.
+
+Input: a ``Definition`` and one of its ``Variant``s. Output: an ``OperatorFace``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import TypeGuard
+
+from svertka.codegen.lowering.build import KernelModule, accumulated_of, keywords_of
+from svertka.codegen.lowering.saved_tensors import kept_of, product_of
+from svertka.codegen.torch_api.binding import dimension_of
+from svertka.spec.definition import (
+    Argument,
+    Definition,
+    Dimension,
+    Flag,
+    Padding,
+    PerAxis,
+    Real,
+    Seed,
+    TensorArgument,
+    Variant,
+    Whole,
+)
+from svertka.spec.gradient import gradient_definition
+from svertka.spec.layer import Layer
+from svertka.spec.notation import Index, Read, Tensor
+
+__all__ = ["OperatorFace", "gradient_operator", "in_any_order", "kinds_of", "may_be_absent", "operator_of"]
+
+
+COMPUTED = ("residual_shapes", "operations", "given")
+"""Fields that are printed as functions of a namespace."""
+
+
+@dataclass(frozen=True)
+class OperatorFace:
+    """What the template prints of an operator; the meaning of each field stands at ``runtime.Operator``."""
+
+    constant: str
+    name: str
+    kernels: tuple[str, str]
+    reference: str
+    tensors: tuple[str, ...]
+    outputs: tuple[str, ...]
+    symbols: dict[str, str]
+    shapes: str
+    arguments: dict[str, str]
+    gradients: tuple[str, ...]
+    optional: tuple[str, ...]
+    integer: tuple[str, ...]
+    state: dict[str, str]
+    unused: tuple[str, ...]
+    varying: tuple[str, ...]
+    many: dict[str, tuple[str, ...]]
+    ordered: bool
+    given: str = ""
+    accumulated: tuple[str, ...] = ()
+    residuals: dict[str, str] = field(default_factory=dict)
+    residual_shapes: str = ""
+    read: tuple[str, ...] = ()
+    read_plainly: tuple[str, ...] = ()
+    answers: dict[str, str] = field(default_factory=dict)
+    examples: tuple[str, ...] = ()
+    factors: tuple[str, ...] = ()
+    operations: str = ""
+
+    @property
+    def options(self) -> dict[str, object]:
+        """Fields that differ from their defaults, which ``runtime.Operator`` has from ``optional`` on."""
+        names = [one.name for one in fields(self)]
+        plain = [name for name in names[names.index("optional") :] if name not in COMPUTED]
+        options = {name: getattr(self, name) for name in plain if getattr(self, name)}
+        return options | {name: f"lambda a: {getattr(self, name)}" for name in COMPUTED if getattr(self, name)}
+
+    def keeps(self, tensor: str) -> bool:
+        """Whether a call keeps a tensor itself for its backward."""
+        return tensor in {*self.read, *self.read_plainly} - set(self.answers)
+
+    def keeping(self, module: KernelModule, place: int) -> OperatorFace:
+        """The operator with what its backward reads of a call, and what its product costs."""
+        layer, kept = module.definition.variants[place].layer, kept_of(module, place)
+        factors, loops = product_of(module, place)
+        again: set[str] = set()
+        if module.definition.orders > 1:  # the gradient's operator may be asked instead, and is given these
+            again = {tensor.name for tensor in gradient_definition(module.definition).variants[place].layer.inputs}
+        read, read_plainly = (
+            tuple(t.name for t in layer.inputs if t.name in again or t.name in names)
+            for names in (kept.read, kept.read_plainly)
+        )
+        return replace(
+            self,
+            residuals=kept.residuals,
+            residual_shapes=_tuple(_shape(layer, tensor) for tensor in kept.tensors) if kept.tensors else "",
+            read=read,
+            read_plainly=read_plainly,
+            answers=kept.answers,
+            examples=kept.examples,
+            factors=factors,
+            operations=" * ".join(["2", *(_extent(layer, name) for name in loops)]) if loops else "",
+        )
+
+
+def _bound(definition: Definition, argument: TensorArgument) -> list[Tensor | None]:
+    """The tensor behind an argument in every variant; None in one that has no such tensor."""
+    every = [{tensor.name: tensor for tensor in variant.layer.inputs} for variant in definition.variants]
+    return [inputs.get(argument.bound) for inputs in every]
+
+
+def may_be_absent(definition: Definition, argument: TensorArgument) -> bool:
+    """Whether a tensor argument may be None."""
+    found = _bound(definition, argument)
+    return argument.default is None or any(tensor is None or tensor.default is not None for tensor in found)
+
+
+def kinds_of(definition: Definition, argument: TensorArgument) -> set[str]:
+    """``"real"``, ``"integer"`` or both."""
+    return {tensor.kind for tensor in _bound(definition, argument) if tensor is not None}
+
+
+def in_any_order(layer: Layer) -> bool:
+    """Whether a formula maps element to element and does not ask for an element's place."""
+    tensors = layer.tensors.values()
+    alone = len(layer.inputs) == 1 and len({tensor.dims for tensor in tensors}) == 1
+    if not alone or any(not index.many for tensor in tensors for index in tensor.axes):
+        return False
+    return all(_asks_for_no_place(equation.value) for equation in layer.equations)
+
+
+def _asks_for_no_place(value: object) -> bool:
+    """Whether indices occur alone, within reads."""
+    if isinstance(value, Index):
+        return False
+    if isinstance(value, Read):
+        return all(isinstance(index, Index) for index in value.indices)
+    return all(_asks_for_no_place(part) for part in getattr(value, "args", ()))
+
+
+def operator_of(definition: Definition, variant: Variant) -> OperatorFace:
+    """Describe the operator of one variant."""
+    layer = variant.layer
+    tensors = {a.bound: a for a in definition.tensor_arguments}
+    suffix = layer.name.removeprefix(definition.name)
+    kernels = keywords_of(layer)
+    types = _symbol_types(definition, kernels)
+    return OperatorFace(
+        constant=f"_{definition.function}{suffix}".upper(),
+        name=definition.function + suffix,
+        kernels=(definition.name, layer.name),
+        reference=definition.reference,
+        tensors=tuple(tensor.name for tensor in layer.inputs),
+        outputs=layer.outputs,
+        symbols=types,
+        shapes=_tuple(_shape(layer, layer.tensors[output]) for output in layer.outputs),
+        arguments=_arguments(definition, variant, types),
+        gradients=tuple(a.bound for a in tensors.values() if a.differentiable),
+        optional=tuple(tensor.name for tensor in layer.inputs if tensor.default is not None),
+        integer=tuple(t.name for t in layer.tensors.values() if t.kind == "integer" and _seen(layer, t)),
+        state={
+            name: tensors[name].updated_by
+            for name in (tensor.name for tensor in layer.inputs)
+            if tensors[name].updated_by in layer.outputs
+        },
+        unused=tuple(name for name in types if name not in kernels),
+        varying=tuple(a.symbol for a in definition.arguments if _varies(a) and a.symbol in kernels),
+        many=_many(definition, layer),
+        ordered=in_any_order(layer),
+        accumulated=accumulated_of(definition, layer),
+    )
+
+
+def gradient_operator(definition: Definition, place: int) -> tuple[str, OperatorFace]:
+    """Describe the operator of a variant's gradients, with the name of the variant's own.
+
+    It is called from within autograd, on tensors of the formula's rank and with symbols that the variant's own call
+    shows.
+    """
+    variant, derived = definition.variants[place], gradient_definition(definition)
+    own, face = operator_of(definition, variant), operator_of(derived, derived.variants[place])
+    symbols = {name: kind for name, kind in face.symbols.items() if name not in face.unused}
+    shown = {
+        str(dim[0].extent): _shown(tensor, dim)
+        for tensor in reversed(variant.layer.inputs)
+        if tensor.default is None
+        for dim in tensor.dims
+        if len(dim) == 1
+    }
+    given = {name: f"a.{name}" if name in own.symbols else shown[name] for name in symbols}
+    text = ", ".join(f'"{name}": {value}' for name, value in given.items())
+    face = replace(face, arguments={}, many={}, ordered=False, unused=())
+    return own.name, replace(face, symbols=symbols, given=f"{{{text}}}")
+
+
+def _varies(argument: Argument) -> TypeGuard[Real | Seed]:
+    return isinstance(argument, Seed) or (isinstance(argument, Real) and argument.varies)
+
+
+def _many(definition: Definition, layer: Layer) -> dict[str, tuple[str, ...]]:
+    """Tensors of users' calls with axes that stand for many dimensions: by dimension such an axis's name, or nothing.
+
+    What tells most comes first: an axis that stands alone in some tensor, or both sides of a dimension.
+    """
+    around = dimension_of(definition)
+    told = around.tensors if around else ()
+    found = {tensor.name: tuple(dim[0].name if dim[0].many else "" for dim in tensor.dims) for tensor in _given(layer)}
+    ordered = sorted(found.items(), key=lambda item: item[0] not in told)
+    return {name: axes for name, axes in ordered if any(axes)}
+
+
+def _given(layer: Layer) -> list[Tensor]:
+    """Tensors that calls take and give."""
+    return [*layer.inputs, *(layer.tensors[output] for output in layer.outputs)]
+
+
+def _seen(layer: Layer, tensor: Tensor) -> bool:
+    return tensor in layer.inputs or tensor.name in layer.outputs
+
+
+def _symbol_types(definition: Definition, kernels: Sequence[str]) -> dict[str, str]:
+    """Types of the symbols in ``torch.library``: those that the kernels take and those that give extents."""
+    needed = set(kernels)
+    for value in definition.extents.values():
+        needed |= {symbol.name for symbol in value.free_symbols}
+    types: dict[str, str] = dict.fromkeys(kernels, "SymInt")
+    for argument in definition.arguments:
+        kind = "Tensor" if isinstance(argument, Seed) else "float" if isinstance(argument, Real) else "SymInt"
+        types |= {symbol: kind for symbol in _symbols(argument) if symbol in needed}
+    return dict(sorted(types.items(), key=lambda item: (item[1] != "Tensor", item[0])))
+
+
+def _symbols(argument: Argument) -> tuple[str, ...]:
+    if isinstance(argument, PerAxis):
+        return argument.symbols
+    if isinstance(argument, Padding):
+        return (*argument.low, *argument.high)
+    symbol = getattr(argument, "symbol", "")
+    return (symbol,) if symbol else ()
+
+
+def _shape(layer: Layer, tensor: Tensor) -> str:
+    """Python for a tensor's shape, from the namespace ``a``."""
+    parts = []
+    for dim in tensor.dims:
+        shown = next((_shown(t, dim) for t in layer.inputs if t.default is None and dim in t.dims), "")
+        parts.append(shown or " * ".join(_extent(layer, index.extent.name) for index in dim))
+    return _tuple(parts)
+
+
+def _extent(layer: Layer, name: str) -> str:
+    """Python for an extent, from the namespace ``a``: a tensor shows it, or it is a symbol."""
+    required = (tensor for tensor in layer.inputs if tensor.default is None)
+    alone = ((t, dim) for t in required for dim in t.dims if len(dim) == 1 and dim[0].extent.name == name)
+    return next((_shown(tensor, dim) for tensor, dim in alone), f"a.{name}")
+
+
+def _shown(tensor: Tensor, dim: tuple[Index, ...]) -> str:
+    return f"a.{tensor.name}.shape[{tensor.dims.index(dim)}]"
+
+
+def _arguments(definition: Definition, variant: Variant, types: dict[str, str]) -> dict[str, str]:
+    """Python for the reference's arguments, from the namespace ``a``."""
+    inputs = {tensor.name for tensor in variant.layer.inputs}
+    found: dict[str, str] = {}
+    for argument in definition.arguments:
+        if isinstance(argument, TensorArgument):
+            found[argument.name] = f"a.{argument.bound}" if argument.bound in inputs else "None"
+        elif argument.name in variant.when:
+            found[argument.name] = repr(variant.when[argument.name])
+        elif isinstance(argument, Flag) and not argument.symbol:
+            found |= _flag(definition, argument)
+        elif isinstance(argument, Dimension):
+            tensor = next(t for t in variant.layer.inputs if t.name in argument.tensors)
+            found[argument.name] = str([dim[0].name for dim in tensor.dims].index(argument.axis))
+        elif _symbols(argument) and all(symbol in types for symbol in _symbols(argument)):
+            found[argument.name] = _scalar(argument)
+    return found
+
+
+def _flag(definition: Definition, argument: Flag) -> dict[str, str]:
+    if argument.name in definition.optional_results:
+        return {argument.name: "True"}
+    if argument.name in definition.identity_when:
+        return {argument.name: str(not definition.identity_when[argument.name])}
+    return {}
+
+
+def _scalar(argument: Argument) -> str:
+    names = [f"a.{symbol}" for symbol in _symbols(argument)]
+    if isinstance(argument, Padding):
+        lows, highs = ([f"a.{name}" for name in side] for side in (argument.low, argument.high))
+        return _tuple(f"({low}, {high})" for low, high in zip(lows, highs, strict=True))
+    if isinstance(argument, PerAxis):
+        return _tuple(names)
+    if isinstance(argument, Flag):
+        return f"bool({names[0]})"
+    if isinstance(argument, Whole) and argument.optional:
+        return f"None if {names[0]} == {argument.missing} else {names[0]}"
+    return names[0]
+
+
+def _tuple(parts: object) -> str:
+    texts = list(parts)  # type: ignore[call-overload]
+    return f"({', '.join(texts)}{',' * (len(texts) == 1)})"

@@ -1,0 +1,411 @@
+"""The PyTorch face of a package: functions, modules, and the support code around them, as source.
+
+Input: ``Definition``s. Output: unformatted Python, by file.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from inspect import signature
+
+from svertka.codegen.emit.render import environment
+from svertka.codegen.lowering.build import KernelModule
+from svertka.codegen.torch_api.operators import OperatorFace, gradient_operator, kinds_of, may_be_absent, operator_of
+from svertka.codegen.torch_api.wrapper import function_body
+from svertka.spec.define import argument_name
+from svertka.spec.definition import (
+    REQUIRED,
+    Argument,
+    Choice,
+    Definition,
+    Dimension,
+    ElementType,
+    Flag,
+    ModuleFace,
+    Padding,
+    PerAxis,
+    Real,
+    Seed,
+    TensorArgument,
+    Whole,
+)
+from svertka.spec.gradient import gradient_definition
+from svertka.spec.notation import Tensor
+
+__all__ = [
+    "functional_source",
+    "gradients_source",
+    "kernels_package_sources",
+    "modules_source",
+    "package_source",
+    "runtime_sources",
+    "signature_of",
+]
+
+SUPPORT = (
+    "arguments",
+    "runtime",
+    "library",
+    "transforms",
+    "autograd",
+    "forward_mode",
+    "saving",
+    "roads",
+    "host",
+    "views",
+    "plans",
+    "exporting",
+    "convert",
+    "fusing",
+    "holding",
+    "traced",
+    "tracing",
+)
+
+
+def runtime_sources() -> dict[str, str]:
+    """Support code that knows no layer, by path."""
+    return {f"{name}.py": environment().get_template(f"{name}.py.jinja").render() for name in SUPPORT}
+
+
+def kernels_package_sources() -> dict[str, str]:
+    """What the kernels' package has beside the kernels, by path."""
+    names = {"__init__": "kernels_package", "primitives": "primitives", "interpreting": "interpreting"}
+    templates = environment()
+    return {f"kernels/{name}.py": templates.get_template(f"{of}.py.jinja").render() for name, of in names.items()}
+
+
+def functional_source(definitions: Sequence[Definition], modules: Mapping[str, KernelModule]) -> str:
+    """Functions with torch's signatures, and the operators behind them, whose kernels are in ``modules``."""
+    functions = [_Function(definition, modules) for definition in definitions]
+    text = "\n".join(line for function in functions for line in function.lines)
+    template = environment().get_template("functional.py.jinja")
+    return template.render(functions=functions, arguments=_used("arguments", text), runtime=_used("runtime", text))
+
+
+def gradients_source(definitions: Sequence[Definition], modules: Mapping[str, KernelModule]) -> str:
+    """Operators of the gradients of those definitions that can be differentiated twice."""
+    operators = []
+    for definition in definitions:
+        if definition.orders > 1:
+            module = modules[gradient_definition(definition).name]
+            for place in range(len(definition.variants)):
+                name, operator = gradient_operator(definition, place)
+                operators.append((name, operator.keeping(module, place)))
+    return environment().get_template("gradients.py.jinja").render(operators=operators)
+
+
+def modules_source(definitions: Sequence[Definition]) -> str:
+    """Modules, drop-ins for torch's where torch has them."""
+    modules = [_Module(d, face) for d in definitions for face in d.modules]
+    return environment().get_template("modules.py.jinja").render(modules=modules)
+
+
+def package_source(definitions: Sequence[Definition]) -> str:
+    """The package's ``__init__``: modules by name, imported when first asked for."""
+    names = sorted(face.name for d in definitions for face in d.modules)
+    return environment().get_template("package.py.jinja").render(names=names)
+
+
+def _used(template: str, text: str) -> list[str]:
+    """Public functions of a support module that a text calls."""
+    source = environment().get_template(f"{template}.py.jinja").render()
+    return [name for name in re.findall(r"^def ([a-z]\w*)", source, re.M) if re.search(rf"\b{name}\(", text)]
+
+
+def _type(argument: Argument, definition: Definition) -> str:
+    """Annotation of an argument."""
+    if isinstance(argument, TensorArgument):
+        return "Tensor | None" if may_be_absent(definition, argument) else "Tensor"
+    if isinstance(argument, PerAxis):
+        own = "int | Sequence[int]"
+        return f"{own} | None" if isinstance(argument.default, str) else own
+    if isinstance(argument, Padding):
+        own = "int | Sequence[int] | Sequence[tuple[int, int]]"
+        return f"{own} | str" if argument.named else own
+    if isinstance(argument, Whole):
+        return "int | None" if argument.optional else "int"
+    if isinstance(argument, Seed | Dimension):  # a module of torch may hold None for a dimension; refused with a reason
+        return "int | None"
+    return {Real: "float", Flag: "bool", Choice: "str", ElementType: "torch.dtype | None"}[type(argument)]
+
+
+def _default(argument: Argument) -> str:
+    """Default of an argument, as Python."""
+    if isinstance(argument.default, str) and argument.default.startswith("<"):
+        return "None"
+    return repr(argument.default)
+
+
+def signature_of(definition: Definition) -> str:
+    """Parameters of a definition's public function, as Python."""
+    return _signature(definition.arguments, definition)
+
+
+def _signature(arguments: Iterable[Argument], definition: Definition) -> str:
+    parts = []
+    for argument in arguments:
+        default = "" if argument.default is REQUIRED else f" = {_default(argument)}"
+        parts.append(f"{argument.name}: {_type(argument, definition)}{default}")
+    return ", ".join(parts)
+
+
+@dataclass(frozen=True)
+class _Function:
+    """What the template asks about a function."""
+
+    definition: Definition
+    modules: Mapping[str, KernelModule] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return self.definition.function
+
+    @property
+    def tensors(self) -> str:
+        """Names of its tensors."""
+        return ", ".join(a.name for a in self.definition.tensor_arguments)
+
+    @property
+    def passed(self) -> str:
+        """Its arguments, as it hands them on."""
+        return ", ".join(a.name for a in self.definition.arguments)
+
+    @property
+    def signature(self) -> str:
+        return signature_of(self.definition)
+
+    @property
+    def lines(self) -> list[str]:
+        return function_body(self.definition, self.operators)
+
+    @property
+    def typed(self) -> bool:
+        """Whether a dtype is among the arguments."""
+        return any(isinstance(argument, ElementType) for argument in self.definition.arguments)
+
+    @property
+    def operators(self) -> list[OperatorFace]:
+        module = self.modules[self.definition.name]
+        pairs = enumerate(self.definition.variants)
+        return [operator_of(self.definition, variant).keeping(module, place) for place, variant in pairs]
+
+    @property
+    def result_type(self) -> str:
+        one = "Tensor" if len(self.definition.result) == 1 else "tuple[Tensor, ...]"
+        return f"{one} | tuple[Tensor, ...]" if self.definition.optional_results else one
+
+    @property
+    def equations(self) -> list[str]:
+        """The first formula, wrapped."""
+        equations = self.definition.variants[0].layer.equations
+        texts = [f"{e.target[e.target.axes]} = {e.value}" for e in equations]
+        return [line for text in texts for line in textwrap.wrap(text, 100, subsequent_indent="    ")]
+
+    @property
+    def arguments(self) -> list[tuple[str, str]]:
+        """Every argument with what it is."""
+        return [(a.name, self._explained(a)) for a in self.definition.arguments]
+
+    def _explained(self, argument: Argument) -> str:
+        if isinstance(argument, TensorArgument):
+            return self._tensor(argument)
+        if isinstance(argument, PerAxis):
+            missing = f"; None stands for {argument.default[1:-1]}" if isinstance(argument.default, str) else ""
+            many = f" or {len(argument.symbols)}, one an axis," if len(argument.symbols) > 1 else ""
+            return f"an integer{many} of at least {argument.minimum}{missing}."
+        if isinstance(argument, Padding):
+            words = ", or 'same' or 'valid'" if argument.named else ""
+            return f"an integer, one an axis, or (low, high) pairs{words}."
+        if isinstance(argument, Choice):
+            return f"one of {', '.join(map(repr, argument.choices))}."
+        if isinstance(argument, Real):
+            high = "" if argument.high is None else f", {'at most' if argument.closed else 'less than'} {argument.high}"
+            return f"a number{'' if argument.low is None else f', at least {argument.low}'}{high}."
+        if isinstance(argument, Dimension):
+            return "the dimension to work along; negative ones count from the end."
+        if isinstance(argument, ElementType):
+            return f"the type into which {argument.tensor} is converted first, also of integers; None keeps its own."
+        if isinstance(argument, Seed):
+            return "a whole number that fixes the random field; None draws one from torch's default generator."
+        if isinstance(argument, Flag) and argument.in_place:
+            return "whether the result overwrites the first tensor."
+        if isinstance(argument, Flag):
+            added = self.definition.optional_results.get(argument.name)
+            return f"whether to return {added} too." if added else "True or False."
+        return f"an integer{_least(argument)}."
+
+    @property
+    def results(self) -> str:
+        """The shapes of the results."""
+        optional = self.definition.optional_results
+        parts = [f"{name} {self._shapes(name)}" for name in self.definition.result]
+        parts += [f"with {flag} also {name} {self._shapes(name)}" for flag, name in optional.items()]
+        return f"{'; '.join(parts)}."
+
+    def _shapes(self, output: str) -> str:
+        layers = [variant.layer for variant in self.definition.variants]
+        return " or ".join(dict.fromkeys(_shape(layer.tensors[output]) for layer in layers))
+
+    def _tensor(self, argument: TensorArgument) -> str:
+        own = kinds_of(self.definition, argument) | ({"integer"} if argument.integers else set())
+        kinds = " or ".join(sorted(own))
+        given = [t for v in self.definition.variants for t in v.layer.inputs if t.name == argument.bound]
+        shapes = list(dict.fromkeys(_shape(tensor) for tensor in given))
+        unbatched = "; the first dimension may be left out" if argument.unbatched else ""
+        absent = "; may be None" if may_be_absent(self.definition, argument) else ""
+        return f"{kinds} tensor of shape {' or '.join(shapes)}{unbatched}{absent}."
+
+
+def _least(argument: Argument) -> str:
+    if not isinstance(argument, Whole) or argument.minimum is None:
+        return ""
+    return f" of at least {argument.minimum}{', or None' if argument.optional else ''}"
+
+
+def _shape(tensor: Tensor) -> str:
+    dims = []
+    for dim in tensor.dims:
+        text = " x ".join(index.meaning for index in dim)
+        dims.append(f"*{text}" if dim[0].many else text)
+    return f"({', '.join(dims)})" if dims else "()"
+
+
+@dataclass(frozen=True)
+class _Parameter:
+    """A tensor that a module holds.
+
+    Attributes:
+        start: the number it starts at, or None.
+        known: settings of the module, by the symbol they give.
+    """
+
+    name: str
+    tensor: Tensor
+    start: float | None
+    known: Mapping[str, str]
+
+    @property
+    def optional(self) -> bool:
+        """Whether the module can do without."""
+        return self.tensor.default is not None
+
+    @property
+    def shape(self) -> str:
+        """Python for its shape."""
+        dims = [" * ".join(self.known.get(i.extent.name) or argument_name(i) for i in d) for d in self.tensor.dims]
+        return f"({', '.join(dims)}{',' * (len(dims) == 1)})"
+
+    @property
+    def initial(self) -> str:
+        """Python for the number it starts at; None for a uniform draw."""
+        default = self.tensor.default if self.start is None else self.start
+        return "None" if default is None else repr(float(default))
+
+
+@dataclass(frozen=True)
+class _Module:
+    """What the template asks about a module."""
+
+    definition: Definition
+    face: ModuleFace
+
+    @property
+    def name(self) -> str:
+        return self.face.name
+
+    @property
+    def own(self) -> bool:
+        """Whether torch has no such module."""
+        return self.face.base == "torch.nn.Module"
+
+    @property
+    def inputs(self) -> str:
+        """Parameters of forward."""
+        parts = []
+        for argument in self._forward_tensors():
+            optional = self.own and argument.default is None
+            parts.append(f"{argument.name}: Tensor{' | None = None' if optional else ''}")
+        return ", ".join(parts)
+
+    def _forward_tensors(self) -> list[TensorArgument]:
+        """Tensors that come with each call: those that torch's forward takes, else the required ones."""
+        tensors = self.definition.tensor_arguments
+        if self.own:
+            return [a for a in tensors if a.name not in self.face.buffers and a.name not in self.face.parameters]
+        base = getattr(import_module("torch.nn"), (self.face.like or self.face.base).rpartition(".")[2])
+        return [a for a in tensors if a.name in (*signature(base.forward).parameters, *self.face.takes)]
+
+    @property
+    def result_type(self) -> str:
+        return _Function(self.definition).result_type
+
+    @property
+    def settings(self) -> list[Argument]:
+        """Arguments of an own module's constructor."""
+        held = {a.name for a in self._forward_tensors()}
+        held |= {*self.face.parameters}
+        return [a for a in self.definition.arguments if a.name not in held and not (isinstance(a, Flag) and a.in_place)]
+
+    @property
+    def parameters(self) -> list[_Parameter]:
+        """Tensors that the module holds and trains."""
+        tensors = {t.name: t for v in self.definition.variants for t in v.layer.inputs}
+        arguments = self.definition.tensor_arguments
+        known = {getattr(a, "symbol", ""): a.name for a in self.settings}
+        return [
+            _Parameter(a.name, tensors[a.bound], self.face.parameters[a.name], known)
+            for a in arguments
+            if a.name in self.face.parameters
+        ]
+
+    @property
+    def counts(self) -> list[str]:
+        """Constructor's arguments that are extents of parameters, those of the first input first."""
+        settings = {getattr(a, "symbol", "") for a in self.settings}
+        held = {index for parameter in self.parameters for index in parameter.tensor.axes}
+        every = (i for v in self.definition.variants for t in v.layer.inputs for i in t.axes)
+        return list(dict.fromkeys(argument_name(i) for i in every if i in held and i.extent.name not in settings))
+
+    @property
+    def signature(self) -> str:
+        """The constructor's parameters: required ones, then plain settings, then buffers."""
+        ordered = sorted(self.settings, key=lambda a: (a.default is not REQUIRED, a.name in self.face.buffers))
+        parts = [f"{name}: int" for name in self.counts]
+        for argument in ordered:
+            default = "" if argument.default is REQUIRED else f" = {_default(argument)}"
+            kind = _type(argument, self.definition)
+            if argument.name in self.face.buffers:
+                kind = "Tensor | Sequence[float] | None"
+            parts.append(f"{argument.name}: {kind}{default}")
+        parts += [f"{parameter.name}: bool = True" for parameter in self.parameters if parameter.optional]
+        if self.parameters:
+            parts += ["device: torch.device | str | None = None", "dtype: torch.dtype | None = None"]
+        return ", ".join(parts)
+
+    @property
+    def shown(self) -> list[str]:
+        """Settings that ``repr`` shows."""
+        return [*self.counts, *(a.name for a in self.settings if a.name not in self.face.buffers)]
+
+    @property
+    def call(self) -> str:
+        """Arguments of the function's call."""
+        held = {a.name for a in self._forward_tensors()}
+        parts = []
+        for argument in self.definition.arguments:
+            name = argument.name
+            if self.own and isinstance(argument, Flag) and argument.in_place:
+                continue
+            value = name if name in held else self.face.call.get(name, f"self.{name}")
+            parts.append(f"{name}={value}")
+        return ", ".join(parts)
+
+    @property
+    def fixed(self) -> list[tuple[str, str]]:
+        """Attributes of torch's class that must have one value."""
+        return [(name, repr(value)) for name, value in self.face.fixed.items()]

@@ -1,0 +1,1 @@
+"""Generated kernels against their formula, at every level."""

@@ -1,0 +1,342 @@
+"""Run a generated module's programs on numbers and compare them with their formula.
+
+Forward and backward run in Triton's interpreter (or on a GPU) and the formula, its adjoint derived anew, is evaluated
+literally: with the running error of the kernel's formats, or in an arithmetic that admits no rounding; then equality
+is asked for. One evaluation serves every dtype, since it costs more than the kernels.
+
+Input: a definition, its programs, a case, values, dtypes. Output: a ``Comparison`` a result.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from svertka.codegen.lowering.build import KernelModule, accumulated_of, keywords_of
+from svertka.codegen.verify.bounds import bounded_values
+from svertka.codegen.verify.cases import Case, label
+from svertka.codegen.verify.tensor_numbers import Tensors
+from svertka.spec import FORMATS, RunningError, adjoint, gradient_of
+from svertka.spec.definition import Definition, Variant
+from svertka.spec.evaluate import shape_of
+from svertka.spec.layer import Layer
+from svertka.spec.notation import Tensor
+from svertka.spec.running_error import Bounded, Format
+
+__all__ = [
+    "Comparison",
+    "Values",
+    "channels_last",
+    "compare",
+    "compare_at",
+    "compare_exactly",
+    "draw_values",
+    "format_of",
+    "held",
+    "real",
+    "run_backward",
+    "run_forward",
+]
+
+HELD_BY_ALL = 2.0**-10  # smaller magnitudes become 0, so that float16 and bfloat16 hold the same values
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One result of one case.
+
+    Attributes:
+        tensor: name of the result.
+        elements: how many were compared.
+        worst: indices of the element that misses its bound by most, or is nearest to it.
+        got, expected, bound: its values.
+        ratio: |got - expected| / bound there; 0 where equal, infinity where an exact element differs.
+    """
+
+    tensor: str
+    elements: int
+    worst: tuple[int, ...]
+    got: float
+    expected: float
+    bound: float
+    ratio: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether every element lies within its bound."""
+        return self.ratio <= 1.0
+
+    def __str__(self) -> str:
+        return (
+            f"{self.tensor}{list(self.worst)}: the kernel gives {self.got!r}, the formula {self.expected!r}, "
+            f"they may differ by {self.bound:.3g} and differ by {abs(self.got - self.expected):.3g}"
+        )
+
+
+@dataclass(frozen=True)
+class Values:
+    """What a case is run with: inputs, and gradients of the results, float64 or int64, in the launchers' rank."""
+
+    tensors: Mapping[str, torch.Tensor]
+    gradients: Mapping[str, torch.Tensor]
+
+    @property
+    def all(self) -> dict[str, torch.Tensor]:
+        """Both."""
+        return {**self.tensors, **self.gradients}
+
+
+def draw_values(
+    definition: Definition, layer: Layer, case: Case, draw_real: Callable[[random.Random], float], seed: str = ""
+) -> Values:
+    """Draw every element; scales and variances are made positive."""
+    draw = random.Random(f"{case.name}{seed}")
+    seeds = [Tensor(gradient_of(layer, name), *layer.tensors[name].dims) for name in definition.real_results(layer)]
+    inputs = [tensor for tensor in layer.inputs if tensor.name not in case.absent]
+    return Values(*({t.name: _drawn(definition, t, case, draw, draw_real) for t in some} for some in (inputs, seeds)))
+
+
+def _drawn(
+    definition: Definition, tensor: Tensor, case: Case, draw: random.Random, draw_real: Callable[[random.Random], float]
+) -> torch.Tensor:
+    total, shape = math.prod(shape_of(tensor, case.sizes)), canonical_shape(tensor, case.sizes)
+    if tensor.kind == "integer":
+        labels = [label(definition, tensor, case, draw) for _ in range(total)]
+        return torch.tensor(labels, dtype=torch.int64).reshape(shape)
+    values = torch.tensor([draw_real(draw) for _ in range(total)], dtype=torch.float64).reshape(shape)
+    return values.abs() + 0.5 if tensor.default == 1 or tensor.name.endswith("var") else values
+
+
+def real(draw: random.Random) -> float:
+    """Half of all reals are whole: maxima tie, and kinks at 0 are met."""
+    value = draw.gauss(0.0, 1.0)
+    return float(round(value)) if draw.random() < 0.5 else value
+
+
+def canonical_shape(tensor: Tensor, sizes: Mapping[str, Any]) -> tuple[int, ...]:
+    """One dimension an entry of ``Tensor.dims``."""
+    extents = iter(shape_of(tensor, sizes))
+    return tuple(math.prod(next(extents) for _ in dim) for dim in tensor.dims)
+
+
+def run_forward(
+    kernels: Any,
+    layer: Layer,
+    case: Case,
+    tensors: Mapping[str, torch.Tensor],
+    save: bool,
+    skipped: tuple[str, ...] = (),
+) -> tuple[torch.Tensor | None, ...]:
+    """Run a layer's forward program; results that are ``skipped`` are None."""
+    keywords = {name: case.sizes[name] for name in keywords_of(layer)}
+    arguments = [tensors.get(t.name) for t in layer.inputs]
+    options = {"skipped": skipped} if skipped else {}
+    forward = getattr(kernels, f"{layer.name}_forward")
+    results: tuple[torch.Tensor | None, ...] = forward(*arguments, **keywords, save=save, **options)
+    return results
+
+
+def run_backward(
+    kernels: ModuleType,
+    layer: Layer,
+    case: Case,
+    tensors: Mapping[str, torch.Tensor],
+    gradients: Sequence[torch.Tensor],
+    residuals: Sequence[torch.Tensor | None],
+    wanted: tuple[bool, ...],
+) -> tuple[torch.Tensor | None, ...]:
+    """Run a layer's backward program."""
+    keywords = {name: case.sizes[name] for name in keywords_of(layer)}
+    arguments = [tensors.get(t.name) for t in layer.inputs]
+    backward = getattr(kernels, f"{layer.name}_backward")
+    results: tuple[torch.Tensor | None, ...] = backward(*gradients, *arguments, *residuals, **keywords, wanted=wanted)
+    return results
+
+
+def compare(
+    module: KernelModule,
+    variant: Variant,
+    kernels: Any,
+    case: Case,
+    dtypes: Sequence[torch.dtype],
+    device: str = "cpu",
+    target: Format | None = None,
+    draw_real: Callable[[random.Random], float] = real,
+) -> Iterator[tuple[torch.dtype, Comparison]]:
+    """Compare forward and backward of one case with the formula, within its running error.
+
+    Args:
+        module: the derived kernels.
+        variant: the formula.
+        kernels: the module that is compared.
+        case: sizes and parameters.
+        dtypes: storage formats; they must share the arithmetic between load and store.
+        device: where to run.
+        target: arithmetic of the device; by default that of the first dtype's format.
+        draw_real: how elements of the inputs are drawn.
+    """
+    formats = [format_of(dtype) for dtype in dtypes]
+    layer = variant.layer
+    tensors = draw_values(module.definition, layer, case, draw_real).tensors
+    gradients = draw_values(module.definition, layer, case, real, " gradients").gradients
+    values = Values(held(tensors, dtypes), held(gradients, dtypes))
+    arithmetic = RunningError(target or formats[0], Tensors())
+    expected = formula_values(module.definition, layer, case, values, arithmetic)
+    for dtype, storage in zip(dtypes, formats, strict=True):
+        right = {name: _stored(array, storage) for name, array in expected.items()}
+        for name, got in outcome(module.definition, layer, kernels, case, values, dtype, device):
+            yield dtype, compared(name, got, right[name.removesuffix(UNSAVED)])
+
+
+def format_of(dtype: torch.dtype) -> Format:
+    """The storage format of a dtype; it also has the dtype's name."""
+    return FORMATS[str(dtype).removeprefix("torch.")]
+
+
+def _stored(result: Any, storage: Format) -> Any:
+    """A real result rounded to a storage format."""
+    return RunningError(storage, Tensors()).stored(result) if isinstance(result, Bounded) else result
+
+
+def compare_exactly(
+    module: KernelModule,
+    variant: Variant,
+    kernels: Any,
+    case: Case,
+    values: Values,
+    expected: Mapping[str, Any],
+    dtype: torch.dtype,
+    device: str = "cpu",
+) -> Iterator[Comparison]:
+    """Compare with numbers that nothing but the storage format may round, once: to the last bit."""
+    accumulated = accumulated_of(module.definition, variant.layer)
+    for name, got in outcome(module.definition, variant.layer, kernels, case, values, dtype, device):
+        right = expected[name.removesuffix(UNSAVED)]
+        if isinstance(right, Bounded):
+            wide = name.removesuffix(UNSAVED) in accumulated
+            stored = torch.promote_types(dtype, torch.float32) if wide else dtype
+            right = Bounded(right.value.to(stored).double(), right.error)
+        yield compared(name, got, right)
+
+
+def compare_at(
+    module: KernelModule,
+    layer: Layer,
+    kernels: Any,
+    case: Case,
+    values: Values,
+    expected: Mapping[str, Any],
+    dtype: torch.dtype,
+    device: str = "cpu",
+) -> Iterator[Comparison]:
+    """Compare with values and bounds that are known: at inputs where exponentials overflow, see ``extremes``.
+
+    Where the formula itself has no value, as 0 / 0 of a row that is -inf throughout, there is nothing to compare.
+    """
+    for name, got in outcome(module.definition, layer, kernels, case, values, dtype, device):
+        right = expected[name.removesuffix(UNSAVED)]
+        if isinstance(right, Bounded) and got.numel() == right.value.numel():
+            same = got.detach().to(right.value.device).double().reshape(right.value.shape)
+            right = Bounded(torch.where(right.value.isnan(), same, right.value), right.error)
+        yield compared(name, got, right)
+
+
+def held(tensors: Mapping[str, torch.Tensor], dtypes: Sequence[torch.dtype]) -> dict[str, torch.Tensor]:
+    """Values that every one of some dtypes holds."""
+
+    def rounded(tensor: torch.Tensor) -> torch.Tensor:
+        if not tensor.is_floating_point():
+            return tensor
+        for dtype in dtypes:
+            tensor = tensor.to(dtype).double()
+        return tensor if len(dtypes) == 1 else torch.where(tensor.abs() < HELD_BY_ALL, 0.0, tensor)
+
+    return {name: rounded(tensor) for name, tensor in tensors.items()}
+
+
+def formula_values(
+    definition: Definition, layer: Layer, case: Case, values: Values, arithmetic: RunningError
+) -> dict[str, Any]:
+    """Outputs and gradients by the formula and its adjoint, derived anew."""
+    names = [name for name in definition.differentiable(layer) if name in values.tensors]
+    derived = adjoint(layer, wrt=names, outputs=definition.real_results(layer))
+    found: dict[str, Any] = {}
+    for equations in (layer, derived):
+        shapes = {tensor.name: shape_of(tensor, case.sizes) for tensor in equations.inputs}
+        given = {name: values.all[name].reshape(shape) for name, shape in shapes.items() if name in values.all}
+        found |= bounded_values(equations, given, case.sizes, arithmetic)
+    return found
+
+
+def outcome(
+    definition: Definition, layer: Layer, kernels: Any, case: Case, values: Values, dtype: torch.dtype, device: str
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """Run forward, forward that saves nothing, and backward; results by the formula's names."""
+
+    def placed(some: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        moved = {n: (t.to(dtype) if t.is_floating_point() else t).to(device) for n, t in some.items()}
+        return {n: channels_last(t) if case.last else t for n, t in moved.items()}
+
+    tensors, gradients = placed(values.tensors), placed(values.gradients)
+    saved = run_forward(kernels, layer, case, tensors, save=True)
+    count = len(layer.outputs)
+    yield from named(layer, saved)
+    for skipped in dict.fromkeys([(), tuple(definition.optional_results.values())]):
+        plain = run_forward(kernels, layer, case, tensors, save=False, skipped=skipped)
+        yield from named(layer, plain, UNSAVED, skipped)
+    names = definition.differentiable(layer)
+    wanted = tuple(name in tensors for name in names)
+    back = run_backward(kernels, layer, case, tensors, list(gradients.values()), saved[count:], wanted)
+    yield from ((gradient_of(layer, n), g) for n, g in zip(names, back, strict=True) if g is not None)
+
+
+def channels_last(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor with the second of at least three dimensions the fastest in memory."""
+    return tensor.movedim(1, -1).contiguous().movedim(-1, 1) if tensor.dim() > 2 else tensor
+
+
+UNSAVED = " (nothing saved)"
+
+
+def named(
+    layer: Layer, results: Sequence[torch.Tensor | None], suffix: str = "", skipped: Sequence[str] = ()
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """A forward program's outputs by name, without those that were skipped; one that is missing has no elements."""
+    for name, tensor in zip(layer.outputs, results, strict=False):
+        if name not in skipped:
+            yield f"{name}{suffix}", torch.empty(0) if tensor is None else tensor
+
+
+def compared(name: str, got: torch.Tensor, expected: Any) -> Comparison:
+    """Compare every element; the one that misses by most, or comes nearest to its bound, is kept."""
+    real = isinstance(expected, Bounded)
+    right = (expected.value if real else expected).double().reshape(-1)
+    bound = (expected.error if real else torch.zeros_like(right)).reshape(-1)
+    values = got.detach().to(right.device).double().reshape(-1)
+    if len(values) != len(right):
+        return Comparison(name, len(right), (), float(len(values)), float(len(right)), 0.0, math.inf)
+    if not len(values):
+        return Comparison(name, 0, (), 0.0, 0.0, 0.0, 0.0)
+    same = (values == right) | (values.isnan() & right.isnan())
+    difference = (values - right).abs()
+    comparable = (bound > 0) & bound.isfinite() & difference.isfinite()  # a bound without end shows nothing
+    ratio = torch.where(same, 0.0, torch.where(comparable, difference / bound, math.inf))
+    place = int(ratio.argmax())
+    shape = (expected.value if real else expected).shape
+    found = (float(part[place]) for part in (values, right, bound, ratio))
+    return Comparison(name, len(values), indices_of(place, shape), *found)
+
+
+def indices_of(place: int, shape: Sequence[int]) -> tuple[int, ...]:
+    """The indices of an element by its place; the last axis is the fastest."""
+    indices = []
+    for extent in reversed(shape):
+        place, index = divmod(place, extent)
+        indices.append(index)
+    return tuple(reversed(indices))

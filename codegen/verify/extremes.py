@@ -1,0 +1,167 @@
+"""Inputs at which exponentials overflow, the values that a formula has there, and bounds that are finite there.
+
+Which inputs enter exponents is read off the formula's own expressions. Each of them is drawn around levels that belong
+to the arithmetic's own largest number: below its logarithm, where squares of exponentials overflow, and beyond, of
+either sign; apart along every axis, so that rows of very different size lie side by side and one element is far above
+all others; all elements equal; whole rows of -inf, and an element of every other row.
+
+The value is the literal formula's, in numbers whose exponents have no end (``precise``). The formula's own running
+error has no end there. The bound is that of the equations with shifted exponents, which the kernels compute; that these
+equal the formula is shown on symbols (level "source") and, at these very inputs, by the value.
+
+Input: a definition, a formula, a case, a dtype. Output: ``Extreme``s.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from sympy import Basic, exp
+
+from svertka.codegen.verify.bounds import bounded_values, computed
+from svertka.codegen.verify.cases import Case
+from svertka.codegen.verify.equivalence import Values, draw_values, held, real
+from svertka.codegen.verify.precise import precise_values
+from svertka.codegen.verify.tensor_numbers import Tensors
+from svertka.spec import adjoint, normal_form
+from svertka.spec.definition import Definition
+from svertka.spec.evaluate import shape_of
+from svertka.spec.layer import Layer, reads, walk
+from svertka.spec.running_error import FORMATS, Bounded, RunningError
+
+__all__ = ["Extreme", "enters_exponents", "expected_at", "extremes"]
+
+LEVELS = (0.6, -1.2)
+"""Levels as multiples of the logarithm of the largest number; at 0.6 only squares of exponentials overflow."""
+APART = (1.2, 100.0)  # and of distances between neighbours along an axis, in turn
+ALONG = "apart along axis"
+LOWEST = -1e30  # stands for -inf where errors are computed: its exponential is 0 at any shift
+
+
+@dataclass(frozen=True)
+class Extreme:
+    """Inputs, and what the formula gives there.
+
+    Attributes:
+        name: for reports.
+        apart: whether rows of very different size lie side by side.
+        values: the inputs and gradients of the results.
+        expected: outputs and gradients by name; real ones with the error that any kernel of the dtype may have.
+    """
+
+    name: str
+    apart: bool
+    values: Values
+    expected: Mapping[str, Any]
+
+
+def enters_exponents(layer: Layer) -> tuple[str, ...]:
+    """The real inputs that some exponential of a formula depends on, in order."""
+    origins: dict[str, set[str]] = {tensor.name: {tensor.name} for tensor in layer.inputs}
+    found: set[str] = set()
+
+    def reached(node: Basic) -> set[str]:
+        return set().union(*(origins[read.tensor] for read in reads(node)))
+
+    for equation in normal_form(layer).equations:
+        origins[equation.target.name] = reached(equation.value)
+        for node in walk(equation.value):
+            if isinstance(node, exp):
+                found |= reached(node)
+    return tuple(t.name for t in layer.inputs if t.name in found and t.kind == "real")
+
+
+def extremes(
+    definition: Definition, layer: Layer, case: Case, dtype: torch.dtype, apart: bool = False
+) -> Iterator[Extreme]:
+    """Every arrangement of every input that enters an exponent.
+
+    Args:
+        definition: the definition that the formula is of.
+        layer: the formula.
+        case: sizes and parameters; small ones, for the values take some 10 us an operation.
+        dtype: float32 or float64.
+        apart: whether only rows of very different size are asked for.
+    """
+    names = [name for name in definition.differentiable(layer) if name not in case.absent]
+    derived = adjoint(layer, wrt=names, outputs=definition.real_results(layer))
+    threshold = math.log(torch.finfo(dtype).max)
+    for entering in enters_exponents(layer):
+        if entering in case.absent:
+            continue
+        plain = draw_values(definition, layer, case, real, f" {entering}")
+        seeds = draw_values(definition, layer, case, _nonzero, f" {entering} gradients").gradients
+        for what, arrange in _arrangements(plain.tensors[entering].dim(), threshold):
+            if apart and not what.startswith(ALONG):
+                continue
+            tensors = {**plain.tensors, entering: arrange(plain.tensors[entering])}
+            values = Values(held(tensors, (dtype,)), held(seeds, (dtype,)))
+            expected = {n: v for e in (layer, derived) for n, v in expected_at(e, case, values, dtype).items()}
+            yield Extreme(f"{case.name}, {entering} {what}", what.startswith(ALONG), values, expected)
+
+
+def _nonzero(draw: random.Random) -> float:
+    """A number that is not 0: times an exponential that is no number of the dtype, 0 would have to be 0."""
+    return real(draw) or 1.0
+
+
+Arrangement = Callable[[torch.Tensor], torch.Tensor]
+
+
+def _arrangements(rank: int, threshold: float) -> Iterator[tuple[str, Arrangement]]:
+    """Ways to move elements apart, each with what to call it."""
+    for level in (threshold * part for part in LEVELS):
+        yield f"around {level:.3g}", partial(_moved, level)
+    for axis in range(rank):
+        level = threshold * APART[axis % len(APART)]
+        yield f"{ALONG} {axis} by {level:.3g}", partial(_apart, axis, level)
+    yield f"all {1.2 * threshold:.3g}", partial(_equal, 1.2 * threshold)
+    yield "-inf where an index is 0", partial(_without_outermost, threshold)
+
+
+def _moved(level: float, values: torch.Tensor) -> torch.Tensor:
+    return values + level
+
+
+def _equal(level: float, values: torch.Tensor) -> torch.Tensor:
+    return torch.full_like(values, level)
+
+
+def _apart(axis: int, level: float, values: torch.Tensor) -> torch.Tensor:
+    """Elements moved by 1, -1, 0, -1, -1, 1, ... times a level along an axis: next to the largest lie much smaller."""
+    pattern = torch.tensor([1.0, -1.0, 0.0, -1.0, -1.0], dtype=values.dtype)
+    places = pattern[torch.arange(values.shape[axis]) % len(pattern)]
+    return values + level * places.reshape([-1 if dim == axis else 1 for dim in range(values.dim())])
+
+
+def _without_outermost(threshold: float, values: torch.Tensor) -> torch.Tensor:
+    """-inf where some index is 0: along every axis one row is left out whole, and of the others an element."""
+    outermost = torch.as_tensor(np.asarray((np.indices(values.shape) == 0).any(0)))
+    return torch.where(outermost, -math.inf, values - threshold)
+
+
+def expected_at(layer: Layer, case: Case, values: Values, dtype: torch.dtype) -> dict[str, Any]:
+    """The literal formula's values, with the bounds of the equations as they are computed, for one dtype."""
+    shapes = {tensor.name: shape_of(tensor, case.sizes) for tensor in layer.inputs}
+    given = {name: values.all[name].reshape(shape) for name, shape in shapes.items() if name in values.all}
+    exact = precise_values(layer, given, dict(case.sizes))
+    finite = {name: t.nan_to_num(neginf=LOWEST) if t.is_floating_point() else t for name, t in given.items()}
+    target = FORMATS[str(dtype).removeprefix("torch.")]
+    bounds = bounded_values(computed(layer), finite, case.sizes, RunningError(target, Tensors()))
+    return {name: _bounded(value, bounds[name], dtype) for name, value in exact.items()}
+
+
+def _bounded(value: torch.Tensor, bound: Any, dtype: torch.dtype) -> Any:
+    """A value that the dtype may not hold is infinite there."""
+    if not isinstance(bound, Bounded):
+        return value
+    target = RunningError(FORMATS[str(dtype).removeprefix("torch.")], Tensors())
+    shown = torch.where(value.abs() > torch.finfo(dtype).max, value.sign() * math.inf, value)
+    return Bounded(shown, target.stored(Bounded(value, bound.error)).error)

@@ -1,0 +1,118 @@
+"""Level "exact": the kernel on whole numbers equals the formula to the last bit, wherever the formula never rounds.
+
+Sums of products and piecewise linear formulas never round small whole numbers. For each case the largest range of
+integers is taken at which the formula's own evaluation proves that; formulas that round all of them (exponentials,
+roots) are not for this level.
+
+Two different polynomials of degree d agree at integers drawn from n values with probability at most d / n (Schwartz and
+Zippel); the cases are drawn independently.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+
+from svertka.codegen.verify.cases import Case, cases
+from svertka.codegen.verify.equivalence import (
+    Comparison,
+    Values,
+    compare_exactly,
+    draw_values,
+    format_of,
+    formula_values,
+)
+from svertka.codegen.verify.levels.bfloat16 import repaired_on
+from svertka.codegen.verify.levels.numbers import summed
+from svertka.codegen.verify.levels.target import Outcome, Subject
+from svertka.codegen.verify.tensor_numbers import Tensors
+from svertka.spec.exact import Exact, never_exact
+from svertka.spec.running_error import Bounded
+
+__all__ = ["DTYPES", "check"]
+
+NAME = "exact"
+DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+RANGES = (3, 16, 128)  # bfloat16 holds whole numbers to 256
+FRACTION_BITS = (0, 8)
+WANTED, TRIED = 3, 12  # exact cases, among so many
+DEGREE = 3  # at most, of what multiplies an input, a weight and a gradient
+
+
+def check(subject: Subject) -> Outcome:
+    """Compare forward and backward in the exact cases; the first of them, and the first of boxes, in every dtype."""
+    if never_exact(subject.layer):
+        return Outcome(NAME, subject.layer.name, inapplicable="it rounds whole numbers")
+    comparisons, probability = [], 1.0
+    found: list[Case] = []
+    for case in (*subject.box_cases[: len(subject.layouts)], *cases(subject.module.definition, subject.variant, TRIED)):
+        numbers = _whole_numbers(subject, case)
+        if numbers is None:
+            continue
+        probability *= DEGREE / (2 * numbers.largest + 1)
+        for dtype in _dtypes(case, found, subject.device):
+            comparisons += _comparisons(subject, case, numbers, dtype)
+        found.append(case)
+        if len(found) == WANTED:
+            break
+    if not found:
+        return Outcome(NAME, subject.layer.name, inapplicable="it rounds whole numbers")
+    return summed(NAME, subject, len(found), comparisons, failure_probability=probability)
+
+
+def _dtypes(case: Case, before: Sequence[Case], device: str) -> Sequence[torch.dtype]:
+    """Every dtype where boxes are fetched, or not, for the first time; what the interpreter fetches is not rounded."""
+    if any(other.boxed == case.boxed for other in before):
+        return DTYPES[:1]
+    return DTYPES if device == "cuda" or not case.boxed else DTYPES[1:2]
+
+
+@dataclass(frozen=True)
+class _Numbers:
+    """Whole numbers up to ``largest`` in magnitude that nothing rounds, and the formula's results."""
+
+    largest: int
+    values: Values
+    expected: Mapping[str, Any]
+
+
+def _whole_numbers(subject: Subject, case: Case) -> _Numbers | None:
+    """The largest range of integers that no operation rounds; None if there is none."""
+    definition, layer = subject.module.definition, subject.layer
+    best = None
+    for largest in RANGES:
+        values = draw_values(definition, layer, case, partial(_integer, largest=largest))
+        for fraction_bits in FRACTION_BITS:
+            found = formula_values(definition, layer, case, values, Exact(fraction_bits, Tensors()))
+            if not any(bool((r.error != 0).any()) for r in found.values() if isinstance(r, Bounded)):
+                best = _Numbers(largest, values, found)
+                break
+        else:
+            break
+    return best
+
+
+def _integer(draw: random.Random, largest: int) -> float:
+    return float(draw.randint(-largest, largest))
+
+
+def _comparisons(
+    subject: Subject, case: Case, numbers: _Numbers, dtype: torch.dtype
+) -> list[tuple[str, str, Comparison]]:
+    with repaired_on(subject.device):
+        found = compare_exactly(
+            subject.module,
+            subject.variant,
+            subject.kernels,
+            case,
+            numbers.values,
+            numbers.expected,
+            dtype,
+            subject.device,
+        )
+        return [(case.name, format_of(dtype).name, result) for result in found]

@@ -1,0 +1,128 @@
+"""Signatures of what a package offers, and its modules, made to do what a call of their function does.
+
+Input: a ``Definition``, a ``Call`` and its tensors. Output: faults in words; a module that is ready to be called.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+
+from svertka.codegen.verify.levels.calls import Call
+from svertka.spec.define import argument_name
+from svertka.spec.definition import REQUIRED, Argument, Definition, Flag, ModuleFace, TensorArgument
+
+__all__ = ["constructor_faults", "forward_names", "module_of", "signature_faults"]
+
+
+def signature_faults(definition: Definition, function: Callable[..., Any]) -> Iterator[str]:
+    """Where a function's arguments are not those of its definition: names, order, defaults."""
+    have = inspect.signature(function).parameters
+    want = {argument.name: _default(argument) for argument in definition.arguments}
+    if list(have) != list(want):
+        yield f"{definition.function} takes {', '.join(have)}; its definition has {', '.join(want)}"
+    yield from _other_defaults(definition.function, have, want)
+
+
+def constructor_faults(definition: Definition, face: ModuleFace, kind: type[torch.nn.Module]) -> Iterator[str]:
+    """Where an own module's constructor lacks an argument, or has another default."""
+    if not _own(face):
+        return
+    have = inspect.signature(kind.__init__).parameters
+    given = {*forward_names(kind), *face.parameters}
+    want = {a.name: _default(a) for a in definition.arguments if a.name not in given and not _in_place(a)}
+    for name in want:
+        if name not in have:
+            yield f"{face.name} does not take {name}"
+    yield from _other_defaults(face.name, have, want)
+
+
+def _other_defaults(name: str, have: Mapping[str, inspect.Parameter], want: Mapping[str, object]) -> Iterator[str]:
+    for argument, default in want.items():
+        found = have[argument].default if argument in have else default
+        if type(found) is not type(default) or found != default:
+            yield f"{name} has {argument}={found!r} by default; its definition has {default!r}"
+
+
+def _default(argument: Argument) -> object:
+    """What stands in the signature; the value of another argument is asked for by None."""
+    if argument.default is REQUIRED:
+        return inspect.Parameter.empty
+    return None if isinstance(argument.default, str) and argument.default.startswith("<") else argument.default
+
+
+def _in_place(argument: Argument) -> bool:
+    return isinstance(argument, Flag) and argument.in_place
+
+
+def _own(face: ModuleFace) -> bool:
+    """Whether torch has no such module."""
+    return face.base == "torch.nn.Module"
+
+
+def forward_names(kind: type[torch.nn.Module]) -> list[str]:
+    """Tensors that come with each call."""
+    return [name for name in inspect.signature(kind.forward).parameters if name != "self"]
+
+
+def module_of(
+    face: ModuleFace, kind: type[torch.nn.Module], call: Call, tensors: Mapping[str, torch.Tensor | None]
+) -> torch.nn.Module:
+    """A module that computes what the call does, with the call's tensors as its parameters and buffers.
+
+    Args:
+        face: its description.
+        kind: its class.
+        call: whose arguments it is given.
+        tensors: by argument; None where the call has none.
+    """
+    module = _constructed(face, kind, call, tensors) if _own(face) else _like_torchs(kind, call)
+    for argument in call.definition.arguments:
+        if isinstance(argument, TensorArgument) and argument.name not in forward_names(kind):
+            _hold(module, argument.name, tensors.get(argument.name), face)
+    repr(module)
+    return module
+
+
+def _constructed(
+    face: ModuleFace, kind: type[torch.nn.Module], call: Call, tensors: Mapping[str, torch.Tensor | None]
+) -> torch.nn.Module:
+    """By its own constructor: what its axes count, settings, buffers, which parameters it has."""
+    layer = call.variant.layer
+    held = {a.name: a.bound for a in call.definition.tensor_arguments}
+    indices = [i for name in face.parameters for t in layer.inputs if t.name == held[name] for i in t.axes]
+    counts = {argument_name(index): call.case.sizes[index.extent.name] for index in indices}
+    present = {name: tensors.get(name) is not None for name in face.parameters}
+    dtype = next(t.dtype for t in tensors.values() if t is not None and t.is_floating_point())
+    buffers = {name: tensors.get(name) for name in face.buffers}
+    known = {**counts, **call.scalars, **present, **buffers, "dtype": dtype}
+    wanted = inspect.signature(kind.__init__).parameters
+    return kind(**{name: value for name, value in known.items() if name in wanted})
+
+
+def _like_torchs(kind: type[torch.nn.Module], call: Call) -> torch.nn.Module:
+    """By torch's constructor, with 1 for what a call does not tell; then all settings become the call's."""
+    needed = list(inspect.signature(kind.__init__).parameters.values())[1:]
+    required = [p.name for p in needed if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+    module = kind(**{name: call.scalars.get(name, 1) for name in required})
+    settings = (a for a in call.definition.arguments if not isinstance(a, TensorArgument))
+    chosen = {a.name: a.default for a in settings if a.name in call.variant.when}
+    for name, value in (chosen | {**call.scalars}).items():
+        setattr(module, name, value)
+    return module
+
+
+def _hold(module: torch.nn.Module, name: str, value: torch.Tensor | None, face: ModuleFace) -> None:
+    """Put a tensor where the module has its own."""
+    if name in face.buffers:
+        return
+    if value is None or name not in module._parameters:
+        setattr(module, name, value)
+        return
+    own = module.get_parameter(name)
+    if name in face.parameters and own.shape != value.shape:
+        raise ValueError(f"{face.name}.{name} has shape {tuple(own.shape)}; the formula has {tuple(value.shape)}")
+    setattr(module, name, torch.nn.Parameter(value.detach()))

@@ -1,0 +1,28 @@
+"""Sum up comparisons of numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from svertka.codegen.verify.equivalence import Comparison
+from svertka.codegen.verify.levels.target import Outcome, Subject
+
+__all__ = ["summed"]
+
+
+def summed(
+    level: str, subject: Subject, cases: int, comparisons: Sequence[tuple[str, str, Comparison]], **figures: Any
+) -> Outcome:
+    """The outcome of comparisons, each with its case and dtype; ``tightness`` is the largest observed / bound."""
+    tightness: dict[str, float] = {}
+    for _, dtype, result in comparisons:
+        tightness[dtype] = max(tightness.get(dtype, 0.0), result.ratio)
+    return Outcome(
+        level,
+        subject.layer.name,
+        cases,
+        sum(result.elements for _, _, result in comparisons),
+        {"tightness": tightness, **figures},
+        tuple(f"{case} {dtype}: {result}" for case, dtype, result in comparisons if not result.holds),
+    )

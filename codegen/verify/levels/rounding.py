@@ -1,0 +1,122 @@
+"""Level "rounding": the kernel on real numbers lies within the bound that the formula's running error gives.
+
+The bound holds for every order of summation, and for every storage format at once: what differs between formats is the
+rounding of inputs and results. Tightness is the largest observed / bound.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+from svertka.codegen.verify.cases import Case, at_zero, met_exactly
+from svertka.codegen.verify.equivalence import Comparison, compare, compare_at, format_of, real
+from svertka.codegen.verify.extremes import extremes
+from svertka.codegen.verify.levels.bfloat16 import repaired_on
+from svertka.codegen.verify.levels.numbers import summed
+from svertka.codegen.verify.levels.target import Outcome, Subject
+from svertka.codegen.verify.symbolic.regions import REGIONS, tiles
+from svertka.spec.layer import Layer
+from svertka.spec.notation import Reduction
+from svertka.spec.running_error import Format, on_matrix_unit
+
+__all__ = ["check"]
+
+NAME = "rounding"
+GROUPS = ((torch.float32,), (torch.float32, torch.float16, torch.bfloat16), (torch.float64,))
+"""Dtypes that one evaluation of the formula serves; each case is run with one group, in turn."""
+EXTREME_TYPES = (torch.float32, torch.float64)
+SMALL = REGIONS[0]  # tiles smaller than every row
+
+
+def check(subject: Subject) -> Outcome:
+    """Compare forward and backward at every case.
+
+    Where maxima are taken, infinities and NaN are among the elements once more; where a random number is compared with
+    a parameter, they are equal once; where a power has a parameter for exponent, its base is 0 once. Inputs that enter
+    exponents are drawn where exponentials overflow (``extremes``), for rows in one step and in several.
+    """
+    comparisons = []
+    for number, case in enumerate(subject.cases):
+        comparisons += _comparisons(subject, case, GROUPS[number % len(GROUPS)], real)
+    for case in subject.cases:
+        met = met_exactly(subject.layer, case)
+        if met != case:
+            comparisons += _comparisons(subject, met, GROUPS[0], real)
+    for zero in at_zero(subject.module.definition, subject.layer, subject.cases[0]):
+        comparisons += _comparisons(subject, zero, GROUPS[0], _mostly_zero)
+    if _takes_maxima(subject.layer):
+        for case in subject.cases:
+            comparisons += _comparisons(subject, case, GROUPS[0], _special)
+    comparisons += _at_extremes(subject)
+    return summed(NAME, subject, len(subject.cases), comparisons)
+
+
+def _comparisons(
+    subject: Subject, case: Case, dtypes: tuple[torch.dtype, ...], draw_real: Callable[[random.Random], float]
+) -> list[tuple[str, str, Comparison]]:
+    with repaired_on(subject.device):
+        found = compare(
+            subject.module,
+            subject.variant,
+            subject.kernels,
+            case,
+            dtypes,
+            subject.device,
+            _target(subject, dtypes),
+            draw_real,
+        )
+        return [(case.name, format_of(dtype).name, result) for dtype, result in found]
+
+
+def _at_extremes(subject: Subject) -> Iterator[tuple[str, str, Comparison]]:
+    """Compare where exponentials overflow; a wrong shift shows there alone."""
+    case = subject.small_cases[0]
+    for dtype in EXTREME_TYPES:
+        first = dtype == EXTREME_TYPES[0]
+        for extreme in extremes(subject.module.definition, subject.layer, case, dtype, apart=not first):
+            for small in (False, True):
+                if small and not (first and extreme.apart and subject.device == "cpu"):
+                    continue  # in several steps, another row's shift is what may be wrong; a GPU's tables stay
+                with _chosen(subject, extreme.values.all, small), repaired_on(subject.device):
+                    found = compare_at(
+                        subject.module,
+                        subject.layer,
+                        subject.kernels,
+                        case,
+                        extreme.values,
+                        extreme.expected,
+                        dtype,
+                        subject.device,
+                    )
+                    name = f"{extreme.name}{', small tiles' if small else ''}"
+                    yield from [(name, format_of(dtype).name, result) for result in found]
+
+
+def _chosen(subject: Subject, tensors: Mapping[str, torch.Tensor], small: bool) -> AbstractContextManager[object]:
+    """Tiles smaller than rows, or those that the tables choose."""
+    if not small:
+        return nullcontext()
+    return tiles(subject.kernels, SMALL, max(tensor.numel() for tensor in tensors.values()), 0)
+
+
+def _takes_maxima(layer: Layer) -> bool:
+    return any(node.operation != "sum" for e in layer.equations for node in e.value.atoms(Reduction))
+
+
+def _mostly_zero(draw: random.Random) -> float:
+    return draw.choice((0.0, 0.0, 0.0, 0.0, 1.0, 2.0))
+
+
+def _special(draw: random.Random) -> float:
+    """Mostly -inf, so that whole windows are; now and then what is larger, or NaN."""
+    return draw.choice((-math.inf, -math.inf, -math.inf, -math.inf, -math.inf, math.inf, math.nan, 1.0))
+
+
+def _target(subject: Subject, dtypes: tuple[torch.dtype, ...]) -> Format | None:
+    """The arithmetic of a GPU's matrix unit; the interpreter rounds as the formats say."""
+    return on_matrix_unit(format_of(dtypes[0])) if subject.device == "cuda" else None

@@ -1,0 +1,46 @@
+"""Level "source": the emitted kernel, unmodified, executed on symbols, equals the formula.
+
+How that is done stands in ``codegen.verify.symbolic``.
+"""
+
+from __future__ import annotations
+
+from svertka.codegen.verify.levels.target import Outcome, Subject
+from svertka.codegen.verify.symbolic import prove
+from svertka.codegen.verify.symbolic.regions import BOXES, BOXES_OF_ROWS, REGIONS
+
+__all__ = ["check"]
+
+NAME = "source"
+
+
+def check(subject: Subject) -> Outcome:
+    """Prove forward, backward and the forward that keeps nothing.
+
+    One case in every region and with boxes, others in the last region.
+    """
+    first, *rest = subject.small_cases
+    runs = [(first, REGIONS), *((case, REGIONS[-1:]) for case in rest)]
+    runs += [(case, (BOXES if case.last else BOXES_OF_ROWS,)) for case in subject.small_box_cases]
+    proofs = [prove(subject.module, subject.variant, subject.kernels, case, regions=regions) for case, regions in runs]
+    ran = {kernel for proof in proofs for kernel in proof.kernels}
+    figures = {
+        "kernels": sorted(ran),
+        "certain": sum(proof.certain for proof in proofs),
+        "points": max(proof.points for proof in proofs),
+        "error_probability": sum(proof.error_probability for proof in proofs),
+        "nodes": sum(proof.nodes for proof in proofs),
+        "proofs": [
+            {
+                "sizes": dict(proof.sizes),
+                "shapes": {name: list(shape) for name, shape in proof.shapes},
+                "regions": list(proof.regions),
+            }
+            for proof in proofs
+        ],
+    }
+    failures = tuple(f"{case.name}: {text}" for (case, _), p in zip(runs, proofs, strict=True) for text in p.failures)
+    missed = {f"{kernel.name}_boxes" for kernel in subject.boxed} - ran
+    failures += tuple(f"{name}: no case reached it" for name in sorted(missed))
+    elements = sum(proof.elements for proof in proofs)
+    return Outcome(NAME, subject.layer.name, len(proofs), elements, figures, failures)

@@ -1,0 +1,138 @@
+"""What a validation level is given and what it answers."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import ModuleType
+from typing import Any
+
+from svertka.codegen.ir.kernel import Kernel, Name
+from svertka.codegen.lowering.build import KernelModule
+from svertka.codegen.verify.cases import Case, cases
+from svertka.codegen.verify.symbolic.small import aligned, small_cases
+from svertka.spec.definition import Variant
+from svertka.spec.layer import Layer
+
+__all__ = ["Outcome", "Subject"]
+
+SYMBOL_UNIT, HALF_UNIT = 2, 8  # elements of float64 and of halves that the copy engine fetches at once
+GPU_UNIT = 32  # on a GPU boxes are taken where at least so many elements are summed
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A formula and its kernels in a package.
+
+    Attributes:
+        module: the definition's kernels and programs, derived.
+        variant: which of the definition's formulas.
+        package: name under which the generated package was imported.
+        device: where kernels run that are compared by numbers; ``"cpu"`` is Triton's interpreter.
+    """
+
+    module: KernelModule
+    variant: Variant
+    package: str
+    device: str = "cpu"
+
+    @property
+    def layer(self) -> Layer:
+        """The formula."""
+        return self.variant.layer
+
+    @property
+    def kernels(self) -> ModuleType:
+        """The module of kernels."""
+        return importlib.import_module(f"{self.package}.kernels.{self.module.definition.name}")
+
+    @cached_property
+    def cases(self) -> tuple[Case, ...]:
+        """Sizes at which numbers are compared."""
+        return (*cases(self.module.definition, self.variant), *self.box_cases)
+
+    @cached_property
+    def small_cases(self) -> tuple[Case, ...]:
+        """Sizes at which expressions are compared."""
+        return small_cases(self.module.definition, self.variant)
+
+    @property
+    def boxed(self) -> tuple[Kernel, ...]:
+        """The formula's kernels that can fetch boxes."""
+        place = self.module.definition.variants.index(self.variant)
+        launches = (launch for program in self.module.programs[place] for launch in program.launches)
+        return tuple(dict.fromkeys(launch.kernel for launch in launches if launch.kernel.boxes is not None))
+
+    @property
+    def layouts(self) -> tuple[bool, ...]:
+        """Where boxes can be fetched from: tensors with channels last, rows (False), or each for some kernels."""
+        return tuple(last for last in (True, False) if self._fastest(last))
+
+    def _fastest(self, last: bool) -> set[str]:
+        """Extents that must be aligned for the kernels that fetch boxes from one layout."""
+        operands = [
+            operand
+            for kernel in self.boxed
+            if kernel.boxes is not None and _in_rows(kernel) != last
+            for operand in (kernel.boxes.left, kernel.boxes.right)
+        ]
+        return {axis.extent.name for o in operands for axis in o.axes[-1:] if isinstance(axis.extent, Name)}
+
+    @cached_property
+    def small_box_cases(self) -> tuple[Case, ...]:
+        """Small sizes at which tensors are aligned as boxes must be; none where no kernel fetches any."""
+        return self.aligned(self.small_cases[:1], SYMBOL_UNIT)
+
+    @cached_property
+    def box_cases(self) -> tuple[Case, ...]:
+        """The same at sizes for numbers: with unusual parameters, and on a GPU with usual ones too."""
+        usual, unusual, *_ = cases(self.module.definition, self.variant)
+        if self.device == "cuda":
+            return self.aligned((unusual, usual), GPU_UNIT)
+        return self.aligned((unusual,), HALF_UNIT)
+
+    def aligned(self, some: tuple[Case, ...], unit: int) -> tuple[Case, ...]:
+        """Cases in every layout of boxes, with the boxes' fastest extents made multiples of a unit."""
+        return tuple(
+            aligned(self.module.definition, self.variant, case, self._fastest(last), unit, last)
+            for last in self.layouts
+            for case in some
+        )
+
+
+def _in_rows(kernel: Kernel) -> bool:
+    """Whether a kernel's boxes are fetched from row-major tensors where channels last would be another layout."""
+    assert kernel.boxes is not None
+    axes = {tensor.name: tensor.axes for tensor in kernel.tensors}
+    operands = (kernel.boxes.left, kernel.boxes.right)
+    several = any(len(axes[operand.tensor]) > 2 for operand in operands)
+    return several and all(operand.axes[-1].axis == axes[operand.tensor][-1] for operand in operands)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a level showed of a formula.
+
+    Attributes:
+        level: its name.
+        layer: the formula's name.
+        cases: how many cases ran; ``elements``: how many elements were compared.
+        figures: what else the level has to say, as JSON has it.
+        failures: one line each; empty if the level holds.
+        inapplicable: why the level says nothing of this formula; empty if it does.
+    """
+
+    level: str
+    layer: str
+    cases: int = 0
+    elements: int = 0
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    failures: tuple[str, ...] = ()
+    inapplicable: str = ""
+
+    @property
+    def holds(self) -> bool:
+        """Whether something was compared and nothing failed."""
+        return self.elements > 0 and not self.failures

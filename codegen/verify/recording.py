@@ -1,0 +1,254 @@
+"""What a program launches, found without a GPU.
+
+Programs run on tensors of torch's ``meta`` device, which have shapes and strides and no memory; each launch is
+recorded instead of run.
+
+Input: a module's programs and a case. Output: ``Recorded``s of ``Launched``.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+from unittest import mock
+
+import torch
+
+from svertka.codegen.lowering.build import KernelModule
+from svertka.codegen.verify.cases import Case
+from svertka.codegen.verify.equivalence import canonical_shape, channels_last, run_backward, run_forward
+from svertka.spec import gradient_of
+from svertka.spec.definition import Variant
+from svertka.spec.notation import Tensor
+
+__all__ = [
+    "PACKAGE",
+    "TARGET",
+    "Launched",
+    "Recorded",
+    "entries",
+    "forget",
+    "recorded",
+    "recording",
+    "remembering_nothing",
+]
+
+PRODUCTS = "contraction"  # the tables that hold several entries
+TARGET = "sm_90"
+PACKAGE = "svertka.generated"
+REMEMBERING = ("launching", "schedule", "plans")  # modules of a package that keep what they found
+FETCHING = {"sm_90", "sm_100"}  # targets with a copy engine for boxes
+
+
+@dataclass(frozen=True)
+class Launched:
+    """A launch that was recorded: the kernel and all its arguments.
+
+    Attributes:
+        kernel: the ``@triton.jit`` function.
+        programs: how many of its programs run.
+        arguments: tensors and numbers, in order.
+        constants: compile-time constants by name; ``tiles``: names of those that the schedule chose.
+        entry: the class of problems in the tile tables that they come from, as ``tables.class_names`` has it.
+    """
+
+    kernel: Any
+    programs: int
+    arguments: tuple[Any, ...]
+    constants: Mapping[str, Any]
+    tiles: tuple[str, ...]
+    entry: str
+
+    def tensors(self) -> list[torch.Tensor]:
+        """The tensors it was given."""
+        return [argument for argument in self.arguments if isinstance(argument, torch.Tensor)]
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A forward or a backward that was recorded.
+
+    Attributes:
+        name: formula and direction; ``saving`` is the forward that keeps what the backward needs.
+        launches: in order.
+        moved: bytes of the tensors of all launches, each tensor once a launch.
+        required: bytes of the program's own inputs and outputs as far as they are touched, each once.
+    """
+
+    name: str
+    launches: tuple[Launched, ...]
+    moved: int
+    required: int
+
+
+def recorded(
+    module: KernelModule,
+    variant: Variant,
+    kernels: ModuleType,
+    case: Case,
+    dtype: torch.dtype,
+    last: bool = False,
+    forced: str = "",
+    target: str = TARGET,
+) -> Iterator[Recorded]:
+    """Record a variant's forward, its forward for training and its backward.
+
+    Args:
+        module: whose programs.
+        variant: which of its formulas.
+        kernels: the generated module.
+        case: at which sizes.
+        dtype: of real tensors.
+        last: whether all tensors are in channels_last format.
+        forced: an entry that stands alone in its table; otherwise the tables are as they are.
+        target: whose tables choose the tiles.
+    """
+    layer = variant.layer
+    tensors = {t.name: _meta(t, case, dtype, last) for t in layer.inputs if t.name not in case.absent}
+    results = module.definition.real_results(layer)
+    seeds = [_meta(Tensor(gradient_of(layer, name), *layer.tensors[name].dims), case, dtype, last) for name in results]
+    wanted = tuple(name in tensors for name in module.definition.differentiable(layer))
+    given, count = list(tensors.values()), len(layer.outputs)
+    boxes = not forced or "/boxes/" in forced
+    package = kernels.__name__.rpartition(".kernels.")[0]
+    with recording(target, forced, boxes, package) as launches:
+        plain = run_forward(kernels, layer, case, tensors, save=False)
+    yield _recorded(f"{layer.name} forward", launches, [*given, *plain[:count]])
+    with recording(target, forced, boxes, package) as launches:
+        saved = run_forward(kernels, layer, case, tensors, save=True)
+    yield _recorded(f"{layer.name} saving", launches, [*given, *saved[:count]])
+    with recording(target, forced, boxes, package) as launches:
+        gradients = run_backward(kernels, layer, case, tensors, seeds, saved[count:], wanted)
+    yield _recorded(f"{layer.name} backward", launches, [*given, *seeds, *saved[count:], *gradients])
+
+
+@contextmanager
+def recording(
+    target: str = TARGET, forced: str = "", boxes: bool = True, package: str = PACKAGE
+) -> Iterator[list[Launched]]:
+    """Record launches of a generated package instead of running them.
+
+    Args:
+        target: whose tables choose the tiles.
+        forced: an entry that stands alone in its table and serves every size.
+        boxes: whether operands that are boxes are fetched as such, where the target can.
+        package: name of the package.
+    """
+    names = ("launching", "plans", "schedule")
+    launching, plans, schedule = (importlib.import_module(f"{package}.{name}") for name in names)
+    found: list[Launched] = []
+    chosen: list[str] = []
+
+    def note(entry: str) -> None:
+        alone = forced and entry.rpartition("/")[0] == forced.rpartition("/")[0]
+        chosen.append(forced if alone else entry)
+
+    def record(
+        kernel: Any,
+        how: Any,
+        tiling: Any,
+        arguments: tuple[Any, ...],
+        constants: Mapping[str, Any],
+        varying: Sequence[str] = (),
+    ) -> None:
+        number, tiles = tiling
+        every = {**constants, **launching.constants_of(how, arguments), **tiles}
+        found.append(Launched(kernel, number, arguments, every, tuple(tiles), chosen[-1]))
+
+    fetches = boxes and target in FETCHING
+    devices: dict[str, Any] = {"target_of": lambda device: target, "fetches_boxes": lambda device: fetches}
+    with remembering_nothing(package), ExitStack() as stack:
+        stack.enter_context(mock.patch.multiple(launching, run=record, **devices))
+        stack.enter_context(mock.patch.object(plans, "ENABLED", False))
+        stack.enter_context(mock.patch.dict(schedule.TABLES, {target: _with_forced(schedule, target, forced)}))
+        stack.enter_context(mock.patch.multiple(schedule, **_telling(schedule, note)))
+        yield found
+
+
+@contextmanager
+def remembering_nothing(package: str = PACKAGE) -> Iterator[None]:
+    """Whatever tables, devices or settings are changed inside: what came of others is forgotten before and after."""
+    forget(package)
+    try:
+        yield
+    finally:
+        forget(package)
+
+
+def forget(package: str = PACKAGE) -> None:
+    """Empty everything in which a package keeps what tables, devices and settings led to.
+
+    Choosers keep tiles, ``launching`` what it asked of devices, and plans the compiled kernels of whole calls: who
+    empties one of them alone measures, or records, what the others still hold.
+    """
+    for name in REMEMBERING:
+        for value in list(vars(importlib.import_module(f"{package}.{name}")).values()):
+            if hasattr(value, "cache_clear"):
+                value.cache_clear()
+    importlib.import_module(f"{package}.plans")._PLANS.clear()
+
+
+def _telling(schedule: ModuleType, tell: Callable[[str], None]) -> dict[str, Any]:
+    """The choosers of tiles, each telling first from which entry of the tables it chooses."""
+    lanes, rows = schedule.lanes, schedule.rows
+
+    def of_lanes(results: int, window: int, *rest: Any) -> Any:
+        tell("lanes/window" if window > 1 else "lanes/pointwise")
+        return lanes(results, window, *rest)
+
+    def of_rows(count: int, length: int, contiguous_rows: bool, *rest: Any) -> Any:
+        tell("rows/beside" if contiguous_rows else "rows/along")
+        return rows(count, length, contiguous_rows, *rest)
+
+    def of_products(choose: Callable[..., Any]) -> Callable[..., Any]:
+        def chosen(*arguments: Any) -> Any:
+            product = choose(*arguments)
+            if product is not None:
+                tell("/".join(map(str, (PRODUCTS, *product.row))))
+            return product
+
+        return chosen
+
+    products = {name: of_products(getattr(schedule, name)) for name in ("contraction", "boxes")}
+    return {"lanes": of_lanes, "rows": of_rows, **products}
+
+
+def entries(target: str = TARGET) -> list[str]:
+    """The entries of a target's tables that have several to choose among."""
+    tables = importlib.import_module(f"{PACKAGE}.tables").TABLES[target][PRODUCTS]
+    return [f"{PRODUCTS}/{table}/{place}" for table, rows in tables.items() for place in range(len(rows))]
+
+
+def _with_forced(schedule: ModuleType, target: str, forced: str) -> dict[str, Any]:
+    """A target's tables; where an entry is forced, it takes every size."""
+    tables: dict[str, Any] = copy.deepcopy(schedule.TABLES.get(target) or schedule.TABLES["default"])
+    if forced:
+        _, table, place = forced.split("/")
+        row = tables[PRODUCTS][table][int(place)]
+        tables[PRODUCTS][table] = [{**row, **{name: 0 for name in row if name.startswith("least_")}}]
+    return tables
+
+
+def _recorded(name: str, launches: list[Launched], own: list[torch.Tensor | None]) -> Recorded:
+    touched = [_bytes(launch.arguments) for launch in launches]
+    everything = {memory: size for sizes in touched for memory, size in sizes.items()}
+    moved = sum(size for sizes in touched for size in sizes.values())
+    required = sum(size for memory, size in everything.items() if memory in _bytes(own))
+    return Recorded(name, tuple(launches), moved, required)
+
+
+def _bytes(values: Iterable[Any]) -> dict[int, int]:
+    """Bytes of tensors by their memory; views of one tensor are one."""
+    memories = (value.untyped_storage() for value in values if isinstance(value, torch.Tensor))
+    return {memory._cdata: memory.nbytes() for memory in memories}
+
+
+def _meta(tensor: Tensor, case: Case, dtype: torch.dtype, last: bool) -> torch.Tensor:
+    kind = torch.int64 if tensor.kind == "integer" else dtype
+    made = torch.empty(canonical_shape(tensor, case.sizes), dtype=kind, device="meta")
+    return channels_last(made) if last else made

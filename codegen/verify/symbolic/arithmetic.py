@@ -1,0 +1,67 @@
+"""The formula's side: an arithmetic for ``spec.evaluate`` over the graph the kernel's values live in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+import sympy
+
+from svertka.codegen.verify.symbolic.graph import ONE, Graph
+
+__all__ = ["GraphArithmetic"]
+
+
+class GraphArithmetic:
+    """Values are nodes; comparisons are decided by their samples."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+
+    def number(self, value: Any) -> int:
+        """A number of the formula or a parameter's value."""
+        if isinstance(value, sympy.Expr):
+            if value.is_Rational:
+                return self.graph.constant(Fraction(int(value.p), int(value.q)))
+            return self.graph.number(float(value))
+        return self.graph.number(value)
+
+    def add(self, *values: int) -> int:
+        """Sum of a few values."""
+        return self.graph.total(values)
+
+    def multiply(self, *values: int) -> int:
+        """Product of a few values."""
+        result = ONE
+        for value in values:
+            result = self.graph.multiply(result, value)
+        return result
+
+    def power(self, base: int, exponent: int) -> int:
+        """Power."""
+        return self.graph.power(base, exponent)
+
+    def function(self, name: str, value: int) -> int:
+        """A function of one argument."""
+        return self.graph.function(name, value)
+
+    def total(self, values: Sequence[int]) -> int:
+        """Sum of a reduction."""
+        return self.graph.total(values)
+
+    def compare(self, relation: str, left: int, right: int) -> bool:
+        """Whether the samples relate so."""
+        a, b = self.graph.samples[left], self.graph.samples[right]
+        if math.isnan(a) or math.isnan(b):
+            return relation == "!="
+        below, equal = a < b, a == b
+        return {
+            "<": below,
+            "<=": below or equal,
+            ">": not below and not equal,
+            ">=": not below,
+            "==": equal,
+            "!=": not equal,
+        }[relation]

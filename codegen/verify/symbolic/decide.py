@@ -1,0 +1,76 @@
+"""Whether pairs of expressions are equal: polynomials are written out, others compared at random points.
+
+Input: labelled pairs of nodes. Output: a ``Decision``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from svertka.codegen.verify.symbolic.degree import error_probability
+from svertka.codegen.verify.symbolic.expansion import Expansion
+from svertka.codegen.verify.symbolic.graph import Graph
+from svertka.codegen.verify.symbolic.point import Point
+
+__all__ = ["Decision", "decide"]
+
+_ATTEMPTS = 8
+_POLE = "every random point lies on a pole: some expression divides by what is identically 0"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the comparison showed.
+
+    Attributes:
+        certain: how many pairs are one expression, or have the same terms.
+        error_probability: with which some other pair is different and passed, at most.
+        failures: the first pair that differs, with both expressions.
+    """
+
+    certain: int
+    error_probability: float
+    failures: tuple[str, ...] = ()
+
+
+def decide(
+    graph: Graph, pairs: Sequence[tuple[str, int, int]], points: int, seed: str, sides: tuple[str, str]
+) -> Decision:
+    """Compare labelled pairs of nodes; ``sides`` say who speaks ("the kernel computes", "the formula")."""
+    doubtful = []
+    expansion = Expansion(graph)
+    for label, left, right in pairs:
+        if left == right:
+            continue
+        terms = expansion.of(left), expansion.of(right)
+        if terms[0] is None or terms[1] is None:
+            doubtful.append((label, left, right))
+        elif terms[0] != terms[1]:
+            return Decision(0, 1.0, (_difference(graph, label, left, right, sides),))
+    certain = len(pairs) - len(doubtful)
+    nodes = sorted({node for _, left, right in doubtful for node in (left, right)})
+    for number in range(points if doubtful else 0):
+        values = _values(graph, nodes, f"{seed}/{number}")
+        if values is None:
+            return Decision(certain, 1.0, (_POLE,))
+        for label, left, right in doubtful:
+            if values[left] != values[right]:
+                return Decision(certain, 1.0, (_difference(graph, label, left, right, sides),))
+    return Decision(certain, error_probability(graph, [pair[1:] for pair in doubtful], points))
+
+
+def _difference(graph: Graph, label: str, left: int, right: int, sides: tuple[str, str]) -> str:
+    return f"{label}: {sides[0]} {graph.text(left)}, {sides[1]} {graph.text(right)}"
+
+
+def _values(graph: Graph, nodes: Sequence[int], seed: str) -> Mapping[int, Any] | None:
+    for attempt in range(_ATTEMPTS):
+        point = Point(graph, f"{seed}/{attempt}")
+        try:
+            point.evaluate(nodes)
+        except ZeroDivisionError:
+            continue
+        return point.values
+    return None

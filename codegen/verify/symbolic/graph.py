@@ -1,0 +1,237 @@
+"""Expressions as a graph of shared nodes, each with a sample value.
+
+Nodes are numbers. Equal expressions are one node; constants are folded exactly. The sample, a float64, decides
+comparisons: which branch of a maximum or a selection is taken, so that a graph holds one region of a function.
+Infinities and NaN are constants of their own; ``POISON`` is a value that nobody may use.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from fractions import Fraction
+from typing import Any
+
+from svertka.codegen.verify.symbolic.numbers import Parameter, simplest
+
+__all__ = ["LOG_OF_TWO", "ONE", "POISON", "ZERO", "Graph"]
+
+ZERO, ONE, NAN, INFINITY, MINUS_INFINITY, POISON, LOG_OF_TWO = range(7)
+_SPECIAL = frozenset({NAN, INFINITY, MINUS_INFINITY, POISON})
+_SIGNS = {"add": " + ", "subtract": " - ", "multiply": "*", "divide": "/", "power": "**"}
+
+
+class Graph:
+    """Nodes in the order of their making, so that arguments come before what is made of them.
+
+    Attributes:
+        operations: what each node is.
+        arguments: node numbers, or the value of a constant, or the name of a variable.
+        samples: float64 values.
+    """
+
+    def __init__(self) -> None:
+        self.operations: list[str] = []
+        self.arguments: list[tuple[Any, ...]] = []
+        self.samples: list[float] = []
+        self._known: dict[tuple[str, tuple[Any, ...]], int] = {}
+        for value in (0, 1):
+            self._node("constant", (Fraction(value),), float(value))
+        for name in ("nan", "inf", "-inf"):
+            self._node("special", (name,), float(name))
+        self._node("special", ("poison",), math.nan)
+        self._node("variable", ("log 2",), math.log(2))
+
+    def __len__(self) -> int:
+        return len(self.operations)
+
+    def _node(self, operation: str, arguments: tuple[Any, ...], sample: float) -> int:
+        key = (operation, arguments)
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = len(self.operations)
+            self.operations.append(operation)
+            self.arguments.append(arguments)
+            self.samples.append(sample)
+        return found
+
+    # Leaves --------------------------------------------------------------------------------------------------------
+
+    def variable(self, name: str, sample: float) -> int:
+        """A value that nothing is known of but its sample."""
+        return self._node("variable", (name,), sample)
+
+    def number(self, value: Any) -> int:
+        """The node of a number; of a parameter its own."""
+        if isinstance(value, Parameter):
+            return value.node
+        if isinstance(value, float):
+            return self._special(value) if not math.isfinite(value) else self.constant(simplest(value))
+        return self.constant(Fraction(value))
+
+    def constant(self, value: Fraction) -> int:
+        """The node of a rational."""
+        return self._node("constant", (value,), float(value))
+
+    def _special(self, value: float) -> int:
+        if value != value:
+            return NAN
+        return self.number(value) if math.isfinite(value) else INFINITY if value > 0 else MINUS_INFINITY
+
+    def rational(self, node: int) -> Fraction | None:
+        """The value of a constant."""
+        return self.arguments[node][0] if self.operations[node] == "constant" else None
+
+    # Operations ----------------------------------------------------------------------------------------------------
+
+    def add(self, left: int, right: int) -> int:
+        """Sum of two nodes."""
+        return self.total((left, right))
+
+    def total(self, terms: Iterable[int]) -> int:
+        """Sum of many nodes, in no order: rounding is not the matter here."""
+        kept = sorted(term for term in terms if term != ZERO)
+        if any(term in _SPECIAL for term in kept):
+            return POISON if POISON in kept else self._special(sum(self.samples[term] for term in kept))
+        numbers = [value for term in kept if (value := self.rational(term)) is not None]
+        if len(numbers) > 1:
+            rest = [term for term in kept if self.operations[term] != "constant"]
+            folded = self.constant(sum(numbers, Fraction(0)))
+            kept = sorted([*rest, folded]) if folded != ZERO or not rest else rest
+        if len(kept) < 2:
+            return kept[0] if kept else ZERO
+        return self._node("add", tuple(kept), math.fsum(self.samples[term] for term in kept))
+
+    def negate(self, node: int) -> int:
+        """Minus a node."""
+        return self.subtract(ZERO, node)
+
+    def subtract(self, left: int, right: int) -> int:
+        """Difference."""
+        if right == ZERO:
+            return left
+        if left == right and left not in _SPECIAL:
+            return ZERO
+        return self._binary("subtract", left, right, lambda a, b: a - b)
+
+    def multiply(self, left: int, right: int) -> int:
+        """Product."""
+        if left > right:
+            left, right = right, left
+        if right not in _SPECIAL and left in (ZERO, ONE):
+            return ZERO if left == ZERO else right
+        return self._binary("multiply", left, right, lambda a, b: a * b)
+
+    def divide(self, left: int, right: int) -> int:
+        """Quotient; by zero as IEEE has it."""
+        if right == ONE:
+            return left
+        divisor = self.samples[right]
+        if divisor == 0:
+            return POISON if POISON in (left, right) else self._special(self.samples[left] * math.inf)
+        if left == ZERO and right not in _SPECIAL:
+            return ZERO
+        return self._binary("divide", left, right, lambda a, b: a / b)
+
+    def power(self, base: int, exponent: int) -> int:
+        """Power; of 0 and of negative numbers as IEEE has it."""
+        if exponent == ZERO:
+            return ONE
+        if exponent == ONE:
+            return base
+        low, e = self.samples[base], self.samples[exponent]
+        value, whole = self.rational(base), self.rational(exponent)
+        natural = whole is not None and whole.denominator == 1 and whole > 0
+        if low == 0 and not (natural and value is None):  # of an expression that is 0 by chance, the polynomial stays
+            return ZERO if e > 0 else INFINITY
+        if low < 0 and not e.is_integer():
+            return NAN
+        if value is not None and whole is not None and whole.denominator == 1:
+            return self.constant(value**whole.numerator)
+        return self._applied("power", (base, exponent), _safely(lambda: low**e))
+
+    def function(self, name: str, node: int) -> int:
+        """A function of one argument; sign and absolute value follow from the sample."""
+        sample = self.samples[node]
+        if name == "Abs":
+            return self.negate(node) if sample < 0 else node
+        if name == "sign":
+            return NAN if sample != sample else self.number((sample > 0) - (sample < 0))
+        if node == ZERO:
+            return ONE if name in ("exp", "cos") else MINUS_INFINITY if name == "log" else ZERO
+        if name == "log":
+            if node == ONE or sample <= 0:
+                return ZERO if node == ONE else MINUS_INFINITY if sample == 0 else NAN
+            return self._applied(name, (node,), _safely(lambda: math.log(sample)))
+        if name not in ("exp", "tanh", "erf", "sin", "cos"):
+            raise NotImplementedError(f"function {name}: symbolic execution does not know it; add it to Graph.function")
+        return self._applied(name, (node,), _safely(lambda: getattr(math, name)(sample)))
+
+    def exp2(self, node: int) -> int:
+        """2 to the power of a node."""
+        return self.function("exp", self.multiply(LOG_OF_TWO, node))
+
+    def log2(self, node: int) -> int:
+        """Logarithm to base 2."""
+        return self.divide(self.function("log", node), LOG_OF_TWO)
+
+    def larger(self, left: int, right: int) -> int:
+        """The larger by the samples; NaN wins."""
+        return self._chosen(left, right, self.samples[left] > self.samples[right])
+
+    def smaller(self, left: int, right: int) -> int:
+        """The smaller by the samples; NaN wins."""
+        return self._chosen(left, right, self.samples[left] < self.samples[right])
+
+    def _chosen(self, left: int, right: int, first: bool) -> int:
+        for node in (left, right):
+            if self.samples[node] != self.samples[node]:
+                return POISON if POISON in (left, right) else node
+        return left if first else right
+
+    def _binary(self, operation: str, left: int, right: int, compute: Callable[[Any, Any], Any]) -> int:
+        first, second = self.rational(left), self.rational(right)
+        if first is not None and second is not None:
+            return self.constant(compute(first, second))
+        return self._applied(
+            operation, (left, right), _safely(lambda: compute(self.samples[left], self.samples[right]))
+        )
+
+    def _applied(self, operation: str, arguments: tuple[int, ...], sample: float) -> int:
+        if POISON in arguments:
+            return POISON
+        if not math.isfinite(sample) or any(node in _SPECIAL for node in arguments):
+            return self._special(sample)
+        return self._node(operation, arguments, sample)
+
+    # Text ----------------------------------------------------------------------------------------------------------
+
+    def text(self, node: int, room: int = 160) -> str:
+        """The expression, cut where it grows longer than ``room``."""
+        whole = self._text(node, [room])
+        return whole if len(whole) <= room else whole[:room] + " ..."
+
+    def _text(self, node: int, room: list[int]) -> str:
+        operation, arguments = self.operations[node], self.arguments[node]
+        if operation in ("constant", "variable", "special"):
+            room[0] -= len(str(arguments[0])) + 3
+            return str(arguments[0])
+        parts = []
+        for argument in arguments:
+            if room[0] <= 0:
+                parts.append("...")
+                break
+            parts.append(self._text(argument, room))
+        if operation in _SIGNS:
+            return f"({_SIGNS[operation].join(parts)})"
+        return f"{operation}({', '.join(parts)})"
+
+
+def _safely(compute: Callable[[], float]) -> float:
+    """A float operation with infinities where Python raises."""
+    try:
+        return float(compute())
+    except OverflowError:
+        return math.inf
+    except ValueError:
+        return math.nan

@@ -1,0 +1,85 @@
+"""Operations of whole tiles: arrays of node numbers in, arrays of node numbers out.
+
+Most lanes of a tile hold what other lanes hold (zeros behind an edge, one value spread over a row), so each distinct
+combination is computed once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from svertka.codegen.verify.symbolic.graph import ZERO, Graph
+
+__all__ = ["Lanes"]
+
+_SHIFT = np.int64(32)
+
+
+class Lanes:
+    """Tile operations over one graph."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+
+    def unary(self, operation: Callable[[int], int], values: Any) -> Any:
+        """Apply a function of one node."""
+        distinct, places = np.unique(values, return_inverse=True)
+        found = np.array([operation(int(node)) for node in distinct], dtype=np.int64)
+        return found[places].reshape(np.shape(values))
+
+    def binary(self, operation: Callable[[int, int], int], left: Any, right: Any) -> Any:
+        """Apply a function of two nodes."""
+        left, right = np.broadcast_arrays(left, right)
+        keys = (left.astype(np.int64) << _SHIFT) | right.astype(np.int64)
+        distinct, places = np.unique(keys, return_inverse=True)
+        found = np.array([operation(int(key >> _SHIFT), int(key & 0xFFFFFFFF)) for key in distinct], dtype=np.int64)
+        return found[places].reshape(left.shape)
+
+    def numbers(self, values: Any) -> Any:
+        """Nodes of an array of integers."""
+        distinct, places = np.unique(values, return_inverse=True)
+        found = np.array([self.graph.number(int(value)) for value in distinct], dtype=np.int64)
+        return found[places].reshape(np.shape(values))
+
+    def samples(self, values: Any) -> Any:
+        """Sample values of an array of nodes."""
+        distinct, places = np.unique(values, return_inverse=True)
+        found = np.array([self.graph.samples[int(node)] for node in distinct])
+        return found[places].reshape(np.shape(values))
+
+    def total(self, values: Any, axis: int | None, keep: bool) -> Any:
+        """Sum along an axis."""
+        return self._along(self.graph.total, values, axis, keep)
+
+    def extreme(self, choose: Callable[[int, int], int], values: Any, axis: int | None, keep: bool) -> Any:
+        """Largest or smallest along an axis; NaN is passed over, as Triton's own reduction does."""
+
+        def chosen(nodes: list[int]) -> int:
+            present = [node for node in nodes if self.graph.samples[node] == self.graph.samples[node]] or nodes
+            best = present[0]
+            for node in present[1:]:
+                best = choose(best, node)
+            return best
+
+        return self._along(chosen, values, axis, keep)
+
+    def _along(self, reduce: Callable[[list[int]], int], values: Any, axis: int | None, keep: bool) -> Any:
+        shape = values.shape
+        rows = values.reshape(1, -1) if axis is None else np.moveaxis(values, axis, -1).reshape(-1, shape[axis])
+        found = np.array([reduce(row) for row in rows.tolist()], dtype=np.int64)
+        if axis is None:
+            return found.reshape((1,) * len(shape)) if keep else found[0]
+        rest = shape[:axis] + shape[axis:][1:]
+        found = found.reshape(rest)
+        return np.expand_dims(found, axis) if keep else found
+
+    def dot(self, left: Any, right: Any, start: Any) -> Any:
+        """Matrix product plus ``start``."""
+        products = self.binary(self.graph.multiply, left[..., :, :, None], right[..., None, :, :])
+        terms = np.concatenate([np.expand_dims(start, -2), products], axis=-2)
+        if not terms.any():
+            return np.full(start.shape, ZERO, dtype=np.int64)
+        return self.total(terms, terms.ndim - 2, False)

@@ -1,0 +1,203 @@
+"""Prove that a definition's kernels, as they are, compute its formula.
+
+The kernels run in Triton's interpreter on expressions (``interpreter``), the formula and its adjoint, derived anew, are
+evaluated on the same expressions; what each output element became is compared at random points of a prime field
+(``point``). Memory is checked in the same run (``memory``).
+
+Input: a definition's programs, a variant, loaded kernels, a case. Output: a ``Proof``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+
+from svertka.codegen.lowering.build import KernelModule
+from svertka.codegen.verify.cases import Case
+from svertka.codegen.verify.equivalence import UNSAVED, named, run_backward, run_forward
+from svertka.codegen.verify.symbolic.arithmetic import GraphArithmetic
+from svertka.codegen.verify.symbolic.decide import decide
+from svertka.codegen.verify.symbolic.graph import POISON, Graph
+from svertka.codegen.verify.symbolic.memory import Memory, reach
+from svertka.codegen.verify.symbolic.regions import REGIONS, Inputs, Region, tiles
+from svertka.spec import Layer, adjoint, evaluate, gradient_of
+from svertka.spec.definition import Variant
+from svertka.spec.notation import Tensor
+
+__all__ = ["Proof", "prove"]
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What was shown of a variant's kernels at one case.
+
+    Attributes:
+        layer: name of the formula.
+        sizes: extents and parameters as text, by name; real parameters are samples of a symbol.
+        shapes: of the inputs, by name.
+        regions: the runs, up to the first that fails.
+        kernels: names of the kernels that ran.
+        elements: how many output elements were compared; ``certain``: how many of them with nothing left to chance.
+        nodes: how many expressions were made.
+        points: how many random points each comparison took.
+        error_probability: with which something different may have passed, at most.
+        failures: one line each; empty if all holds.
+    """
+
+    layer: str
+    sizes: tuple[tuple[str, str], ...]
+    shapes: tuple[tuple[str, tuple[int, ...]], ...]
+    regions: tuple[str, ...]
+    kernels: tuple[str, ...]
+    elements: int
+    certain: int
+    nodes: int
+    points: int
+    error_probability: float
+    failures: tuple[str, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing failed."""
+        return not self.failures
+
+
+def prove(
+    module: KernelModule,
+    variant: Variant,
+    kernels: ModuleType,
+    case: Case,
+    points: int = 2,
+    regions: Sequence[Region] = REGIONS,
+) -> Proof:
+    """Run forward (with and without residuals) and backward in every region and compare with the formula."""
+    names = tuple(n for n in module.definition.differentiable(variant.layer) if n not in case.absent)
+    results = module.definition.real_results(variant.layer)
+    derived = adjoint(variant.layer, wrt=list(names), outputs=results)
+    runs = []
+    for region in regions:
+        run = _Run(module, variant.layer, derived, kernels, case, region)
+        run.execute(results)
+        run.decide(points)
+        runs.append(run)
+        if run.memory.failures:
+            break
+    shapes = {name: tuple(tensor.shape) for run in runs for name, tensor in run.inputs.tensors.items()}
+    return Proof(
+        layer=variant.layer.name,
+        sizes=tuple((name, str(value)) for name, value in sorted(case.sizes.items())),
+        shapes=tuple(shapes.items()),
+        regions=tuple(run.region.name for run in runs),
+        kernels=tuple(dict.fromkeys(kernel for run in runs for kernel in run.memory.launched)),
+        elements=sum(run.elements for run in runs),
+        certain=sum(run.certain for run in runs),
+        nodes=sum(len(run.graph) for run in runs),
+        points=points,
+        error_probability=min(1.0, sum(run.error_probability for run in runs)),
+        failures=tuple(f"{run.region.name}: {text}" for run in runs for text in run.memory.failures),
+    )
+
+
+class _Run:
+    """One region of one case: the graph, the memory, and the pairs of expressions to be compared."""
+
+    def __init__(
+        self, module: KernelModule, layer: Layer, derived: Layer, kernels: ModuleType, case: Case, region: Region
+    ) -> None:
+        self.definition, self.layer, self.derived = module.definition, layer, derived
+        self.kernels, self.region = kernels, region
+        self.graph, self.memory = Graph(), Memory()
+        self.inputs = Inputs(module.definition, layer, case, region, self.graph)
+        self.case = Case(case.name, self.inputs.sizes, case.absent)
+        self.elements = self.certain = 0
+        self.error_probability = 0.0
+        self.pairs: list[tuple[str, int, int]] = []
+
+    def execute(self, results: Sequence[str]) -> None:
+        """Run the kernels and the formula; a kernel that does not run is a failure with its reason."""
+        for tensor in self.layer.inputs:
+            if tensor.name not in self.case.absent:
+                self.inputs.add(tensor, self.memory, self.region.ties)
+        primal = dict(self.inputs.tensors)
+        seeds = [Tensor(gradient_of(self.layer, name), *self.layer.tensors[name].dims) for name in results]
+        gradients = [self.inputs.add(seed, self.memory, ties=False) for seed in seeds]
+        symbolic = importlib.import_module("svertka.codegen.verify.symbolic.interpreter").symbolic
+        arithmetic = GraphArithmetic(self.graph)
+        known = self.inputs.arrays
+        expected = evaluate(self.layer, known, self.case.sizes, arithmetic)
+        expected |= evaluate(self.derived, known, self.case.sizes, arithmetic)
+        try:
+            largest = max(len(array.values) for array in (*known.values(), *expected.values()))
+            with (
+                tiles(self.kernels, self.region, largest, max(map(reach, primal.values()))) as self.memory.wide_from,
+                symbolic(self.graph, self.memory, self._primitives),
+                np.errstate(all="ignore"),
+            ):
+                self._run(primal, gradients, expected)
+        except Exception as error:
+            self.memory.fail(f"{self.memory.kernel}: the kernel does not run: {error!r}")
+        self.memory.check_stores()
+
+    @property
+    def _primitives(self) -> ModuleType:
+        """The functions that the kernels call, a module beside them."""
+        return importlib.import_module(f"{self.kernels.__name__.rpartition('.')[0]}.primitives")
+
+    def _run(
+        self, primal: Mapping[str, torch.Tensor], gradients: Sequence[torch.Tensor], expected: Mapping[str, Any]
+    ) -> None:
+        saved = run_forward(self.kernels, self.layer, self.case, primal, save=True)
+        count = len(self.layer.outputs)
+        for name, output in named(self.layer, saved):
+            self._pair(name, output, expected[name].values)
+        for skipped in dict.fromkeys([(), tuple(self.definition.optional_results.values())]):
+            plain = run_forward(self.kernels, self.layer, self.case, primal, save=False, skipped=skipped)
+            for name, output in named(self.layer, plain, skipped=skipped):
+                self._pair(f"{name}{UNSAVED}", output, expected[name].values)
+        names = self.definition.differentiable(self.layer)
+        present = tuple(name in primal for name in names)
+        asked = [present]
+        if self.region.alone and sum(present) > 1:
+            asked += [tuple(n == only for n in range(len(names))) for only, there in enumerate(present) if there]
+        for wanted in asked:
+            back = run_backward(self.kernels, self.layer, self.case, primal, gradients, saved[count:], wanted)
+            for name, gradient, there in zip(names, back, wanted, strict=True):
+                if there and gradient is not None:
+                    self._pair(gradient_of(self.layer, name), gradient, expected[gradient_of(self.layer, name)].values)
+                elif there:
+                    self.memory.fail(f"{gradient_of(self.layer, name)}: wanted, and not returned")
+
+    def _pair(self, name: str, got: torch.Tensor, expected: Sequence[int]) -> None:
+        """Note each element's two expressions; whole numbers are compared at once."""
+        real = got.dtype.is_floating_point
+        values = self.memory.nodes_of(got) if real else got.reshape(-1).tolist()
+        if len(values) != len(expected):
+            self.memory.fail(f"{name}: {len(values)} elements instead of {len(expected)}")
+            return
+        self.elements += len(values)
+        for place, (left, right) in enumerate(zip(values, expected, strict=True)):
+            label = f"{name}{np.unravel_index(place, tuple(got.shape)) if got.dim() else ()}"
+            label = label.replace("np.int64(", "").replace(")", "").replace("(", "[") + "]"
+            if real and left == POISON:
+                self.memory.fail(f"{label}: it depends on memory that nothing was stored in")
+            elif real:
+                self.pairs.append((label, left, right))
+            elif left == right:
+                self.certain += 1
+            else:
+                self.memory.fail(f"{label}: the kernel gives {left}, the formula {right}")
+
+    def decide(self, points: int) -> None:
+        """Compare all pairs at random points; the first that differs is a failure with both expressions."""
+        seed = f"{self.case.name}/{self.region.name}"
+        decided = decide(self.graph, self.pairs, points, seed, ("the kernel computes", "the formula"))
+        for text in decided.failures:
+            self.memory.fail(text)
+        self.certain += decided.certain
+        self.error_probability = decided.error_probability

@@ -1,0 +1,189 @@
+"""Where a kernel is run: sample values, memory layout, types and tiles.
+
+A run shows one region of every maximum and selection: the one that the samples lie in. Each region here also takes
+other roads through the kernel: rows or channels last, 32-bit or 64-bit offsets, tiles smaller or larger than the
+extents.
+
+Where samples tie, the elements that tie are one variable (0 is the number 0): the two sides of a tie are equal there,
+and what is left to show is the convention for the gradient.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import random
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from svertka.codegen.verify.cases import Case, label
+from svertka.codegen.verify.equivalence import canonical_shape, channels_last, indices_of
+from svertka.codegen.verify.recording import forget
+from svertka.codegen.verify.symbolic.graph import ZERO, Graph
+from svertka.codegen.verify.symbolic.memory import Memory
+from svertka.codegen.verify.symbolic.numbers import Parameter
+from svertka.spec import Array, Layer
+from svertka.spec.definition import Definition
+from svertka.spec.evaluate import shape_of
+from svertka.spec.notation import Tensor
+
+__all__ = ["BOXES", "BOXES_OF_ROWS", "REGIONS", "Inputs", "Region", "parameters", "tiles"]
+
+
+@dataclass(frozen=True)
+class Region:
+    """One run.
+
+    Attributes:
+        name: for reports; also the seed of the samples.
+        ties: whether samples repeat.
+        layout: ``"rows"``, ``"last"`` (channels last) or ``"gaps"`` (elements of a row lie apart).
+        small: whether tiles are smaller than the extents.
+        wide: which launches have 64-bit offsets: ``"none"``, those with the ``"largest"`` input, or ``"all"``.
+        alone: whether each gradient is asked for by itself too.
+        boxes: whether contractions fetch boxes where they can.
+        dtype: of the tensors. At this level no value is rounded; the type chooses the road through host code.
+    """
+
+    name: str
+    ties: bool
+    layout: str
+    small: bool
+    wide: str
+    alone: bool
+    dtype: torch.dtype
+    boxes: bool = False
+
+
+REGIONS = (
+    Region("distinct samples, rows, small tiles", False, "rows", True, "none", False, torch.float32),
+    Region("distinct samples, channels last, large tiles", False, "last", False, "largest", True, torch.float64),
+    Region("ties, gaps, small tiles, 64-bit offsets", True, "gaps", True, "all", False, torch.float16),
+)
+BOXES = Region("boxes, channels last, small tiles", False, "last", True, "largest", True, torch.float64, boxes=True)
+BOXES_OF_ROWS = Region("boxes, rows, small tiles", False, "rows", True, "largest", True, torch.float64, boxes=True)
+LITTLE = 128  # elements; where there are more, sums are long enough to be split in tiles less deep
+PROCESSORS = 16  # so many that sums are split although there are several tiles
+
+
+@contextmanager
+def tiles(kernels: ModuleType, region: Region, elements: int, reach: int) -> Iterator[int]:
+    """Let a generated package choose tiles and offsets as a region asks.
+
+    Args:
+        kernels: a module of the package.
+        region: what is asked.
+        elements: of the largest tensor.
+        reach: of the input that reaches farthest.
+
+    Yields:
+        From which reach on the package must use 64-bit offsets.
+    """
+    schedule, launching = kernels.schedule, kernels.launching
+    table = copy.deepcopy(schedule.TABLE)
+    names = ("INT32_ELEMENTS", "INTERPRETING", "BOXED_TYPES", "PROCESSORS")
+    before = {name: getattr(launching, name) for name in names}
+    limit = launching.INT32_ELEMENTS
+    launching.INTERPRETING = False  # nothing is multiplied here: operands keep the types they have on a GPU
+    launching.BOXED_TYPES = {region.dtype} if region.boxes else set()
+    package = str(schedule.__package__)
+    try:
+        if region.small:
+            block = 1 << max(elements // 3, 2).bit_length() - 1  # at least three programs
+            # rows are walked in steps of one element, several side by side, or of two, the last of them in part
+            smaller = {"block": block, "window_block": block}
+            smaller |= {"elements": 1, "contiguous_rows": 8} if region.ties else {"elements": 2, "contiguous_rows": 1}
+            smaller |= {"short_row": 8}
+            schedule.TABLE["interpreter"].update(smaller)
+            depth = 2 if elements <= LITTLE and not region.ties else 4
+            for rows in schedule.TABLE["interpreter_contraction"].values():
+                rows[0].update(tile=[max(block // 4, 4), 4, depth], group=2)
+            schedule.TABLE["interpreter_contraction"]["boxes"][0].update(tile=[4, 8, depth])
+            schedule.TABLE["sums"]["steps_a_part"] = 1
+            launching.PROCESSORS = {"cpu": PROCESSORS}
+        launching.INT32_ELEMENTS = {"none": limit, "largest": reach, "all": 1}[region.wide]
+        forget(package)
+        yield launching.INT32_ELEMENTS
+    finally:
+        schedule.TABLE.update(table)
+        for name, value in before.items():
+            setattr(launching, name, value)
+        forget(package)
+
+
+class Inputs:
+    """Tensors of a run, as the kernels and as the formula get them.
+
+    Attributes:
+        tensors: as kernels get them.
+        arrays: as the formula gets them.
+        sizes: extents and parameters; real parameters are symbols.
+    """
+
+    def __init__(self, definition: Definition, layer: Layer, case: Case, region: Region, graph: Graph) -> None:
+        self.tensors: dict[str, torch.Tensor] = {}
+        self.arrays: dict[str, Array] = {}
+        self.region = region
+        self.graph = graph
+        self.case = case
+        self.draw = random.Random(f"{case.name}/{region.name}")
+        self.definition = definition
+        self.sizes = parameters(layer, case.sizes, graph)
+        self.pool: list[float] = []
+
+    def add(self, tensor: Tensor, memory: Memory, ties: bool) -> torch.Tensor:
+        """Make a tensor."""
+        shape = shape_of(tensor, self.case.sizes)
+        canonical, total = canonical_shape(tensor, self.case.sizes), math.prod(shape)
+        gap = 2 + len(self.tensors)  # no two tensors have the same strides
+        if tensor.kind == "integer":
+            values = [label(self.definition, tensor, self.case, self.draw) for _ in range(total)]
+            made = _laid_out(canonical, torch.int64, self.region.layout, gap)
+            made.copy_(torch.tensor(values, dtype=torch.int64).reshape(canonical))
+            memory.give(made, None, tensor.name)
+        else:
+            made = _laid_out(canonical, self.region.dtype, self.region.layout, gap)
+            values = self._nodes(tensor, shape, ties)
+            memory.give(made, values, tensor.name)
+        self.tensors[tensor.name], self.arrays[tensor.name] = made, Array(shape, values)
+        return made
+
+    def _nodes(self, tensor: Tensor, shape: tuple[int, ...], ties: bool) -> list[int]:
+        positive = tensor.default == 1 or tensor.name.endswith("var")
+        nodes = []
+        for place in range(math.prod(shape)):
+            sample = float(self.draw.randint(-1, 1)) if ties else self._distinct()
+            sample = abs(sample) + 0.5 if positive else sample
+            name = f"{tensor.name}={sample}" if ties else f"{tensor.name}{list(indices_of(place, shape))}"
+            nodes.append(self.graph.variable(name, sample) if sample else ZERO)
+        return nodes
+
+    def _distinct(self) -> float:
+        """A number that was not drawn before, from -3 to 3, exact in binary."""
+        if not self.pool:
+            self.pool = [odd / 2048 for odd in range(-6143, 6144, 2)]
+            self.draw.shuffle(self.pool)
+        return self.pool.pop()
+
+
+def parameters(layer: Layer, sizes: Mapping[str, Any], graph: Graph) -> dict[str, Any]:
+    """Real parameters as symbols; 0 stays 0, since kernels may ask whether it is."""
+    known = dict(sizes)
+    for symbol in layer.parameters:
+        value = known.get(symbol.name)
+        if not symbol.is_integer and value:
+            known[symbol.name] = Parameter(graph, graph.variable(symbol.name, float(value)))
+    return known
+
+
+def _laid_out(shape: tuple[int, ...], dtype: torch.dtype, layout: str, gap: int) -> torch.Tensor:
+    if layout == "last":
+        return channels_last(torch.zeros(shape, dtype=dtype))
+    if layout == "gaps" and shape:
+        return torch.zeros((*shape[:-1], gap * shape[-1]), dtype=dtype)[..., ::gap]
+    return torch.zeros(shape, dtype=dtype)

@@ -1,0 +1,199 @@
+"""Validate generated kernels against their formulas before anything is written, or at any time after.
+
+A candidate package is put into a scratch folder, imported from there, and every level (``levels``) is checked
+for each of its formulas, several at a time. A kernel that misses its formula is an error that names the element, what
+the kernel gives and what the formula gives.
+
+Input: a package and definitions. Output: ``Verdict``s.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+from typing import Any
+
+from svertka.codegen.lowering.build import KernelModule, build
+from svertka.codegen.verify.levels import LEVELS, Outcome, Subject
+from svertka.spec import normal_form
+from svertka.spec.definition import Definition, Variant
+from svertka.spec.notation import Reduction
+
+__all__ = ["ValidationError", "Verdict", "load_package", "validate_folder", "validate_package"]
+
+Progress = Callable[[str], None]
+PROCESSES = 2
+
+
+class ValidationError(Exception):
+    """A folder holds no package to validate."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the levels showed of a definition's formulas and kernels."""
+
+    definition: str
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """One line each, with the level's name; empty if all holds."""
+        return tuple(f"{outcome.level}: {text}" for outcome in self.outcomes for text in outcome.failures)
+
+    def by_formula(self) -> dict[str, dict[str, Outcome]]:
+        """Outcomes by formula and level."""
+        found: dict[str, dict[str, Outcome]] = {}
+        for outcome in self.outcomes:
+            found.setdefault(outcome.layer, {})[outcome.level] = outcome
+        return found
+
+    def of(self, level: str) -> list[Outcome]:
+        """The outcomes of a level."""
+        return [outcome for outcome in self.outcomes if outcome.level == level]
+
+
+@contextmanager
+def load_package(folder: Path) -> Iterator[str]:
+    """Import a generated package from any folder under a name of its own; yields that name."""
+    name = f"svertka_candidate_{abs(hash(str(folder)))}"
+    spec = importlib.util.spec_from_file_location(
+        name, folder / "__init__.py", submodule_search_locations=[str(folder)]
+    )
+    if spec is None or spec.loader is None or not (folder / "__init__.py").exists():
+        raise ValidationError(f"folder {folder}: it holds no generated package; run `svertka generate --into {folder}`")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+        yield name
+    finally:
+        for loaded in [key for key in sys.modules if key == name or key.startswith(f"{name}.")]:
+            del sys.modules[loaded]
+
+
+def validate_package(
+    sources: Mapping[str, str],
+    definitions: Sequence[Definition],
+    progress: Progress = lambda name: None,
+    levels: Sequence[str] = tuple(LEVELS),
+    processes: int = PROCESSES,
+) -> list[Verdict]:
+    """Validate the kernels of some definitions of a package that is not written yet."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "package"
+        for name, text in sources.items():
+            path = root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        return validate_folder(root, definitions, progress, levels, processes)
+
+
+def validate_folder(
+    folder: Path,
+    definitions: Sequence[Definition],
+    progress: Progress = lambda name: None,
+    levels: Sequence[str] = tuple(LEVELS),
+    processes: int = PROCESSES,
+) -> list[Verdict]:
+    """Validate the kernels of some definitions of a package on disk, several at a time.
+
+    Args:
+        folder: the package.
+        definitions: what to validate.
+        progress: told a formula's name whenever one is done.
+        levels: names of the levels to check.
+        processes: how many formulas are validated side by side.
+
+    Raises:
+        ValueError: there is no such level.
+        ValidationError: the folder holds no package.
+    """
+    for level in levels:
+        if level not in LEVELS:
+            raise ValueError(f"level {level!r}: there is no such level; use {', '.join(LEVELS)}")
+    work = [(definition, variant) for definition in definitions for variant in definition.variants]
+    work.sort(key=lambda item: -_loops(item[1]))  # the longest first, so that none is left alone at the end
+    found: dict[str, tuple[Outcome, ...]] = {}
+    if processes < 2 or len(work) < 2:
+        with load_package(folder) as package:
+            for definition, variant in work:
+                found[variant.layer.name] = _outcomes(package, build(definition), variant, levels)
+                progress(variant.layer.name)
+    else:
+        with ProcessPoolExecutor(processes, get_context("spawn"), _open, (folder,)) as pool:
+            futures = {}
+            for definition, variant in work:
+                place = definition.variants.index(variant)
+                futures[pool.submit(_validate_one, definition, place, tuple(levels))] = variant.layer.name
+            for future in as_completed(futures):
+                found[futures[future]] = future.result()
+                progress(futures[future])
+    return [
+        Verdict(definition.name, tuple(outcome for v in definition.variants for outcome in found[v.layer.name]))
+        for definition in definitions
+    ]
+
+
+def _loops(variant: Variant) -> int:
+    """How deep the formula's deepest loops are nested."""
+    layer = normal_form(variant.layer)
+    return max(
+        len(equation.target.axes) + sum(len(r.indices) for r in equation.value.atoms(Reduction))
+        for equation in layer.equations
+    )
+
+
+def _outcomes(package: str, module: KernelModule, variant: Variant, levels: Sequence[str]) -> tuple[Outcome, ...]:
+    """Check a formula at each level; a kernel that cannot run is a failure with its reason."""
+    import numpy as np
+
+    subject = Subject(module, variant, package)
+    found = []
+    for level in levels:
+        try:
+            # Lanes behind a tile's end compute with what they have; they store nothing.
+            with np.errstate(all="ignore"):
+                found.append(LEVELS[level](subject))
+        except Exception as error:
+            text = f"the kernel does not run: {type(error).__name__}: {error}"
+            found.append(Outcome(level, variant.layer.name, failures=(text,)))
+    return tuple(found)
+
+
+_worker: dict[str, Any] = {}
+
+
+def _open(folder: Path) -> None:
+    """Import the package once a process; it stays imported until the process ends."""
+    import torch
+
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    torch.set_num_threads(1)
+    _worker["stack"] = stack = ExitStack()
+    _worker["package"] = stack.enter_context(load_package(folder))
+
+
+def _end_with_parent() -> None:
+    """A worker waits for work for ever, also when its parent was killed; then it ends."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _validate_one(definition: Definition, place: int, levels: Sequence[str]) -> tuple[Outcome, ...]:
+    modules = _worker.setdefault("modules", {})
+    if definition.name not in modules:
+        modules[definition.name] = build(definition)
+    module = modules[definition.name]
+    return _outcomes(_worker["package"], module, module.definition.variants[place], levels)
