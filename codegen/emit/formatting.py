@@ -1,4 +1,4 @@
-"""Format generated Python with ruff, so that generated files read like written ones.
+"""Format generated Python, so that generated files read like written ones: ruff orders it, ``filling`` fills its lines.
 
 Files that are kept have the same bytes everywhere, so they need ruff. A package that is made on the fly and read by
 nobody does without it.
@@ -12,6 +12,8 @@ import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+
+from svertka.codegen.emit.filling import filled
 
 __all__ = ["formatted", "formatted_if_possible", "formatter"]
 
@@ -52,7 +54,7 @@ def formatted(sources: Mapping[str, str]) -> dict[str, str]:
             path.write_text(text, encoding="utf-8")
         _run([ruff, "check", "--quiet", "--no-cache", "--fix", "--select", "I,F401,UP034", *_isolated(), "."], root)
         _run([ruff, "format", "--quiet", "--no-cache", *SETTINGS, "--config", COMPACT, "."], root)
-        return {name: (root / name).read_text(encoding="utf-8") for name in sources}
+        return {name: filled((root / name).read_text(encoding="utf-8")) for name in sources}
 
 
 def formatted_if_possible(sources: Mapping[str, str]) -> dict[str, str]:
