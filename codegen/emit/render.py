@@ -5,14 +5,13 @@ Input: a ``Kernel``. Output: the text of a ``@triton.jit`` function, unformatted
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import jinja2
 
 from svertka.codegen.emit.triton_printer import TritonPrinter
-from svertka.codegen.ir.kernel import Kernel, Let, Section
+from svertka.codegen.ir.kernel import Kernel
 from svertka.codegen.ir.loop_patterns import Family
 
 __all__ = ["SCHEDULE_CONSTANTS", "environment", "kernel_sources", "quoted", "templated"]
@@ -64,7 +63,7 @@ def kernel_sources(kernel: Kernel) -> list[str]:
     """Print one kernel, in each way in which it can be computed."""
     constants = (*COMMON_CONSTANTS, *SCHEDULE_CONSTANTS[kernel.family])
     taps, along = kernel.taps
-    more = {"taps": taps, "along": along, "without": _without, "p": _printer(kernel)}
+    more = {"taps": taps, "along": along, "p": _printer(kernel)}
     sources = [_rendered(TEMPLATES[kernel.family], kernel, constants, **more)]
     if kernel.boxes is not None:
         tiles = (*kernel.boxes.rows, *kernel.boxes.columns, *kernel.boxes.summed)
@@ -77,11 +76,6 @@ def _rendered(template: str, kernel: Kernel, constants: tuple[str, ...], **more:
     """The text of a template, without blank lines."""
     text = environment().get_template(template).render(kernel=kernel, constants=constants, **more)
     return "\n".join(line for line in text.splitlines() if line.strip())
-
-
-def _without(section: Section, lets: tuple[Let, ...]) -> Section:
-    """The section without statements that stand before it already."""
-    return replace(section, lets=tuple(let for let in section.lets if let not in lets))
 
 
 def _printer(kernel: Kernel, boxed: bool = False) -> TritonPrinter:

@@ -165,11 +165,11 @@ class _Lowering:
         return Accumulator(equation.target.name, operation, body, guards, position, best)
 
     def _results(self) -> None:
-        """Stores: at the row first, then along the row."""
+        """Stores along the row, then of the row: elements stay in registers until something is stored."""
         names = {index.name for index in self.plan.columns}
         along = [r for r in self.plan.results if {i.name for i in r.indices} & names]
         behind = [r for r in self.plan.results if r not in along]
-        for results, loops in ((behind, ()), (along, self._extents(self.plan.columns))):
+        for results, loops in ((along, self._extents(self.plan.columns)), (behind, ())):
             outer: list[Let] = []
             inner: list[Let] = []
             stores = tuple(self._store(r, {loop.index for loop in loops}, outer, inner) for r in results)
