@@ -15,9 +15,7 @@ from sympy import Add, Basic, Expr, Mul, Pow, Symbol
 from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue, Not, Or
 
 from svertka.codegen.lowering.build import keywords_of
-from svertka.codegen.passes.centered_sums import without_vanishing
-from svertka.codegen.passes.inline import inline_maps
-from svertka.codegen.passes.stabilize import stabilize
+from svertka.codegen.passes.pipeline import through
 from svertka.spec import adjoint, gradient_of, normal_form
 from svertka.spec.definition import Definition, Variant
 from svertka.spec.layer import Equation, Layer, reads, walk
@@ -90,10 +88,9 @@ def _body(layer: Layer, inputs: Sequence[Tensor], keywords: Sequence[str], chose
 
 def _computed(layer: Layer) -> Layer:
     """The layer as it is computed: with exponents shifted as the kernels' are, where it has any to shift."""
-    normal = normal_form(layer)
-    folded = without_vanishing(inline_maps(normal))
-    shifted = stabilize(folded)
-    return normal if shifted == folded else shifted
+    folded = through(layer, "drop vanishing sums")
+    shifted = through(folded, "stabilize", first="stabilize")
+    return normal_form(layer) if shifted == folded else shifted
 
 
 def _extents(inputs: Sequence[Tensor], keywords: Sequence[str]) -> Iterator[str]:

@@ -308,7 +308,7 @@ class Kernel:
         name: function name.
         family: which template prints it.
         equations: what it computes, as text.
-        tensors: its tensors, outputs last.
+        tensors: its tensors, in the order of the layer.
         extents: runtime sizes; ``constants``: sizes and parameters known at compile time.
         scalars: parameters that vary from call to call; ``reals``: those of them that are real numbers.
         rows: parallel indices (for contractions: batch, m, n in this order).

@@ -1,7 +1,7 @@
 """From a layer's definition to the kernels and host programs of its module.
 
-``Definition`` -> ``adjoint`` -> normal form -> ``inline_maps`` -> ``without_vanishing`` -> ``stabilize`` -> ``split``
--> ``partition`` -> ``lower``; then the order of launches, with what each allocates.
+``Definition`` -> ``adjoint`` -> the passes of ``passes.pipeline`` -> ``partition`` -> ``lower``; then the order of
+launches, with what each allocates.
 
 Input: a ``Definition``. Output: a ``KernelModule``.
 """
@@ -17,11 +17,8 @@ from svertka.codegen.ir.kernel import Kernel
 from svertka.codegen.ir.loop_patterns import Family, constant_extents, extent_names, family
 from svertka.codegen.lowering.fusion import Plan, partition
 from svertka.codegen.lowering.lower import lower
-from svertka.codegen.passes.centered_sums import without_vanishing
-from svertka.codegen.passes.inline import inline_maps
+from svertka.codegen.passes.pipeline import through
 from svertka.codegen.passes.saved_conditions import answers_of, recalled
-from svertka.codegen.passes.split import split
-from svertka.codegen.passes.stabilize import stabilize
 from svertka.spec import adjoint, gradient_name, gradient_of, normal_form
 from svertka.spec.definition import Definition, Real, Seed
 from svertka.spec.layer import Equation, Layer, reads
@@ -176,10 +173,10 @@ class _Maker:
         derivative = normal_form(adjoint(layer, wrt=wrt, outputs=results))
         gradients = [gradient_of(layer, name) for name in results]
         self.answers[layer.name] = answers_of(derivative, primal, set(results) - set(self.optional))
-        plain = without_vanishing(inline_maps(derivative))
+        plain = _folded(derivative)
         self.read[layer.name] = frozenset(read.tensor for e in plain.equations for read in reads(e.value))
         derived, kept = self._kept(primal, derivative, plain, gradients, results)
-        shifted = stabilize(derived)
+        shifted = through(derived, "stabilize", first="stabilize")
         if any(e.target.name not in shifted.tensors for e in kept):  # as they stand they would overflow
             derived, kept = shifted, residuals_of(primal, shifted, gradients)
         names = tuple(e.target.name for e in kept)
@@ -205,7 +202,7 @@ class _Maker:
         kept = residuals_of(primal, plain, gradients)
         other, asked = recalled(derivative, primal, results)
         if asked:
-            asking = without_vanishing(inline_maps(other.given(e.target.name for e in asked)))
+            asking = _folded(other.given(e.target.name for e in asked))
             rest = residuals_of(primal, asking, gradients)
             if len(rest) < len(kept):
                 return asking, (*asked, *rest)
@@ -227,7 +224,7 @@ class _Maker:
     def _launches(
         self, primal: Layer, whole: Layer, stem: str, suffix: str, results: tuple[str, ...], shifted: bool = False
     ) -> tuple[Launch, ...]:
-        lowered = split(whole if shifted else stabilize(inline_maps(whole)))
+        lowered = through(whole, "split", first="split" if shifted else "inline maps")
         check_names(lowered)
         constants = constant_extents(normal_form(primal))
         kernels = []
@@ -272,6 +269,11 @@ class _Maker:
                 like = state.get(store, own.get(store, leading))
                 role = "result" if exact and store not in accumulated_of(self.definition, primal) else "temporary"
                 yield Allocation(store, tensor, like, role, store in self.optional)
+
+
+def _folded(normal: Layer) -> Layer:
+    """A gradient's equations before their exponents are shifted: what they read decides what is kept for them."""
+    return through(normal, "drop vanishing sums", first="inline maps")
 
 
 def _value(layer: Layer, name: str) -> Any:

@@ -17,17 +17,17 @@ from svertka.spec.layer import Equation, Layer, reads, walk
 from svertka.spec.notation import Read, Reduction, Select, Tensor
 from svertka.spec.rewrite import replace, substitute
 
-__all__ = ["inline_maps", "is_selection"]
+__all__ = ["inline_maps", "is_selection", "operands"]
 
 
 def inline_maps(layer: Layer) -> Layer:
     """Replace every read of an intermediate map by the map's own expression."""
-    operands = _operands(layer)
+    read_by_contractions = operands(layer)
     maps: dict[str, Equation] = {}
     kept: list[Equation] = []
     for equation in layer.equations:
         value = _inlined(equation.value, maps)
-        stored = equation.target.name in operands and is_selection(value)
+        stored = equation.target.name in read_by_contractions and is_selection(value)
         if (
             not isinstance(value, Reduction)
             and not stored
@@ -39,7 +39,7 @@ def inline_maps(layer: Layer) -> Layer:
     return Layer(layer.name, layer.inputs, tuple(kept), layer.outputs).only(layer.outputs)
 
 
-def _operands(layer: Layer) -> set[str]:
+def operands(layer: Layer) -> set[str]:
     """Names of what contractions read, also through copies."""
     names: set[str] = set()
     for equation in reversed(layer.equations):

@@ -9,7 +9,7 @@ example's squares of deviations from its own mean instead (Chan, Golub and LeVeq
 
     Σ_n Σ_m (x - mean)**2 = Σ_n [Σ_m (x - mean_n)**2 + M (mean_n - mean)**2]
 
-It rounds otherwise than the formula; ``merged`` gives the layer for a bound of its own.
+It rounds otherwise than the formula; ``merging`` gives the layer for a bound of its own.
 
 Input: a ``Layer`` after ``inline_maps`` and ``stabilize``. Output: the same, with tensors of parts added.
 """
@@ -22,15 +22,12 @@ from sympy import Basic, Expr, Tuple
 from sympy.logic.boolalg import true
 
 from svertka.codegen.ir.loop_patterns import Family, family
-from svertka.codegen.passes.centered_sums import count, matched, of_squares, without_vanishing
-from svertka.codegen.passes.inline import inline_maps
-from svertka.codegen.passes.stabilize import stabilize
-from svertka.spec import normal_form
+from svertka.codegen.passes.centered_sums import count, matched, of_squares
 from svertka.spec.layer import Equation, Layer
 from svertka.spec.notation import Index, Reduction, Tensor, maximum
 from svertka.spec.rewrite import substitute
 
-__all__ = ["merged", "split"]
+__all__ = ["merging", "split"]
 
 
 def split(layer: Layer) -> Layer:
@@ -38,9 +35,9 @@ def split(layer: Layer) -> Layer:
     return _Splitting(layer).result()
 
 
-def merged(layer: Layer) -> Layer | None:
-    """A formula as its kernels compute it, where squares of deviations are merged; None where none are."""
-    splitting = _Splitting(stabilize(without_vanishing(inline_maps(normal_form(layer)))))
+def merging(layer: Layer) -> Layer | None:
+    """The layer as ``split`` leaves it, if squares of deviations are merged there; else None."""
+    splitting = _Splitting(layer)
     result = splitting.result()
     return result if splitting.merges else None
 

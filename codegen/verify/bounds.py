@@ -17,12 +17,8 @@ from typing import Any
 
 import torch
 
-from svertka.codegen.passes.centered_sums import without_vanishing
-from svertka.codegen.passes.inline import inline_maps
-from svertka.codegen.passes.split import merged
-from svertka.codegen.passes.stabilize import stabilize
+from svertka.codegen.passes.pipeline import merged, through
 from svertka.codegen.verify.tensor_evaluate import evaluate_tensors
-from svertka.spec import normal_form
 from svertka.spec.layer import Layer
 from svertka.spec.running_error import Bounded, RunningError
 
@@ -50,7 +46,7 @@ def bounded_values(
 @lru_cache(maxsize=64)
 def computed(layer: Layer) -> Layer:
     """A formula's equations as kernels and host functions compute them: with exponents shifted."""
-    return stabilize(without_vanishing(inline_maps(normal_form(layer))))
+    return through(layer, "stabilize")
 
 
 def _wider(value: Any, other: Any, arithmetic: RunningError) -> Any:

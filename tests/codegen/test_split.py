@@ -13,7 +13,8 @@ from sympy import Expr, sqrt
 from svertka.codegen.lowering.build import Program, build
 from svertka.codegen.passes.centered_sums import without_vanishing
 from svertka.codegen.passes.inline import inline_maps
-from svertka.codegen.passes.split import merged, split
+from svertka.codegen.passes.pipeline import merged
+from svertka.codegen.passes.split import split
 from svertka.codegen.verify.bounds import bounded_values
 from svertka.codegen.verify.cases import Case
 from svertka.codegen.verify.recording import Launched, recorded

@@ -1,0 +1,178 @@
+"""What kernel IR is, as rules that can be checked.
+
+A lowering that breaks a rule makes a kernel that a template prints wrongly or not at all. Tests hold every kernel to
+these rules; they are not checked when layers are generated, because each kernel is proven then.
+
+Input: a ``Kernel``. Output: a sentence for each place where a rule is broken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+
+from svertka.codegen.ir.kernel import (
+    Accumulator,
+    Apply,
+    Constant,
+    Extent,
+    Kernel,
+    Let,
+    Load,
+    Name,
+    Node,
+    Section,
+    walk_node,
+)
+from svertka.codegen.ir.loop_patterns import Family
+
+__all__ = ["OPERATIONS", "violations"]
+
+INTEGER, REAL, CONDITION = "integer", "real", "condition"
+
+Signature = tuple[tuple[str, ...], str]
+
+
+def _alike(names: str, *signatures: Signature) -> dict[str, set[Signature]]:
+    """Operations with the same signatures."""
+    return {name: {*signatures} for name in names.split()}
+
+
+def _both(arguments: int, value: str = "") -> list[Signature]:
+    """The signatures of an operation on integers and on reals."""
+    return [((kind,) * arguments, value or kind) for kind in (INTEGER, REAL)]
+
+
+OPERATIONS: dict[str, set[Signature]] = {
+    **_alike("add subtract multiply", *_both(2)),
+    **_alike("negate", *_both(1)),
+    **_alike("< <= > >= == !=", *_both(2, CONDITION)),
+    **_alike("exp log tanh erf sin cos Abs sign sqrt rsqrt", ((REAL,), REAL)),
+    **_alike("maximum minimum divide power", ((REAL, REAL), REAL)),
+    **_alike("floor_divide remainder", ((INTEGER, INTEGER), INTEGER)),
+    **_alike("and or", ((CONDITION, CONDITION), CONDITION)),
+    **_alike("not", ((CONDITION,), CONDITION)),
+    **_alike("real", ((INTEGER,), REAL)),
+    **_alike("uniform", ((INTEGER, INTEGER), REAL)),
+    **_alike("where", *(((CONDITION, kind, kind), kind) for kind in (INTEGER, REAL))),
+}
+"""Every operation, with the kinds of its arguments and of its value."""
+NAMED = {"inf", "-inf", "nan"}
+TRUTHS = {"True", "False"}
+
+
+def violations(kernel: Kernel) -> Iterator[str]:
+    """Where a kernel breaks a rule."""
+    yield from _signature(kernel)
+    scope = _given(kernel)
+    if kernel.family == Family.CONTRACTION:
+        inner = scope | _indices(kernel.columns.order)
+        for operand in kernel.operands:
+            yield from _statements(kernel, operand.lets, dict(inner), (operand.value, *operand.guards))
+        scope[kernel.accumulator] = REAL
+    for section in kernel.sections:
+        yield from _section(kernel, section, scope)
+
+
+def _signature(kernel: Kernel) -> Iterator[str]:
+    """Tensors, and what is stored."""
+    outputs = [tensor.name for tensor in kernel.tensors if tensor.output]
+    stored = [store.tensor for section in kernel.sections for store in section.stores]
+    if sorted(stored) != sorted(outputs):
+        yield f"{kernel.name}: outputs are {outputs}, stored are {stored}: each is stored once"
+    if (kernel.family == Family.CONTRACTION) != (len(kernel.groups) == 3 and len(kernel.operands) == 2):
+        yield f"{kernel.name}: a contraction, and nothing else, has three groups of indices and two operands"
+    names = [*kernel.extents, *kernel.constants, *kernel.scalars]
+    if len({*names}) != len(names):
+        yield f"{kernel.name}: a number is an extent, a constant or a scalar, and only one of them: {names}"
+
+
+def _given(kernel: Kernel) -> dict[str, str]:
+    """Names that a kernel has from its arguments and from its place, with their kinds."""
+    scope = dict.fromkeys([*kernel.extents, *kernel.constants, *kernel.scalars], "number")
+    scope |= dict.fromkeys(kernel.reals, REAL) | _indices(kernel.rows.order)
+    return scope | {name: INTEGER for group in kernel.groups for name in group.names}
+
+
+def _indices(extents: Iterable[Extent]) -> dict[str, str]:
+    return {extent.index: INTEGER for extent in extents}
+
+
+def _section(kernel: Kernel, section: Section, scope: dict[str, str]) -> Iterator[str]:
+    """A section in the scope of those before it, to which its names are added."""
+    inner = scope | _indices(section.loops)
+    roots: list[Node] = []
+    for accumulator in section.accumulators:
+        roots += (accumulator.value, *accumulator.guards)
+        roots += () if accumulator.position is None else (accumulator.position,)
+    for store in section.stores:
+        roots += (*store.indices, store.value)
+    yield from _statements(kernel, section.lets, inner, roots)
+    for accumulator in section.accumulators:
+        yield from _accumulator(kernel, accumulator)
+        scope |= {accumulator.name: INTEGER, accumulator.best: REAL} if accumulator.best else {accumulator.name: REAL}
+    tensors = {tensor.name: tensor for tensor in kernel.tensors}
+    for store in section.stores:
+        tensor = tensors.get(store.tensor)
+        if tensor is None or not tensor.output or len(store.indices) != len(tensor.axes):
+            yield f"{kernel.name}: a store into {store.tensor} fits no output"
+        elif store.value.kind != tensor.kind:
+            kinds = f"{store.value.kind} value is stored into {store.tensor}, which is {tensor.kind}"
+            yield f"{kernel.name}: a {kinds}"
+    if not section.loops:
+        scope |= {let.name: let.value.kind for let in section.lets}
+
+
+def _accumulator(kernel: Kernel, accumulator: Accumulator) -> Iterator[str]:
+    where = f"{kernel.name}: {accumulator.name}"
+    if accumulator.value.kind != REAL or any(guard.kind != CONDITION for guard in accumulator.guards):
+        yield f"{where} reduces real values under conditions"
+    if (accumulator.operation == "argmax") != bool(accumulator.best and accumulator.position):
+        yield f"{where}: an argmax, and nothing else, has a position and a largest value"
+
+
+def _statements(kernel: Kernel, lets: Iterable[Let], scope: dict[str, str], roots: Iterable[Node]) -> Iterator[str]:
+    """Statements in order, each in the scope of those before it, and the expressions behind them."""
+    for let in lets:
+        value = let.value
+        parts = (*value.indices, *value.masks) if isinstance(value, Load) else (value,)
+        if isinstance(value, Load):
+            yield from _load(kernel, value)
+        for part in parts:
+            yield from _expression(kernel, part, scope)
+        scope[let.name] = value.kind
+    for root in roots:
+        yield from _expression(kernel, root, scope)
+
+
+def _expression(kernel: Kernel, root: Node, scope: dict[str, str]) -> Iterator[str]:
+    for node in walk_node(root):
+        where = f"{kernel.name}: {node}"
+        if isinstance(node, Load):
+            yield f"{where}: a load is a statement of its own"
+        elif isinstance(node, Name):
+            known = scope.get(node.name)
+            truth = node.kind == CONDITION and node.name in TRUTHS
+            if not truth and (known is None or (known != "number" and known != node.kind)):
+                yield f"{where}: nothing of that name and kind is known here"
+        elif isinstance(node, Constant):
+            whole = isinstance(node.value, Fraction) and node.value.denominator == 1
+            if node.value not in NAMED and not isinstance(node.value, Fraction):
+                yield f"{where}: a constant is a fraction, an infinity or NaN"
+            elif node.kind == CONDITION or (node.kind == INTEGER and not whole):
+                yield f"{where}: a constant is whole or real"
+        elif isinstance(node, Apply):
+            kinds = tuple(argument.kind for argument in node.arguments), node.kind
+            if kinds not in OPERATIONS.get(node.operation, ()):
+                yield f"{where}: {node.operation} does not take {kinds[0]} to {kinds[1]}"
+
+
+def _load(kernel: Kernel, load: Load) -> Iterator[str]:
+    tensor = next((one for one in kernel.tensors if one.name == load.tensor and not one.output), None)
+    where = f"{kernel.name}: a load of {load.tensor}"
+    if tensor is None:
+        yield f"{where}, which is no tensor that the kernel is given"
+    elif len(load.indices) != len(tensor.axes) or any(index.kind != INTEGER for index in load.indices):
+        yield f"{where} has an integer index for each axis"
+    elif load.kind != tensor.kind or any(mask.kind != CONDITION for mask in load.masks):
+        yield f"{where} is {tensor.kind}, and its masks are conditions"

@@ -1,0 +1,116 @@
+"""The passes in their order, as data: what each does to a layer's equations, and what holds of them afterwards.
+
+Every kernel, every plain formula and every bound is made from equations that went through these passes, up to one of
+them. The order is written here alone.
+
+Input: a ``Layer``. Output: a ``Layer`` of the same meaning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from svertka.codegen.passes.centered_sums import of_squares, without_vanishing
+from svertka.codegen.passes.inline import inline_maps, is_selection, operands
+from svertka.codegen.passes.split import merging, split
+from svertka.codegen.passes.stabilize import stabilize, unshifted
+from svertka.spec import normal_form
+from svertka.spec.layer import Layer, reads, walk
+from svertka.spec.notation import Reduction
+
+__all__ = ["PASSES", "Pass", "merged", "through"]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """A rewriting of equations that keeps their meaning.
+
+    Attributes:
+        name: by which ``through`` knows it.
+        rewrite: the pass.
+        invariant: what holds of its result, in words.
+        violations: where it does not hold: a sentence for each place.
+    """
+
+    name: str
+    rewrite: Callable[[Layer], Layer]
+    invariant: str
+    violations: Callable[[Layer], Iterator[str]]
+
+
+def _nested(layer: Layer) -> Iterator[str]:
+    known = {tensor.name for tensor in layer.inputs}
+    for equation in layer.equations:
+        value = equation.value
+        inner = value.args if isinstance(value, Reduction) else (value,)
+        if any(isinstance(node, Reduction) for part in inner for node in walk(part)):
+            yield f"{equation.target.name} has a reduction within its value"
+        yield from (
+            f"{equation.target.name} reads {read.tensor} before it is computed"
+            for read in reads(value)
+            if read.tensor not in known
+        )
+        known.add(equation.target.name)
+
+
+def _foldable(layer: Layer) -> Iterator[str]:
+    stored = operands(layer)
+    for equation in layer.equations:
+        name = equation.target.name
+        kept = isinstance(equation.value, Reduction) or name in layer.outputs
+        if not kept and not (name in stored and is_selection(equation.value)):
+            yield f"{name} is a map that its readers could compute"
+
+
+def _vanishing(layer: Layer) -> Iterator[str]:
+    for place, equation in enumerate(layer.equations):
+        if any(of_squares(equation, total) == 0 for total in layer.equations[:place]):
+            yield f"{equation.target.name} sums deviations from their own mean, which is 0"
+
+
+def _unshifted(layer: Layer) -> Iterator[str]:
+    yield from (f"{name} sums exponentials that may be larger than 1" for name in unshifted(layer))
+
+
+def _long(layer: Layer) -> Iterator[str]:
+    again = {equation.target.name for equation in split(layer).equations}
+    yield from (f"{name} is a part of a reduction of few long rows" for name in sorted(again - {*layer.tensors}))
+
+
+PASSES = (
+    Pass(
+        "normal form",
+        normal_form,
+        "a reduction is the whole value of an equation, and an equation reads what stands before it",
+        _nested,
+    ),
+    Pass(
+        "inline maps",
+        inline_maps,
+        "every equation is a reduction, the map of an output, or a selection that a contraction reads",
+        _foldable,
+    ),
+    Pass("drop vanishing sums", without_vanishing, "no sum is of deviations from their own mean", _vanishing),
+    Pass("stabilize", stabilize, "no sum is of exponentials that may be larger than 1", _unshifted),
+    Pass("split", split, "no reduction of few long rows is left that two steps could do", _long),
+)
+
+
+def through(layer: Layer, last: str, first: str = PASSES[0].name) -> Layer:
+    """The layer after a pass and all before it.
+
+    Args:
+        layer: as it leaves the pass before ``first``.
+        last: name of the last pass.
+        first: name of the first.
+    """
+    names = [one.name for one in PASSES]
+    for one in PASSES[names.index(first) : names.index(last) + 1]:
+        layer = one.rewrite(layer)
+    return layer
+
+
+def merged(layer: Layer) -> Layer | None:
+    """A formula as its kernels compute it, where squares of deviations are merged; None where none are."""
+    return merging(through(layer, "stabilize"))

@@ -1,0 +1,66 @@
+"""What each pass promises holds of every formula, its gradient and its gradient's gradient."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+from sympy import exp
+
+from svertka.codegen.passes.pipeline import PASSES, through
+from svertka.spec import Equation, Layer, Sum, Tensor, adjoint, axis
+from svertka.spec.gradient import with_gradients
+from svertka.spec.layers import DEFINITIONS
+
+n, c = axis("n", batch=True), axis("c")
+j, m = c.twin("j"), n.twin("m")
+x = Tensor("x", n, c)
+
+
+@cache
+def layers() -> dict[str, Layer]:
+    """Every formula and its adjoint, of the library's definitions and their gradients."""
+    found: dict[str, Layer] = {}
+    for definition in with_gradients(list(DEFINITIONS.values())):
+        for variant in definition.variants:
+            layer = variant.layer
+            found[layer.name] = layer
+            wrt, results = definition.differentiable(layer), definition.real_results(layer)
+            found[f"gradient of {layer.name}"] = adjoint(layer, wrt=wrt, outputs=results)
+    return found
+
+
+@pytest.mark.parametrize("name", layers())
+def test_every_pass_keeps_its_promise(name: str) -> None:
+    layer = layers()[name]
+    for one in PASSES:
+        layer = one.rewrite(layer)
+        assert not list(one.violations(layer)), one.invariant
+        assert one.rewrite(layer) == layer, f"{one.name} is not done"
+
+
+def made(*equations: Equation) -> Layer:
+    return Layer("made", (x,), equations, (equations[-1].target.name,))
+
+
+TOTAL, OUT, MEAN = Tensor("total", n), Tensor("out", n, c), Tensor("mean")
+BROKEN = {
+    "normal form": made(Equation(OUT, x[n, c] / Sum(x[n, j], j))),
+    "inline maps": made(Equation(Tensor("map", n, c), 2 * x[n, c]), Equation(OUT, Tensor("map", n, c)[n, c] + 1)),
+    "drop vanishing sums": made(
+        Equation(TOTAL, Sum(x[n, c], c)), Equation(Tensor("none", n), Sum(x[n, j] - TOTAL[n] / c.extent, j))
+    ),
+    "stabilize": made(Equation(TOTAL, Sum(exp(x[n, c]), c)), Equation(OUT, exp(x[n, c]) / TOTAL[n])),
+    "split": made(Equation(MEAN, Sum(x[n, c], n, c))),
+}
+
+
+@pytest.mark.parametrize("one", PASSES, ids=lambda one: one.name)
+def test_a_broken_promise_is_seen(one: object) -> None:
+    assert list(one.violations(BROKEN[one.name]))  # type: ignore[attr-defined]
+
+
+def test_passes_run_from_any_to_any_behind_it() -> None:
+    layer = layers()["softmax"]
+    half = through(layer, "inline maps")
+    assert through(half, "split", first="drop vanishing sums") == through(layer, "split")
