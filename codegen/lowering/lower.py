@@ -23,6 +23,7 @@ from svertka.codegen.ir.kernel import (
     Axes,
     Extent,
     Kernel,
+    Kind,
     Let,
     Load,
     Name,
@@ -35,7 +36,7 @@ from svertka.codegen.ir.kernel import (
 )
 from svertka.codegen.ir.loop_patterns import Contraction, Family, as_contraction
 from svertka.codegen.lowering.common_subexpressions import share
-from svertka.codegen.lowering.expressions import Door
+from svertka.codegen.lowering.expressions import ExpressionLowering
 from svertka.codegen.lowering.fusion import Plan, Result
 from svertka.codegen.lowering.tensor_descriptors import boxes
 from svertka.spec.layer import Equation, Layer, symbols_of, walk
@@ -73,8 +74,8 @@ class _Lowering:
         self.constants = constants
         self.scalars = scalars
         self.optional = optional
-        self.values: dict[str, Node] = {}
-        self.door = Door(self.values)
+        self.values: dict[Read, Node] = {}
+        self.expressions = ExpressionLowering(self.values)
         self.names: dict[Node, str] = {}
         self.taken: set[str] = _spoken_for(plan, layer)
         self.sections: list[Section] = []
@@ -92,7 +93,7 @@ class _Lowering:
             operands = self._operands(equation.value, split)
             fetched = boxes(equation, split, self.layer, self.constants)
             accumulator, columns = equation.target.name, equation.value.indices
-            self.values[str(equation.target[equation.target.axes])] = Name(accumulator, "real")
+            self.values[equation.target[equation.target.axes]] = Name(accumulator, "real")
         elif plan.family == Family.ROW:
             self._stages(self._extents(columns))
         else:
@@ -150,16 +151,16 @@ class _Lowering:
         self.sections.append(Section((), tuple(outer)))
         self.sections.append(Section(loops, tuple(inner), tuple(_sharing(accumulators))))
         for equation in equations:
-            kind = "integer" if equation.target.kind == "integer" else "real"
-            self.values[str(equation.target[equation.target.axes])] = Name(equation.target.name, kind)  # type: ignore[arg-type]
+            kind: Kind = "integer" if equation.target.kind == "integer" else "real"
+            self.values[equation.target[equation.target.axes]] = Name(equation.target.name, kind)
 
     def _accumulator(self, equation: Equation, loops: set[str], outer: list[Let], inner: list[Let]) -> Accumulator:
         value: Reduction = equation.value
         terms = sorted(conditions(value.guard), key=str)
         guards = tuple(self._hoisted(g, loops, outer, inner) for g in self._all_of(terms))
         masks = self._all_of([c for c in terms if not _reads(c)])
-        body = self._hoisted(self.door.real(value.body, masks), loops, outer, inner)
-        position = self.door.integer(linear_position(value.indices)) if value.operation == "argmax" else None
+        body = self._hoisted(self.expressions.real(value.body, masks), loops, outer, inner)
+        position = self.expressions.integer(linear_position(value.indices)) if value.operation == "argmax" else None
         operation: Any = value.operation
         best = f"{equation.target.name}_value" if operation == "argmax" else ""
         return Accumulator(equation.target.name, operation, body, guards, position, best)
@@ -179,8 +180,8 @@ class _Lowering:
     def _store(self, result: Result, loops: set[str], outer: list[Let], inner: list[Let]) -> Store:
         integer = self.layer.tensors[result.name].kind == "integer"
         value: Any = result.value
-        node = self.door.integer(value) if integer else self.door.real(value)
-        indices = tuple(self.door.integer(index) for index in result.indices)
+        node = self.expressions.integer(value) if integer else self.expressions.real(value)
+        indices = tuple(self.expressions.integer(index) for index in result.indices)
         return Store(result.name, indices, self._hoisted(node, loops, outer, inner))
 
     def _operands(self, value: Reduction, split: Contraction) -> tuple[Operand, ...]:
@@ -192,14 +193,14 @@ class _Lowering:
     def _operand(self, factor: Expr, guards: list[Boolean]) -> Operand:
         masks = self._all_of(sorted(guards, key=str))
         lets: list[Let] = []
-        node = self.door.real(factor, masks)
+        node = self.expressions.real(factor, masks)
         value = self._hoisted(node, None, lets, lets)
         statements, (value, *shared) = share(lets, [value, *masks], self._name)
         return Operand(tuple(statements), value, tuple(shared), node.tensor if isinstance(node, Load) else "")
 
     def _all_of(self, terms: Sequence[Boolean]) -> tuple[Node, ...]:
         """The conjunction of conditions as one node, or nothing."""
-        nodes = list(dict.fromkeys(self.door.condition(term) for term in terms))
+        nodes = list(dict.fromkeys(self.expressions.condition(term) for term in terms))
         return (reduce(lambda a, b: Apply("and", (a, b), "condition"), nodes),) if nodes else ()
 
     def _shared(self, section: Section) -> Section:
