@@ -212,7 +212,7 @@ def _constant(node: Expr, kind: Kind) -> Constant:
 
 
 def _split_number(number: Expr, above: list[Node], below: list[Node]) -> None:
-    """A dyadic number multiplies; another is a product and a quotient, rounded once each."""
+    """A dyadic number becomes a factor; another becomes a factor and a divisor, so that each rounds once."""
     if int(number.q) & (int(number.q) - 1) == 0:
         if number != 1:
             above.append(_constant(number, "real"))

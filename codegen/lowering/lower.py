@@ -1,8 +1,7 @@
 """From a kernel's plan to kernel IR.
 
-Input: a ``Plan`` and the layer it belongs to. Output: a ``Kernel``. Every load becomes a statement of its
-own, placed in
-the outermost section in which its indices are known.
+Input: a ``Plan`` and the layer it belongs to. Output: a ``Kernel``. Every load becomes a statement of its own, in the
+outermost section in which its indices are known.
 """
 
 from __future__ import annotations
@@ -77,7 +76,7 @@ class _Lowering:
         self.values: dict[Read, Node] = {}
         self.expressions = ExpressionLowering(self.values)
         self.names: dict[Node, str] = {}
-        self.taken: set[str] = _spoken_for(plan, layer)
+        self.taken: set[str] = _taken_names(plan, layer)
         self.sections: list[Section] = []
 
     def kernel(self, name: str) -> Kernel:
@@ -121,7 +120,7 @@ class _Lowering:
     # Sections -------------------------------------------------------------------------------------------------
 
     def _stages(self, columns: tuple[Extent, ...]) -> None:
-        """Reductions over the row, those that do not need one another in one loop."""
+        """Reductions over the row; those that do not depend on each other share a loop."""
         pending = list(self.plan.reductions)
         while pending:
             ready = [e for e in pending if not self._needs(e.value, pending)]
@@ -129,7 +128,7 @@ class _Lowering:
             self._loop(columns, ready)
 
     def _windows(self) -> None:
-        """Reductions over windows, those over the same window in one loop."""
+        """Reductions over windows; those over the same window share a loop."""
         pending = list(self.plan.reductions)
         while pending:
             ready = [e for e in pending if not self._needs(e.value, pending)]
@@ -166,7 +165,7 @@ class _Lowering:
         return Accumulator(equation.target.name, operation, body, guards, position, best)
 
     def _results(self) -> None:
-        """Stores: at the row first, then along the row."""
+        """Stores: first the values that a row has once, then those along the row."""
         names = {index.name for index in self.plan.columns}
         along = [r for r in self.plan.results if {i.name for i in r.indices} & names]
         behind = [r for r in self.plan.results if r not in along]
@@ -221,7 +220,7 @@ class _Lowering:
     def _hoisted(self, node: Node, loops: set[str] | None, outer: list[Let], inner: list[Let]) -> Node:
         """The node with every load replaced by the name of a statement.
 
-        Statements that do not need the loops' indices go outside, unless ``loops`` is None.
+        Statements that do not need the loops' indices go to ``outer``, unless ``loops`` is None.
         """
         if isinstance(node, Load):
             indices = tuple(self._hoisted(i, loops, outer, inner) for i in node.indices)
@@ -236,7 +235,7 @@ class _Lowering:
         return node
 
     def _name(self, node: Node, stem: str) -> str:
-        """The name of a statement: the same node has the same name in every section."""
+        """The name of a statement; the same node has the same name in every section."""
         if node not in self.names:
             name, number = stem, 1
             while name in self.taken:
@@ -260,12 +259,12 @@ class _Lowering:
         return tuple(Extent(i.name, str(i.extent), str(i.extent) in self.constants) for i in indices)
 
     def _axes(self, indices: Iterable[Index]) -> Axes:
-        """Loop order; with channels last, windows are walked outside and channels inside."""
+        """The order of loops. With channels last, loops over windows are outside those over channels."""
         order = self._extents(indices)
         return Axes(order, tuple(sorted(order, key=lambda extent: not extent.small)))
 
     def _rows(self) -> Axes:
-        """The order of the result's dimensions, and with the second dimension moved behind the others."""
+        """The rows in the order of the result's dimensions, and with the second dimension as the last one."""
         order = self._extents(self.plan.rows)
         dims = self.layer.tensors[self.plan.results[0].name].dims
         if len(dims) < 3 or {i for dim in dims for i in dim} != set(self.plan.rows):
@@ -312,7 +311,7 @@ class _Lowering:
         return tuple(sorted(names - constants - scalars)), tuple(sorted(constants)), tuple(sorted(scalars))
 
 
-def _spoken_for(plan: Plan, layer: Layer) -> set[str]:
+def _taken_names(plan: Plan, layer: Layer) -> set[str]:
     """Names that no statement may take: indices, extents, parameters, tensors, and what the templates use."""
     names = set(RESERVED)
     names |= {s.name for s in layer.parameters} | set(layer.tensors)
@@ -326,7 +325,7 @@ def _reads(node: Basic) -> bool:
 
 
 def _sharing(accumulators: list[Accumulator]) -> list[Accumulator]:
-    """Where a loop needs both the maximum and its place, one pass finds both."""
+    """Accumulators of a loop; a maximum and its place become one accumulator that finds both."""
     shared: list[Accumulator] = []
     for one in accumulators:
         same = [a for a in accumulators if a.value == one.value and a.guards == one.guards]
