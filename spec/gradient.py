@@ -1,4 +1,4 @@
-"""The gradient of a layer as a layer with a face of its own: what is derived once more for second-order gradients.
+"""The gradient of a layer as a definition of its own, from which second-order gradients are derived.
 
 Input: a ``Definition``. Output: a ``Definition`` of its adjoints, which is lowered, validated and generated like any
 other.
@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 from svertka.spec.adjoint import adjoint, gradient_of
-from svertka.spec.definition import Argument, Definition, Flag, TensorArgument, Variant
+from svertka.spec.definition import Argument, Definition, Flag, TensorArgument
 from svertka.spec.layer import Layer
 
 __all__ = ["gradient_definition", "with_gradients"]
@@ -19,7 +20,7 @@ SUFFIX = "_gradient"
 
 
 def with_gradients(definitions: Sequence[Definition]) -> list[Definition]:
-    """The definitions, and behind them the gradients of those that can be differentiated twice."""
+    """The definitions, followed by the gradients of those that can be differentiated twice."""
     return [*definitions, *(gradient_definition(d) for d in definitions if d.orders > 1)]
 
 
@@ -27,19 +28,10 @@ def gradient_definition(definition: Definition) -> Definition:
     """The definition of a definition's gradients.
 
     Its formulas take the gradients of the results, then what the formulas take and the gradients need; they give the
-    gradients of all tensors that have one. Deriving them for all layers takes seconds, so they are kept.
+    gradients of all tensors that have one. Deriving them for all layers takes seconds, so formulas that were derived
+    once are kept.
     """
-    known = _KNOWN.get(id(definition))
-    if known is None or known[0] is not definition:
-        known = _KNOWN[id(definition)] = definition, _derived(definition)
-    return known[1]
-
-
-_KNOWN: dict[int, tuple[Definition, Definition]] = {}  # a definition holds mappings, which have no hash
-
-
-def _derived(definition: Definition) -> Definition:
-    variants = tuple(replace(variant, layer=_gradient(definition, variant)) for variant in definition.variants)
+    variants = tuple(replace(variant, layer=_gradient(definition, variant.layer)) for variant in definition.variants)
     outputs = dict.fromkeys(name for variant in variants for name in variant.layer.outputs)
     inputs = {tensor.name for variant in variants for tensor in variant.layer.inputs}
     seeds = dict.fromkeys(
@@ -64,14 +56,17 @@ def _derived(definition: Definition) -> Definition:
     )
 
 
-def _gradient(definition: Definition, variant: Variant) -> Layer:
-    """The adjoint of a variant, the gradients of its results first."""
-    layer = variant.layer
-    results = definition.real_results(layer)
-    derived = adjoint(layer, definition.differentiable(layer), results)
-    seeds = {gradient_of(layer, name) for name in results}
-    inputs = sorted(derived.inputs, key=lambda tensor: tensor.name not in seeds)
+def _gradient(definition: Definition, layer: Layer) -> Layer:
     name = f"{definition.name}{SUFFIX}{layer.name.removeprefix(definition.name)}"
+    return _adjoint(layer, name, definition.differentiable(layer), definition.real_results(layer))
+
+
+@lru_cache(maxsize=512)  # kernels, proofs and pages ask for the same; a definition holds mappings and has no hash
+def _adjoint(layer: Layer, name: str, wrt: tuple[str, ...], results: tuple[str, ...]) -> Layer:
+    """The adjoint of a layer under another name, the gradients of its results first among its inputs."""
+    derived = adjoint(layer, wrt, results)
+    seeds = {gradient_of(layer, result) for result in results}
+    inputs = sorted(derived.inputs, key=lambda tensor: tensor.name not in seeds)
     return Layer(name, tuple(inputs), derived.equations, derived.outputs)
 
 

@@ -1,1 +1,1 @@
-"""Kernels as data, and what is read off equations and kernels: patterns of loops, coalescing."""
+"""Kernels as data, and what is found out about equations and kernels: patterns of loops, coalescing."""

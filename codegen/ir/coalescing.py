@@ -1,6 +1,6 @@
-"""How a kernel's neighbouring lanes access memory: side by side, or why not.
+"""Whether neighbouring lanes of a kernel access neighbouring elements of memory, and why not.
 
-Input: a ``Kernel``. Output: what the host program tells the schedule, and what the gate's table says.
+Input: a ``Kernel``. Output: what the host program tells the schedule, and the reasons in the table of the static gate.
 """
 
 from __future__ import annotations
@@ -21,33 +21,34 @@ UNEVEN = "extents that 16 bytes do not divide"
 
 
 def is_side_by_side(kernel: Kernel, fastest: str) -> bool:
-    """Whether the index that changes fastest from lane to lane stands alone wherever memory is accessed.
+    """Whether the index that changes fastest from lane to lane is an index by itself in every access to memory.
 
-    It does not inside a step or a shift of a window, or where an index is itself read from a tensor.
+    It is not where it has a step or a shift, as in a window, or where an index is itself read from a tensor.
     """
     return all(index.alone or fastest not in index.names for access in _accesses(kernel) for index in access.indices)
 
 
 def hindrances(kernel: Kernel, last: bool, unit: Mapping[str, str], wide: bool) -> list[str]:
-    """What keeps a lane's narrow accesses from moving 16 bytes at once.
+    """Why a lane's narrow accesses do not move 16 bytes at once.
 
     Args:
-        kernel: one that has such accesses.
+        kernel: a kernel that has such accesses.
         last: whether channels come last.
-        unit: of each tensor the axis along which its elements are neighbours, if it has one.
-        wide: whether it has wide accesses too; where none is, those side by side are narrow for their extents.
+        unit: for each tensor the axis along which its elements are neighbours, if it has one.
+        wide: whether the kernel has wide accesses too. If it has none, its accesses to neighbours are narrow because of
+            their extents.
     """
     axes = (kernel.columns, kernel.rows) if kernel.columns.order else (kernel.rows,)
     candidates = [(axis.last if last else axis.order)[-1].index for axis in axes if axis.order]
     found = [[_kind(kernel, access, fastest, unit) for access in _accesses(kernel)] for fastest in candidates]
     best = max(found, key=lambda kinds: kinds.count(SIDE_BY_SIDE), default=[])
-    uneven = SIDE_BY_SIDE in best and STEPPED not in best and not wide  # with steps a lane's elements lie apart anyway
+    uneven = SIDE_BY_SIDE in best and STEPPED not in best and not wide  # with steps a lane's elements are not adjacent
     return sorted({*best, *([UNEVEN] if uneven else [])} - {SIDE_BY_SIDE}) or [UNEVEN]
 
 
 @dataclass(frozen=True)
 class _Index:
-    """An index of an access: what it depends on, and whether it is just that."""
+    """An index of an access: the names that it depends on, and whether it is one of these names by itself."""
 
     names: frozenset[str]
     alone: bool
@@ -62,7 +63,7 @@ class _Access:
 
 
 def _accesses(kernel: Kernel) -> Iterator[_Access]:
-    """Every load and store; names of statements are followed to what they are computed from."""
+    """Every load and store; a statement's name counts as the names that it is computed from."""
     meaning: dict[str, frozenset[str]] = {}
 
     def names(node: Node) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""Kernel IR: what a template prints. SymPy ends before it.
+"""Kernel IR: what a template prints. It contains no SymPy.
 
 A kernel has parallel indices, sections (straight code or loops with accumulators) and stores. Expressions are trees of
 four node types; each node knows whether it is an integer, a real or a condition.
@@ -151,7 +151,7 @@ class Store:
 
 @dataclass(frozen=True)
 class Section:
-    """Code under common loops: over ``loops`` for windows, over the columns for row programs, else over nothing."""
+    """Code within common loops: over a window, over the columns of a row program, or (empty ``loops``) in no loop."""
 
     loops: tuple[Extent, ...]
     lets: tuple[Let, ...] = ()
@@ -166,8 +166,9 @@ class Operand:
     Attributes:
         lets: statements it needs.
         value: its elements.
-        guards: where they are not 0.
-        tensor: whose elements they are as stored, fit for the matrix unit without rounding; empty if they are computed.
+        guards: conditions; where one does not hold, they are 0.
+        tensor: the tensor whose stored elements they are, which enter the matrix unit without rounding; empty if they
+            are computed.
     """
 
     lets: tuple[Let, ...]
@@ -177,13 +178,13 @@ class Operand:
 
     @property
     def stored(self) -> bool:
-        """Whether it is a tensor's element as stored."""
+        """Whether its elements are stored elements of a tensor."""
         return bool(self.tensor)
 
 
 @dataclass(frozen=True)
 class TileAxis:
-    """An index that varies within a tile: ``step * place + phase``, with the phase walked by programs."""
+    """An index that varies within a tile: ``step * place + phase``; the phase has one value in each program."""
 
     index: str
     extent: Node
@@ -192,7 +193,7 @@ class TileAxis:
 
 @dataclass(frozen=True)
 class Walk:
-    """An index of which each program, or each part of a sum, has one value."""
+    """An index that has one value in each program, or in each part of a sum."""
 
     index: str
     extent: Node
@@ -200,7 +201,10 @@ class Walk:
 
 @dataclass(frozen=True)
 class Tap:
-    """An index of the sum that is walked: all values, or those with ``slope * index = residue`` modulo a number."""
+    """An index of the sum whose values are walked one by one.
+
+    All values are walked, or those with ``slope * index = residue`` modulo ``modulus``.
+    """
 
     index: str
     extent: Node
@@ -216,10 +220,10 @@ class BoxAxis:
     Attributes:
         axis: the tensor's axis; ``extent``: its extent.
         tile: the tile's index along it, or "" where a box is one element wide.
-        shift: how far beyond the tile's place it is read; where there is no tile, where it is read.
-        step: if not None, every how many elements are seen; ``phase``: name of the first of them.
-        residue: the phase, if the program alone decides it.
-        limit: of an index that is summed, how far the box is seen at most.
+        shift: how far beyond the tile's place it is read; without a tile, the place where it is read.
+        step: if not None, the box has every ``step``-th element; ``phase``: name of the place of the first of them.
+        residue: the value of the phase, if the program's indices alone decide it.
+        limit: along a summed index, the largest number of elements that the box may have.
     """
 
     axis: str
@@ -238,8 +242,8 @@ class BoxOperand:
 
     Attributes:
         tensor: its name.
-        base: axes whose place is in the base address; ``axes``: those of the box, the fastest last.
-        transposed: whether the summed indices come first, those of the result last.
+        base: axes whose place is added to the base address; ``axes``: axes of the box, the fastest last.
+        transposed: whether the summed indices come first and those of the result last.
     """
 
     tensor: str
@@ -249,7 +253,7 @@ class BoxOperand:
 
     @property
     def moves(self) -> bool:
-        """Whether the boxes of one program differ from another's in more than their place."""
+        """Whether the boxes of two programs differ in more than their place."""
         return bool(self.base) or any(axis.residue is not None or axis.limit is not None for axis in self.axes)
 
     @property
@@ -263,10 +267,12 @@ class Boxes:
     """How a contraction is computed from boxes.
 
     Attributes:
-        rows, columns: the result's tile, one index and some; ``summed``: the sum's.
-        taps: indices of the sum that are walked.
-        walks: indices and phases, one value a program; ``phases``: one value a part of the sum.
-        left, right: the operands that give rows and columns.
+        rows, columns: indices of the result's tile, one for the rows, one or more for the columns.
+        summed: indices of the sum that vary within a tile.
+        taps: indices of the sum that are walked one by one.
+        walks: indices and phases that have one value in each program.
+        phases: phases that have one value in each part of the sum.
+        left, right: the operands that give the rows and the columns.
     """
 
     rows: tuple[TileAxis, ...]
@@ -287,7 +293,7 @@ class TensorArgument:
         name: its name.
         axes: names of the indices of its axes.
         kind: ``"real"`` or ``"integer"``.
-        default: its value when absent, or None.
+        default: its value when it is not given, or None.
         output: whether the kernel stores it.
         optional: whether a caller may leave the output out.
     """
@@ -317,7 +323,7 @@ class Kernel:
         groups: for contractions: batch, m and n indices.
         operands: for contractions: left and right.
         accumulator: for contractions: name of the sum.
-        boxes: for contractions whose operands are boxes: how they are.
+        boxes: for contractions whose operands are boxes: these boxes.
     """
 
     name: str
@@ -338,7 +344,7 @@ class Kernel:
 
     @property
     def functions(self) -> tuple[str, ...]:
-        """Names of the functions that compute it: of pointers and, where operands are boxes, of boxes."""
+        """Names of the functions that compute it: with pointers and, if operands are boxes, with boxes."""
         return (self.name,) if self.boxes is None else (self.name, f"{self.name}_boxes")
 
     @property
@@ -348,7 +354,7 @@ class Kernel:
 
     @property
     def taps(self) -> tuple[Axes, Axes]:
-        """The summed indices that walk a window, and the others; no taps unless there are others too."""
+        """The summed indices over a window, and the others; if there are no others, all count as others."""
         small = tuple(extent for extent in self.columns.order if extent.small)
         others = tuple(extent for extent in self.columns.order if not extent.small)
         if not small or not others:

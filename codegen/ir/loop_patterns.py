@@ -1,4 +1,4 @@
-"""Which family of loops an equation belongs to. Its indices decide, nothing else does.
+"""Which family of loops an equation belongs to. It depends on the equation's indices only.
 
 Input: an equation after ``inline_maps``. Output: a ``Family``, and for contractions how its indices divide.
 """
@@ -35,7 +35,8 @@ class Contraction:
 
     Attributes:
         left: factor over batch, m and k indices; ``right``: factor over batch, k and n indices.
-        batch: indices of the result that both factors have; ``m``: the left one alone; ``n``: the right one alone.
+        batch: indices of the result that both factors have.
+        m: indices of the result that only the left factor has; ``n``: those that only the right factor has.
     """
 
     left: Expr
@@ -68,10 +69,10 @@ def extent_names(layer: Layer) -> set[str]:
 
 
 def as_contraction(equation: Equation) -> Contraction | None:
-    """Read a sum as a (batched) matrix product, or return None.
+    """A sum as a (batched) matrix product, or None if it is not one.
 
-    Its factors must fall into two groups, each with an index of the result that the other lacks, which share an index
-    that is summed; and no condition may tie an index of one side to an index of the other.
+    Its factors must form two groups. Each group has an index of the result that the other lacks, and both have a summed
+    index in common. No condition may contain indices of the result of both groups.
     """
     value, target = equation.value, equation.target
     if not isinstance(value, Reduction) or value.operation != "sum":

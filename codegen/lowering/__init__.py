@@ -1,1 +1,1 @@
-"""Equations to kernels: which equations share one, and what each computes."""
+"""From equations to kernels: which equations share a kernel, and what each kernel computes."""

@@ -41,12 +41,12 @@ class Allocation:
     """A tensor that a program makes.
 
     Attributes:
-        name: under which kernels know it.
-        tensor: its axes; of a gradient, the tensor that it is the gradient of.
+        name: its name in kernels.
+        tensor: a tensor with its axes; for a gradient, the tensor that it is the gradient of.
         like: tensor whose device and dtype it takes.
-        role: ``"gradient"`` (strides of ``like`` too), ``"result"`` (also what holds elements of tensors or 0 alone),
-            ``"temporary"`` (in the accumulator's precision),
-            ``"integer"`` (int64) or ``"position"`` (small integers).
+        role: ``"gradient"`` (with the strides of ``like`` too), ``"result"`` (also a tensor that only copies elements
+            of tensors or is 0), ``"temporary"`` (in the accumulator's precision), ``"integer"`` (int64) or
+            ``"position"`` (small integers).
         optional: whether a caller may leave it out.
     """
 
@@ -59,7 +59,7 @@ class Allocation:
 
 @dataclass(frozen=True)
 class Launch:
-    """One launch: a kernel and its plan, what is allocated, and the gradients it serves (empty: it always runs)."""
+    """One launch: a kernel, its plan, what is allocated, and which gradients need it (empty: it always runs)."""
 
     kernel: Kernel
     plan: Plan
@@ -78,7 +78,7 @@ class Program:
         keywords: extents and parameters it takes.
         launches: what it runs.
         results: names of tensors it returns.
-        wanted: whether it takes ``wanted``.
+        wanted: whether it has the argument ``wanted``: which gradients are to be computed.
         leading: the tensor whose dtype, device and memory format the results follow.
     """
 
@@ -97,9 +97,9 @@ class KernelModule:
     """All kernels and programs of a definition.
 
     Attributes:
-        residuals: what the forward keeps for the backward, by layer name.
-        read: tensors that the gradient reads where nothing is kept, by layer name.
-        answers: by layer name, inputs whose place in the backward a result may take, and that result.
+        residuals: by layer name, what the forward keeps for the backward.
+        read: by layer name, the tensors that the gradient reads if nothing is kept.
+        answers: by layer name, inputs that a result may replace in the backward, and that result.
     """
 
     definition: Definition
@@ -112,23 +112,23 @@ class KernelModule:
 
 def build(definition: Definition) -> KernelModule:
     """Derive everything for a definition."""
-    maker = _Maker(definition)
-    programs = tuple(maker.programs(variant.layer) for variant in definition.variants)
-    return KernelModule(definition, tuple(maker.kernels), programs, maker.residuals, maker.read, maker.answers)
+    builder = _Builder(definition)
+    programs = tuple(builder.programs(variant.layer) for variant in definition.variants)
+    return KernelModule(definition, tuple(builder.kernels), programs, builder.residuals, builder.read, builder.answers)
 
 
 def keywords_of(layer: Layer) -> tuple[str, ...]:
-    """Parameters, and extents that no dimension of a required input shows by itself, sorted."""
+    """Parameters, and extents that are not the size of one dimension of a required input; sorted."""
     extents = extent_names(normal_form(layer))
     shown = {str(dim[0].extent) for t in layer.inputs if t.default is None for dim in t.dims if len(dim) == 1}
     return tuple(sorted((extents - shown) | {symbol.name for symbol in layer.parameters}))
 
 
 def accumulated_of(definition: Definition, layer: Layer) -> tuple[str, ...]:
-    """Gradients that leave a gradient's formula in the accumulator's type, to be brought to that of their tensors.
+    """Gradients that the formula of a gradient returns in the accumulator's type; the caller converts them.
 
-    Of a formula's tensors those with fewer dimensions may be float32 beside half precision. Where such a tensor is none
-    of the gradient's own, nothing tells its type.
+    A tensor with fewer dimensions than the others may be float32 while these have half precision. If such a tensor is
+    not an input of the gradient's formula, its type is not known there.
     """
     own = {gradient_name(tensor.name) for tensor in layer.inputs}
     rank = max(len(tensor.dims) for tensor in layer.inputs)
@@ -139,8 +139,8 @@ def accumulated_of(definition: Definition, layer: Layer) -> tuple[str, ...]:
 def residuals_of(primal: Layer, backward: Layer, gradients: Iterable[str]) -> tuple[Equation, ...]:
     """Reductions that the backward needs and the forward can keep.
 
-    A reduction over a bounded row costs nothing where the row is read anyway; it is computed again. Any other that
-    depends on no gradient is kept.
+    A reduction over a bounded row is computed again: it costs nothing, because the row is read anyway. Every other
+    reduction that depends on no gradient is kept.
     """
     tainted = set(gradients)
     kept = []
@@ -154,7 +154,7 @@ def residuals_of(primal: Layer, backward: Layer, gradients: Iterable[str]) -> tu
     return tuple(kept)
 
 
-class _Maker:
+class _Builder:
     def __init__(self, definition: Definition) -> None:
         self.definition = definition
         self.kernels: list[Kernel] = []
@@ -197,7 +197,7 @@ class _Maker:
     ) -> tuple[Layer, tuple[Equation, ...]]:
         """The adjoint as it is computed, and what the forward keeps for it.
 
-        Results are asked instead of what they were made of where that saves keeping something.
+        Conditions on intermediates become conditions on results if fewer tensors are then kept.
         """
         kept = residuals_of(primal, plain, gradients)
         other, asked = recalled(derivative, primal, results)
@@ -241,7 +241,7 @@ class _Maker:
         )
 
     def _unique(self, kernel: Kernel, suffix: str) -> Kernel:
-        """The kernel, or an equal one that another program of this module runs already."""
+        """The kernel, or an equal kernel that another program of this module runs already."""
         for other in self.kernels:
             if replace(other, name=kernel.name) == kernel:
                 return other
@@ -289,9 +289,9 @@ def _saving(primal: Layer, kept: tuple[Equation, ...]) -> Layer:
 
 
 def _saving_shifted(primal: Layer, kept: tuple[Equation, ...], derived: Layer) -> Layer:
-    """The forward with residuals that are shifted, and their shifts, each as early as can be.
+    """The forward with residuals that are shifted, and with their shifts, each as early as possible.
 
-    Early, so that the forward's own sums find the shifts and sums that are kept.
+    The forward's own sums come after them, so they use the shifts and sums that are kept.
     """
     names = tuple(e.target.name for e in kept)
     known = {e.target.name for e in primal.equations}
@@ -307,7 +307,7 @@ def _saving_shifted(primal: Layer, kept: tuple[Equation, ...], derived: Layer) -
 
 
 def _separable(plan: Plan, primal: Layer) -> tuple[str, ...]:
-    """Gradients that a kernel makes beside others, and that a caller may not want."""
+    """Gradients that a kernel computes together with others; a caller may leave out each of them."""
     gradients = {gradient_of(primal, tensor.name) for tensor in primal.inputs}
     stored = [result.name for result in plan.results]
     return tuple(name for name in stored if name in gradients) if len(stored) > 1 else ()

@@ -1,8 +1,7 @@
 """Name the expressions that a section computes more than once.
 
-Input: statements and the expressions behind them. Output: the same with repeated integer, real and boolean
-expressions as
-statements of their own, each before its first use.
+Input: statements and the expressions that follow them. Output: the same, with repeated integer, real and boolean
+expressions as statements of their own, each before its first use.
 """
 
 from __future__ import annotations
@@ -14,19 +13,19 @@ from svertka.codegen.ir.kernel import Apply, Let, Load, Name, Node, walk_node
 
 __all__ = ["share"]
 
-SMALLEST = 4  # nodes; a name for less hides more than it saves
+SMALLEST = 4  # nodes; a name for a smaller expression makes the kernel harder to read
 STEMS = {"integer": "place", "condition": "inside", "real": "value"}
 
 
 def share(
     lets: Sequence[Let], roots: Sequence[Node], name_of: Callable[[Node, str], str]
 ) -> tuple[list[Let], list[Node]]:
-    """Pull repeated expressions out, largest first.
+    """Name repeated expressions, the largest first.
 
     Args:
         lets: statements in order.
         roots: expressions that follow them.
-        name_of: gives a node its name, the same one each time, from a stem.
+        name_of: gives a node a name that begins with a stem; the same node always has the same name.
     """
     statements, expressions = list(lets), list(roots)
     while (node := _largest_repeated(statements, expressions)) is not None:

@@ -1,11 +1,7 @@
-"""The one door from SymPy to kernel IR.
+"""Expressions of formulas as expressions of kernels: the only way from SymPy to kernel IR.
 
-Supported in a formula: numbers, ``pi`` and ``E``; indices, extents and parameters; ``+ - * /``; powers; ``exp``,
-``log``, ``tanh``, ``erf``, ``sin``, ``cos``, ``Abs``, ``sign``; ``maximum``, ``minimum``, ``Select``, ``FloorDiv``,
-``Uniform``; tensor reads; conditions from comparisons, ``inside``, ``Divides``, and, or, not. Anything else is a
-``TypeError`` that names the node.
-
-Input: a SymPy expression without reductions. Output: a ``Node`` tree.
+Input: a SymPy expression without reductions. Output: a ``Node`` tree. A node that has no operation in the IR is a
+``TypeError`` that names it; ``SUPPORTED`` lists those that have one.
 """
 
 from __future__ import annotations
@@ -14,34 +10,41 @@ from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from typing import Any
 
-from sympy import Add, Basic, Expr, Mul, Pow, S
+from sympy import Abs, Add, Basic, Expr, Mul, Pow, S, cos, erf, exp, log, sign, sin, tanh
 from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue, Not, Or
 
 from svertka.codegen.ir.kernel import Apply, Constant, Kind, Load, Name, Node
-from svertka.spec.notation import Divides, FloorDiv, Index, InRange, Read, Select, Uniform
+from svertka.spec.notation import Divides, FloorDiv, Index, InRange, Read, Select, Uniform, maximum, minimum
 from svertka.spec.rewrite import conditions, selections
 
-__all__ = ["Door"]
+__all__ = ["ExpressionLowering"]
 
-_FUNCTIONS = {"exp", "log", "tanh", "erf", "sin", "cos", "Abs", "sign", "maximum", "minimum"}
+SUPPORTED = (
+    "supported are numbers, pi and E; indices, extents and parameters; + - * /; powers; exp, log, tanh, erf, sin, cos, "
+    "Abs, sign; maximum, minimum, Select, FloorDiv, Uniform; reads of tensors; conditions from comparisons, inside, "
+    "Divides, and, or, not"
+)
+_FUNCTIONS = {exp, log, tanh, erf, sin, cos, Abs, sign, maximum, minimum}
 _COMPARISONS = {"<", "<=", ">", ">=", "==", "!="}
+_NOT_FINITE = {S.Infinity: "inf", S.NegativeInfinity: "-inf", S.NaN: "nan"}
 
 
-class Door:
+class ExpressionLowering:
     """Translates expressions, given the values that a kernel has computed already.
 
     Args:
-        values: nodes that stand for whole tensor reads, by the read's text.
+        values: what stands for reads of tensors whose elements the kernel has computed. It is looked at each time that
+            a read is translated, so the caller may add to it in between.
     """
 
-    def __init__(self, values: Mapping[str, Node]) -> None:
+    def __init__(self, values: Mapping[Read, Node]) -> None:
         self.values = values
 
     def real(self, node: Basic, masks: tuple[Node, ...] = ()) -> Node:
         """A real-valued expression; ``masks`` say where its reads are valid."""
         if isinstance(node, Read):
             return self._read(node, masks)
-        if node.is_Number or node.is_NumberSymbol or node in (S.Infinity, S.NegativeInfinity, S.NaN):
+        if node.is_Number or node.is_NumberSymbol:
             return _constant(node, "real")
         if isinstance(node, Add):
             return self._sum([self._signed(term, masks) for term in _elements_first(node.args)])
@@ -58,13 +61,13 @@ class Door:
         if node.is_Symbol or isinstance(node, FloorDiv):
             return Apply("real", (self.integer(node),), "real")
         name = type(node).__name__
-        if name not in _FUNCTIONS:
-            raise TypeError(f"expression {node}: {name} is not supported in a kernel; {__doc__.split('Supported')[1]}")
+        if type(node) not in _FUNCTIONS:
+            raise TypeError(f"expression {node}: {name} is not supported in a kernel; {SUPPORTED}")
         return Apply(name, tuple(self.real(part, masks) for part in node.args), "real")
 
     def _read(self, node: Read, masks: tuple[Node, ...]) -> Node:
-        if str(node) in self.values:
-            return self.values[str(node)]
+        if node in self.values:
+            return self.values[node]
         kind: Kind = "integer" if node.args[1].name == "integer" else "real"
         return Load(node.tensor, tuple(self.integer(i, masks) for i in node.indices), masks, kind)
 
@@ -164,7 +167,7 @@ class Door:
             rest = Apply("remainder", (number, divisor), "integer")
             return Apply("==", (rest, _constant(S.Zero, "integer")), "condition")
         if isinstance(node, And | Or):
-            parts = [self.condition(part, masks) for part in sorted(node.args, key=str)]
+            parts = [self.condition(part, masks) for part in _sorted(node.args)]
             return _folded("and" if isinstance(node, And) else "or", parts)
         if isinstance(node, Not):
             return Apply("not", (self.condition(node.args[0], masks),), "condition")
@@ -184,6 +187,11 @@ class Door:
 
 
 def _sorted(parts: Iterable[Any]) -> list[Any]:
+    """Terms or factors in the order in which a kernel computes them: numbers first, the rest by its text.
+
+    Any fixed order would do. This one is part of every kernel's source, so that another (SymPy's ``default_sort_key``)
+    would change all of them.
+    """
     return sorted(parts, key=lambda part: (not part.is_Number, str(part)))
 
 
@@ -200,11 +208,11 @@ def _constant(node: Expr, kind: Kind) -> Constant:
         return Constant(Fraction(int(node.p), int(node.q)), kind)
     if node.is_Float or node.is_NumberSymbol:
         return Constant(Fraction(float(node)), kind)
-    return Constant({"oo": "inf", "-oo": "-inf"}.get(str(node), "nan"), kind)
+    return Constant(_NOT_FINITE[node], kind)
 
 
 def _split_number(number: Expr, above: list[Node], below: list[Node]) -> None:
-    """A dyadic number multiplies; another is a product and a quotient, rounded once each."""
+    """A dyadic number becomes a factor; another becomes a factor and a divisor, so that each rounds once."""
     if int(number.q) & (int(number.q) - 1) == 0:
         if number != 1:
             above.append(_constant(number, "real"))

@@ -1,10 +1,10 @@
 """Divide a layer's equations among kernels.
 
-Equations over the same rows share a kernel: several reductions over one row, maps over the row while it is bounded,
-pointwise results behind a reduction (epilogue). What another kernel needs is stored in a temporary.
+Equations over the same rows share a kernel: several reductions over one row, maps over a row that is bounded, pointwise
+results that follow a reduction (epilogue). What another kernel needs is stored in a temporary.
 
-Input: a ``Layer`` after ``inline_maps``, ``stabilize`` and ``split``. Output: ``Plan``s, in the order in
-which they run.
+Input: a ``Layer`` after ``inline_maps``, ``stabilize`` and ``split``. Output: ``Plan``s in the order
+in which they run.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Plan:
         family: its family of loops.
         rows: indices of the parallel loops; for contractions batch, m and n together.
         columns: indices of the row, for row programs.
-        reductions: reduction equations in order, their targets' axes being the rows.
+        reductions: reduction equations in order; the axes of their targets are the rows.
         results: what is stored.
     """
 

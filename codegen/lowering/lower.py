@@ -1,8 +1,7 @@
 """From a kernel's plan to kernel IR.
 
-Input: a ``Plan`` and the layer it belongs to. Output: a ``Kernel``. Every load becomes a statement of its
-own, placed in
-the outermost section in which its indices are known.
+Input: a ``Plan`` and the layer it belongs to. Output: a ``Kernel``. Every load becomes a statement of its own, in the
+outermost section in which its indices are known.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ from svertka.codegen.ir.kernel import (
     Axes,
     Extent,
     Kernel,
+    Kind,
     Let,
     Load,
     Name,
@@ -35,7 +35,7 @@ from svertka.codegen.ir.kernel import (
 )
 from svertka.codegen.ir.loop_patterns import Contraction, Family, as_contraction
 from svertka.codegen.lowering.common_subexpressions import share
-from svertka.codegen.lowering.expressions import Door
+from svertka.codegen.lowering.expressions import ExpressionLowering
 from svertka.codegen.lowering.fusion import Plan, Result
 from svertka.codegen.lowering.tensor_descriptors import boxes
 from svertka.spec.layer import Equation, Layer, symbols_of, walk
@@ -73,10 +73,10 @@ class _Lowering:
         self.constants = constants
         self.scalars = scalars
         self.optional = optional
-        self.values: dict[str, Node] = {}
-        self.door = Door(self.values)
+        self.values: dict[Read, Node] = {}
+        self.expressions = ExpressionLowering(self.values)
         self.names: dict[Node, str] = {}
-        self.taken: set[str] = _spoken_for(plan, layer)
+        self.taken: set[str] = _taken_names(plan, layer)
         self.sections: list[Section] = []
 
     def kernel(self, name: str) -> Kernel:
@@ -92,7 +92,7 @@ class _Lowering:
             operands = self._operands(equation.value, split)
             fetched = boxes(equation, split, self.layer, self.constants)
             accumulator, columns = equation.target.name, equation.value.indices
-            self.values[str(equation.target[equation.target.axes])] = Name(accumulator, "real")
+            self.values[equation.target[equation.target.axes]] = Name(accumulator, "real")
         elif plan.family == Family.ROW:
             self._stages(self._extents(columns))
         else:
@@ -120,7 +120,7 @@ class _Lowering:
     # Sections -------------------------------------------------------------------------------------------------
 
     def _stages(self, columns: tuple[Extent, ...]) -> None:
-        """Reductions over the row, those that do not need one another in one loop."""
+        """Reductions over the row; those that do not depend on each other share a loop."""
         pending = list(self.plan.reductions)
         while pending:
             ready = [e for e in pending if not self._needs(e.value, pending)]
@@ -128,7 +128,7 @@ class _Lowering:
             self._loop(columns, ready)
 
     def _windows(self) -> None:
-        """Reductions over windows, those over the same window in one loop."""
+        """Reductions over windows; those over the same window share a loop."""
         pending = list(self.plan.reductions)
         while pending:
             ready = [e for e in pending if not self._needs(e.value, pending)]
@@ -150,16 +150,16 @@ class _Lowering:
         self.sections.append(Section((), tuple(outer)))
         self.sections.append(Section(loops, tuple(inner), tuple(_sharing(accumulators))))
         for equation in equations:
-            kind = "integer" if equation.target.kind == "integer" else "real"
-            self.values[str(equation.target[equation.target.axes])] = Name(equation.target.name, kind)  # type: ignore[arg-type]
+            kind: Kind = "integer" if equation.target.kind == "integer" else "real"
+            self.values[equation.target[equation.target.axes]] = Name(equation.target.name, kind)
 
     def _accumulator(self, equation: Equation, loops: set[str], outer: list[Let], inner: list[Let]) -> Accumulator:
         value: Reduction = equation.value
         terms = sorted(conditions(value.guard), key=str)
         guards = tuple(self._hoisted(g, loops, outer, inner) for g in self._all_of(terms))
         masks = self._all_of([c for c in terms if not _reads(c)])
-        body = self._hoisted(self.door.real(value.body, masks), loops, outer, inner)
-        position = self.door.integer(linear_position(value.indices)) if value.operation == "argmax" else None
+        body = self._hoisted(self.expressions.real(value.body, masks), loops, outer, inner)
+        position = self.expressions.integer(linear_position(value.indices)) if value.operation == "argmax" else None
         operation: Any = value.operation
         best = f"{equation.target.name}_value" if operation == "argmax" else ""
         return Accumulator(equation.target.name, operation, body, guards, position, best)
@@ -179,8 +179,8 @@ class _Lowering:
     def _store(self, result: Result, loops: set[str], outer: list[Let], inner: list[Let]) -> Store:
         integer = self.layer.tensors[result.name].kind == "integer"
         value: Any = result.value
-        node = self.door.integer(value) if integer else self.door.real(value)
-        indices = tuple(self.door.integer(index) for index in result.indices)
+        node = self.expressions.integer(value) if integer else self.expressions.real(value)
+        indices = tuple(self.expressions.integer(index) for index in result.indices)
         return Store(result.name, indices, self._hoisted(node, loops, outer, inner))
 
     def _operands(self, value: Reduction, split: Contraction) -> tuple[Operand, ...]:
@@ -192,14 +192,14 @@ class _Lowering:
     def _operand(self, factor: Expr, guards: list[Boolean]) -> Operand:
         masks = self._all_of(sorted(guards, key=str))
         lets: list[Let] = []
-        node = self.door.real(factor, masks)
+        node = self.expressions.real(factor, masks)
         value = self._hoisted(node, None, lets, lets)
         statements, (value, *shared) = share(lets, [value, *masks], self._name)
         return Operand(tuple(statements), value, tuple(shared), node.tensor if isinstance(node, Load) else "")
 
     def _all_of(self, terms: Sequence[Boolean]) -> tuple[Node, ...]:
         """The conjunction of conditions as one node, or nothing."""
-        nodes = list(dict.fromkeys(self.door.condition(term) for term in terms))
+        nodes = list(dict.fromkeys(self.expressions.condition(term) for term in terms))
         return (reduce(lambda a, b: Apply("and", (a, b), "condition"), nodes),) if nodes else ()
 
     def _shared(self, section: Section) -> Section:
@@ -220,7 +220,7 @@ class _Lowering:
     def _hoisted(self, node: Node, loops: set[str] | None, outer: list[Let], inner: list[Let]) -> Node:
         """The node with every load replaced by the name of a statement.
 
-        Statements that do not need the loops' indices go outside, unless ``loops`` is None.
+        Statements that do not need the loops' indices go to ``outer``, unless ``loops`` is None.
         """
         if isinstance(node, Load):
             indices = tuple(self._hoisted(i, loops, outer, inner) for i in node.indices)
@@ -235,7 +235,7 @@ class _Lowering:
         return node
 
     def _name(self, node: Node, stem: str) -> str:
-        """The name of a statement: the same node has the same name in every section."""
+        """The name of a statement; the same node has the same name in every section."""
         if node not in self.names:
             name, number = stem, 1
             while name in self.taken:
@@ -259,12 +259,12 @@ class _Lowering:
         return tuple(Extent(i.name, str(i.extent), str(i.extent) in self.constants) for i in indices)
 
     def _axes(self, indices: Iterable[Index]) -> Axes:
-        """Loop order; with channels last, windows are walked outside and channels inside."""
+        """The order of loops. With channels last, loops over windows are outside those over channels."""
         order = self._extents(indices)
         return Axes(order, tuple(sorted(order, key=lambda extent: not extent.small)))
 
     def _rows(self) -> Axes:
-        """The order of the result's dimensions, and with the second dimension moved behind the others."""
+        """The rows in the order of the result's dimensions, and with the second dimension as the last one."""
         order = self._extents(self.plan.rows)
         dims = self.layer.tensors[self.plan.results[0].name].dims
         if len(dims) < 3 or {i for dim in dims for i in dim} != set(self.plan.rows):
@@ -311,7 +311,7 @@ class _Lowering:
         return tuple(sorted(names - constants - scalars)), tuple(sorted(constants)), tuple(sorted(scalars))
 
 
-def _spoken_for(plan: Plan, layer: Layer) -> set[str]:
+def _taken_names(plan: Plan, layer: Layer) -> set[str]:
     """Names that no statement may take: indices, extents, parameters, tensors, and what the templates use."""
     names = set(RESERVED)
     names |= {s.name for s in layer.parameters} | set(layer.tensors)
@@ -325,7 +325,7 @@ def _reads(node: Basic) -> bool:
 
 
 def _sharing(accumulators: list[Accumulator]) -> list[Accumulator]:
-    """Where a loop needs both the maximum and its place, one pass finds both."""
+    """Accumulators of a loop; a maximum and its place become one accumulator that finds both."""
     shared: list[Accumulator] = []
     for one in accumulators:
         same = [a for a in accumulators if a.value == one.value and a.guards == one.guards]

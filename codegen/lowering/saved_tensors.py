@@ -1,6 +1,6 @@
-"""What the backward of a formula asks of its forward, and along which axis examples stand apart.
+"""What the backward of a formula reads of its forward, and along which axis examples are independent.
 
-Input: the ``KernelModule`` of a definition. Output: ``Kept``, by which a package saves no more than is read again.
+Input: the ``KernelModule`` of a definition. Output: ``Kept``; with it a package saves only what is read again.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ class Kept:
     """What the backward reads of a call.
 
     Attributes:
-        residuals: what the forward kernels keep, with the kind of its elements: ``"result"`` (as the first tensor),
+        residuals: what the forward kernels keep, with the type of its elements: ``"result"`` (as the first tensor),
             ``"accumulator"``, ``"int64"`` or ``"int32"``.
         tensors: the residuals with their dimensions.
-        read: the formula's tensors that the backward kernels read, beside residuals.
-        read_plainly: the formula's tensors that its gradient reads where nothing is kept.
-        answers: tensors whose place in the backward an output takes, which is kept instead, and that output.
-        examples: tensors, outputs and residuals with an axis in front along which nothing is mixed; empty if some
-            output has none.
+        read: the formula's tensors that the backward kernels read, besides residuals.
+        read_plainly: the formula's tensors that its gradient reads if nothing is kept.
+        answers: tensors that an output replaces in the backward, and that output; it is kept instead of the tensor.
+        examples: tensors, outputs and residuals whose first axis counts independent examples; empty if there is no
+            such axis, or if an output or a residual does not begin with it.
     """
 
     residuals: dict[str, str]
@@ -65,7 +65,7 @@ def _read(program: Program, layer: Layer) -> tuple[str, ...]:
 
 
 def _examples(layer: Layer, residuals: tuple[Tensor, ...]) -> tuple[str, ...]:
-    """Names of tensors with the axis in front of the first tensor, if results along it do not mix."""
+    """Names of tensors that begin with the first tensor's first axis, if each result depends on one place along it."""
     first = layer.inputs[0]
     if not first.dims or len(first.dims[0]) != 1:
         return ()
@@ -73,25 +73,28 @@ def _examples(layer: Layer, residuals: tuple[Tensor, ...]) -> tuple[str, ...]:
     outputs = [layer.tensors[name] for name in layer.outputs]
     if any(not tensor.dims or tensor.dims[0] != (axis,) for tensor in (*outputs, *residuals)):
         return ()
-    if not all(_apart(equation.value, axis) for equation in normal_form(layer).equations):
+    if not all(_is_only_first(equation.value, axis) for equation in normal_form(layer).equations):
         return ()
     every = [*layer.inputs, *outputs, *residuals]
     return tuple(dict.fromkeys(t.name for t in every if t.dims and t.dims[0] == (axis,)))
 
 
-def _apart(value: object, axis: Index) -> bool:
-    """Whether an axis occurs as the first index of reads alone, and neither its extent nor a reduction over it."""
+def _is_only_first(value: object, axis: Index) -> bool:
+    """Whether a value has an axis only as the first index of reads: no reduction over it, and not its extent."""
     if value in (axis, axis.extent):
         return False
     if isinstance(value, Reduction) and axis in value.indices:
         return False
     if isinstance(value, Read):
-        return all(_apart(index, axis) for place, index in enumerate(value.indices) if place or index != axis)
-    return all(_apart(part, axis) for part in getattr(value, "args", ()))
+        return all(_is_only_first(index, axis) for place, index in enumerate(value.indices) if place or index != axis)
+    return all(_is_only_first(part, axis) for part in getattr(value, "args", ()))
 
 
 def product_of(module: KernelModule, place: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Factors of the product that the forward of a variant computes, and the extents of its loops; else nothing."""
+    """Factors of the product that the forward of a variant computes, and the extents of its loops.
+
+    Both are empty if the forward has no product, or several.
+    """
     forward, _, _ = module.programs[place]
     kernels = [launch.kernel for launch in forward.launches if launch.kernel.family == Family.CONTRACTION]
     if len(kernels) != 1:

@@ -1,37 +1,39 @@
 """Contractions whose operands are boxes of their tensors, which a GPU's copy engine fetches whole.
 
-A box is a rectangle of consecutive elements along each axis; what lies outside the tensor comes as 0, so that padding
-and guards cost nothing. An operand is a box for every step of the sum if each of its axes is read at
+A box is a rectangle of consecutive elements along each axis. Elements outside the tensor are fetched as 0, so padding
+and guards cost nothing. In each step of the sum the operand is a box if each of its axes is read in one of these ways:
 
-- an index of the tile, ``c``;
-- such an index beside indices that are walked one by one, ``p + r*dilation - padding``;
-- a multiple of such an index: then every stride-th element is seen as a tensor of its own, of which there are as many
-  as the stride (its *phases*), and the walked indices are those that meet the phase;
-- an exact quotient, as in the gradient of a strided read: then the result has the phases instead.
+- at an index of the tile, ``c``;
+- at such an index plus indices that are walked one by one, ``p + r*dilation - padding``;
+- at a multiple of such an index, ``p*stride + r``. The tensor then counts as several tensors, one for each remainder
+  modulo the stride (a *phase*). The walked indices are those for which the read is of the current phase;
+- at an exact quotient of such an index, as in the gradient of a strided read. The result then has the phases.
 
-Walked are the indices of small, constant extent, in the sum one step after another, in the result by different
-programs. Nothing else is asked: which layer it is does not matter.
+Indices of small, constant extent are walked: an index of the sum step after step, an index of the result by different
+programs. Nothing depends on which layer it is.
 
 Input: a contraction's equation and how its indices divide. Output: ``Boxes``, or None where some operand is no box.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from sympy import Expr, Symbol
 
 from svertka.codegen.ir.kernel import Apply, BoxAxis, Boxes, BoxOperand, Node, Tap, TileAxis, Walk
 from svertka.codegen.ir.loop_patterns import Contraction
-from svertka.codegen.lowering.expressions import Door
+from svertka.codegen.lowering.expressions import ExpressionLowering
 from svertka.spec.layer import Equation, Layer
 from svertka.spec.notation import Divides, FloorDiv, Index, InRange, Read
 from svertka.spec.rewrite import coefficient, conditions, index_set
 
 __all__ = ["boxes"]
 
-MOST_AXES = 5  # of a box, as the hardware has it
+MOST_AXES = 5  # of a box, a limit of the hardware
+Value = TypeVar("Value")
 
 
 def boxes(equation: Equation, split: Contraction, layer: Layer, constants: Iterable[str]) -> Boxes | None:
@@ -42,219 +44,353 @@ def boxes(equation: Equation, split: Contraction, layer: Layer, constants: Itera
         split: how its indices divide.
         layer: for the operands' dimensions.
         constants: names of extents that are small and known at compile time.
+
+    Returns:
+        The boxes, or None if some operand is not a box: the contraction then loads its operands by pointers.
     """
-    sides = ((split.left, split.m), (split.right, split.n))
-    if not all(isinstance(factor, Read) and factor.args[1].name == "real" for factor, _ in sides):
+    factors = (split.left, split.right)
+    if not all(isinstance(factor, Read) and factor.args[1].name == "real" for factor in factors):
         return None
-    try:
-        return _Finder(equation, split, layer, frozenset(constants)).found()
-    except _NoBox:
+    roles = _roles(equation, split, frozenset(constants))
+    if roles is None or not _is_implied(equation, factors):
         return None
+    accesses = _all_found(_access(factor, layer, roles) for factor in factors)
+    if accesses is None:
+        return None
+    walked = _walked([axis for access in accesses for axis in access.axes], roles)
+    fastest = _fastest(accesses, layer)
+    if walked is None or fastest is None:
+        return None
+    sides = zip(accesses, (roles.left, roles.right), fastest, strict=True)
+    operands = _all_found(_operand(access, free, last, roles) for access, free, last in sides)
+    return None if operands is None else _described(operands[0], operands[1], roles, walked)
 
 
-class _NoBox(Exception):  # noqa: N818 - not an error: the other route is taken
-    """An operand is no box."""
+def _all_found(values: Iterable[Value | None]) -> list[Value] | None:
+    """The values, or None if one of them is None."""
+    found: list[Value] = []
+    for value in values:
+        if value is None:
+            return None
+        found.append(value)
+    return found
 
 
-def _demand(holds: object) -> None:
-    if not holds:
-        raise _NoBox
+def _node(expression: Expr) -> Node:
+    return ExpressionLowering({}).integer(expression)
+
+
+# Indices ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Roles:
+    """How each index of a contraction is computed.
+
+    Attributes:
+        left, right: indices of the result that vary within a tile: those of the left factor, those of the right one.
+        summed: indices of the sum that vary within a tile.
+        taps: indices of the sum that are walked one by one.
+        fixed: indices of the result that have one value in each program.
+    """
+
+    left: tuple[Index, ...]
+    right: tuple[Index, ...]
+    summed: tuple[Index, ...]
+    taps: tuple[Index, ...]
+    fixed: tuple[Index, ...]
+
+    @property
+    def tiled(self) -> frozenset[Index]:
+        """Indices that vary within a tile."""
+        return frozenset((*self.left, *self.right, *self.summed))
+
+
+def _roles(equation: Equation, split: Contraction, constants: frozenset[str]) -> _Roles | None:
+    """The roles of all indices; None if a tile would have a side without indices."""
+
+    def large(indices: Iterable[Index]) -> tuple[Index, ...]:
+        """Indices of a tile, the one that counts examples last: its extent is the largest and divides best."""
+        found = [index for index in indices if str(index.extent) not in constants]
+        return tuple(sorted(found, key=lambda index: index.batch))
+
+    bound = equation.value.indices
+    left, right, summed = large(split.m), large(split.n), large(bound)
+    if not (left and right and summed):
+        return None
+    taps = tuple(index for index in bound if index not in summed)
+    fixed = tuple(index for index in equation.target.axes if index not in (*left, *right))
+    return _Roles(left, right, summed, taps, fixed)
+
+
+def _is_implied(equation: Equation, factors: Sequence[Read]) -> bool:
+    """Whether the sum's guard excludes only what boxes exclude: elements outside tensors, and inexact quotients."""
+    implied = set()
+    for read in factors:
+        for place, extent in zip(read.indices, read.extents, strict=True):
+            implied.add(InRange(place, extent))
+            if isinstance(place, FloorDiv):
+                implied.add(Divides(place.args[1], place.args[0]))
+    return set(conditions(equation.value.guard)) <= implied
+
+
+# Axes of operands ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Congruence:
+    """A condition on a walked index: ``slope * tap = residue`` modulo a number."""
+
+    tap: Index
+    slope: Expr
+    residue: Expr
+    modulus: Expr
 
 
 @dataclass(frozen=True)
 class _Axis:
-    """An axis of an operand: at every ``step``-th element from ``phase``, ``shift`` beyond the tile's index."""
+    """How an operand is read along one axis of its tensor.
+
+    Attributes:
+        index: the tensor's axis.
+        tile: the index of the tile along it, or None where the box is one element wide.
+        shift: how far beyond the tile's index it is read; where there is no tile, where it is read.
+        step: if not None, every ``step``-th element is read, the first of them at the phase of ``index``.
+        tile_step: if not None, a tile has every ``tile_step``-th index of the result, the first of them the phase of
+            ``tile``.
+        congruence: which values of a walked index meet the phase.
+    """
 
     index: Index
     tile: Index | None
     shift: Expr
     step: Expr | None = None
-    phase: Symbol | None = None
+    tile_step: Expr | None = None
+    congruence: _Congruence | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is read at the tile's index itself."""
+        return self.tile is not None and self.shift == 0 and self.step is None and self.tile_step is None
 
 
-@dataclass
-class _Finder:
-    equation: Equation
-    split: Contraction
-    layer: Layer
-    constants: frozenset[str]
-    taps: dict[Index, Tap] = field(default_factory=dict)
-    walks: list[Walk] = field(default_factory=list)
-    phases: list[Walk] = field(default_factory=list)
-    steps: dict[Index, Expr] = field(default_factory=dict)
-    summed: list[Index] = field(default_factory=list)
-    tiles: set[Index] = field(default_factory=set)
-    walked: set[Index] = field(default_factory=set)
-    fixed: set[Index] = field(default_factory=set)
-    door: Door = field(default_factory=lambda: Door({}))
+@dataclass(frozen=True)
+class _Access:
+    """How an operand is read: its tensor, and one entry for each axis."""
 
-    def found(self) -> Boxes:
-        value = self.equation.value
-        self.summed = _ordered(i for i in value.indices if not self._small(i))
-        walked = [i for i in value.indices if self._small(i)]
-        free = [_ordered(i for i in group if not self._small(i)) for group in (self.split.m, self.split.n)]
-        _demand(self.summed and all(free))
-        self.tiles = {*self.summed, *free[0], *free[1]}
-        self.walked = set(walked)
-        self.fixed = {i for i in (*self.split.batch, *self.split.m, *self.split.n) if i not in self.tiles}
-        self.walks = [Walk(i.name, self._node(i.extent)) for i in self.equation.target.axes if i in self.fixed]
-        self.taps = {i: Tap(i.name, self._node(i.extent)) for i in walked}
-        reads: list[Read] = [self.split.left, self.split.right]
-        axes = [self._axes(read) for read in reads]
-        _demand(self._all_guards_hold(reads))
-        last = self._last(reads, axes)
-        operands = [self._operand(*each) for each in zip(reads, axes, free, last, strict=True)]
-        if len(free[0]) > 1:  # rows come from the operand whose box is a matrix already
-            operands, free = operands[::-1], free[::-1]
-        _demand(len(free[0]) == 1)
-        rows, columns, summed = (tuple(map(self._tile, group)) for group in (*free, self.summed))
-        taps = tuple(self.taps.values())
-        return Boxes(rows, columns, summed, taps, tuple(self.walks), tuple(self.phases), operands[0], operands[1])
-
-    def _small(self, index: Index) -> bool:
-        return str(index.extent) in self.constants
-
-    def _node(self, expression: Expr) -> Node:
-        return self.door.integer(expression)
-
-    def _tile(self, index: Index) -> TileAxis:
-        step = self.steps.get(index)
-        return TileAxis(index.name, self._node(index.extent), None if step is None else self._node(step))
-
-    # Axes -----------------------------------------------------------------------------------------------------------
-
-    def _axes(self, read: Read) -> list[_Axis]:
-        axes = self.layer.tensors[read.tensor].axes
-        return [self._axis(index, axis) for index, axis in zip(read.indices, axes, strict=True)]
-
-    def _axis(self, place: Expr, axis: Index) -> _Axis:
-        divisor = None
-        if isinstance(place, FloorDiv):
-            place, divisor = place.args
-        met = index_set(place)
-        tiles, walked = met & self.tiles, met & self.walked
-        _demand(met <= self.tiles | self.walked | self.fixed and len(tiles) <= 1 and len(walked) <= 1)
-        if not tiles:
-            _demand(divisor is None)
-            return _Axis(axis, None, place)
-        (tile,) = tiles
-        parts = coefficient(place, tile)
-        _demand(parts is not None)
-        assert parts is not None
-        slope, rest = parts
-        if divisor is not None:
-            _demand(slope == 1)
-            return self._quotient(axis, tile, rest, divisor, walked)
-        if slope == 1:
-            return _Axis(axis, tile, rest)
-        _demand(slope.is_positive)
-        return self._strided(axis, tile, rest, slope, walked)
-
-    def _strided(self, axis: Index, tile: Index, rest: Expr, step: Expr, walked: frozenset[Index]) -> _Axis:
-        """Every step-th element: the walked indices of the sum are those that meet the phase."""
-        phase = Symbol(f"phase_{axis.name}", integer=True, nonnegative=True)
-        if walked:
-            self._couple(walked, rest, step, phase)
-            self._add_walk(self.phases, phase, step)
-        return _Axis(axis, tile, FloorDiv(rest - phase, step), step, phase)
-
-    def _quotient(self, axis: Index, tile: Index, rest: Expr, step: Expr, walked: frozenset[Index]) -> _Axis:
-        """An exact quotient: the tile takes every step-th index of the result."""
-        _demand(tile not in self.summed and self.steps.get(tile) in (None, step))
-        phase = Symbol(f"phase_{tile.name}", integer=True, nonnegative=True)
-        if tile not in self.steps:
-            self._add_walk(self.walks, phase, step)
-        self.steps[tile] = step
-        if walked:
-            self._couple(walked, rest, step, -phase)
-        else:
-            _demand(rest == 0)
-        return _Axis(axis, tile, FloorDiv(rest + phase, step))
-
-    def _add_walk(self, walks: list[Walk], phase: Symbol, step: Expr) -> None:
-        _demand(all(walk.index != phase.name for walk in (*self.walks, *self.phases)))
-        walks.append(Walk(phase.name, self._node(step)))
-
-    def _couple(self, walked: frozenset[Index], rest: Expr, step: Expr, phase: Expr) -> None:
-        """The walked index r must solve rest(r) = phase modulo step."""
-        (tap,) = walked
-        parts = coefficient(rest, tap)
-        _demand(parts is not None and self.taps[tap].modulus is None)
-        assert parts is not None
-        slope, constant = parts
-        _demand(not index_set(slope) and not index_set(constant))
-        nodes = (self._node(part) for part in (slope, phase - constant, step))
-        self.taps[tap] = Tap(tap.name, self.taps[tap].extent, *nodes)
-
-    def _all_guards_hold(self, reads: Sequence[Read]) -> bool:
-        """Whether boxes leave out just what the guards leave out."""
-        implied = set()
-        for read in reads:
-            for place, extent in zip(read.indices, read.extents, strict=True):
-                implied.add(InRange(place, extent))
-                if isinstance(place, FloorDiv):
-                    implied.add(Divides(place.args[1], place.args[0]))
-        return set(conditions(self.equation.value.guard)) <= implied
-
-    # Operands -------------------------------------------------------------------------------------------------------
-
-    def _last(self, reads: Sequence[Read], axes: Sequence[list[_Axis]]) -> list[_Axis]:
-        """Each operand's fastest axis: of row-major tensors if all can be, else with channels last."""
-
-        def plain(axis: _Axis) -> bool:
-            return axis.tile is not None and axis.shift == 0 and axis.step is None and axis.tile not in self.steps
-
-        dims = [self.layer.tensors[read.tensor].dims for read in reads]
-        for choice in (-1, 1):
-            names = [(dim[choice] if len(dim) > 1 else dim[0])[-1] for dim in dims]
-            chosen = [next(a for a in group if a.index == name) for group, name in zip(axes, names, strict=True)]
-            if all(map(plain, chosen)):
-                return chosen
-        raise _NoBox
-
-    def _operand(self, read: Read, axes: list[_Axis], free: list[Index], last: _Axis) -> BoxOperand:
-        groups = (free, self.summed)
-        _demand(all({a.tile for a in axes if a.tile in group} == set(group) for group in groups))
-        _demand(len({a.tile for a in axes if a.tile}) == len([a for a in axes if a.tile]))
-        transposed = last.tile in free
-        order = [*self.summed, *free] if transposed else [*free, *self.summed]
-        _demand(order[-1] == last.tile)
-        batch = [a for a in axes if a.tile is None and not index_set(a.shift) & self.walked]
-        base = batch if len(axes) > MOST_AXES else []
-        units = [a for a in axes if a.tile is None and a not in base]
-        _demand(len(axes) - len(base) <= MOST_AXES)
-        tiled = [next(a for a in axes if a.tile == index) for index in order]
-        fixed = tuple(self._box_axis(a) for a in base)
-        boxed = tuple(self._box_axis(a) for a in (*units, *tiled))
-        return BoxOperand(read.tensor, fixed, boxed, transposed)
-
-    def _box_axis(self, axis: _Axis) -> BoxAxis:
-        tile = "" if axis.tile is None else axis.tile.name
-        shift = None if axis.shift == 0 else self._node(axis.shift)
-        if axis.step is None or axis.phase is None:
-            return BoxAxis(axis.index.name, self._node(axis.index.extent), tile, shift, limit=self._limit(axis))
-        step, walked = self._node(axis.step), any(walk.index == axis.phase.name for walk in self.phases)
-        phase = None if walked else self._residue(axis)
-        extent = self._node(axis.index.extent)
-        return BoxAxis(axis.index.name, extent, tile, shift, step, axis.phase.name, phase, self._limit(axis))
-
-    def _residue(self, axis: _Axis) -> Node:
-        """The phase where it follows from the program alone: the offset modulo the step, never negative."""
-        assert axis.step is not None
-        quotient = axis.shift.args[0] + axis.phase
-        node, step = self._node(quotient), self._node(axis.step)
-        rest = Apply("add", (Apply("remainder", (node, step), "integer"), step), "integer")
-        return Apply("remainder", (rest, step), "integer")
-
-    def _limit(self, axis: _Axis) -> Node | None:
-        """Where an index that is summed reaches beyond its extent, both operands must give 0."""
-        if axis.tile not in self.summed or (axis.shift == 0 and axis.step is None):
-            return None
-        _demand(not index_set(axis.shift) & self.walked)
-        assert axis.tile is not None
-        return self._node(axis.tile.extent + axis.shift)
+    tensor: str
+    axes: tuple[_Axis, ...]
 
 
-def _ordered(indices: Iterable[Index]) -> list[Index]:
-    """Examples side by side: of them there are most, and their number divides best."""
-    return sorted(indices, key=lambda index: index.batch)
+def _access(read: Read, layer: Layer, roles: _Roles) -> _Access | None:
+    """How an operand is read, or None if some axis is read in another way than those of a box."""
+    axes = layer.tensors[read.tensor].axes
+    found = _all_found(_axis(place, axis, roles) for place, axis in zip(read.indices, axes, strict=True))
+    return None if found is None else _Access(read.tensor, tuple(found))
+
+
+def _axis(place: Expr, axis: Index, roles: _Roles) -> _Axis | None:
+    divisor = None
+    if isinstance(place, FloorDiv):
+        place, divisor = place.args
+    indices = index_set(place)
+    tiles, taps = indices & roles.tiled, indices & {*roles.taps}
+    if not indices <= {*roles.tiled, *roles.taps, *roles.fixed} or len(tiles) > 1 or len(taps) > 1:
+        return None
+    if not tiles:
+        return _Axis(axis, None, place) if divisor is None else None
+    (tile,) = tiles
+    tap = next(iter(taps), None)
+    line = coefficient(place, tile)
+    if line is None:
+        return None
+    slope, rest = line
+    if divisor is not None:
+        return _quotient(axis, tile, rest, divisor, tap) if slope == 1 and tile not in roles.summed else None
+    if slope == 1:
+        return _Axis(axis, tile, rest)
+    return _strided(axis, tile, rest, slope, tap) if slope.is_positive else None
+
+
+def _strided(axis: Index, tile: Index, rest: Expr, step: Expr, tap: Index | None) -> _Axis | None:
+    """A read of every step-th element; with a walked index, of all phases one after another."""
+    phase = _phase(axis)
+    found = _Axis(axis, tile, FloorDiv(rest - phase, step), step=step)
+    return found if tap is None else _coupled(found, tap, rest, step, phase)
+
+
+def _quotient(axis: Index, tile: Index, rest: Expr, step: Expr, tap: Index | None) -> _Axis | None:
+    """A read at an exact quotient: a tile has every step-th index of the result."""
+    phase = _phase(tile)
+    found = _Axis(axis, tile, FloorDiv(rest + phase, step), tile_step=step)
+    if tap is None:
+        return found if rest == 0 else None
+    return _coupled(found, tap, rest, step, -phase)
+
+
+def _phase(index: Index) -> Symbol:
+    """The symbol of the remainder of an index modulo its step."""
+    return Symbol(f"phase_{index.name}", integer=True, nonnegative=True)
+
+
+def _coupled(axis: _Axis, tap: Index, rest: Expr, step: Expr, phase: Expr) -> _Axis | None:
+    """The axis with the condition that ``rest`` is the phase modulo the step; None if that is no line in the tap."""
+    line = coefficient(rest, tap)
+    if line is None:
+        return None
+    slope, constant = line
+    if index_set(slope) or index_set(constant):
+        return None
+    return replace(axis, congruence=_Congruence(tap, slope, phase - constant, step))
+
+
+# Phases of both operands --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Walked:
+    """What is walked, collected from all axes of both operands.
+
+    Attributes:
+        steps: the step of tiles' indices that take every step-th value.
+        taps: indices of the sum, with the condition on each.
+        programs: indices and phases that have one value in each program.
+        parts: phases that have one value in each part of the sum.
+    """
+
+    steps: Mapping[Index, Expr]
+    taps: tuple[Tap, ...]
+    programs: tuple[Walk, ...]
+    parts: tuple[Walk, ...]
+
+
+def _walked(axes: Sequence[_Axis], roles: _Roles) -> _Walked | None:
+    """Collect steps, phases and conditions.
+
+    None if an index has two steps or two conditions, or if two phases have one name, as those of axes of one name have.
+    """
+    stepping = [(axis.tile, axis.tile_step) for axis in axes if axis.tile is not None and axis.tile_step is not None]
+    steps = dict(stepping)
+    strided = [axis for axis in axes if axis.step is not None]
+    coupled = [axis.congruence for axis in axes if axis.congruence is not None]
+    names = [index.name for index in roles.fixed]
+    names += [_phase(index).name for index in (*steps, *(axis.index for axis in strided))]
+    if len(steps) < len({*stepping}) or len({*names}) < len(names) or len({one.tap for one in coupled}) < len(coupled):
+        return None
+    of_taps = {one.tap: one for one in coupled}
+    of_indices = [Walk(index.name, _node(index.extent)) for index in roles.fixed]
+    of_result = [Walk(_phase(tile).name, _node(step)) for tile, step in steps.items()]
+    of_sum = [Walk(_phase(axis.index).name, _node(axis.step)) for axis in strided if axis.congruence is not None]
+    taps = tuple(_tap(tap, of_taps.get(tap)) for tap in roles.taps)
+    return _Walked(steps, taps, (*of_indices, *of_result), tuple(of_sum))
+
+
+def _tap(tap: Index, condition: _Congruence | None) -> Tap:
+    if condition is None:
+        return Tap(tap.name, _node(tap.extent))
+    numbers = (condition.slope, condition.residue, condition.modulus)
+    return Tap(tap.name, _node(tap.extent), *map(_node, numbers))
+
+
+# Operands -----------------------------------------------------------------------------------------------------------
+
+
+def _fastest(accesses: Sequence[_Access], layer: Layer) -> list[_Axis] | None:
+    """The axis of each operand whose elements are neighbours: with row-major tensors if possible, else channels last.
+
+    A box needs such an axis, read at the tile's index itself.
+    """
+    for choice in (-1, 1):
+        chosen = []
+        for access in accesses:
+            dims = layer.tensors[access.tensor].dims
+            name = (dims[choice] if len(dims) > 1 else dims[0])[-1]
+            chosen.append(next(axis for axis in access.axes if axis.index == name))
+        if all(axis.is_plain for axis in chosen):
+            return chosen
+    return None
+
+
+def _operand(access: _Access, free: tuple[Index, ...], last: _Axis, roles: _Roles) -> BoxOperand | None:
+    """An operand's boxes, or None if their shape is not the one that the matrix unit or the copy engine needs.
+
+    Args:
+        access: how the operand is read.
+        free: the indices of the result that are its own.
+        last: the axis whose elements are neighbours.
+        roles: what each index does.
+    """
+    tiled = {axis.tile: axis for axis in access.axes if axis.tile is not None}
+    single = [axis for axis in access.axes if axis.tile is None]
+    if tiled.keys() != {*free, *roles.summed} or len(tiled) + len(single) < len(access.axes):
+        return None
+    transposed = last.tile in free
+    order = (*roles.summed, *free) if transposed else (*free, *roles.summed)
+    if order[-1] != last.tile or any(_has_moving_limit(axis, roles) for axis in access.axes):
+        return None
+    in_address = [a for a in single if not index_set(a.shift) & {*roles.taps}] if len(access.axes) > MOST_AXES else []
+    boxed = [*(axis for axis in single if axis not in in_address), *(tiled[index] for index in order)]
+    if len(boxed) > MOST_AXES:
+        return None
+    base, axes = (tuple(_box_axis(axis, roles) for axis in some) for some in (in_address, boxed))
+    return BoxOperand(access.tensor, base, axes, transposed)
+
+
+def _box_axis(axis: _Axis, roles: _Roles) -> BoxAxis:
+    found = BoxAxis(
+        axis=axis.index.name,
+        extent=_node(axis.index.extent),
+        tile="" if axis.tile is None else axis.tile.name,
+        shift=None if axis.shift == 0 else _node(axis.shift),
+        limit=_limit(axis, roles),
+    )
+    if axis.step is None:
+        return found
+    phase = _phase(axis.index)
+    place = axis.shift.args[0] + phase  # the shift is (place - phase) // step
+    residue = None if axis.congruence is not None else _remainder(_node(place), _node(axis.step))
+    return replace(found, step=_node(axis.step), phase=phase.name, residue=residue)
+
+
+def _remainder(number: Node, divisor: Node) -> Node:
+    """The remainder of a number that may be negative; a remainder of the kernel's language has the number's sign."""
+    signed = Apply("remainder", (number, divisor), "integer")
+    return Apply("remainder", (Apply("add", (signed, divisor), "integer"), divisor), "integer")
+
+
+def _has_limit(axis: _Axis, roles: _Roles) -> bool:
+    """Whether it is read at a summed index whose last value is not the last element of the tensor.
+
+    Beyond that value both operands must give 0, so the box ends there.
+    """
+    return axis.tile in roles.summed and not (axis.shift == 0 and axis.step is None)
+
+
+def _has_moving_limit(axis: _Axis, roles: _Roles) -> bool:
+    """Whether the limit along a summed index depends on a walked index; a box has one limit for all of them."""
+    return _has_limit(axis, roles) and bool(index_set(axis.shift) & {*roles.taps})
+
+
+def _limit(axis: _Axis, roles: _Roles) -> Node | None:
+    """How far along a summed index the box has elements; None where it has all."""
+    return _node(axis.tile.extent + axis.shift) if axis.tile is not None and _has_limit(axis, roles) else None
+
+
+# The whole ----------------------------------------------------------------------------------------------------------
+
+
+def _described(left: BoxOperand, right: BoxOperand, roles: _Roles, walked: _Walked) -> Boxes | None:
+    """The boxes of both operands; rows come from an operand with one index of its own, so that its box is a matrix."""
+
+    def tile(indices: Iterable[Index]) -> tuple[TileAxis, ...]:
+        steps = [walked.steps.get(index) for index in indices]
+        nodes = [None if step is None else _node(step) for step in steps]
+        return tuple(TileAxis(i.name, _node(i.extent), node) for i, node in zip(indices, nodes, strict=True))
+
+    rows, columns = roles.left, roles.right
+    if len(rows) > 1:
+        left, right, rows, columns = right, left, columns, rows
+    if len(rows) > 1:
+        return None
+    sides = (tile(rows), tile(columns), tile(roles.summed))
+    return Boxes(*sides, walked.taps, walked.programs, walked.parts, left, right)

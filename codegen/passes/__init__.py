@@ -1,1 +1,1 @@
-"""Equations to equations, one pass a file."""
+"""Passes from equations to equations, one in each file."""

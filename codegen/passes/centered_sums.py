@@ -1,10 +1,10 @@
-"""Sums of deviations from a row's own mean, recognised as algebra.
+"""Sums of deviations from a row's own mean, recognised algebraically.
 
-With ``S = Σ X`` over ``n`` elements, a body that becomes ``a (X - S/n)**2 + b (X - S/n)`` when an element of ``X`` is
-written as its deviation is a sum of squares of deviations: the linear terms add up to nothing.
+Let ``S = Σ X`` over ``n`` elements. A body is rewritten with the deviation ``X - S/n`` in place of the element ``X``.
+If it becomes ``a (X - S/n)**2 + b (X - S/n)``, its sum is a sum of squares of deviations: the linear terms add up to 0.
 
-Input: two equations of a ``Layer`` after ``inline_maps``. Output: the factor ``a``; or the layer without
-sums whose ``a`` is 0.
+Input: two equations of a ``Layer`` after ``inline_maps``. Output: the factor ``a``; or the layer without the sums whose
+``a`` is 0.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ __all__ = ["count", "matched", "of_squares", "without_vanishing"]
 
 
 def count(indices: tuple[Index, ...]) -> Expr:
-    """How many values some indices take together."""
+    """The number of values that some indices have together."""
     return Mul(*(index.extent for index in indices))
 
 
 def matched(indices: tuple[Index, ...], others: tuple[Index, ...]) -> dict[Index, Index]:
-    """Indices by others of the same extents, in order; empty unless all find their like."""
+    """For each index another one of the same extent, in order; empty if some index of either list has no partner."""
     rest = list(others)
     mapping = {}
     for index in indices:
@@ -38,7 +38,7 @@ def matched(indices: tuple[Index, ...], others: tuple[Index, ...]) -> dict[Index
 
 
 def of_squares(equation: Equation, total: Equation) -> Expr | None:
-    """The factor of the squares, if an equation sums deviations of another's elements from their mean; else None."""
+    """The factor of the squares, if an equation sums squared deviations of another's elements; else None."""
     value, summed = equation.value, total.value
     mean = total.target[total.target.axes]
     if not _plain_sum(value) or not _plain_sum(summed) or set(equation.target.axes) != set(total.target.axes):
@@ -53,7 +53,7 @@ def of_squares(equation: Equation, total: Equation) -> Expr | None:
         if slope == 0:
             continue
         body = expand(replace(value.body, {read: (deviation + mean / count(value.indices) - rest) / slope}))
-        # what was divided by must cancel, for it may be 0
+        # the divisor must cancel, because it may be 0
         foreign = {mean, deviation, *value.indices, *slope.free_symbols, *reads(slope)}
         factor = _factor_of_square(body, deviation, foreign)
         if factor is not None:
@@ -66,7 +66,7 @@ def _plain_sum(value: Basic) -> bool:
 
 
 def _line(element: Expr, read: Read) -> tuple[Expr, Expr]:
-    """``(a, b)`` with element = a * read + b; a is 0 where the element is no such line."""
+    """``(a, b)`` with element = a * read + b; a is 0 if the element is not linear in the read."""
     unknown = Dummy(real=True)
     written = expand(replace(element, {read: unknown}))
     slope, rest = written.coeff(unknown, 1), written.coeff(unknown, 0)
@@ -75,7 +75,7 @@ def _line(element: Expr, read: Read) -> tuple[Expr, Expr]:
 
 
 def _factor_of_square(body: Expr, deviation: Dummy, foreign: set[Basic]) -> Expr | None:
-    """``a`` of ``a * deviation**2 + b * deviation``, neither of which may hold anything foreign."""
+    """``a`` of ``a * deviation**2 + b * deviation``; None if a or b contains anything foreign."""
     line, square = body.coeff(deviation, 1), body.coeff(deviation, 2)
     if expand(body - line * deviation - square * deviation**2) != 0:
         return None
@@ -85,9 +85,9 @@ def _factor_of_square(body: Expr, deviation: Dummy, foreign: set[Basic]) -> Expr
 
 
 def without_vanishing(layer: Layer) -> Layer:
-    """The layer without sums that are 0 whatever their elements: of deviations from the row's own mean.
+    """The layer without sums of deviations from the row's own mean, which are 0 for all elements.
 
-    Such sums stand in derivatives of a variance. Computed, they are rounding errors that cost a pass over the row.
+    Derivatives of a variance contain such sums. Computing them would cost a pass over the row and give rounding errors.
     """
     nothing: set[str] = set()
     kept: list[Equation] = []

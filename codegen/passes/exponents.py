@@ -1,10 +1,10 @@
 """Products of exponentials kept as one exponent, so that no factor overflows where the product does not.
 
-A factor ``exp(e)`` that came out of a sum is carried as an opaque *scale*. ``Exponents.pulled`` takes the scales out of
-an expression, through products, powers, sums of terms, selections, maxima and logarithms:
-``expression = exp(exponent) * rest``. ``Exponents.written`` puts what does not cancel back beside the exponentials that
-it multiplies, ``exp(a) * exp(b) = exp(a + b)``, before anything is evaluated. Where terms of a power or of a logarithm
-have different exponents, as in ``1 / (1 + exp(x))``, they are counted from the largest of them.
+A factor ``exp(e)`` that was taken out of a sum is carried as an opaque *scale*. ``Exponents.pulled`` takes the scales
+out of an expression, through products, powers, sums of terms, selections, maxima and logarithms:
+``expression = exp(exponent) * rest``. ``Exponents.written`` multiplies the exponent that does not cancel into the
+exponentials of the rest, ``exp(a) * exp(b) = exp(a + b)``, before anything is evaluated. Where terms of a power or of a
+logarithm have different exponents, as in ``1 / (1 + exp(x))``, the largest exponent is subtracted from all of them.
 
 Input: expressions, and what is known of maxima and supports. Output: expressions.
 """
@@ -41,7 +41,7 @@ class Known:
 
     Attributes:
         maxima: equations of maxima that exponents were shifted by.
-        supports: conditions, over a tensor's axes, outside of which the tensor is 0; by its name.
+        supports: by a tensor's name, conditions over its axes; where one does not hold, the tensor is 0.
     """
 
     maxima: list[Equation] = field(default_factory=list)
@@ -57,7 +57,7 @@ class Known:
         return known
 
     def add(self, equation: Equation) -> None:
-        """Note a maximum; one of maxima is the maximum of their elements."""
+        """Record a maximum. A maximum of maxima is recorded as the maximum of all their elements too."""
         self.maxima.append(equation)
         value, body = equation.value, equation.value.body
         element = next((part for part in body.args if isinstance(part, Read)), body) if body.func == maximum else body
@@ -69,7 +69,7 @@ class Known:
 
 
 def of_indices(condition: Basic) -> bool:
-    """Whether a condition asks indices alone, no element of a tensor."""
+    """Whether a condition depends on indices only, not on elements of tensors."""
     return not any(isinstance(node, Read) for node in walk(condition))
 
 
@@ -92,7 +92,7 @@ def matching(pattern: Basic, node: Basic) -> dict[Index, Expr] | None:
 
 
 def times_exponential(exponent: Expr, rest: Expr) -> Expr:
-    """``exp(exponent) * rest``, one exponential with those that stand in the rest."""
+    """``exp(exponent) * rest`` with the exponentials of the rest merged into one."""
     factors = Mul.make_args(rest)
     inner = [factor.args[0] for factor in factors if isinstance(factor, exp)]
     if rest == 0 or (exponent == 0 and len(inner) < 2):
@@ -123,7 +123,7 @@ class Exponents:
     # What is known ---------------------------------------------------------------------------------------------------
 
     def bounded(self, exponent: Expr, given: Conditions) -> bool:
-        """Whether an exponent is surely not positive where some conditions hold."""
+        """Whether an exponent is certainly at most 0 where some conditions hold."""
         if exponent.is_nonpositive or self._given(exponent, given):
             return True
         if isinstance(exponent, minimum):
@@ -144,7 +144,7 @@ class Exponents:
         return False
 
     def _given(self, exponent: Expr, given: Conditions) -> bool:
-        """Whether a condition says it: ``x <= 0`` says it of x and of 2 x."""
+        """Whether a condition implies that an exponent is at most 0: ``x <= 0`` implies it for x and for 2 x."""
         for condition in given:
             relation = getattr(condition, "rel_op", "")
             if relation in ("<", "<=", ">", ">=", "=="):
@@ -155,7 +155,7 @@ class Exponents:
         return False
 
     def _elements(self, read: Read, rest: Expr, given: Conditions) -> Iterator[Expr]:
-        """Parts of a sum of terms that a maximum is known to be no less than."""
+        """Sums of some of the terms that are known to be at most a maximum."""
         terms = Add.make_args(rest)
         for equation in self.known.maxima:
             if equation.target.name != read.tensor:
@@ -169,7 +169,7 @@ class Exponents:
                     yield Add(*some)
 
     def has_element(self, read: Read, rest: Expr, given: Conditions) -> bool:
-        """Whether a term of an expression is an element that a maximum was taken of."""
+        """Whether terms of an expression are an element of the row whose maximum is read."""
         return next(self._elements(read, rest, given), None) is not None
 
     def unbounded(self, node: Basic, given: Conditions = ()) -> bool:
@@ -186,7 +186,7 @@ class Exponents:
         return any(self.unbounded(part, given) for part in node.args if not isinstance(node, Read))
 
     def chosen(self, product: Expr) -> Conditions:
-        """Conditions by which the factors of a product select."""
+        """Conditions under which the selecting factors of a product are 1."""
         selecting, _ = selections(product)
         found: list[Boolean] = []
         for factor in selecting:
@@ -194,7 +194,7 @@ class Exponents:
         return tuple(found)
 
     def support(self, node: Expr) -> frozenset[Boolean]:
-        """Conditions on indices outside of which an expression is 0."""
+        """Conditions on indices; where one does not hold, an expression is 0."""
         if isinstance(node, Read):
             axes, held = self.known.supports.get(node.tensor, ((), ()))
             mapping = dict(zip(axes, node.indices, strict=True)) if held else {}
@@ -219,7 +219,7 @@ class Exponents:
 
         Args:
             node: the expression.
-            given: what holds where it is computed.
+            given: conditions that hold where it is computed.
             deep: whether exponentials that may be larger than 1 are taken out too.
         """
         if isinstance(node, Scale):
@@ -262,7 +262,7 @@ class Exponents:
         return len({self.pulled(term, given)[0] for term in node.args if term != 0}) == 1
 
     def _largest(self, exponents: Iterable[Expr], given: Conditions) -> Expr:
-        """The largest of some exponents, without those that are surely no larger than another."""
+        """The maximum of some exponents, without those that are certainly at most another one."""
         distinct = sorted(exponents, key=str)
         kept = [e for e in distinct if not any(o != e and self.bounded(e - o, given) for o in distinct)]
         first, *rest = kept or distinct
@@ -299,7 +299,7 @@ class Exponents:
         return node.func(*(times_exponential(*side) for side in sides))
 
     def written(self, node: Basic, given: Conditions = ()) -> Basic:
-        """The expression with scales written out, each beside the exponentials that it multiplies."""
+        """The expression with scales written out, each merged with the exponentials that it multiplies."""
         if not node.args or (not node.has(Scale) and not self.unbounded(node, given)):
             return node
         if isinstance(node, Add):
@@ -319,7 +319,7 @@ class Exponents:
         return self._supported(value, given)
 
     def _supported(self, value: Expr, given: Conditions) -> Expr:
-        """A product that is 0 outside a support, written so that no exponential that is infinite there meets the 0."""
+        """A product that is 0 outside a support, written so that no infinite exponential is multiplied by this 0."""
         here = (*given, *self.chosen(value))
         if not isinstance(value, Mul) or not self.unbounded(value, here):
             return value

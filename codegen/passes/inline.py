@@ -1,8 +1,8 @@
-"""Fold maps into their readers, so that only reductions and results are left.
+"""Substitute maps into the equations that read them, so that only reductions and results are left.
 
-A map that reaches a result through no reduction costs no memory traffic of its own. One that a contraction reads, and
-that picks among stored values without rounding any, is kept: a contraction reads its operands many times, and only
-those that are stored as they are can be fetched as boxes and enter the matrix unit in their own type.
+A map that is substituted costs no memory traffic of its own. One kind of map is kept: a contraction reads it, and each
+of its elements is a stored element or 0, without rounding. A contraction reads its operands many times, and only
+operands that are stored can be fetched as boxes and enter the matrix unit in their own type.
 
 Input: a ``Layer`` in normal form. Output: a ``Layer`` in which every equation is a reduction, the map of an output or
 the operand of a contraction.
@@ -40,7 +40,7 @@ def inline_maps(layer: Layer) -> Layer:
 
 
 def operands(layer: Layer) -> set[str]:
-    """Names of what contractions read, also through copies."""
+    """Names of the tensors that contractions read, also through copies."""
     names: set[str] = set()
     for equation in reversed(layer.equations):
         copied = equation.target.name in names and isinstance(equation.value, Read)
@@ -50,7 +50,7 @@ def operands(layer: Layer) -> set[str]:
 
 
 def is_selection(value: Basic) -> bool:
-    """Whether a map is an element that is stored, or 0: nothing is rounded."""
+    """Whether each element of a map is a stored element, perhaps negated, or 0: nothing is rounded."""
     reads_of_it = [factor for factor in Mul.make_args(value) if isinstance(factor, Read)]
     choices = [factor for factor in Mul.make_args(value) if isinstance(factor, Select)]
     signs = {Integer(0), Integer(1), Integer(-1)}
@@ -59,7 +59,7 @@ def is_selection(value: Basic) -> bool:
 
 
 def _holds_temporaries(value: Basic, layer: Layer) -> bool:
-    """Whether a map reads what a reduction made; such an output is read back rather than computed again."""
+    """Whether a map reads what an equation computed; such an output is read from memory, not computed again."""
     inputs = {tensor.name for tensor in layer.inputs}
     return any(isinstance(node, Read) and node.tensor not in inputs for node in walk(value))
 

@@ -1,11 +1,12 @@
-"""Ask the result instead of what it was made of: ``max(u, c) <= c`` says the same as ``u <= c``.
+"""Replace conditions on an argument of a maximum by conditions on the maximum, so that the argument is not kept.
 
-The gradient of a maximum asks on which side its argument lay. Where the argument came out of a reduction, that would
-have to be kept for the backward beside the result, as large as it; the result itself answers too, also for NaN.
+The gradient of ``max(u, c)`` needs the condition ``u <= c``. It is equivalent to ``max(u, c) <= c``, also for NaN. If u
+is computed by a reduction, it would have to be kept for the backward in addition to the result, which has the same
+size; with the condition on the result, only the result is kept.
 
-Where the argument is an input, the result takes its place as it is: it is another argument of the same maximum.
+If u is an input, the result simply replaces it in the backward, because ``max(max(u, c), c) = max(u, c)``.
 
-Input: the normal form of a layer's adjoint. Output: the same with such questions asked of results.
+Input: the normal form of a layer's adjoint. Output: the same with conditions on results.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ __all__ = ["answers_of", "recalled"]
 
 
 def recalled(derived: Layer, primal: Layer, results: Collection[str]) -> tuple[Layer, tuple[Equation, ...]]:
-    """Conditions on intermediates asked of results.
+    """Replace conditions on intermediates by conditions on results.
 
     Args:
         derived: the adjoint in normal form.
@@ -30,7 +31,7 @@ def recalled(derived: Layer, primal: Layer, results: Collection[str]) -> tuple[L
         results: its results.
 
     Returns:
-        The adjoint, and the equations of the results that it asks.
+        The adjoint, and the equations of the results on which it has conditions.
     """
     computed = {equation.target.name for equation in primal.equations}
     asked: list[Equation] = []
@@ -44,9 +45,9 @@ def recalled(derived: Layer, primal: Layer, results: Collection[str]) -> tuple[L
 
 
 def answers_of(derived: Layer, primal: Layer, results: Collection[str]) -> dict[str, str]:
-    """Inputs of a layer of which its adjoint asks nothing but conditions that a result answers too, and these results.
+    """Inputs of a layer that its adjoint reads only in conditions that a result can decide, and these results.
 
-    ``max(x, c)`` in the place of ``x`` changes no value of the adjoint, so that the forward keeps it instead.
+    If ``max(x, c)`` replaces ``x``, no value of the adjoint changes, so the forward keeps the result instead.
 
     Args:
         derived: the adjoint in normal form.
@@ -62,7 +63,7 @@ def answers_of(derived: Layer, primal: Layer, results: Collection[str]) -> dict[
 
 
 def _asks_more(value: Basic, tensor: str, constant: Expr) -> bool:
-    """Whether a value reads a tensor beside conditions ``tensor <= constant``."""
+    """Whether a value reads a tensor outside of conditions ``tensor <= constant``."""
     if isinstance(value, Read) and value.tensor == tensor:
         return True
     if isinstance(value, Le) and value.rhs == constant and isinstance(value.lhs, Read) and value.lhs.tensor == tensor:
@@ -71,7 +72,7 @@ def _asks_more(value: Basic, tensor: str, constant: Expr) -> bool:
 
 
 def _maxima(primal: Layer, results: Collection[str]) -> Iterator[tuple[Equation, Read, Expr]]:
-    """Results that are the larger of one element and a number, with these."""
+    """Equations of results that are the maximum of one element and a number, with that element and number."""
     for equation in primal.equations:
         value = equation.value
         if equation.target.name not in results or not isinstance(value, maximum):
@@ -83,7 +84,7 @@ def _maxima(primal: Layer, results: Collection[str]) -> Iterator[tuple[Equation,
 
 
 def _asking(derived: Layer, equation: Equation, argument: Read, constant: Expr) -> Layer:
-    """The adjoint with ``argument <= constant`` replaced, at whatever indices."""
+    """The adjoint with ``argument <= constant`` replaced, for all indices of the argument."""
     axes = equation.target.axes
     if argument.indices != axes:
         return derived

@@ -1,15 +1,17 @@
-"""Reductions of few rows over many elements, in two steps, so that there are programs for a whole GPU.
+"""Reductions of few rows over many elements, in two steps, so that enough programs run at once to occupy a GPU.
 
-A row that runs over independent examples and more, and is not itself of an example, is reduced example by example; then
-over the examples: ``total[c] = Σ_n part[n, c]``, ``part[n, c] = Σ_m x[n, c, m]``. No order of additions is new, so the
-formula's own bound holds.
+Such a reduction runs over independent examples and over other indices, and its result has no index that counts
+examples. It is computed for each example first, then over the examples: ``total[c] = Σ_n part[n, c]``,
+``part[n, c] = Σ_m x[n, c, m]``. A formula's error bound holds for any order of additions, so it holds for this one.
 
-A sum of squares of deviations from the row's own mean would have to wait for that mean. It is merged from each
-example's squares of deviations from its own mean instead (Chan, Golub and LeVeque, 1979), which is the same polynomial:
+A sum of squares of deviations from the row's own mean can only start when that mean is known. Therefore each example
+sums squares of deviations from its own mean, and these sums are merged (Chan, Golub and LeVeque, 1979), which is the
+same polynomial:
 
     Σ_n Σ_m (x - mean)**2 = Σ_n [Σ_m (x - mean_n)**2 + M (mean_n - mean)**2]
 
-It rounds otherwise than the formula; ``merging`` gives the layer for a bound of its own.
+It rounds differently from the formula and has an error bound of its own, which is computed from the layer that
+``merging`` gives.
 
 Input: a ``Layer`` after ``inline_maps`` and ``stabilize``. Output: the same, with tensors of parts added.
 """
@@ -31,7 +33,7 @@ __all__ = ["merging", "split"]
 
 
 def split(layer: Layer) -> Layer:
-    """Reduce few long rows in two steps."""
+    """Reduce a few long rows in two steps."""
     return _Splitting(layer).result()
 
 
@@ -43,13 +45,13 @@ def merging(layer: Layer) -> Layer | None:
 
 
 class _Splitting:
-    """Equations so far, and what is known of those that were split."""
+    """The equations so far, and the parts of those that were split."""
 
     def __init__(self, layer: Layer) -> None:
         self.layer = layer
         self.merges = False
         self.done: list[Equation] = []
-        self.whole: list[Equation] = []  # split equations as they were, over the shared indices
+        self.whole: list[Equation] = []  # equations before they were split, over the shared indices
         self.parts: dict[str, Tensor] = {}
         self.same: dict[tuple[Any, ...], Tensor] = {}
         self.taken = set(layer.tensors)
@@ -72,7 +74,7 @@ class _Splitting:
         return equation
 
     def _split(self, equation: Equation) -> bool:
-        """Add the two steps of an equation, unless the first would be another family's."""
+        """Add the two steps of an equation, unless the first step would belong to another family of loops."""
         total, body = next(
             ((t, body) for t in self.whole if (body := self._own_deviations(equation, t)) is not None),
             (None, equation.value.body),
@@ -102,7 +104,7 @@ class _Splitting:
         return factor * (element - part[part.axes] / count(inner)) ** 2
 
     def _between(self, equation: Equation, total: Equation) -> Expr:
-        """What a part adds because its mean is not the mean of all; parts of no elements add 0, not 0 * (0 / 0)."""
+        """What a part adds because its mean is not the mean of all; a part without elements adds 0, not 0 * (0 / 0)."""
         outer, inner = _steps(equation.value)
         part, whole = self.parts[total.target.name], total.target
         elements = maximum(count(inner), 1)
@@ -110,7 +112,7 @@ class _Splitting:
         return of_squares(equation, total) * count(inner) * apart**2
 
     def _part(self, equation: Equation, body: Expr) -> Tensor | None:
-        """The tensor of parts, one that is known already if it has the same elements."""
+        """The tensor of parts; an existing tensor of the same elements is used again."""
         outer, inner = _steps(equation.value)
         value = Reduction(equation.value.args[0], body, equation.value.guard, Tuple(*inner))
         key = (value, equation.target.axes)
@@ -132,7 +134,7 @@ class _Splitting:
 
 
 def _is_few_rows(equation: Equation) -> bool:
-    """Whether a reduction runs over examples and more, into rows that are not of an example."""
+    """Whether a reduction runs over examples and other indices, and its result has no index that counts examples."""
     value = equation.value
     if not isinstance(value, Reduction) or value.operation == "argmax" or family(equation) != Family.ROW:
         return False
@@ -141,6 +143,6 @@ def _is_few_rows(equation: Equation) -> bool:
 
 
 def _steps(value: Basic) -> tuple[tuple[Index, ...], tuple[Index, ...]]:
-    """Indices of the second step, which count examples, and of the first."""
+    """Indices of the second step, which count examples, and indices of the first step."""
     outer = tuple(index for index in value.indices if index.batch)
     return outer, tuple(index for index in value.indices if not index.batch)

@@ -1,11 +1,12 @@
 """Sums of exponentials without overflow, by shifting every exponent by its row's maximum.
 
-A sum ``Z = Σ exp(f)`` is written ``exp(M) * S`` with ``M = max f`` and ``S = Σ exp(f - M)``, both over the same guard:
-an element that the guard leaves out may be larger than M, and no sum counts it. The factor ``exp(M)`` is carried as an
-opaque scale into whatever reads Z, further sums among them, and cancels wherever the formula is invariant under a shift
-(softmax, log-softmax and their gradients), also through selections, powers and sums of terms; see ``exponents``.
-``log(exp(M) * S)`` becomes ``M + log(S)``. What does not cancel is written out again, so that the result is the same
-function in every case. Terms of a sum whose exponents differ are summed apart, each with a scale of its own.
+A sum ``Z = Σ exp(f)`` is written ``exp(M) * S`` with ``M = max f`` and ``S = Σ exp(f - M)``, both over the same guard.
+An element that the guard excludes may be larger than M, but neither the sum nor the maximum contains it. The factor
+``exp(M)`` is carried, as an opaque scale, into every equation that reads Z, also into further sums. It cancels wherever
+the formula is invariant under a shift (softmax, log-softmax and their gradients), also through selections, powers and
+sums of terms; see ``exponents``. ``log(exp(M) * S)`` becomes ``M + log(S)``. What does not cancel is written out again,
+so that the result is the same function in every case. Terms of a sum whose exponents differ are summed separately, each
+with a scale of its own.
 
 Input: a ``Layer`` after ``inline_maps``. Output: the same, with maxima added.
 """
@@ -27,7 +28,7 @@ from svertka.spec.rewrite import conditions, conjunction, index_set, replace, su
 __all__ = ["stabilize", "unshifted"]
 
 LOWEST = Integer(-(2**128 - 2**104))
-"""The least number of float32: rows of float64 that lie below it throughout count as rows of -inf."""
+"""The lowest number of float32. A row of float64 whose elements are all lower counts as a row of -inf."""
 
 
 def stabilize(layer: Layer) -> Layer:
@@ -36,7 +37,7 @@ def stabilize(layer: Layer) -> Layer:
 
 
 def unshifted(layer: Layer) -> tuple[str, ...]:
-    """Tensors of a stabilised layer in whose sums some exponential may be larger than 1."""
+    """Tensors of a stabilised layer that are sums in which some exponential may be larger than 1."""
     known = Exponents(Known.of(layer))
     return tuple(
         equation.target.name
@@ -57,12 +58,12 @@ class _Term:
 
 
 class _Stabilizing:
-    """Equations so far, and what is known of those that were shifted."""
+    """The equations so far, and what is known of those that were shifted."""
 
     def __init__(self, layer: Layer) -> None:
         self.layer = layer
         self.done: list[Equation] = []
-        self.whole: dict[str, tuple[Tensor, Expr]] = {}  # what stands for a tensor that was shifted
+        self.whole: dict[str, tuple[Tensor, Expr]] = {}  # the expression that replaces a tensor that was shifted
         self.known = Known()
         self.exponents = Exponents(self.known)
         self.shifts: set[str] = set()
@@ -77,9 +78,10 @@ class _Stabilizing:
         return Layer(self.layer.name, self.layer.inputs, equations, self.layer.outputs).only(self.layer.outputs)
 
     def _finite(self, equations: tuple[Equation, ...]) -> tuple[Equation, ...]:
-        """A shift that a result shows is no less than LOWEST: the logarithm of a sum of nothing but exp(-inf) is -inf.
+        """Equations in which each shift that is itself a term of a result is at least LOWEST.
 
-        Beside an element of the row, as in log-softmax, nothing is altered: there the formula has no value.
+        The logarithm of a sum in which every term is exp(-inf) is then -inf. A shift that is subtracted from an element
+        of its row, as in log-softmax, is not changed: for such a row the formula has no value there.
         """
         names: set[str] = set()
         for equation in equations:
@@ -96,7 +98,7 @@ class _Stabilizing:
         return tuple(Equation(e.target, lifted(e.value)) for e in equations) if names else equations
 
     def _shown(self, node: Basic, given: tuple[Boolean, ...]) -> Iterator[Read]:
-        """Shifts that are terms of an expression, neither beside an element of their row nor taken from an exponent."""
+        """Shifts that are terms of an expression, but not subtracted in an exponent or from an element of their row."""
         terms = node.args[0] if isinstance(node, exp) else node
         for part in Add.make_args(terms):
             times, read = part.as_coeff_Mul()
@@ -112,7 +114,7 @@ class _Stabilizing:
                     yield from self._shown(inner, given)
 
     def _support(self, equation: Equation) -> None:
-        """Note where a tensor is 0, as a sum is where its guard leaves every term out."""
+        """Record where a tensor is 0; a sum is 0 where its guard excludes every term."""
         value, axes = equation.value, equation.target.axes
         if not isinstance(value, Reduction):
             held = self.exponents.support(value)
@@ -125,7 +127,7 @@ class _Stabilizing:
             self.known.supports[equation.target.name] = axes, tuple(sorted(held, key=str))
 
     def _current(self, value: Basic) -> Basic:
-        """The value with what stands for shifted tensors."""
+        """The value with shifted tensors replaced by the expressions in ``whole``."""
         found: dict[Basic, Basic] = {}
         for read in reads(value):
             if read.tensor in self.whole:
@@ -154,7 +156,7 @@ class _Stabilizing:
             self.known.add(equation)
 
     def _add_sum(self, equation: Equation) -> None:
-        """Add the sums that an equation consists of, and note what stands for its target."""
+        """Add the sums that an equation consists of, and record the expression that replaces its target."""
         target, value = equation.target, equation.value
         groups: dict[tuple[frozenset[Boolean], Expr], list[Expr]] = {}
         for term in self._terms(value.body, conditions(value.guard)):
@@ -170,7 +172,7 @@ class _Stabilizing:
             self.done.append(Equation(target, self.exponents.written(Add(*parts))))
 
     def _terms(self, body: Expr, given: tuple[Boolean, ...]) -> Iterator[_Term]:
-        """The terms of a sum's body, each with its scale, what grows in it, and where it counts."""
+        """The terms of a sum's body, each with its exponent and the conditions under which it is not 0."""
         for held, term in _selected(body, frozenset()):
             here = (*given, *held)
             exponent, rest = self.exponents.pulled(term, here)
@@ -182,7 +184,7 @@ class _Stabilizing:
                 yield _Term(held | self.exponents.support(term) - {*given}, exponent, rest)
 
     def _raw(self, node: Expr, given: tuple[Boolean, ...]) -> tuple[Expr, Expr]:
-        """``(e, rest)`` with node = exp(e) * rest, of exponentials that may be larger than 1."""
+        """``(e, rest)`` with node = exp(e) * rest, where exp(e) has the exponentials that may be larger than 1."""
         if isinstance(node, exp) and not self.exponents.bounded(node.args[0], given):
             return node.args[0], Integer(1)
         if isinstance(node, Select) and node.args[2] == 0:
@@ -194,7 +196,7 @@ class _Stabilizing:
         return Integer(0), node
 
     def _shifted(self, equation: Equation, held: frozenset[Boolean], exponent: Expr, rest: Expr, alone: bool) -> Expr:
-        """Add the sum of ``exp(exponent) * rest`` with its exponent shifted; what stands for it."""
+        """Add the sum of ``exp(exponent) * rest`` with its exponent shifted; give the expression that replaces it."""
         target, value = equation.target, equation.value
         guard = conjunction([*conditions(value.guard), *filter(of_indices, held)])
         asked = [condition for condition in held if not of_indices(condition)]
@@ -221,13 +223,13 @@ class _Stabilizing:
         return (Scale(outer) if outer != 0 else Integer(1)) * shifted[target.axes]
 
     def _same_sum(self, axes: tuple[Index, ...], reduction: Reduction) -> Tensor | None:
-        """The tensor of a sum that is known already: one that a layer keeps for its gradient."""
+        """The tensor of an equal sum, if there is one already: a sum that a layer keeps for its gradient."""
         return next((e.target for e in self.done if e.value == reduction and e.target.axes == axes), None)
 
     def _row_maximum(
         self, target: Tensor, exponent: Expr, guard: Boolean, asked: list[Boolean], value: Reduction
     ) -> Expr:
-        """The maximum of an exponent over a sum's row, one that is known already if it is of the same elements."""
+        """The maximum of an exponent over a sum's row; an existing maximum of the same elements is used again."""
         body = Select(And(*asked), exponent, -oo) if asked else exponent
         for equation in self.known.maxima:
             found = _same_row(equation, body, guard, value.indices)
@@ -251,7 +253,7 @@ class _Stabilizing:
 
 
 def _selected(body: Expr, held: frozenset[Boolean]) -> Iterator[tuple[frozenset[Boolean], Expr]]:
-    """Terms of a sum, with conditions on indices outside of which each is 0 taken out."""
+    """Terms of a sum, each with conditions on indices that are taken out of it; where one does not hold, it is 0."""
     for term in Add.make_args(expand_mul(body)):
         factors = Mul.make_args(term)
         for place, factor in enumerate(factors):
@@ -266,7 +268,7 @@ def _selected(body: Expr, held: frozenset[Boolean]) -> Iterator[tuple[frozenset[
 
 
 def _condition_of(factor: Expr) -> tuple[Boolean, Expr] | None:
-    """``(condition, value)`` of a factor that is 0 where a condition on indices does not hold."""
+    """``(condition, value)`` of a factor that is 0 where a condition on indices does not hold; None for others."""
     if not isinstance(factor, Select) or not of_indices(factor.args[0]):
         return None
     condition, if_true, if_false = factor.args
@@ -283,7 +285,7 @@ def _divided(exponent: Expr, indices: tuple[Index, ...]) -> tuple[Expr, Expr]:
 
 
 def _same_row(equation: Equation, body: Expr, guard: Boolean, indices: tuple[Index, ...]) -> Expr | None:
-    """A known maximum at the row over which it is the maximum of a body, or None."""
+    """A read of a known maximum at the row over which it is the maximum of a body, or None."""
     value = equation.value
     found = matching(value.body, body)
     if found is None or {found.get(index) for index in value.indices} != {*indices}:

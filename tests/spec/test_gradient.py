@@ -20,6 +20,21 @@ def test_only_what_is_differentiated_twice_has_one() -> None:
     assert (relu.name, derived.name, derived.orders) == ("relu", "relu_gradient", 1)
 
 
+def test_formulas_are_derived_once() -> None:
+    relu = DEFINITIONS["relu"]
+    first, again = gradient_definition(relu), gradient_definition(replace(relu, title="The same formulas."))
+    assert again.title == "Gradient. The same formulas."
+    assert all(a.layer is b.layer for a, b in zip(first.variants, again.variants, strict=True))
+
+
+def test_another_name_has_another_gradient() -> None:
+    relu = DEFINITIONS["relu"]
+    renamed = replace(relu, name="rectifier")
+    names = [gradient_definition(definition).variants[0].layer.name for definition in (relu, renamed)]
+    assert names[0] == "relu_gradient"
+    assert names[1].startswith("rectifier_gradient")
+
+
 @pytest.mark.parametrize("name", DEFINITIONS)
 def test_gradients_of_results_come_first_and_nothing_is_replaced(name: str) -> None:
     derived = gradient_definition(DEFINITIONS[name])

@@ -21,13 +21,14 @@ from svertka.codegen.verify.equivalence import compare, draw_values, outcome, re
 from svertka.codegen.verify.levels import Subject
 from svertka.codegen.verify.recording import remembering_nothing
 from svertka.generated import launching, schedule
-from svertka.spec import Equation, Layer, Sum, Tensor, axes, define
+from svertka.spec import Equation, Index, Layer, Sum, Tensor, axes, axis, define
 from svertka.spec.evaluate import whole
 from svertka.spec.layers import DEFINITIONS
 
+from .scratch import defined, scratch
 from .tiles import Launched, recorded, table, tiles
 
-n, k, c = axes("n k c")
+n, k, c, h, p, r = axes("n k c h p r")
 x, weight, product = Tensor("input", n, c), Tensor("weight", k, c), Tensor("output", n, k)
 COMPUTED = Layer("computed", (x, weight), (Equation(product, Sum(sin(x[n, c]) * cos(weight[k, c]), c)),), ("output",))
 FETCHED = ("linear", "convolution_1d", "convolution_2d", "convolution_3d", "convolution_2d_relu")
@@ -222,6 +223,29 @@ def test_boxes_give_the_formula(layer: str, count: int) -> None:
         assert any({"part", "finish"} <= parts for parts in seen.values())
     else:
         assert all(parts == {"whole"} for parts in seen.values())
+
+
+def strided_twice(place: Index) -> Layer:
+    """Two factors that are read with steps, the left one along an axis ``h``, the right one along ``place``."""
+    image, kernel = Tensor("image", n, h, c), Tensor("kernel", place, r, k)
+    value = Sum(image[n, 2 * p + r, c] * kernel[2 * c, r, k], c, r)
+    return Layer("strided_twice", (image, kernel), (Equation(Tensor("output", n, p, k), value),), ("output",))
+
+
+@interpreter
+@pytest.mark.parametrize(("place", "fetched"), [(axis("i"), True), (h, False)])
+def test_phases_of_axes_of_one_name_are_not_mixed_up(place: Index, fetched: bool) -> None:
+    """A phase is named after its axis: two phases of one name would be one variable of the kernel."""
+    definition = defined(strided_twice(place))
+    with scratch(definition) as made, tiles(SMALL):
+        (variant,) = definition.variants
+        drawn = next(iter(cases(definition, variant))).sizes
+        sizes = {"N": 3, "H": 16, "I": 16, "C": 8, "K": 8, "P": 6, "R": 3}
+        case = Case("steps", {name: sizes[name] for name in drawn}, frozenset())
+        found = list(compare(made.module, variant, made.kernels, case, (torch.float32,)))
+        assert (made.module.kernels[0].boxes is not None) == fetched
+    assert found
+    assert [str(result) for _, result in found if not result.holds] == []
 
 
 @interpreter
