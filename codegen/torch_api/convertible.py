@@ -8,13 +8,13 @@ Input: ``Definition``s. Output: unformatted Python.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sympy import Basic
 
 from svertka.codegen.emit.render import environment
+from svertka.codegen.torch_api.lines import Code, call, helpers_in, variable
 from svertka.codegen.torch_api.wrapper import scalar_checks
 from svertka.spec.definition import Argument, Definition, Dimension, Flag, ModuleFace, Part, Seed, TensorArgument
 from svertka.spec.layer import Layer, reads
@@ -37,10 +37,10 @@ def convertible_source(definitions: Sequence[Definition]) -> str:
     chains = [chain for d in definitions if d.parts for face in d.modules for chain in _chains(d, face, faces)]
     chains.sort(key=lambda chain: -len(chain.parts))  # the longest is looked for first
     own = [_Taken(d, face) for d in definitions for face in d.modules if face.base == NO_BASE or d.parts]
-    text = environment().get_template("convertible.py.jinja")
-    checks = "\n".join(line for layer in layers.values() for line in layer.checks)
-    used = re.findall(r"\b([a-z_]+)\(", checks)
-    return text.render(layers=list(layers.values()), chains=chains, own=own, checks=sorted(set(used)))
+    template = environment().get_template("convertible.py.jinja")
+    reads = {name for layer in layers.values() for check in layer.checks for name in check.reads}
+    checks = helpers_in("arguments", reads)
+    return template.render(layers=list(layers.values()), chains=chains, own=own, checks=checks)
 
 
 @dataclass(frozen=True)
@@ -51,26 +51,25 @@ class _Taken:
     face: ModuleFace
 
     @property
-    def checks(self) -> list[str]:
-        """Lines that refuse what a module of torch's may hold and the formula has not."""
-        lines = [f'choice("{name}", module.{name}, ({value!r},))' for name, value in self.face.fixed.items()]
+    def checks(self) -> list[Code]:
+        """Calls that refuse what a module of torch may hold and the formula does not have."""
+        found = [call("choice", name, _attribute(name), (value,)) for name, value in self.face.fixed.items()]
         for argument in self.definition.arguments:
-            held = self.face.call.get(argument.name, f"self.{argument.name}").replace("self.", "module.")
-            if not isinstance(argument, TensorArgument) and held == f"module.{argument.name}":
-                lines += _plain_checks(argument)
-        return lines
+            own = f"self.{argument.name}"
+            if not isinstance(argument, TensorArgument) and self.face.call.get(argument.name, own) == own:
+                found += _plain_checks(argument)
+        return found
 
 
-def _plain_checks(argument: Argument) -> Iterator[str]:
-    """What the public function checks of an argument before it has seen a tensor."""
+def _plain_checks(argument: Argument) -> list[Code]:
+    """What the public function checks of an argument before it reads a tensor, for the attribute of a module."""
     if isinstance(argument, Dimension):
-        yield f'whole("{argument.name}", module.{argument.name})'
-    if isinstance(argument, Seed | Dimension):
-        return
-    default = argument.default if isinstance(argument.default, str) else ""
-    names = [argument.name, *([default[1:-1]] if default.startswith("<") else [])]
-    for text in scalar_checks(argument):
-        yield re.sub(rf'(?<!")\b({"|".join(names)})\b(?!")', r"module.\1", text)
+        return [call("whole", argument.name, _attribute(argument.name))]
+    return [] if isinstance(argument, Seed) else scalar_checks(argument, _attribute)
+
+
+def _attribute(name: str) -> Code:
+    return variable("module") + f".{name}"
 
 
 @dataclass(frozen=True)

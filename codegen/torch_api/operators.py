@@ -1,6 +1,6 @@
 """What is known of a formula behind a public function: the data of a ``runtime.Operator``.
 
-Input: a ``Definition`` and one of its ``Variant``s. Output: an ``OperatorFace``.
+Input: a ``Definition`` and one of its ``Variant``s. Output: an ``OperatorDescription``.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from svertka.spec.gradient import gradient_definition
 from svertka.spec.layer import Layer
 from svertka.spec.notation import Index, Read, Tensor
 
-__all__ = ["OperatorFace", "gradient_operator", "in_any_order", "kinds_of", "may_be_absent", "operator_of"]
+__all__ = ["OperatorDescription", "gradient_operator", "in_any_order", "kinds_of", "may_be_absent", "operator_of"]
 
 
 COMPUTED = ("residual_shapes", "operations", "given")
@@ -37,7 +37,7 @@ COMPUTED = ("residual_shapes", "operations", "given")
 
 
 @dataclass(frozen=True)
-class OperatorFace:
+class OperatorDescription:
     """What the template prints of an operator; the meaning of each field stands at ``runtime.Operator``."""
 
     constant: str
@@ -80,7 +80,7 @@ class OperatorFace:
         """Whether a call keeps a tensor itself for its backward."""
         return tensor in {*self.read, *self.read_plainly} - set(self.answers)
 
-    def keeping(self, module: KernelModule, place: int) -> OperatorFace:
+    def keeping(self, module: KernelModule, place: int) -> OperatorDescription:
         """The operator with what its backward reads of a call, and what its product costs."""
         layer, kept = module.definition.variants[place].layer, kept_of(module, place)
         factors, loops = product_of(module, place)
@@ -139,14 +139,14 @@ def _asks_for_no_place(value: object) -> bool:
     return all(_asks_for_no_place(part) for part in getattr(value, "args", ()))
 
 
-def operator_of(definition: Definition, variant: Variant) -> OperatorFace:
+def operator_of(definition: Definition, variant: Variant) -> OperatorDescription:
     """Describe the operator of one variant."""
     layer = variant.layer
     tensors = {a.bound: a for a in definition.tensor_arguments}
     suffix = layer.name.removeprefix(definition.name)
     kernels = keywords_of(layer)
     types = _symbol_types(definition, kernels)
-    return OperatorFace(
+    return OperatorDescription(
         constant=f"_{definition.function}{suffix}".upper(),
         name=definition.function + suffix,
         kernels=(definition.name, layer.name),
@@ -172,15 +172,15 @@ def operator_of(definition: Definition, variant: Variant) -> OperatorFace:
     )
 
 
-def gradient_operator(definition: Definition, place: int) -> tuple[str, OperatorFace]:
+def gradient_operator(definition: Definition, place: int) -> tuple[str, OperatorDescription]:
     """Describe the operator of a variant's gradients, with the name of the variant's own.
 
     It is called from within autograd, on tensors of the formula's rank and with symbols that the variant's own call
     shows.
     """
     variant, derived = definition.variants[place], gradient_definition(definition)
-    own, face = operator_of(definition, variant), operator_of(derived, derived.variants[place])
-    symbols = {name: kind for name, kind in face.symbols.items() if name not in face.unused}
+    own, other = operator_of(definition, variant), operator_of(derived, derived.variants[place])
+    symbols = {name: kind for name, kind in other.symbols.items() if name not in other.unused}
     shown = {
         str(dim[0].extent): _shown(tensor, dim)
         for tensor in reversed(variant.layer.inputs)
@@ -190,8 +190,8 @@ def gradient_operator(definition: Definition, place: int) -> tuple[str, Operator
     }
     given = {name: f"a.{name}" if name in own.symbols else shown[name] for name in symbols}
     text = ", ".join(f'"{name}": {value}' for name, value in given.items())
-    face = replace(face, arguments={}, many={}, ordered=False, unused=())
-    return own.name, replace(face, symbols=symbols, given=f"{{{text}}}")
+    other = replace(other, arguments={}, many={}, ordered=False, unused=())
+    return own.name, replace(other, symbols=symbols, given=f"{{{text}}}")
 
 
 def _varies(argument: Argument) -> TypeGuard[Real | Seed]:

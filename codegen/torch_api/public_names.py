@@ -1,4 +1,4 @@
-"""Names and texts of a package's public face, checked before any of them reaches a template.
+"""Names and texts of a package's public interface, checked before any of them reaches a template.
 
 Templates put names into source as they are. So a name must be an identifier, no keyword, no name that generated code
 uses for something else, and no two things of one scope may share it. Texts (titles, sources, what axes count, rules)
@@ -16,14 +16,13 @@ import re
 import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
 from typing import Any
 
 import torch
 from sympy import Basic, Symbol
 
-from svertka.codegen.emit.render import environment
 from svertka.codegen.frontend.names import check_names
+from svertka.codegen.torch_api.lines import HELPERS
 from svertka.codegen.torch_api.operators import operator_of
 from svertka.spec import normal_form
 from svertka.spec.define import argument_name
@@ -35,7 +34,10 @@ __all__ = ["check_definitions", "check_package_name"]
 
 FILES = frozenset({"__init__", "primitives", "evaluation"})
 """Modules that stand beside those of layers."""
-FUNCTIONAL = frozenset({"Operator", "Sequence", "Tensor", "annotations", "math", "torch"})
+IMPORTED = frozenset().union(*HELPERS.values())
+"""Functions that ``functional`` may import and call."""
+BUILTIN = frozenset(dir(builtins))
+FUNCTIONAL = IMPORTED | frozenset({"Operator", "Sequence", "Tensor", "annotations", "math", "torch"})
 MODULES = frozenset({"Literal", "Sequence", "Tensor", "annotations", "functional", "modules", "torch"})
 LOCAL = frozenset({"given", "overwritten", "self", "unbatched", "device", "dtype"})
 """Names that a function's body or a constructor uses beside its arguments."""
@@ -67,9 +69,9 @@ def _distinct(what: str, names: Sequence[str], remedy: str) -> None:
 def _check_names_of(definition: Definition) -> None:
     where = f"layer {definition.name!r}" if isinstance(definition.name, str) else "layer"
     _identifier(where, "the layer", definition.name, FILES)
-    _identifier(where, "its function", definition.function, FUNCTIONAL | _helpers() | _builtin())
+    _identifier(where, "its function", definition.function, FUNCTIONAL | BUILTIN)
     for face in definition.modules:
-        _identifier(where, "its module", face.name, MODULES | _builtin())
+        _identifier(where, "its module", face.name, MODULES | BUILTIN)
     for variant in definition.variants:
         _identifier(where, "its formula", variant.layer.name, FILES)
         _check_formula(where, variant.layer)
@@ -99,7 +101,7 @@ def _check_formula(where: str, layer: Layer) -> None:
 
 
 def _check_arguments(where: str, definition: Definition) -> None:
-    taken = FUNCTIONAL | LOCAL | _helpers()
+    taken = FUNCTIONAL | LOCAL
     names = [argument.name for argument in definition.arguments]
     for argument in definition.arguments:
         free = {"dtype"} if isinstance(argument, ElementType) else set()  # of its own kind, in no module's constructor
@@ -203,18 +205,6 @@ def _identifier(where: str, what: str, name: object, taken: Iterable[str] = ()) 
         raise ValueError(f"{where}: {what} is named {name!r}; generated code keeps the leading underscore, rename it")
     if name in taken:
         raise ValueError(f"{where}: {what} is named {name!r}, which generated code uses for something else; rename it")
-
-
-@cache
-def _helpers() -> frozenset[str]:
-    """Functions that ``functional`` may import and call."""
-    sources = (environment().get_template(f"{name}.py.jinja").render() for name in ("arguments", "runtime"))
-    return frozenset(name for source in sources for name in re.findall(r"^def ([a-z]\w*)", source, re.M))
-
-
-@cache
-def _builtin() -> frozenset[str]:
-    return frozenset(dir(builtins))
 
 
 def check_package_name(name: str) -> None:

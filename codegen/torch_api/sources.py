@@ -1,20 +1,27 @@
-"""The PyTorch face of a package: functions, modules, and the support code around them, as source.
+"""The PyTorch interface of a package as source: functions, modules, and the support code that they call.
 
 Input: ``Definition``s. Output: unformatted Python, by file.
 """
 
 from __future__ import annotations
 
-import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib import import_module
 from inspect import signature
 
 from svertka.codegen.emit.render import environment
 from svertka.codegen.lowering.build import KernelModule
-from svertka.codegen.torch_api.operators import OperatorFace, gradient_operator, kinds_of, may_be_absent, operator_of
+from svertka.codegen.torch_api.lines import Body, helpers_in
+from svertka.codegen.torch_api.operators import (
+    OperatorDescription,
+    gradient_operator,
+    kinds_of,
+    may_be_absent,
+    operator_of,
+)
 from svertka.codegen.torch_api.wrapper import function_body
 from svertka.spec.define import argument_name
 from svertka.spec.definition import (
@@ -82,9 +89,10 @@ def kernels_package_sources() -> dict[str, str]:
 def functional_source(definitions: Sequence[Definition], modules: Mapping[str, KernelModule]) -> str:
     """Functions with torch's signatures, and the operators behind them, whose kernels are in ``modules``."""
     functions = [_Function(definition, modules) for definition in definitions]
-    text = "\n".join(line for function in functions for line in function.lines)
+    reads = {name for function in functions for name in function.body.reads}
     template = environment().get_template("functional.py.jinja")
-    return template.render(functions=functions, arguments=_used("arguments", text), runtime=_used("runtime", text))
+    imports = {module: helpers_in(module, reads) for module in ("arguments", "runtime")}
+    return template.render(functions=functions, **imports)
 
 
 def gradients_source(definitions: Sequence[Definition], modules: Mapping[str, KernelModule]) -> str:
@@ -109,12 +117,6 @@ def package_source(definitions: Sequence[Definition]) -> str:
     """The package's ``__init__``: modules by name, imported when first asked for."""
     names = sorted(face.name for d in definitions for face in d.modules)
     return environment().get_template("package.py.jinja").render(names=names)
-
-
-def _used(template: str, text: str) -> list[str]:
-    """Public functions of a support module that a text calls."""
-    source = environment().get_template(f"{template}.py.jinja").render()
-    return [name for name in re.findall(r"^def ([a-z]\w*)", source, re.M) if re.search(rf"\b{name}\(", text)]
 
 
 def _type(argument: Argument, definition: Definition) -> str:
@@ -179,8 +181,8 @@ class _Function:
     def signature(self) -> str:
         return signature_of(self.definition)
 
-    @property
-    def lines(self) -> list[str]:
+    @cached_property
+    def body(self) -> Body:
         return function_body(self.definition, self.operators)
 
     @property
@@ -189,7 +191,7 @@ class _Function:
         return any(isinstance(argument, ElementType) for argument in self.definition.arguments)
 
     @property
-    def operators(self) -> list[OperatorFace]:
+    def operators(self) -> list[OperatorDescription]:
         module = self.modules[self.definition.name]
         pairs = enumerate(self.definition.variants)
         return [operator_of(self.definition, variant).keeping(module, place) for place, variant in pairs]
