@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from svertka.codegen.emit.launcher_printer import host_expression
+from svertka.codegen.emit.launcher_printer import host_expression, host_node
 from svertka.codegen.emit.render import environment, kernel_sources
-from svertka.codegen.emit.triton_printer import TritonPrinter
 from svertka.codegen.ir.coalescing import is_side_by_side
-from svertka.codegen.ir.kernel import Axes, Boxes, BoxOperand, Constant, Kernel, Name, Node, TensorArgument, TileAxis
+from svertka.codegen.ir.kernel import Axes, Boxes, BoxOperand, Kernel, TensorArgument, TileAxis
 from svertka.codegen.ir.loop_patterns import Family
 from svertka.codegen.lowering.build import Allocation, KernelModule, Launch, Program
 from svertka.spec.notation import Tensor
@@ -177,7 +176,7 @@ class _Host:
 
     def _operand(self, box: BoxOperand, tensor: Tensor) -> str:
         """A tensor with the stride of its fastest axis, and extents and strides of the others."""
-        *slow, fast = ((_host(axis.extent), _stride_of(tensor, axis.axis)) for axis in (*box.base, *box.axes))
+        *slow, fast = ((host_node(axis.extent), _stride_of(tensor, axis.axis)) for axis in (*box.base, *box.axes))
         return f"({box.tensor}, {fast[1]}, {', '.join(f'({extent}, {stride})' for extent, stride in slow)})"
 
     def _boxes(self, kernel: Kernel, boxes: Boxes) -> str:
@@ -186,7 +185,7 @@ class _Host:
             return f"({', '.join(pairs)},)"
 
         walks, taps, phases = (
-            " * ".join(_host(one.extent) for one in some) or "1" for some in (boxes.walks, boxes.taps, boxes.phases)
+            " * ".join(host_node(one.extent) for one in some) or "1" for some in (boxes.walks, boxes.taps, boxes.phases)
         )
         groups = ", ".join(group(axes) for axes in (boxes.rows, boxes.columns, boxes.summed))
         return f"schedule.boxes({walks}, {groups}, {taps}, {phases}, {self._operand_type(kernel)}, how)"
@@ -237,14 +236,8 @@ def _product(axes: Axes) -> str:
 
 def _places(axis: TileAxis) -> str:
     """How many places of an index there are a phase."""
-    extent = _host(axis.extent)
-    return extent if axis.step is None else f"-(-{extent} // {_host(axis.step)})"
-
-
-def _host(node: Node) -> str:
-    """An extent or a step in the host program."""
-    text = TritonPrinter((), {}, {}, frozenset()).text(node)
-    return text if isinstance(node, Name | Constant) else f"({text})"
+    extent = host_node(axis.extent)
+    return extent if axis.step is None else f"-(-{extent} // {host_node(axis.step)})"
 
 
 def _strides(argument: TensorArgument, tensor: Tensor) -> list[str]:

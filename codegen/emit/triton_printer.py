@@ -1,8 +1,8 @@
 """Kernel IR expressions as Triton source.
 
+Templates print the structure of a kernel, this module prints its expressions and statements.
+
 Input: nodes and statements of ``svertka.codegen.ir.kernel``. Output: lines of Python for ``@triton.jit`` functions.
-Templates own
-the structure of a kernel, this module its expressions.
 """
 
 from __future__ import annotations
@@ -10,26 +10,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from fractions import Fraction
 
+from svertka.codegen.emit.expressions_printer import ARITHMETIC, NEGATION, Binding, ExpressionPrinter
 from svertka.codegen.ir.kernel import Apply, Constant, Let, Load, Name, Node, Store, TensorArgument, walk_node
 
 __all__ = ["TritonPrinter"]
 
 _BINARY = {
-    "<": (1, "<"),
-    "<=": (1, "<="),
-    ">": (1, ">"),
-    ">=": (1, ">="),
-    "==": (1, "=="),
-    "!=": (1, "!="),
-    "or": (2, "|"),
-    "and": (3, "&"),
-    "add": (5, "+"),
-    "subtract": (5, "-"),
-    "multiply": (6, "*"),
-    "divide": (6, "/"),
-    "floor_divide": (6, "//"),
-    "remainder": (6, "%"),
+    "<": (Binding.COMPARISON, "<"),
+    "<=": (Binding.COMPARISON, "<="),
+    ">": (Binding.COMPARISON, ">"),
+    ">=": (Binding.COMPARISON, ">="),
+    "==": (Binding.COMPARISON, "=="),
+    "!=": (Binding.COMPARISON, "!="),
+    "or": (Binding.BITWISE_OR, "|"),
+    "and": (Binding.BITWISE_AND, "&"),
+    **ARITHMETIC,
 }
+_PREFIX = {"not": (Binding.ATOM, "~"), **NEGATION}
 _CALLS = {
     "exp": "tl.exp",
     "log": "tl.log",
@@ -47,10 +44,9 @@ _CALLS = {
 }
 _ROUNDING = ("exp", "log", "sqrt", "rsqrt", "erf", "sin", "cos", "tanh", "power")
 _NAN = {"maximum": "tl.maximum", "minimum": "tl.minimum"}
-_COMPARISON, _CONJUNCT, _UNARY, _ATOM = 1, 4, 7, 9
 
 
-class TritonPrinter:
+class TritonPrinter(ExpressionPrinter):
     """Prints the expressions of one kernel.
 
     Args:
@@ -60,6 +56,10 @@ class TritonPrinter:
         bare: names of compile-time real parameters, which have no dtype of their own.
         narrow: names of loop indices, which are 32 bits wide.
     """
+
+    language = "Triton"
+    binary = _BINARY
+    prefix = _PREFIX
 
     def __init__(
         self,
@@ -75,28 +75,6 @@ class TritonPrinter:
         self.bare = bare
         self.narrow = narrow
         self.spread: dict[str, frozenset[str]] = {}
-
-    def text(self, node: Node, level: int = 0) -> str:
-        """An expression, in parentheses if it binds less tightly than ``level``."""
-        text, own = self._text(node)
-        return f"({text})" if own < level else text
-
-    def _text(self, node: Node) -> tuple[str, int]:
-        if isinstance(node, Constant):
-            return _number(node)
-        if isinstance(node, Name):
-            return node.name, _ATOM
-        if isinstance(node, Load):
-            raise TypeError(f"load of {node.tensor}: a load must be a statement of its own")
-        if node.operation in _BINARY:
-            own, sign = _BINARY[node.operation]
-            left, right = node.arguments
-            return f"{self.text(left, own + (own == _COMPARISON))} {sign} {self.text(right, own + 1)}", own
-        if node.operation == "negate":
-            return f"-{self.text(node.arguments[0], _UNARY)}", _UNARY
-        if node.operation == "not":
-            return f"~{self.text(node.arguments[0], _ATOM)}", _UNARY
-        return self._call(node), _ATOM
 
     def _call(self, node: Apply) -> str:
         if node.operation == "real":
@@ -178,11 +156,11 @@ class TritonPrinter:
         names = {part.name for part in walk_node(index) if isinstance(part, Name)}
         if names & self.narrow and not self.along(index):
             return f"tl.cast({self.text(index)}, INDEX)"
-        return self.text(index, 6)
+        return self.text(index, Binding.PRODUCT)
 
     def guard(self, guards: tuple[Node, ...], *more: str) -> str:
         """A conjunction of conditions, empty if there is none."""
-        return " & ".join([*more, *dict.fromkeys(self.text(guard, _CONJUNCT - 1) for guard in guards)])
+        return " & ".join([*more, *dict.fromkeys(self.text(guard, Binding.BITWISE_AND) for guard in guards)])
 
     def store(self, store: Store, along: tuple[str, ...], anchor: str) -> list[str]:
         """Lines of a store; ``anchor`` gives the address the tile's shape where no index does."""
@@ -203,10 +181,3 @@ def _is_short(node: Constant) -> bool:
         return True
     value: Fraction = node.value
     return value.denominator & (value.denominator - 1) == 0 and value.numerator.bit_length() <= 24
-
-
-def _number(node: Constant) -> tuple[str, int]:
-    if isinstance(node.value, str):
-        return f'float("{node.value}")', _ATOM
-    text = str(node.value) if node.kind == "integer" else repr(float(node.value))
-    return text, _UNARY if text.startswith("-") else _ATOM
