@@ -46,13 +46,13 @@ def module_source(module: KernelModule) -> str:
 
 @dataclass(frozen=True)
 class _Host:
-    """What the template asks about a program."""
+    """What the template prints of a program."""
 
     program: Program
 
     @property
     def parameters(self) -> str:
-        """The parameter list, but for ``save`` and ``wanted``."""
+        """The parameter list without ``save`` and ``wanted``."""
         optional = {t.name for t in self.program.arguments if t.default is not None}
         typed = [f"{t.name}: torch.Tensor{' | None' if t.name in optional else ''}" for t in self.program.arguments]
         keywords = [f"{name}: {self._type(name)}" for name in self.program.keywords]
@@ -60,12 +60,12 @@ class _Host:
 
     @property
     def optional(self) -> list[str]:
-        """Results that a caller may leave out."""
+        """Results that a caller can ask not to compute."""
         return [a.name for launch in self.program.launches for a in launch.allocations if a.optional]
 
     @property
     def passed(self) -> str:
-        """The arguments, handed on under their own names."""
+        """The arguments, passed on under their own names."""
         names = [f"{name}={name}" for name in self.program.keywords]
         return ", ".join([*(t.name for t in self.program.arguments), *names])
 
@@ -75,7 +75,7 @@ class _Host:
 
     @property
     def extents(self) -> list[str]:
-        """Assignments of the extents that shapes show and that something uses."""
+        """Assignments of the extents that shapes show, for extents that the program uses."""
         shown: dict[str, str] = {}
         for tensor in self.program.layer.inputs:
             for place, dim in enumerate(tensor.dims):
@@ -120,7 +120,7 @@ class _Host:
 
     @property
     def absent(self) -> list[str]:
-        """Results that a launch may not make."""
+        """Results that the program computes only if they are wanted."""
         made = {a.name for launch in self.program.launches if launch.serves for a in launch.allocations}
         return [name for name in self.program.results if name in made]
 
@@ -148,7 +148,7 @@ class _Host:
         return f"{name} = None if {name!r} in skipped else {made}" if allocation.optional else f"{name} = {made}"
 
     def _present(self, name: str) -> str:
-        """A tensor, or the leading one where it may be absent and is."""
+        """A tensor; for one that may be absent, the leading tensor in its place if it is None."""
         absent = any(tensor.name == name and tensor.default is not None for tensor in self.program.arguments)
         return f"({self.program.leading} if {name} is None else {name})" if absent else name
 
@@ -175,7 +175,7 @@ class _Host:
         ]
 
     def _operand(self, box: BoxOperand, tensor: Tensor) -> str:
-        """A tensor with the stride of its fastest axis, and extents and strides of the others."""
+        """A tensor with the stride of its fastest axis, and extents and strides of its other axes."""
         *slow, fast = ((host_node(axis.extent), _stride_of(tensor, axis.axis)) for axis in (*box.base, *box.axes))
         return f"({box.tensor}, {fast[1]}, {', '.join(f'({extent}, {stride})' for extent, stride in slow)})"
 
@@ -209,7 +209,7 @@ class _Host:
             inner = last.index if last else ""
             probe = next((t.name for t in kernel.tensors if not t.output and inner in t.axes and len(t.axes) > 1), "")
             contiguous = "False"
-            if last and probe:  # along an axis of extent 1 no row has a neighbour, whatever the stride
+            if last and probe:  # an axis of extent 1 has no neighbours; its stride says nothing
                 contiguous = f"{last.extent} > 1 and {_stride_of(self._tensors(launch)[probe], inner)} == 1"
             sizes = f"{_product(kernel.rows)}, {_product(kernel.columns)}"
             return f"schedule.rows({sizes}, {contiguous}, how.accumulator, how.target)"
@@ -219,7 +219,7 @@ class _Host:
 
 
 def _side_by_side(kernel: Kernel) -> str:
-    """Whether neighbouring lanes access neighbours; another index is the fastest where channels come last."""
+    """Python for whether neighbouring lanes access neighbouring elements; the memory format can decide it."""
     fastest = (axes[-1].index if axes else "" for axes in (kernel.rows.order, kernel.rows.last))
     row_major, last = (is_side_by_side(kernel, index) for index in fastest)
     return str(row_major) if row_major == last else "how.last" if last else "not how.last"
@@ -235,7 +235,7 @@ def _product(axes: Axes) -> str:
 
 
 def _places(axis: TileAxis) -> str:
-    """How many places of an index there are a phase."""
+    """The number of values of an index in each phase."""
     extent = host_node(axis.extent)
     return extent if axis.step is None else f"-(-{extent} // {host_node(axis.step)})"
 

@@ -149,7 +149,7 @@ class _Printer:
 
     def floor_division(self, node: Any) -> Text:
         numerator, denominator = map(self.text, node.args)
-        # A product before // would regroup: (a * b) // c keeps its parentheses.
+        # Python groups a * b // c as (a * b) // c; the parentheses are for readers.
         return Text(f"{numerator.within(Binding.POWER)} // {denominator.within(Binding.POWER)}", Binding.FLOOR_DIVISION)
 
     def select(self, node: Any) -> Text:

@@ -47,7 +47,7 @@ _NAN = {"maximum": "tl.maximum", "minimum": "tl.minimum"}
 
 
 class TritonPrinter(ExpressionPrinter):
-    """Prints the expressions of one kernel.
+    """Prints the expressions and statements of one kernel.
 
     Args:
         tensors: the kernel's tensors.
@@ -88,9 +88,10 @@ class TritonPrinter(ExpressionPrinter):
         return f"{_CALLS[node.operation]}({arguments})"
 
     def _argument(self, node: Node, alone: bool = False) -> str:
-        """Inside a call a bare number would become float32; give it the arithmetic's type.
+        """An argument of a call. A bare number would become float32, so it is given the type of the arithmetic.
 
-        A number that float32 holds may stay bare, unless it stands ``alone``: then the result would be float32 too.
+        A number that float32 holds exactly may stay bare, unless all arguments are numbers (``alone``): then the result
+        would be float32 too.
         """
         leaves = [part for part in walk_node(node) if not isinstance(part, Apply)]
         bare = all(isinstance(leaf, Constant) or (isinstance(leaf, Name) and leaf.name in self.bare) for leaf in leaves)
@@ -102,7 +103,7 @@ class TritonPrinter(ExpressionPrinter):
     # Statements -------------------------------------------------------------------------------------------------
 
     def let(self, let: Let, cast: bool = True) -> list[str]:
-        """Lines of a statement; loads are masked by what is known about their indices."""
+        """Lines of a statement; a load is masked by the conditions under which its indices are valid."""
         load = let.value
         self.spread[let.name] = self.along(load)
         if not isinstance(load, Load):
@@ -117,9 +118,9 @@ class TritonPrinter(ExpressionPrinter):
         return [f"if {load.tensor}_ptr is not None:", f"    {line}", "else:", f"    {let.name} = {absent}"]
 
     def line(self, let: Let, dimension: str, spread: str) -> list[str]:
-        """Lines of a statement that varies along one dimension alone: it is loaded as a line, then spread.
+        """Lines of a statement that varies along one dimension only: it is loaded as a vector, then broadcast.
 
-        A tile that is one element wide would be loaded over and over by every thread that holds a part of the row.
+        As a tile that is one element wide it would be loaded again by every thread that holds a part of the row.
         """
         if self.along(let.value) != {dimension}:
             return []
@@ -137,7 +138,7 @@ class TritonPrinter(ExpressionPrinter):
         return frozenset(found - {""})
 
     def _anchor(self, load: Load) -> str:
-        """What gives one address the shape of lanes, where they differ in whether they load."""
+        """A term that gives one address the shape of the lanes, for a load whose mask differs between lanes."""
         varying = any(self.along(index) for index in load.indices)
         return " + lane * 0" if "lane" in self.along(load) and not varying else ""
 
@@ -152,7 +153,7 @@ class TritonPrinter(ExpressionPrinter):
         return " + ".join([f"{tensor}_ptr", *terms])
 
     def _place(self, index: Node) -> str:
-        """A place along an axis, before it is multiplied with a stride: as wide as offsets are."""
+        """An index, cast to the type of offsets before it is multiplied by a stride."""
         names = {part.name for part in walk_node(index) if isinstance(part, Name)}
         if names & self.narrow and not self.along(index):
             return f"tl.cast({self.text(index)}, INDEX)"
@@ -163,7 +164,7 @@ class TritonPrinter(ExpressionPrinter):
         return " & ".join([*more, *dict.fromkeys(self.text(guard, Binding.BITWISE_AND) for guard in guards)])
 
     def store(self, store: Store, along: tuple[str, ...], anchor: str) -> list[str]:
-        """Lines of a store; ``anchor`` gives the address the tile's shape where no index does."""
+        """Lines of a store; ``anchor`` gives the address the shape of the tile where the indices do not."""
         address = self._address(store.tensor, store.indices)
         varying = frozenset().union(*(self.along(index) for index in store.indices)) if store.indices else frozenset()
         if set(along) - varying:

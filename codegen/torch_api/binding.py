@@ -1,7 +1,7 @@
-"""How a public function finds the formula's extents in the shapes of its tensors, and what it checks on the way.
+"""How a public function reads the formula's extents from the shapes of its tensors, and which checks it makes.
 
 A dimension of a tensor is an axis, a product of axes (channels in groups) or, for an axis with ``many``, any number
-of dimensions. The first tensor that shows an extent gives it; all others that have it are checked against it.
+of dimensions. An extent is read from the first tensor that has it; other tensors that have it are checked against it.
 
 Input: a ``Definition`` and one of its ``Variant``s. Output: ``Line``s of Python, in the order in which they run.
 """
@@ -36,7 +36,7 @@ Dim = tuple[Index, ...]
 
 
 def dimension_of(definition: Definition) -> Dimension | None:
-    """The argument that says which dimension an axis of the formula stands for."""
+    """The argument that says which dimension of a tensor is an axis of the formula."""
     return next((a for a in definition.arguments if isinstance(a, Dimension)), None)
 
 
@@ -53,7 +53,7 @@ def argument_of_symbol(definition: Definition) -> dict[str, str]:
 
 @dataclass
 class _Shown:
-    """A dimension that a tensor shows under a name, to be checked or divided once all extents are known."""
+    """A dimension of a tensor that is assigned to a name, and is checked or divided after all extents are known."""
 
     argument: TensorArgument
     dim: Dim
@@ -107,7 +107,7 @@ class Binder:
         return lines
 
     def _is_around(self, argument: TensorArgument) -> bool:
-        """Whether a tensor's dimensions are told apart by the argument that names one of them."""
+        """Whether the dimension argument decides which axes a tensor's dimensions belong to."""
         return self.dimension is not None and argument.bound in self.dimension.tensors
 
     def agree(self) -> list[Line]:
@@ -202,7 +202,7 @@ class Binder:
         return [Line.assigning(found, *targets), *products]
 
     def _target(self, argument: TensorArgument, dim: Dim, origin: Code) -> Target:
-        """What a dimension is assigned to when a tensor is unpacked; the first to show an extent gives it."""
+        """What a dimension is assigned to when a tensor is unpacked; the first tensor that has an extent defines it."""
         extent = "".join(index.extent.name for index in dim)
         if dim[0].many:
             shape = f"shape_{dim[0].name}"

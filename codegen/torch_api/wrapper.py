@@ -1,47 +1,22 @@
 """What a public function does: check its arguments, bind extents, choose a formula, call it, restore the shapes.
 
-Input: a ``Definition``. Output: ``function_body``, the lines of the function.
+Input: a ``Definition`` and its operators. Output: ``function_body``, the lines of the function.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from svertka.codegen.torch_api.autocast import Precision, precision, shaped_alike
+from svertka.codegen.torch_api.argument_checks import argument_checks, padding_targets
 from svertka.codegen.torch_api.binding import Binder, dimension_of
-from svertka.codegen.torch_api.lines import (
-    Body,
-    Code,
-    Line,
-    Target,
-    body_of,
-    call,
-    if_block,
-    indented,
-    joined,
-    tuple_of,
-    variable,
-)
+from svertka.codegen.torch_api.lines import Body, Code, Line, body_of, call, if_block, joined, tuple_of, variable
 from svertka.codegen.torch_api.operators import OperatorDescription, kinds_of, may_be_absent
-from svertka.spec.definition import (
-    Argument,
-    Choice,
-    Definition,
-    ElementType,
-    Flag,
-    Padding,
-    PerAxis,
-    Real,
-    Seed,
-    TensorArgument,
-    Variant,
-    Whole,
-)
+from svertka.spec.definition import Definition, Flag, Padding, Seed, TensorArgument, Variant
 from svertka.spec.notation import Tensor
 
-__all__ = ["function_body", "scalar_checks"]
+__all__ = ["function_body"]
 
 
 def function_body(definition: Definition, operators: Sequence[OperatorDescription]) -> Body:
@@ -50,149 +25,11 @@ def function_body(definition: Definition, operators: Sequence[OperatorDescriptio
         _Branch(dict(variant.when), tuple(_Call(definition, variant, operator).lines()))
         for variant, operator in zip(definition.variants, operators, strict=True)
     ]
-    return body_of(
-        [
-            *_counted(definition),
-            *_autocast(definition),
-            *_tensor_checks(definition),
-            *_scalars(definition),
-            *_shapeless(definition),
-            *_identity(definition),
-            *_tree(branches, definition),
-        ]
-    )
-
-
-# Checks that every variant shares
-
-
-AUTOCAST = {Precision.LOWERED: "lowered", Precision.FULL: "in_float32", Precision.KEPT: "in_widest"}
-
-
-def _autocast(definition: Definition) -> list[Line]:
-    """Tensors in the type in which autocast has the formula computed."""
-    rule = precision(variant.layer for variant in definition.variants)
-    names = tuple(a.name for a in definition.tensor_arguments)
-    if rule == Precision.KEPT:
-        names = tuple(name for name in names if name not in _of_own_type(definition))
-        if len(names) == 1:
-            return []
-    cast = [Line.assigning(call(AUTOCAST[rule], *map(variable, names)), *names)]
-    told = next((a for a in definition.arguments if isinstance(a, ElementType)), None)
-    if told is None:
-        return cast
-    dtype = variable(told.name)
-    converted = call("in_type", told.name, dtype, told.tensor, variable(told.tensor))
-    given = Line.assigning(converted, told.tensor, pure=True)
-    return [*if_block(dtype + " is None", *cast), Line(Code("else:")), *indented([given])]
-
-
-def _counted(definition: Definition) -> list[Line]:
-    """Integers as real numbers, where a formula takes them too."""
-    names = [a.name for a in definition.tensor_arguments if a.integers]
-    lines = [Line.assigning(call("as_real", name, variable(name)), name, f"{name}_type") for name in names]
-    overwritten = any(isinstance(a, Flag) and a.in_place for a in definition.arguments)
-    if not names or not overwritten:
-        return lines
-    return [Line.assigning(variable(names[0]), "overwritten", pure=True), *lines]
-
-
-def _shapeless(definition: Definition) -> list[Line]:
-    """Return an empty tensor that has too few dimensions for the formula."""
-    for argument in definition.arguments:
-        if isinstance(argument, TensorArgument) and argument.shapeless:
-            tensor = next(t for t in definition.variants[0].layer.inputs if t.name == argument.bound)
-            least = sum(not dim[0].many for dim in tensor.dims)
-            given = variable(argument.name)
-            return if_block(
-                given + f".dim() < {least} and not " + given + ".numel()", Line("return " + given + ".clone()")
-            )
-    return []
-
-
-def _of_own_type(definition: Definition) -> set[str]:
-    """Tensors that may be of a wider type than the first: what has fewer dimensions than it, beside kept precision."""
-    layers = [variant.layer for variant in definition.variants]
-    if precision(layers) != Precision.KEPT:
-        return set()
-    alike = {tensor.name for layer in layers for tensor in shaped_alike(layer)}
-    return {a.name for a in definition.tensor_arguments if a.bound not in alike}
-
-
-def _tensor_checks(definition: Definition) -> list[Line]:
-    """One line a tensor: its type, device and dtype."""
-    lines: list[Line] = []
-    like: list[Code] = []
-    wider = _of_own_type(definition)
-    for argument in definition.arguments:
-        if isinstance(argument, TensorArgument):
-            kinds = kinds_of(definition, argument)
-            check = "any_tensor" if len(kinds) > 1 else f"{kinds.pop()}_tensor"
-            options = {"wider": True} if argument.name in wider and check == "real_tensor" else {}
-            given = variable(argument.name)
-            line = Line(call(check, argument.name, given, *like, **options))
-            lines += if_block(given + " is not None", line) if may_be_absent(definition, argument) else [line]
-            like = like or [given]
-    return lines
-
-
-def _scalars(definition: Definition) -> list[Line]:
-    """Arguments in their normal form, but for those that need the shapes of tensors."""
-    return [line for argument in definition.arguments for line in _scalar(argument)]
-
-
-def scalar_checks(argument: Argument, read: Callable[[str], Code] = variable) -> list[Code]:
-    """What is checked of an argument that needs no tensor.
-
-    Args:
-        argument: the argument.
-        read: source that reads an argument by its name.
-    """
-    return [line.code for line in _scalar(argument, read)]
-
-
-def _scalar(argument: Argument, read: Callable[[str], Code] = variable) -> list[Line]:
-    name = argument.name
-    value = read(name)
-    if isinstance(argument, PerAxis):
-        default = str(argument.default)
-        if default.startswith("<"):
-            value = read(default[1:-1]) + " if " + call("left_out", value) + " else " + value
-        return [
-            Line.assigning(call("per_axis", name, value, len(argument.symbols), argument.minimum), *argument.symbols)
-        ]
-    if isinstance(argument, Padding) and not argument.named:
-        return [Line.assigning(call("padding_pairs", name, value, len(argument.low)), *_pairs(argument))]
-    if isinstance(argument, Whole):
-        return [Line.assigning(_whole(argument, value), argument.symbol, pure=True)]
-    if isinstance(argument, Real):
-        bounds = {"low": argument.low, "high": argument.high, "closed": argument.closed or None}
-        options = {word: bound for word, bound in bounds.items() if bound is not None}
-        return [Line.assigning(call("real", name, value, **options), argument.symbol, pure=True)]
-    if isinstance(argument, Flag):
-        return [Line(call("flag", name, value))]
-    if isinstance(argument, Choice):
-        return [Line(call("choice", name, value, argument.choices))]
-    return []
-
-
-def _whole(argument: Whole, value: Code) -> Code:
-    """An integer argument, checked; where it may be None, the number that stands for None."""
-    if argument.minimum is not None:
-        checked = call("whole", argument.name, value, argument.minimum)
-    elif argument.optional:
-        checked = call("whole", argument.name, value, besides=argument.missing)
-    else:
-        checked = call("whole", argument.name, value)
-    return f"{argument.missing} if " + value + " is None else " + checked if argument.optional else checked
-
-
-def _pairs(argument: Padding) -> tuple[Target, ...]:
-    return tuple(Target(pair) for pair in zip(argument.low, argument.high, strict=True))
+    return body_of([*argument_checks(definition), *_identity(definition), *_tree(branches, definition)])
 
 
 def _identity(definition: Definition) -> list[Line]:
-    """Return the first tensor where nothing is to be done."""
+    """Return the first tensor where the function is the identity."""
     if not definition.identity_when:
         return []
     condition = joined(" or ", (_holds(definition, *item) for item in definition.identity_when.items()))
@@ -212,7 +49,7 @@ class _Branch:
 
 
 def _tree(branches: Sequence[_Branch], definition: Definition) -> list[Line]:
-    """What all branches begin with, then a decision by their first argument, and so on."""
+    """The lines that all branches begin with, then a decision by the first argument, and the same in each branch."""
     shared = 0
     while all(len(b.lines) > shared and b.lines[shared] == branches[0].lines[shared] for b in branches):
         shared += 1
@@ -277,7 +114,7 @@ class _Call:
         ]
 
     def _required(self) -> list[Line]:
-        """Refuse that a tensor is absent which other variants do not need."""
+        """Refuse None for a tensor that this variant needs and another variant does not."""
         lines: list[Line] = []
         for argument, tensor in self.binder.tensors:
             told = self.variant.when.get(argument.name)
@@ -294,7 +131,7 @@ class _Call:
             if isinstance(argument, Padding) and argument.named:
                 extents = (tuple_of(map(variable, names)) for names in argument.named)
                 pairs = call("named_padding", argument.name, variable(argument.name), *extents)
-                lines.append(Line.assigning(pairs, *_pairs(argument)))
+                lines.append(Line.assigning(pairs, *padding_targets(argument)))
         return lines
 
     def _labels(self) -> list[Line]:
@@ -344,7 +181,7 @@ class _Call:
         return variable(f"drawn_{name}" if name in seeds else name)
 
     def _shapes(self) -> dict[str, Code]:
-        """Options of a call whose tensors are flattened: the shapes that users see, and around which dimension."""
+        """Options of a call whose tensors are flattened: the shapes of results that users see, and the dimension."""
         if not self.operator.many:
             return {}
         outputs = [self.layer.tensors[name] for name in self.layer.outputs]
@@ -357,7 +194,7 @@ class _Call:
         return variable(self._first) + ".shape" if self.operator.ordered else self.binder.shape(tensor)
 
     def _restored(self, output: str) -> list[Line]:
-        """Take away the dimension that the function put in front."""
+        """Remove the first dimension, if the function has added it."""
         tensor = self.layer.tensors[output]
         first = next((t for t in self.layer.inputs if self.tensors[t.name].name == self.binder.unbatched), None)
         if first is None or first.dims[0] not in tensor.dims:
@@ -370,7 +207,7 @@ class _Call:
         return [Line.assigning(restored, output, pure=True)]
 
     def _own_type(self, output: str) -> list[Line]:
-        """Results in the type of the integers that were given."""
+        """Convert results to the type of the integers that were passed."""
         counted = next((a.name for a in self.tensors.values() if a.integers), "")
         if not counted or self.layer.tensors[output].kind == "integer":
             return []
@@ -384,7 +221,7 @@ class _Call:
         return self.tensors[self.layer.inputs[0].name].name
 
     def _states(self) -> list[Line]:
-        """Outputs that replace the contents of arguments; an empty tensor teaches nothing, and state stays."""
+        """Store outputs in the arguments that they update; an empty tensor leaves the state unchanged."""
         pairs = [(a.name, a.updated_by) for a in self.tensors.values() if a.updated_by in self.layer.outputs]
         if not pairs:
             return []
@@ -392,7 +229,7 @@ class _Call:
         return if_block(variable(self._first) + ".numel()", Line(stored))
 
     def _result(self) -> list[Line]:
-        """Return the results, and those that a flag adds."""
+        """Return the results, and further results where a flag asks for them."""
         results = self.definition.result
         lines = [line for output in results for line in (*self._own_type(output), *self._restored(output))]
         values = [variable(output) for output in results]
