@@ -1,6 +1,6 @@
 """Kernel IR expressions as Python source: precedence of operators, numbers, arithmetic.
 
-What the Triton printer and the launcher's printer share. Each adds the operations that only its language has.
+The Triton printer and the launcher's printer share this module. Each adds the operations of its own language.
 
 Input: nodes of ``svertka.codegen.ir.kernel``. Output: one line of Python.
 """
@@ -76,7 +76,7 @@ def number(value: float, negative: Binding = Binding.UNARY) -> Text:
 
 
 class ExpressionPrinter:
-    """Prints expressions that have arithmetic alone, for code that runs on the host.
+    """Prints arithmetic as Python; the base of printers that have more operations.
 
     Attributes:
         language: how error messages call the printer.

@@ -7,7 +7,7 @@ Input: nodes and statements of ``svertka.codegen.ir.kernel``. Output: lines of P
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 from svertka.codegen.emit.expressions_printer import ARITHMETIC, NEGATION, Binding, ExpressionPrinter
@@ -104,18 +104,23 @@ class TritonPrinter(ExpressionPrinter):
 
     def let(self, let: Let, cast: bool = True) -> list[str]:
         """Lines of a statement; a load is masked by the conditions under which its indices are valid."""
+        return self._assignment(let, cast)
+
+    def _assignment(self, let: Let, cast: bool = True, after: Sequence[str] = ()) -> list[str]:
+        """Lines of a statement; ``after`` follows its assignment, but not that of an absent tensor's default."""
         load = let.value
         self.spread[let.name] = self.along(load)
         if not isinstance(load, Load):
-            return [f"{let.name} = {self.text(load)}"]
+            return [f"{let.name} = {self.text(load)}", *after]
         suffix = ".to(ACC)" if cast and load.kind == "real" else ""
         address = self._address(load.tensor, load.indices) + self._anchor(load)
         line = f"{let.name} = tl.load({address}{self._mask(load)}){suffix}"
         default = self.tensors[load.tensor].default
         if default is None:
-            return [line]
+            return [line, *after]
         absent = repr(float(default)) if load.kind == "real" else str(default)
-        return [f"if {load.tensor}_ptr is not None:", f"    {line}", "else:", f"    {let.name} = {absent}"]
+        present = [f"    {text}" for text in (line, *after)]
+        return [f"if {load.tensor}_ptr is not None:", *present, "else:", f"    {let.name} = {absent}"]
 
     def line(self, let: Let, dimension: str, spread: str) -> list[str]:
         """Lines of a statement that varies along one dimension only: it is loaded as a vector, then broadcast.
@@ -124,10 +129,7 @@ class TritonPrinter(ExpressionPrinter):
         """
         if self.along(let.value) != {dimension}:
             return []
-        lines = self.let(let)
-        place = next(place for place, text in enumerate(lines) if f"{let.name} = " in text)
-        indent = lines[place][: len(lines[place]) - len(lines[place].lstrip())]
-        return [*lines[: place + 1], f"{indent}{let.name} = {let.name}{spread}", *lines[place + 1 :]]
+        return self._assignment(let, after=[f"{let.name} = {let.name}{spread}"])
 
     def along(self, node: Node) -> frozenset[str]:
         """Tile dimensions along which a node varies."""
