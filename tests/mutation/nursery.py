@@ -130,7 +130,7 @@ def sound_sources() -> dict[str, str]:
         (scratch / "svertka").mkdir()
         for folder in FOLDERS:
             os.symlink(REPOSITORY / folder, scratch / "svertka" / folder)
-        (scratch / "svertka" / "__init__.py").touch()
+        os.symlink(REPOSITORY / "package" / "__init__.py", scratch / "svertka" / "__init__.py")
         sys.path.insert(0, str(scratch))
         report(sound=baseline())
 
