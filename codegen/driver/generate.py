@@ -82,7 +82,7 @@ def generate_package(
         layout: how sources are formatted; files that are kept have the same bytes everywhere by ``formatted``.
 
     Raises:
-        ValueError: a name will not do, see ``face_names``; or what formats is not installed.
+        ValueError: a name cannot be used, see ``public_names``; or what formats is not installed.
         TypeError: a formula has what kernels cannot be made of, see ``supported``.
     """
     check_definitions(definitions)

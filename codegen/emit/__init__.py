@@ -1,1 +1,1 @@
-"""Kernels and programs to Python source: printers, templates, tables of tiles."""
+"""Kernels and programs as Python source: printers, templates, tables of tile sizes."""

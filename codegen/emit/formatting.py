@@ -1,7 +1,7 @@
-"""Format generated Python, so that generated files read like written ones: ruff orders it, ``filling`` fills its lines.
+"""Format generated Python with ruff, then fill its lines (``filling``), so that files look as if written by hand.
 
-Files that are kept have the same bytes everywhere, so they need ruff. A package that is made on the fly and read by
-nobody does without it.
+Generated files that are kept must have the same bytes on every machine, so they need ruff. A package that is generated
+only to be imported does not need it.
 
 Input: sources by path. Output: formatted sources by path.
 """
@@ -39,7 +39,7 @@ def formatter() -> str:
 
 
 def formatted(sources: Mapping[str, str]) -> dict[str, str]:
-    """Format Python sources, sort and prune their imports, and drop brackets that say nothing.
+    """Format Python sources, sort their imports, and remove unused imports and redundant parentheses.
 
     Raises:
         RuntimeError: a source is not valid Python; the message is ruff's.
@@ -58,7 +58,7 @@ def formatted(sources: Mapping[str, str]) -> dict[str, str]:
 
 
 def formatted_if_possible(sources: Mapping[str, str]) -> dict[str, str]:
-    """``formatted`` where ruff is installed; elsewhere the sources as they are, once Python can read them.
+    """``formatted`` if ruff is installed; otherwise the sources without change, checked to be valid Python.
 
     Raises:
         RuntimeError: a source is not valid Python.
@@ -84,7 +84,7 @@ def _isolated() -> tuple[str, ...]:
 
 
 def _run(command: list[str], folder: Path) -> None:
-    """Run inside the folder, so that messages name files as the package does."""
+    """Run a command in the folder, so that messages name files by their paths in the package."""
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
     if done.returncode != 0:
         raise RuntimeError(f"generated source is not valid Python:\n{done.stdout}{done.stderr}")

@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from svertka.codegen.emit.launcher_printer import host_expression
+from svertka.codegen.emit.launcher_printer import host_expression, host_node
 from svertka.codegen.emit.render import environment, kernel_sources
-from svertka.codegen.emit.triton_printer import TritonPrinter
 from svertka.codegen.ir.coalescing import is_side_by_side
-from svertka.codegen.ir.kernel import Axes, Boxes, BoxOperand, Constant, Kernel, Name, Node, TensorArgument, TileAxis
+from svertka.codegen.ir.kernel import Axes, Boxes, BoxOperand, Kernel, TensorArgument, TileAxis
 from svertka.codegen.ir.loop_patterns import Family
 from svertka.codegen.lowering.build import Allocation, KernelModule, Launch, Program
 from svertka.spec.notation import Tensor
@@ -47,13 +46,13 @@ def module_source(module: KernelModule) -> str:
 
 @dataclass(frozen=True)
 class _Host:
-    """What the template asks about a program."""
+    """What the template prints of a program."""
 
     program: Program
 
     @property
     def parameters(self) -> str:
-        """The parameter list, but for ``save`` and ``wanted``."""
+        """The parameter list without ``save`` and ``wanted``."""
         optional = {t.name for t in self.program.arguments if t.default is not None}
         typed = [f"{t.name}: torch.Tensor{' | None' if t.name in optional else ''}" for t in self.program.arguments]
         keywords = [f"{name}: {self._type(name)}" for name in self.program.keywords]
@@ -61,12 +60,12 @@ class _Host:
 
     @property
     def optional(self) -> list[str]:
-        """Results that a caller may leave out."""
+        """Results that a caller can ask not to compute."""
         return [a.name for launch in self.program.launches for a in launch.allocations if a.optional]
 
     @property
     def passed(self) -> str:
-        """The arguments, handed on under their own names."""
+        """The arguments, passed on under their own names."""
         names = [f"{name}={name}" for name in self.program.keywords]
         return ", ".join([*(t.name for t in self.program.arguments), *names])
 
@@ -76,7 +75,7 @@ class _Host:
 
     @property
     def extents(self) -> list[str]:
-        """Assignments of the extents that shapes show and that something uses."""
+        """Assignments of the extents that shapes show, for extents that the program uses."""
         shown: dict[str, str] = {}
         for tensor in self.program.layer.inputs:
             for place, dim in enumerate(tensor.dims):
@@ -121,7 +120,7 @@ class _Host:
 
     @property
     def absent(self) -> list[str]:
-        """Results that a launch may not make."""
+        """Results that the program computes only if they are wanted."""
         made = {a.name for launch in self.program.launches if launch.serves for a in launch.allocations}
         return [name for name in self.program.results if name in made]
 
@@ -149,7 +148,7 @@ class _Host:
         return f"{name} = None if {name!r} in skipped else {made}" if allocation.optional else f"{name} = {made}"
 
     def _present(self, name: str) -> str:
-        """A tensor, or the leading one where it may be absent and is."""
+        """A tensor; for one that may be absent, the leading tensor in its place if it is None."""
         absent = any(tensor.name == name and tensor.default is not None for tensor in self.program.arguments)
         return f"({self.program.leading} if {name} is None else {name})" if absent else name
 
@@ -176,8 +175,8 @@ class _Host:
         ]
 
     def _operand(self, box: BoxOperand, tensor: Tensor) -> str:
-        """A tensor with the stride of its fastest axis, and extents and strides of the others."""
-        *slow, fast = ((_host(axis.extent), _stride_of(tensor, axis.axis)) for axis in (*box.base, *box.axes))
+        """A tensor with the stride of its fastest axis, and extents and strides of its other axes."""
+        *slow, fast = ((host_node(axis.extent), _stride_of(tensor, axis.axis)) for axis in (*box.base, *box.axes))
         return f"({box.tensor}, {fast[1]}, {', '.join(f'({extent}, {stride})' for extent, stride in slow)})"
 
     def _boxes(self, kernel: Kernel, boxes: Boxes) -> str:
@@ -186,7 +185,7 @@ class _Host:
             return f"({', '.join(pairs)},)"
 
         walks, taps, phases = (
-            " * ".join(_host(one.extent) for one in some) or "1" for some in (boxes.walks, boxes.taps, boxes.phases)
+            " * ".join(host_node(one.extent) for one in some) or "1" for some in (boxes.walks, boxes.taps, boxes.phases)
         )
         groups = ", ".join(group(axes) for axes in (boxes.rows, boxes.columns, boxes.summed))
         return f"schedule.boxes({walks}, {groups}, {taps}, {phases}, {self._operand_type(kernel)}, how)"
@@ -210,7 +209,7 @@ class _Host:
             inner = last.index if last else ""
             probe = next((t.name for t in kernel.tensors if not t.output and inner in t.axes and len(t.axes) > 1), "")
             contiguous = "False"
-            if last and probe:  # along an axis of extent 1 no row has a neighbour, whatever the stride
+            if last and probe:  # an axis of extent 1 has no neighbours; its stride says nothing
                 contiguous = f"{last.extent} > 1 and {_stride_of(self._tensors(launch)[probe], inner)} == 1"
             sizes = f"{_product(kernel.rows)}, {_product(kernel.columns)}"
             return f"schedule.rows({sizes}, {contiguous}, how.accumulator, how.target)"
@@ -220,7 +219,7 @@ class _Host:
 
 
 def _side_by_side(kernel: Kernel) -> str:
-    """Whether neighbouring lanes access neighbours; another index is the fastest where channels come last."""
+    """Python for whether neighbouring lanes access neighbouring elements; the memory format can decide it."""
     fastest = (axes[-1].index if axes else "" for axes in (kernel.rows.order, kernel.rows.last))
     row_major, last = (is_side_by_side(kernel, index) for index in fastest)
     return str(row_major) if row_major == last else "how.last" if last else "not how.last"
@@ -236,15 +235,9 @@ def _product(axes: Axes) -> str:
 
 
 def _places(axis: TileAxis) -> str:
-    """How many places of an index there are a phase."""
-    extent = _host(axis.extent)
-    return extent if axis.step is None else f"-(-{extent} // {_host(axis.step)})"
-
-
-def _host(node: Node) -> str:
-    """An extent or a step in the host program."""
-    text = TritonPrinter((), {}, {}, frozenset()).text(node)
-    return text if isinstance(node, Name | Constant) else f"({text})"
+    """The number of values of an index in each phase."""
+    extent = host_node(axis.extent)
+    return extent if axis.step is None else f"-(-{extent} // {host_node(axis.step)})"
 
 
 def _strides(argument: TensorArgument, tensor: Tensor) -> list[str]:

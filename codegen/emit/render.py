@@ -49,18 +49,18 @@ def environment() -> jinja2.Environment:
 
 
 def quoted(text: str) -> str:
-    """A text between double quotes: on one line, and nothing in it ends the string or is read as an escape."""
+    """The text of a string literal in double quotes: on one line, with quotes and backslashes escaped."""
     plain = "".join(letter if letter.isprintable() else " " for letter in text)
     return plain.replace("\\", "\\\\").replace('"', '\\"')
 
 
 def templated(text: str) -> str:
-    """A text between the double quotes of an f-string, where braces are no fields."""
+    """The literal text of an f-string in double quotes: as ``quoted``, with braces escaped."""
     return quoted(text).replace("{", "{{").replace("}", "}}")
 
 
 def kernel_sources(kernel: Kernel) -> list[str]:
-    """Print one kernel, in each way in which it can be computed."""
+    """Print one kernel: the template of its family, and the template with tensor descriptors if it has ``boxes``."""
     constants = (*COMMON_CONSTANTS, *SCHEDULE_CONSTANTS[kernel.family])
     taps, along = kernel.taps
     more = {"taps": taps, "along": along, "p": _printer(kernel)}
@@ -100,7 +100,7 @@ def _printer(kernel: Kernel, boxed: bool = False) -> TritonPrinter:
 
 
 def _tile_dimensions(kernel: Kernel, boxed: bool) -> list[tuple[frozenset[str], str]]:
-    """Which indices of a contraction vary along which dimension of its tiles."""
+    """Groups of a contraction's indices, with the dimension of its tiles along which they vary."""
     if not boxed or kernel.boxes is None:
         batch, left, right = kernel.groups
         return [(batch.names, ""), (left.names, "m"), (right.names, "n"), (kernel.columns.names, "inner")]
@@ -109,7 +109,7 @@ def _tile_dimensions(kernel: Kernel, boxed: bool) -> list[tuple[frozenset[str], 
 
 
 def _add_reduced(kernel: Kernel, dimensions: dict[str, str]) -> None:
-    """A reduction's value varies along the rows."""
+    """Add the results of reductions, which vary along the rows."""
     along = {Family.ROW: "row", Family.WINDOW: "lane"}.get(kernel.family)
     for section in kernel.sections:
         for accumulator in section.accumulators:

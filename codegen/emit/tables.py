@@ -1,8 +1,8 @@
-"""Tile tables: one file a target in ``schedules``, chosen by structure or measured by ``svertka tune``.
+"""Tables of tile sizes: one file for each target in ``schedules``, written by hand or measured by ``svertka tune``.
 
-A table has a class of problems in each of its places: ``lanes/pointwise``, ``lanes/window``, ``rows/along`` (rows lie
-along memory), ``rows/beside`` (neighbouring rows are neighbours in memory) and ``contraction/KIND/PLACE``, a row of the
-list of a kind of contraction. Rows may have more keys than are known here; they are kept.
+A table has an entry for each class of problems: ``lanes/pointwise``, ``lanes/window``, ``rows/along`` (a row is
+contiguous in memory), ``rows/beside`` (neighbouring rows are neighbours in memory) and ``contraction/KIND/PLACE``, a
+row of the list for a kind of contraction. Rows may have keys that are not known here; these are kept.
 
 Input: JSON files. Output: tables, generated modules.
 """
@@ -40,16 +40,16 @@ KEYS = {
     "rows/beside": ("contiguous_rows",),
 }
 FIXED = ("least_m", "least_n")
-"""Keys of a row of a contraction that say for which problems it is."""
+"""Keys of a contraction's row that say which problems the row is for."""
 
 
 def table_path(name: str) -> Path:
-    """Where a target's table lies."""
+    """The path of a target's table."""
     return Path(str(resources.files("svertka.codegen.emit"))) / "schedules" / f"{name}.json"
 
 
 def read(name: str) -> Table:
-    """The table of a target, or the default where it has none."""
+    """The table of a target, or the default table if the target has none."""
     path = table_path(name)
     found: Table = json.loads((path if path.exists() else table_path(DEFAULT)).read_text(encoding="utf-8"))
     return found if name == INTERPRETER else {**found, "target": name}
@@ -62,7 +62,7 @@ def tables() -> dict[str, Table]:
 
 
 def schedule_sources() -> dict[str, str]:
-    """The modules that choose tiles, by path: the choosers with the interpreter's tables, and those of GPUs."""
+    """The modules that choose tile sizes, by path: functions with the interpreter's table, and the tables of GPUs."""
     templates = environment()
     choosers = templates.get_template("schedule.py.jinja").render(table=json.dumps(read(INTERPRETER)))
     used = ("lanes", "rows", "contraction", "sums")
@@ -80,7 +80,7 @@ def class_names(table: Table) -> list[str]:
 
 
 def entry(table: Table, name: str) -> dict[str, Any]:
-    """What a table says for a class of problems."""
+    """The entry of a table for a class of problems."""
     if name in KEYS:
         part = table[name.split("/")[0]]
         return {key: part[key] for key in KEYS[name]}
@@ -90,7 +90,7 @@ def entry(table: Table, name: str) -> dict[str, Any]:
 
 
 def placed(table: Table, name: str, chosen: Mapping[str, Any]) -> Table:
-    """A table that says something else for a class of problems."""
+    """A copy of a table with another entry for a class of problems."""
     made = copy.deepcopy(table)
     if name in KEYS:
         made[name.split("/")[0]] |= chosen
@@ -101,7 +101,7 @@ def placed(table: Table, name: str, chosen: Mapping[str, Any]) -> Table:
 
 
 def changes(old: Table, new: Table) -> list[str]:
-    """One line a class of problems for which two tables differ."""
+    """One line for each class of problems for which two tables differ."""
     pairs = [(name, entry(old, name), entry(new, name)) for name in class_names(new)]
     return [f"{name}: {_shown(before)} -> {_shown(after)}" for name, before, after in pairs if before != after]
 
@@ -111,7 +111,7 @@ def _shown(chosen: Mapping[str, Any]) -> str:
 
 
 def text(table: Table) -> str:
-    """A table as its file has it: one row a line."""
+    """The text of a table's file, with each row on a line."""
     lines = []
     for key, value in table.items():
         if key != "contraction":

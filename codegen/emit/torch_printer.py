@@ -1,8 +1,8 @@
-"""Formulas as plain PyTorch in float64: what a package runs on CPU tensors where no reference was written by hand.
+"""Formulas as plain PyTorch in float64: what a package runs on CPU tensors of layers that have no NumPy reference.
 
-Any ``Layer`` becomes a function, an adjoint as well as a formula, and the adjoint of an adjoint. Expressions are
-functions of indices: every index is an int64 tensor along a dimension of its own, so that an expression costs what the
-indices in it cost. How they are evaluated, some elements at a time, is the affair of ``evaluation`` in the package.
+Any ``Layer`` becomes a function: a formula, its adjoint, the adjoint of its adjoint. Expressions are functions of
+indices. Every index is an int64 tensor along a dimension of its own, so an expression has only the dimensions of the
+indices in it. ``evaluation`` in the package evaluates these functions, for some elements at a time.
 
 Input: a ``Layer``. Output: the source of a function.
 """
@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from sympy import Add, Basic, Expr, Mul, Pow, Symbol
 from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue, Not, Or
 
+from svertka.codegen.emit.expressions_printer import number
 from svertka.codegen.lowering.build import keywords_of
 from svertka.codegen.passes.pipeline import through
 from svertka.spec import adjoint, gradient_of, normal_form
@@ -87,14 +88,14 @@ def _body(layer: Layer, inputs: Sequence[Tensor], keywords: Sequence[str], chose
 
 
 def _computed(layer: Layer) -> Layer:
-    """The layer as it is computed: with exponents shifted as the kernels' are, where it has any to shift."""
+    """The layer as it is computed: with exponents shifted as in the kernels, if there are any to shift."""
     folded = through(layer, "drop vanishing sums")
     shifted = through(folded, "stabilize", first="stabilize")
     return normal_form(layer) if shifted == folded else shifted
 
 
 def _extents(inputs: Sequence[Tensor], keywords: Sequence[str]) -> Iterator[str]:
-    """Extents that shapes show."""
+    """Assignments of the extents that the shapes of tensors show."""
     shown: set[str] = {*keywords}
     for tensor in inputs:
         for place, dim in enumerate(tensor.dims):
@@ -144,7 +145,7 @@ class _Printer:
         return f"evaluation.reduced({value.operation!r}, {shape}, {summed}, {guard}, {bodies})"
 
     def _factors(self, body: Expr) -> list[str]:
-        """The body, factor by factor if it is a product of tensors: such sums are matrix products."""
+        """The factors of the body if it is a product of tensors, whose sum is a matrix product; else the body alone."""
         factors = sorted(Mul.make_args(body), key=str)
         varying = [f for f in factors if index_set(f)]
         if len(varying) < 2:
@@ -177,7 +178,7 @@ class _Printer:
         return f"{called}({', '.join(self.real(part) for part in node.args)})"
 
     def _product(self, node: Mul) -> str:
-        """A product; a factor that is 0 or 1 by a condition selects, so that 0 times infinity cannot arise."""
+        """A product; a factor that is 0 or 1 by a condition becomes a selection, which avoids 0 times infinity."""
         selecting, others = selections(node)
         text = self._joined(" * ", [self._operand(part) for part in _sorted(others)]) if others else "1.0"
         for factor in _sorted(selecting):
@@ -198,7 +199,7 @@ class _Printer:
         return f"({text})"
 
     def _operand(self, node: Basic) -> str:
-        """An expression beside a tensor, where a number may be bare."""
+        """An operand of an operation with a tensor, where a number need not be a tensor."""
         return (
             f"({_number(node)})"
             if node.is_Number and node < 0
@@ -251,7 +252,7 @@ class _Printer:
 
 
 def _guarded(value: Reduction) -> tuple[Expr, Basic]:
-    """Body and guard of a reduction; factors that select among a sum's terms are part of its guard."""
+    """Body and guard of a reduction; factors that select terms of a sum are made part of the guard."""
     if value.operation != "sum":
         return value.body, value.guard
     selecting, others = selections(value.body)
@@ -269,5 +270,4 @@ def _sorted(parts: Sequence[Basic]) -> list[Basic]:
 
 
 def _number(node: Expr) -> str:
-    text = repr(float(node))
-    return f'float("{text}")' if text.lstrip("-") in ("inf", "nan") else text
+    return number(float(node)).source

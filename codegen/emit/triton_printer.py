@@ -1,35 +1,32 @@
 """Kernel IR expressions as Triton source.
 
+Templates print the structure of a kernel, this module prints its expressions and statements.
+
 Input: nodes and statements of ``svertka.codegen.ir.kernel``. Output: lines of Python for ``@triton.jit`` functions.
-Templates own
-the structure of a kernel, this module its expressions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
+from svertka.codegen.emit.expressions_printer import ARITHMETIC, NEGATION, Binding, ExpressionPrinter
 from svertka.codegen.ir.kernel import Apply, Constant, Let, Load, Name, Node, Store, TensorArgument, walk_node
 
 __all__ = ["TritonPrinter"]
 
 _BINARY = {
-    "<": (1, "<"),
-    "<=": (1, "<="),
-    ">": (1, ">"),
-    ">=": (1, ">="),
-    "==": (1, "=="),
-    "!=": (1, "!="),
-    "or": (2, "|"),
-    "and": (3, "&"),
-    "add": (5, "+"),
-    "subtract": (5, "-"),
-    "multiply": (6, "*"),
-    "divide": (6, "/"),
-    "floor_divide": (6, "//"),
-    "remainder": (6, "%"),
+    "<": (Binding.COMPARISON, "<"),
+    "<=": (Binding.COMPARISON, "<="),
+    ">": (Binding.COMPARISON, ">"),
+    ">=": (Binding.COMPARISON, ">="),
+    "==": (Binding.COMPARISON, "=="),
+    "!=": (Binding.COMPARISON, "!="),
+    "or": (Binding.BITWISE_OR, "|"),
+    "and": (Binding.BITWISE_AND, "&"),
+    **ARITHMETIC,
 }
+_PREFIX = {"not": (Binding.ATOM, "~"), **NEGATION}
 _CALLS = {
     "exp": "tl.exp",
     "log": "tl.log",
@@ -47,11 +44,10 @@ _CALLS = {
 }
 _ROUNDING = ("exp", "log", "sqrt", "rsqrt", "erf", "sin", "cos", "tanh", "power")
 _NAN = {"maximum": "tl.maximum", "minimum": "tl.minimum"}
-_COMPARISON, _CONJUNCT, _UNARY, _ATOM = 1, 4, 7, 9
 
 
-class TritonPrinter:
-    """Prints the expressions of one kernel.
+class TritonPrinter(ExpressionPrinter):
+    """Prints the expressions and statements of one kernel.
 
     Args:
         tensors: the kernel's tensors.
@@ -60,6 +56,10 @@ class TritonPrinter:
         bare: names of compile-time real parameters, which have no dtype of their own.
         narrow: names of loop indices, which are 32 bits wide.
     """
+
+    language = "Triton"
+    binary = _BINARY
+    prefix = _PREFIX
 
     def __init__(
         self,
@@ -76,28 +76,6 @@ class TritonPrinter:
         self.narrow = narrow
         self.spread: dict[str, frozenset[str]] = {}
 
-    def text(self, node: Node, level: int = 0) -> str:
-        """An expression, in parentheses if it binds less tightly than ``level``."""
-        text, own = self._text(node)
-        return f"({text})" if own < level else text
-
-    def _text(self, node: Node) -> tuple[str, int]:
-        if isinstance(node, Constant):
-            return _number(node)
-        if isinstance(node, Name):
-            return node.name, _ATOM
-        if isinstance(node, Load):
-            raise TypeError(f"load of {node.tensor}: a load must be a statement of its own")
-        if node.operation in _BINARY:
-            own, sign = _BINARY[node.operation]
-            left, right = node.arguments
-            return f"{self.text(left, own + (own == _COMPARISON))} {sign} {self.text(right, own + 1)}", own
-        if node.operation == "negate":
-            return f"-{self.text(node.arguments[0], _UNARY)}", _UNARY
-        if node.operation == "not":
-            return f"~{self.text(node.arguments[0], _ATOM)}", _UNARY
-        return self._call(node), _ATOM
-
     def _call(self, node: Apply) -> str:
         if node.operation == "real":
             return f"tl.cast({self.text(node.arguments[0])}, ACC)"
@@ -110,9 +88,10 @@ class TritonPrinter:
         return f"{_CALLS[node.operation]}({arguments})"
 
     def _argument(self, node: Node, alone: bool = False) -> str:
-        """Inside a call a bare number would become float32; give it the arithmetic's type.
+        """An argument of a call. A bare number would become float32, so it is given the type of the arithmetic.
 
-        A number that float32 holds may stay bare, unless it stands ``alone``: then the result would be float32 too.
+        A number that float32 holds exactly may stay bare, unless all arguments are numbers (``alone``): then the result
+        would be float32 too.
         """
         leaves = [part for part in walk_node(node) if not isinstance(part, Apply)]
         bare = all(isinstance(leaf, Constant) or (isinstance(leaf, Name) and leaf.name in self.bare) for leaf in leaves)
@@ -124,31 +103,33 @@ class TritonPrinter:
     # Statements -------------------------------------------------------------------------------------------------
 
     def let(self, let: Let, cast: bool = True) -> list[str]:
-        """Lines of a statement; loads are masked by what is known about their indices."""
+        """Lines of a statement; a load is masked by the conditions under which its indices are valid."""
+        return self._assignment(let, cast)
+
+    def _assignment(self, let: Let, cast: bool = True, after: Sequence[str] = ()) -> list[str]:
+        """Lines of a statement; ``after`` follows its assignment, but not that of an absent tensor's default."""
         load = let.value
         self.spread[let.name] = self.along(load)
         if not isinstance(load, Load):
-            return [f"{let.name} = {self.text(load)}"]
+            return [f"{let.name} = {self.text(load)}", *after]
         suffix = ".to(ACC)" if cast and load.kind == "real" else ""
         address = self._address(load.tensor, load.indices) + self._anchor(load)
         line = f"{let.name} = tl.load({address}{self._mask(load)}){suffix}"
         default = self.tensors[load.tensor].default
         if default is None:
-            return [line]
+            return [line, *after]
         absent = repr(float(default)) if load.kind == "real" else str(default)
-        return [f"if {load.tensor}_ptr is not None:", f"    {line}", "else:", f"    {let.name} = {absent}"]
+        present = [f"    {text}" for text in (line, *after)]
+        return [f"if {load.tensor}_ptr is not None:", *present, "else:", f"    {let.name} = {absent}"]
 
     def line(self, let: Let, dimension: str, spread: str) -> list[str]:
-        """Lines of a statement that varies along one dimension alone: it is loaded as a line, then spread.
+        """Lines of a statement that varies along one dimension only: it is loaded as a vector, then broadcast.
 
-        A tile that is one element wide would be loaded over and over by every thread that holds a part of the row.
+        As a tile that is one element wide it would be loaded again by every thread that holds a part of the row.
         """
         if self.along(let.value) != {dimension}:
             return []
-        lines = self.let(let)
-        place = next(place for place, text in enumerate(lines) if f"{let.name} = " in text)
-        indent = lines[place][: len(lines[place]) - len(lines[place].lstrip())]
-        return [*lines[: place + 1], f"{indent}{let.name} = {let.name}{spread}", *lines[place + 1 :]]
+        return self._assignment(let, after=[f"{let.name} = {let.name}{spread}"])
 
     def along(self, node: Node) -> frozenset[str]:
         """Tile dimensions along which a node varies."""
@@ -159,7 +140,7 @@ class TritonPrinter:
         return frozenset(found - {""})
 
     def _anchor(self, load: Load) -> str:
-        """What gives one address the shape of lanes, where they differ in whether they load."""
+        """A term that gives one address the shape of the lanes, for a load whose mask differs between lanes."""
         varying = any(self.along(index) for index in load.indices)
         return " + lane * 0" if "lane" in self.along(load) and not varying else ""
 
@@ -174,18 +155,18 @@ class TritonPrinter:
         return " + ".join([f"{tensor}_ptr", *terms])
 
     def _place(self, index: Node) -> str:
-        """A place along an axis, before it is multiplied with a stride: as wide as offsets are."""
+        """An index, cast to the type of offsets before it is multiplied by a stride."""
         names = {part.name for part in walk_node(index) if isinstance(part, Name)}
         if names & self.narrow and not self.along(index):
             return f"tl.cast({self.text(index)}, INDEX)"
-        return self.text(index, 6)
+        return self.text(index, Binding.PRODUCT)
 
     def guard(self, guards: tuple[Node, ...], *more: str) -> str:
         """A conjunction of conditions, empty if there is none."""
-        return " & ".join([*more, *dict.fromkeys(self.text(guard, _CONJUNCT - 1) for guard in guards)])
+        return " & ".join([*more, *dict.fromkeys(self.text(guard, Binding.BITWISE_AND) for guard in guards)])
 
     def store(self, store: Store, along: tuple[str, ...], anchor: str) -> list[str]:
-        """Lines of a store; ``anchor`` gives the address the tile's shape where no index does."""
+        """Lines of a store; ``anchor`` gives the address the shape of the tile where the indices do not."""
         address = self._address(store.tensor, store.indices)
         varying = frozenset().union(*(self.along(index) for index in store.indices)) if store.indices else frozenset()
         if set(along) - varying:
@@ -203,10 +184,3 @@ def _is_short(node: Constant) -> bool:
         return True
     value: Fraction = node.value
     return value.denominator & (value.denominator - 1) == 0 and value.numerator.bit_length() <= 24
-
-
-def _number(node: Constant) -> tuple[str, int]:
-    if isinstance(node.value, str):
-        return f'float("{node.value}")', _ATOM
-    text = str(node.value) if node.kind == "integer" else repr(float(node.value))
-    return text, _UNARY if text.startswith("-") else _ATOM

@@ -1,1 +1,1 @@
-"""What PyTorch sees: functions, modules and operators of a package, as source."""
+"""The PyTorch API of a package as source: functions, modules and operators."""

@@ -1,8 +1,9 @@
-"""In which type a formula computes under autocast. Its operations decide, nothing else does.
+"""The type in which autocast computes a formula. It follows from the formula's operations alone.
 
-The rule is that of torch's lists of operators, told by structure: products of tensors take half the bytes and the
-matrix unit; what leaves the range of half precision takes float32; everything else goes on in the type it is given, and
-is computed in float32 and rounded once all the same.
+The rule is that of torch's lists of operators, stated for the structure of a formula. Products of tensors are computed
+in autocast's type: it needs half the memory traffic, and matrix units support it. A formula whose values can leave the
+range of half precision is computed in float32. Any other formula keeps the type of its tensors; its kernels compute in
+float32 and round once in every case.
 
 Input: a ``Layer``. Output: a ``Precision``.
 """
@@ -26,11 +27,11 @@ class Precision(StrEnum):
     """What autocast does to the real tensors of a formula.
 
     Attributes:
-        LOWERED: they enter in autocast's type: some sum is a matrix product of what is given. It comes first: within
-            a kernel everything behind the product is computed in float32 anyway.
-        FULL: they enter in float32: a sum or maximum is taken where exponentials, logarithms or powers leave the range
-            of half precision, or a sum of everything, as losses are, may.
-        KEPT: each stays as it is; tensors of one shape take the widest type among them.
+        LOWERED: they are cast to autocast's type, because some sum is a matrix product of the inputs. This rule comes
+            before ``FULL``: within a kernel everything after the product is computed in float32 in any case.
+        FULL: they are cast to float32, because the formula has a sum or maximum, and exponentials, logarithms, powers
+            or a sum over all elements (as losses have) can leave the range of half precision.
+        KEPT: each keeps its type; tensors of one shape take the widest type among them.
     """
 
     LOWERED = "lowered"
@@ -47,13 +48,13 @@ def precision(layers: Iterable[Layer]) -> Precision:
 
 
 def shaped_alike(layer: Layer) -> tuple[Tensor, ...]:
-    """The first tensor, and those that have an element for each of its elements."""
+    """The first tensor, and the real tensors that have the same dimensions."""
     first = layer.inputs[0]
     return tuple(tensor for tensor in layer.inputs if tensor.dims == first.dims and tensor.kind == "real")
 
 
 def _multiplies(layer: Layer) -> bool:
-    """Whether some equation is a matrix product, both sides of which are made of what is given."""
+    """Whether some equation is a matrix product whose two factors depend on the inputs."""
     made_of = {tensor.name: {tensor.name} for tensor in layer.inputs}
     for equation in layer.equations:
         product = as_contraction(equation)
@@ -68,7 +69,7 @@ def _made_of(value: Basic, known: dict[str, set[str]]) -> set[str]:
 
 
 def _leaves_half(layer: Layer) -> bool:
-    """Whether values between the tensors, or a sum of everything, may be out of the range of half precision."""
+    """Whether intermediate values, or a sum over all elements, can leave the range of half precision."""
     if not any(isinstance(equation.value, Reduction) for equation in layer.equations):
         return False
     if any(not layer.tensors[output].dims for output in layer.outputs):

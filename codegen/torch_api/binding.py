@@ -1,76 +1,42 @@
-"""How a public function finds the formula's extents in the shapes of its tensors, and what it checks on the way.
+"""How a public function reads the formula's extents from the shapes of its tensors, and which checks it makes.
 
 A dimension of a tensor is an axis, a product of axes (channels in groups) or, for an axis with ``many``, any number
-of dimensions. The first tensor that shows an extent gives it; all others that have it are checked against it.
+of dimensions. An extent is read from the first tensor that has it; other tensors that have it are checked against it.
 
 Input: a ``Definition`` and one of its ``Variant``s. Output: ``Line``s of Python, in the order in which they run.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from sympy import Not, Symbol
 
-from svertka.codegen.emit.launcher_printer import host_condition, host_expression
-from svertka.codegen.emit.render import quoted, templated
+from svertka.codegen.torch_api.lines import (
+    Code,
+    Line,
+    Target,
+    call,
+    condition,
+    expression,
+    f_string,
+    if_block,
+    joined,
+    tuple_of,
+    variable,
+)
 from svertka.spec.definition import Definition, Dimension, Padding, Rule, TensorArgument, Variant
 from svertka.spec.notation import Index, Tensor
 from svertka.spec.rewrite import replace
 
-__all__ = ["Binder", "Line", "argument_of_symbol", "dimension_of", "indented", "source_of"]
+__all__ = ["Binder", "argument_of_symbol", "dimension_of"]
 
 Dim = tuple[Index, ...]
 
 
-@dataclass(frozen=True)
-class Line:
-    """A line of Python.
-
-    Attributes:
-        text: the line, or the value if it assigns.
-        names: names that it assigns, one of them perhaps starred.
-        pure: whether nothing is lost with it when none of its names is used.
-    """
-
-    text: str
-    names: tuple[str, ...] = ()
-    pure: bool = False
-    depth: int = 0
-
-    def source(self, used: set[str]) -> str:
-        """The line, with ``_`` for names that are not used."""
-        names = [n if _words(n) & used else ("*_" if n.startswith("*") else "_") for n in self.names]
-        if set(names) <= {"_", "*_"}:
-            return "    " * self.depth + self.text
-        left = f"({names[0]},)" if len(names) == 1 and not self.pure else ", ".join(names)
-        return "    " * self.depth + f"{left} = {self.text}"
-
-
-def indented(lines: Iterable[Line]) -> list[Line]:
-    """Lines one block deeper."""
-    return [Line(line.text, line.names, line.pure, line.depth + 1) for line in lines]
-
-
-def source_of(lines: Iterable[Line]) -> list[str]:
-    """Source of a function's body, without pure assignments that nothing uses."""
-    kept = list(lines)
-    while True:
-        used = set().union(*(_words(line.text) for line in kept))
-        fewer = [line for line in kept if not line.pure or any(_words(name) & used for name in line.names)]
-        if len(fewer) == len(kept):
-            return [line.source(used) for line in kept]
-        kept = fewer
-
-
-def _words(text: str) -> set[str]:
-    return set(re.findall(r"\w+", text))
-
-
 def dimension_of(definition: Definition) -> Dimension | None:
-    """The argument that says which dimension an axis of the formula stands for."""
+    """The argument that says which dimension of a tensor is an axis of the formula."""
     return next((a for a in definition.arguments if isinstance(a, Dimension)), None)
 
 
@@ -87,7 +53,7 @@ def argument_of_symbol(definition: Definition) -> dict[str, str]:
 
 @dataclass
 class _Shown:
-    """A dimension that a tensor shows under a name, to be checked or divided once all extents are known."""
+    """A dimension of a tensor that is assigned to a name, and is checked or divided after all extents are known."""
 
     argument: TensorArgument
     dim: Dim
@@ -99,21 +65,21 @@ class Binder:
     """Binds the extents of one variant.
 
     Attributes:
-        origins: how messages call an extent or a product of extents: by the argument or dimension that shows it.
+        origins: by the name of an extent or of a product of extents, the expression over the arguments that shows it.
         unbatched: name of the first argument that may lack its first dimension, or nothing.
     """
 
     definition: Definition
     variant: Variant
-    origins: dict[str, str] = field(default_factory=dict)
+    origins: dict[str, Code] = field(default_factory=dict)
     unbatched: str = ""
-    _many: dict[Index, str] = field(default_factory=dict)
+    _many: dict[Index, Code] = field(default_factory=dict)
     _products: dict[Dim, str] = field(default_factory=dict)
     _shown: list[_Shown] = field(default_factory=list)
     _wholly_known: list[tuple[TensorArgument, Tensor]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.origins |= argument_of_symbol(self.definition)
+        self.origins |= {symbol: variable(argument) for symbol, argument in argument_of_symbol(self.definition).items()}
         self.dimension = dimension_of(self.definition)
 
     @property
@@ -141,7 +107,7 @@ class Binder:
         return lines
 
     def _is_around(self, argument: TensorArgument) -> bool:
-        """Whether a tensor's dimensions are told apart by the argument that names one of them."""
+        """Whether the dimension argument decides which axes a tensor's dimensions belong to."""
         return self.dimension is not None and argument.bound in self.dimension.tensors
 
     def agree(self) -> list[Line]:
@@ -153,14 +119,14 @@ class Binder:
         for argument, tensor in self._wholly_known:
             same = self._same_shape(argument, tensor)
             if tensor.default is not None:
-                same = [Line(f"if {argument.name} is not None:"), *indented(same)]
+                same = if_block(variable(argument.name) + " is not None", *same)
             lines += same
         return lines
 
     def extents(self) -> list[Line]:
         """Compute the extents that no tensor shows."""
         found = self.definition.extents.items()
-        return [Line(host_expression(value), (name,), pure=True) for name, value in found]
+        return [Line.assigning(expression(value), extent, pure=True) for extent, value in found]
 
     def rules(self, computed: bool) -> list[Line]:
         """Check the definition's conditions: those about ``extents``, or those that hold before these are computed."""
@@ -173,73 +139,85 @@ class Binder:
         extents = self.definition.extents
         return not names.isdisjoint(extents) or any(rule.condition.has(value) for value in extents.values())
 
-    def shape(self, tensor: Tensor) -> str:
-        """Python for the shape that a tensor has with all its dimensions."""
+    def shape(self, tensor: Tensor) -> Code:
+        """The shape that a tensor has with all its dimensions."""
         for argument, given in self.tensors:
             if given.dims == tensor.dims and given.default is None:
-                return f"{argument.name}.shape"
-        parts = [f"*{self._many[d[0]]}" if d[0].many else self._products.get(d, _product(d)) for d in tensor.dims]
-        return f"({', '.join(parts)}{',' * (len(parts) == 1)})"
+                return variable(argument.name) + ".shape"
+        return self._extents(tensor)
+
+    def _extents(self, tensor: Tensor) -> Code:
+        """A tuple of the extents of a tensor's dimensions."""
+        return tuple_of("*" + self._many[dim[0]] if dim[0].many else self._extent(dim) for dim in tensor.dims)
+
+    def _extent(self, dim: Dim) -> Code:
+        """The extent of a dimension that is not ``many``."""
+        return variable(self._products[dim]) if dim in self._products else _product(dim)
 
     def _batch(self, argument: TensorArgument, tensor: Tensor) -> list[Line]:
         rank = sum(not dim[0].many for dim in tensor.dims)
-        batch = [Line(f"batched({argument.name}, {rank})", (argument.name,), pure=True)]
+        given = variable(argument.name)
+        batch = Line.assigning(call("batched", given, rank), argument.name, pure=True)
         if tensor.default is not None:
-            return [Line(f"if {argument.name} is not None:"), *indented(batch)]
+            return if_block(given + " is not None", batch)
         if self.unbatched:
-            return batch
+            return [batch]
         self.unbatched = argument.name
-        return [Line(f"{argument.name}.dim() == {rank - 1}", ("unbatched",), pure=True), *batch]
+        return [Line.assigning(given + f".dim() == {rank - 1}", "unbatched", pure=True), batch]
 
-    def _around(self, name: str, tensor: Tensor) -> list[Line]:
+    def _around(self, argument: str, tensor: Tensor) -> list[Line]:
         assert self.dimension is not None
-        dim = self.dimension.name
+        given, dim = variable(argument), variable(self.dimension.name)
         before, (axis,), behind = tensor.dims
-        places = (f"{name}.shape[:{dim}]", f"{name}.shape[{dim}]", f"{name}.shape[{dim} + 1 :]")
-        self._many |= {before[0]: places[0], behind[0]: places[2]}
-        self.origins[axis.extent.name] = places[1]
+        shape_before = given + ".shape[:" + dim + "]"
+        extent = given + ".shape[" + dim + "]"
+        shape_behind = given + ".shape[" + dim + " + 1 :]"
+        self._many |= {before[0]: shape_before, behind[0]: shape_behind}
+        self.origins[axis.extent.name] = extent
+        found = call("dimension", self.dimension.name, dim, given)
         return [
-            Line(f'dimension("{dim}", {dim}, {name})', (dim,), pure=True),
-            Line(f"math.prod({places[0]})", (before[0].extent.name,), pure=True),
-            Line(places[1], (axis.extent.name,), pure=True),
-            Line(f"math.prod({places[2]})", (behind[0].extent.name,), pure=True),
+            Line.assigning(found, self.dimension.name, pure=True),
+            _element_count(before[0], shape_before),
+            Line.assigning(extent, axis.extent.name, pure=True),
+            _element_count(behind[0], shape_behind),
         ]
 
-    def _everything(self, name: str, index: Index) -> list[Line]:
-        self._many[index] = f"{name}.shape"
-        return [Line(f"{name}.numel()", (index.extent.name,), pure=True)]
+    def _everything(self, argument: str, index: Index) -> list[Line]:
+        self._many[index] = variable(argument) + ".shape"
+        return [Line.assigning(variable(argument) + ".numel()", index.extent.name, pure=True)]
 
     def _dimensions(self, argument: TensorArgument, tensor: Tensor) -> list[Line]:
         many = [place for place, dim in enumerate(tensor.dims) if dim[0].many]
-        names: list[str] = []
+        targets: list[Target] = []
         products: list[Line] = []
+        given = variable(argument.name)
         for place, dim in enumerate(tensor.dims):
             shown = place - len(tensor.dims) if many and place > many[0] else place
-            origin = f"{argument.name}.shape[{shown}]"
-            names.append(self._name(argument, dim, origin))
+            targets.append(self._target(argument, dim, given + f".shape[{shown}]"))
             if dim[0].many:
-                value = f"math.prod({self._many[dim[0]]})"
-                products.append(Line(value, (dim[0].extent.name,), pure=True))
-        rank = f'{len(tensor.dims) - len(many)}, "{quoted(_meaning(tensor.dims))}"{", more=True" if many else ""}'
-        call = f'dimensions("{argument.name}", {argument.name}, {rank})'
-        return [Line(call, tuple(names)), *products]
+                products.append(_element_count(dim[0], self._many[dim[0]]))
+        options = {"more": True} if many else {}
+        rank = len(tensor.dims) - len(many)
+        found = call("dimensions", argument.name, given, rank, _meaning(tensor.dims), **options)
+        return [Line.assigning(found, *targets), *products]
 
-    def _name(self, argument: TensorArgument, dim: Dim, origin: str) -> str:
-        """Name of a dimension when a tensor is unpacked; the first to show an extent gives it."""
+    def _target(self, argument: TensorArgument, dim: Dim, origin: Code) -> Target:
+        """What a dimension is assigned to when a tensor is unpacked; the first tensor that has an extent defines it."""
         extent = "".join(index.extent.name for index in dim)
         if dim[0].many:
-            self._many[dim[0]] = f"shape_{dim[0].name}"
-            return f"*shape_{dim[0].name}"
+            shape = f"shape_{dim[0].name}"
+            self._many[dim[0]] = variable(shape)
+            return Target((shape,), starred=True)
         if len(dim) == 1 and not self._known([dim]):
             self.origins[extent] = origin
-            return extent
+            return Target((extent,))
         first = len(dim) > 1 and dim not in self._products
-        name = extent if first else f"{argument.name}_{extent}"
-        self._shown.append(_Shown(argument, dim, name))
+        shown = extent if first else f"{argument.name}_{extent}"
+        self._shown.append(_Shown(argument, dim, shown))
         if first:
-            self._products[dim] = name
-            self.origins[name] = origin
-        return name
+            self._products[dim] = shown
+            self.origins[shown] = origin
+        return Target((shown,))
 
     def _known(self, dims: Sequence[Dim]) -> bool:
         return all(
@@ -251,73 +229,69 @@ class Binder:
 
     def _divided(self, shown: _Shown, unknown: Index) -> list[Line]:
         others = [index for index in shown.dim if index != unknown]
-        divisor, origin = _product(others), " * ".join(self.origins[i.extent.name] for i in others)
-        meaning = templated(_meaning([shown.dim]))
-        error = (
-            f'invalid("{origin}", {divisor}, f"must divide the {{{shown.name}}} of {meaning} in '
-            f'{self.origins[shown.name]}", "match {origin} and {shown.argument.name}")'
-        )
-        self.origins[unknown.extent.name] = f"{self.origins[shown.name]} / {origin}"
+        divisor, origin = _product(others), joined(" * ", (self.origins[i.extent.name] for i in others))
+        factor = "(" + divisor + ")" if len(others) > 1 else divisor
+        whole = self.origins[shown.name]
+        rule = f_string("must divide the ", variable(shown.name), f" of {_meaning([shown.dim])} in {whole.text}")
+        error = call("invalid", origin.text, divisor, rule, f"match {origin.text} and {shown.argument.name}")
+        self.origins[unknown.extent.name] = whole + " / " + origin
         return [
-            Line(f"if {shown.name} % {_parenthesised(divisor)}:"),
-            Line(f"raise {error}", depth=1),
-            Line(f"{shown.name} // {_parenthesised(divisor)}", (unknown.extent.name,), pure=True),
+            *if_block(variable(shown.name) + " % " + factor, Line("raise " + error)),
+            Line.assigning(variable(shown.name) + " // " + factor, unknown.extent.name, pure=True),
         ]
 
     def _equal(self, shown: _Shown) -> list[Line]:
-        first = self._products.get(shown.dim, shown.name)
-        value = first if first != shown.name else _product(shown.dim)
-        origin = self.origins.get(value) or " * ".join(self.origins[i.extent.name] for i in shown.dim)
-        name = shown.argument.name
-        values = value if value == first else " * ".join(f"{{{i.extent.name}}}" for i in shown.dim)
-        rule = f"must have {templated(_meaning([shown.dim]))} = {origin} = {values}, not {{{shown.name}}}"
-        remedy = f"match {_listed([name, *_arguments(origin)])}"
-        error = f'invalid("{name}.shape", {self._given_shape(shown.argument)}, f"{rule}", "{remedy}")'
-        return [Line(f"if {shown.name} != {value}:"), Line(f"raise {error}", depth=1)]
+        product = self._products.get(shown.dim, shown.name)
+        factors = [i.extent.name for i in shown.dim] if product == shown.name else [product]
+        origin = joined(" * ", (self.origins[factor] for factor in factors))
+        values: list[Code | str] = []
+        for factor in factors:
+            values += [" * " if values else "", variable(factor)]
+        meaning = _meaning([shown.dim])
+        rule = f_string(f"must have {meaning} = {origin.text} = ", *values, ", not ", variable(shown.name))
+        remedy = f"match {_listed([shown.argument.name, *origin.reads])}"
+        error = call("invalid", f"{shown.argument.name}.shape", self._given_shape(shown.argument), rule, remedy)
+        return if_block(variable(shown.name) + " != " + joined(" * ", map(variable, factors)), Line("raise " + error))
 
     def _same_shape(self, argument: TensorArgument, tensor: Tensor) -> list[Line]:
-        parts = [self._many[d[0]] if d[0].many else self._products.get(d) or _product(d) for d in tensor.dims]
         extents = [n for d in tensor.dims for n in (self._products.get(d), *(i.extent.name for i in d)) if n]
-        givers = [a for n in extents if n in self.origins for a in _arguments(self.origins[n])]
-        many = ["*" * d[0].many for d in tensor.dims]
-        shape = ", ".join(star + part for star, part in zip(many, parts, strict=True))
+        givers = [a for n in extents if n in self.origins for a in self.origins[n].reads]
         remedy = f"match {_listed([argument.name, *givers])}"
-        shape = f"({shape}{',' * (len(parts) == 1)})"
-        meaning = quoted(_meaning(tensor.dims))
-        return [Line(f'same_shape("{argument.name}", {argument.name}, {shape}, "{meaning}", "{remedy}")')]
+        given, shape, meaning = variable(argument.name), self._extents(tensor), _meaning(tensor.dims)
+        return [Line(call("same_shape", argument.name, given, shape, meaning, remedy))]
 
     def _rule(self, rule: Rule) -> list[Line]:
         tensors = {argument.name: argument for argument, _ in self.tensors}
-        blamed, value = rule.argument, rule.argument
+        blamed, value = rule.argument, variable(rule.argument)
         if rule.argument in tensors:
             blamed, value = f"{blamed}.shape", self._given_shape(tensors[rule.argument])
-        names = sorted(symbol.name for symbol in rule.condition.free_symbols)
-        values = ", ".join(f"{name}={{{name}}}" for name in names)
-        error = f'invalid("{blamed}", {value}, f"must be {templated(rule.rule)}; {values}", "{quoted(rule.remedy)}")'
-        computed = {value: Symbol(name, integer=True) for name, value in self.definition.extents.items()}
-        broken = host_condition(replace(Not(rule.condition), computed))
-        return [Line(f"if {broken}:"), Line(f"raise {error}", depth=1)]
+        values: list[Code | str] = []
+        for symbol in sorted(symbol.name for symbol in rule.condition.free_symbols):
+            values += [", " if values else "", f"{symbol}=", variable(symbol)]
+        error = call("invalid", blamed, value, f_string(f"must be {rule.rule}; ", *values), rule.remedy)
+        computed = {value: Symbol(extent, integer=True) for extent, value in self.definition.extents.items()}
+        broken = condition(replace(Not(rule.condition), computed))
+        return if_block(broken, Line("raise " + error))
 
-    def _given_shape(self, argument: TensorArgument) -> str:
-        return f"{argument.name}.shape[unbatched:]" if argument.unbatched else f"{argument.name}.shape"
+    def _given_shape(self, argument: TensorArgument) -> Code:
+        """The shape of a tensor as the user gave it."""
+        if not argument.unbatched:
+            return variable(argument.name) + ".shape"
+        return variable(argument.name) + ".shape[" + variable("unbatched") + ":]"
 
 
-def _product(dim: Sequence[Index]) -> str:
-    return " * ".join(index.extent.name for index in dim)
+def _element_count(index: Index, shape: Code) -> Line:
+    """Assign the product of the extents that an axis stands for."""
+    return Line.assigning(variable("math") + ".prod(" + shape + ")", index.extent.name, pure=True)
 
 
-def _parenthesised(product: str) -> str:
-    return f"({product})" if " " in product else product
+def _product(dim: Sequence[Index]) -> Code:
+    return joined(" * ", (variable(index.extent.name) for index in dim))
 
 
 def _meaning(dims: Iterable[Dim]) -> str:
     texts = [" x ".join(index.meaning for index in dim) for dim in dims]
     return texts[0] if len(texts) == 1 else f"({', '.join(texts)})"
-
-
-def _arguments(origin: str) -> list[str]:
-    """Names of the arguments that an origin names."""
-    return re.findall(r"[a-z_]\w*", origin.replace(".shape", ""))
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -1,21 +1,21 @@
-"""What ``convert`` knows of layers, as source: which module takes the place of which of torch's, and what chains are.
+"""The tables of ``convert`` as source: which module replaces which module of torch, and which chains are one module.
 
-All of it follows from definitions: a module whose base is a class of torch's takes that class's place, and a composed
-layer takes the place of its parts.
+All of it follows from the definitions: a module replaces the torch class that is its base, and a composed layer
+replaces the chain of its parts.
 
 Input: ``Definition``s. Output: unformatted Python.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sympy import Basic
 
 from svertka.codegen.emit.render import environment
-from svertka.codegen.torch_api.wrapper import scalar_checks
+from svertka.codegen.torch_api.argument_checks import scalar_checks
+from svertka.codegen.torch_api.lines import Code, call, helpers_in, variable
 from svertka.spec.definition import Argument, Definition, Dimension, Flag, ModuleFace, Part, Seed, TensorArgument
 from svertka.spec.layer import Layer, reads
 from svertka.spec.notation import Read
@@ -23,63 +23,64 @@ from svertka.spec.rewrite import replace
 
 __all__ = ["convertible_source"]
 
+ModulesByFunction = Mapping[str, Sequence[ModuleFace]]
 NO_BASE = "torch.nn.Module"
 
 
 def convertible_source(definitions: Sequence[Definition]) -> str:
-    """Modules with the classes of torch's whose place they take, and the chains that composed layers are made of."""
+    """Modules with the torch classes that they replace, and the chains of layers that composed layers compute."""
     layers: dict[str, _Taken] = {}
     for definition in definitions:
-        for face in definition.modules:
-            if face.base != NO_BASE and not definition.parts:
-                layers.setdefault(face.base, _Taken(definition, face))
-    faces = {d.function: d.modules for d in definitions}
-    chains = [chain for d in definitions if d.parts for face in d.modules for chain in _chains(d, face, faces)]
-    chains.sort(key=lambda chain: -len(chain.parts))  # the longest is looked for first
-    own = [_Taken(d, face) for d in definitions for face in d.modules if face.base == NO_BASE or d.parts]
-    text = environment().get_template("convertible.py.jinja")
-    checks = "\n".join(line for layer in layers.values() for line in layer.checks)
-    used = re.findall(r"\b([a-z_]+)\(", checks)
-    return text.render(layers=list(layers.values()), chains=chains, own=own, checks=sorted(set(used)))
+        for module in definition.modules:
+            if module.base != NO_BASE and not definition.parts:
+                layers.setdefault(module.base, _Taken(definition, module))
+    by_function = {d.function: d.modules for d in definitions}
+    composed = [(d, module) for d in definitions if d.parts for module in d.modules]
+    chains = [chain for definition, module in composed for chain in _chains(definition, module, by_function)]
+    chains.sort(key=lambda chain: -len(chain.parts))  # ``convert`` takes the first chain that matches
+    own = [_Taken(d, module) for d in definitions for module in d.modules if module.base == NO_BASE or d.parts]
+    template = environment().get_template("convertible.py.jinja")
+    reads = {name for layer in layers.values() for check in layer.checks for name in check.reads}
+    checks = helpers_in("arguments", reads)
+    return template.render(layers=list(layers.values()), chains=chains, own=own, checks=checks)
 
 
 @dataclass(frozen=True)
 class _Taken:
-    """A module that takes the place of one of torch's."""
+    """A module that replaces a module of torch."""
 
     definition: Definition
-    face: ModuleFace
+    module: ModuleFace
 
     @property
-    def checks(self) -> list[str]:
-        """Lines that refuse what a module of torch's may hold and the formula has not."""
-        lines = [f'choice("{name}", module.{name}, ({value!r},))' for name, value in self.face.fixed.items()]
+    def checks(self) -> list[Code]:
+        """Calls that refuse what a module of torch may hold and the formula does not have."""
+        found = [call("choice", name, _attribute(name), (value,)) for name, value in self.module.fixed.items()]
         for argument in self.definition.arguments:
-            held = self.face.call.get(argument.name, f"self.{argument.name}").replace("self.", "module.")
-            if not isinstance(argument, TensorArgument) and held == f"module.{argument.name}":
-                lines += _plain_checks(argument)
-        return lines
+            own = f"self.{argument.name}"
+            if not isinstance(argument, TensorArgument) and self.module.call.get(argument.name, own) == own:
+                found += _plain_checks(argument)
+        return found
 
 
-def _plain_checks(argument: Argument) -> Iterator[str]:
-    """What the public function checks of an argument before it has seen a tensor."""
+def _plain_checks(argument: Argument) -> list[Code]:
+    """What the public function checks of an argument before it reads a tensor, for the attribute of a module."""
     if isinstance(argument, Dimension):
-        yield f'whole("{argument.name}", module.{argument.name})'
-    if isinstance(argument, Seed | Dimension):
-        return
-    default = argument.default if isinstance(argument.default, str) else ""
-    names = [argument.name, *([default[1:-1]] if default.startswith("<") else [])]
-    for text in scalar_checks(argument):
-        yield re.sub(rf'(?<!")\b({"|".join(names)})\b(?!")', r"module.\1", text)
+        return [call("whole", argument.name, _attribute(argument.name))]
+    return [] if isinstance(argument, Seed) else scalar_checks(argument, _attribute)
+
+
+def _attribute(name: str) -> Code:
+    return variable("module") + f".{name}"
 
 
 @dataclass(frozen=True)
 class _Host:
-    """A module that a chain can be computed by.
+    """A module whose state and settings a chain can be computed with.
 
     Attributes:
         type: its class, as Python.
-        names: its attribute by that of the composed layer's module, where the two differ.
+        names: its attributes, by the attribute of the composed layer's module, where the two have different names.
         when: Python for a condition of ``module``; empty if there is none.
     """
 
@@ -90,7 +91,7 @@ class _Host:
 
 @dataclass(frozen=True)
 class _PartText:
-    """What the template asks about a part of a chain."""
+    """What the template prints of a part of a chain."""
 
     part: Part
     modules: tuple[str, ...]
@@ -102,18 +103,18 @@ class _PartText:
 
     @property
     def settings(self) -> tuple[str, ...]:
-        """Arguments besides what it is given, further tensors, and flags to work in place."""
+        """Its arguments other than tensors from the chain and in-place flags."""
         names = (argument.name for argument in self.part.definition.arguments)
         return tuple(name for name in names if name not in (self.part.into, *self.more, *self.in_place))
 
     @property
     def in_place(self) -> tuple[str, ...]:
-        """Flags with which it overwrites what it is given."""
+        """Flags with which it overwrites its input."""
         return tuple(a.name for a in self.part.definition.arguments if isinstance(a, Flag) and a.in_place)
 
     @property
     def symmetric(self) -> bool:
-        """Whether its tensors can change places."""
+        """Whether its two tensors can be exchanged."""
         return len(self.more) == 1 and all(
             _symmetric(variant.layer, self.part.into, self.more[0]) for variant in self.part.definition.variants
         )
@@ -121,7 +122,7 @@ class _PartText:
 
 @dataclass(frozen=True)
 class _Chain:
-    """Layers one behind another that one module computes; ``host`` is the place of the part whose state it has."""
+    """Layers in sequence that one module computes; ``host`` is the index of the part whose state the module has."""
 
     name: str
     function: str
@@ -130,28 +131,30 @@ class _Chain:
     parts: tuple[_PartText, ...]
 
 
-def _chains(definition: Definition, face: ModuleFace, faces: Mapping[str, Sequence[ModuleFace]]) -> Iterator[_Chain]:
-    """The chain that a composed module stands for, if one part alone brings its state and its settings."""
-    hosts = [place for place, part in enumerate(definition.parts) if _settings(part, face)]
+def _chains(definition: Definition, module: ModuleFace, by_function: ModulesByFunction) -> Iterator[_Chain]:
+    """The chain that a composed module computes, if all its state and settings belong to one part."""
+    hosts = [place for place, part in enumerate(definition.parts) if _settings(part, module)]
     if len(hosts) == 1:
         (host,) = hosts
-        parts = tuple(_part_text(part, faces, face, place == host) for place, part in enumerate(definition.parts))
-        found = tuple(_hosts(definition.parts[host], faces, face))
+        parts = tuple(
+            _part_text(part, by_function, module, place == host) for place, part in enumerate(definition.parts)
+        )
+        found = tuple(_hosts(definition.parts[host], by_function, module))
         if found:
-            yield _Chain(face.name, definition.function, host, found, parts)
+            yield _Chain(module.name, definition.function, host, found, parts)
 
 
-def _settings(part: Part, face: ModuleFace) -> list[str]:
+def _settings(part: Part, module: ModuleFace) -> list[str]:
     """Arguments of a part that a module holds."""
     return [
         argument.name
         for argument in part.definition.arguments
-        if argument.name not in (part.into, *face.takes) and not (isinstance(argument, Flag) and argument.in_place)
+        if argument.name not in (part.into, *module.takes) and not (isinstance(argument, Flag) and argument.in_place)
     ]
 
 
-def _part_text(part: Part, faces: Mapping[str, Sequence[ModuleFace]], face: ModuleFace, host: bool) -> _PartText:
-    known = () if host else faces.get(part.definition.function, ())
+def _part_text(part: Part, by_function: ModulesByFunction, module: ModuleFace, host: bool) -> _PartText:
+    known = () if host else by_function.get(part.definition.function, ())
     bases = [one.base for one in known if one.base != NO_BASE]
     modules = (*(f"modules.{one.name}" for one in known), *bases)
     arguments = (a.name for a in part.definition.tensor_arguments)
@@ -159,20 +162,20 @@ def _part_text(part: Part, faces: Mapping[str, Sequence[ModuleFace]], face: Modu
     return _PartText(part, modules, more)
 
 
-def _hosts(part: Part, faces: Mapping[str, Sequence[ModuleFace]], face: ModuleFace) -> Iterator[_Host]:
-    known = faces.get(part.definition.function, ())
-    names = {one.base: one.name for several in faces.values() for one in several}
+def _hosts(part: Part, by_function: ModulesByFunction, module: ModuleFace) -> Iterator[_Host]:
+    known = by_function.get(part.definition.function, ())
+    names = {one.base: one.name for several in by_function.values() for one in several}
     for one in known:
-        if one.base == (face.like or face.base):
+        if one.base == (module.like or module.base):
             yield _Host(f"modules.{one.name}", {})
         for equivalent in one.equivalents:
-            if face.base == NO_BASE and equivalent.base in names:
+            if module.base == NO_BASE and equivalent.base in names:
                 condition = equivalent.when.replace("self.", "module.")
                 yield _Host(f"modules.{names[equivalent.base]}", equivalent.names, condition)
 
 
 def _symmetric(layer: Layer, one: str, other: str) -> bool:
-    """Whether a formula stays what it is when two of its tensors change places."""
+    """Whether a formula stays the same when two of its tensors are exchanged."""
     tensors = layer.tensors
     if tensors[one].dims != tensors[other].dims:
         return False

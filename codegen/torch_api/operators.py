@@ -1,6 +1,6 @@
-"""What is known of a formula behind a public function: the data of a ``runtime.Operator``.
+"""The data of a ``runtime.Operator``: what generated code knows of the formula behind a public function.
 
-Input: a ``Definition`` and one of its ``Variant``s. Output: an ``OperatorFace``.
+Input: a ``Definition`` and one of its ``Variant``s. Output: an ``OperatorDescription``.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from svertka.spec.gradient import gradient_definition
 from svertka.spec.layer import Layer
 from svertka.spec.notation import Index, Read, Tensor
 
-__all__ = ["OperatorFace", "gradient_operator", "in_any_order", "kinds_of", "may_be_absent", "operator_of"]
+__all__ = ["OperatorDescription", "gradient_operator", "in_any_order", "kinds_of", "may_be_absent", "operator_of"]
 
 
 COMPUTED = ("residual_shapes", "operations", "given")
@@ -37,8 +37,8 @@ COMPUTED = ("residual_shapes", "operations", "given")
 
 
 @dataclass(frozen=True)
-class OperatorFace:
-    """What the template prints of an operator; the meaning of each field stands at ``runtime.Operator``."""
+class OperatorDescription:
+    """What the template prints of an operator; ``runtime.Operator`` documents each field."""
 
     constant: str
     name: str
@@ -70,22 +70,22 @@ class OperatorFace:
 
     @property
     def options(self) -> dict[str, object]:
-        """Fields that differ from their defaults, which ``runtime.Operator`` has from ``optional`` on."""
+        """Fields from ``optional`` on that are not empty; ``runtime.Operator`` has empty defaults for these."""
         names = [one.name for one in fields(self)]
         plain = [name for name in names[names.index("optional") :] if name not in COMPUTED]
         options = {name: getattr(self, name) for name in plain if getattr(self, name)}
         return options | {name: f"lambda a: {getattr(self, name)}" for name in COMPUTED if getattr(self, name)}
 
     def keeps(self, tensor: str) -> bool:
-        """Whether a call keeps a tensor itself for its backward."""
+        """Whether a call saves a tensor itself for its backward."""
         return tensor in {*self.read, *self.read_plainly} - set(self.answers)
 
-    def keeping(self, module: KernelModule, place: int) -> OperatorFace:
-        """The operator with what its backward reads of a call, and what its product costs."""
+    def keeping(self, module: KernelModule, place: int) -> OperatorDescription:
+        """The operator with the values that its backward reads, and the number of operations of its product."""
         layer, kept = module.definition.variants[place].layer, kept_of(module, place)
         factors, loops = product_of(module, place)
         again: set[str] = set()
-        if module.definition.orders > 1:  # the gradient's operator may be asked instead, and is given these
+        if module.definition.orders > 1:  # the gradient's operator may run instead, and takes these
             again = {tensor.name for tensor in gradient_definition(module.definition).variants[place].layer.inputs}
         read, read_plainly = (
             tuple(t.name for t in layer.inputs if t.name in again or t.name in names)
@@ -122,7 +122,7 @@ def kinds_of(definition: Definition, argument: TensorArgument) -> set[str]:
 
 
 def in_any_order(layer: Layer) -> bool:
-    """Whether a formula maps element to element and does not ask for an element's place."""
+    """Whether a formula maps each element to one element and does not depend on the element's index."""
     tensors = layer.tensors.values()
     alone = len(layer.inputs) == 1 and len({tensor.dims for tensor in tensors}) == 1
     if not alone or any(not index.many for tensor in tensors for index in tensor.axes):
@@ -131,7 +131,7 @@ def in_any_order(layer: Layer) -> bool:
 
 
 def _asks_for_no_place(value: object) -> bool:
-    """Whether indices occur alone, within reads."""
+    """Whether indices occur only in reads, and alone."""
     if isinstance(value, Index):
         return False
     if isinstance(value, Read):
@@ -139,14 +139,14 @@ def _asks_for_no_place(value: object) -> bool:
     return all(_asks_for_no_place(part) for part in getattr(value, "args", ()))
 
 
-def operator_of(definition: Definition, variant: Variant) -> OperatorFace:
+def operator_of(definition: Definition, variant: Variant) -> OperatorDescription:
     """Describe the operator of one variant."""
     layer = variant.layer
     tensors = {a.bound: a for a in definition.tensor_arguments}
     suffix = layer.name.removeprefix(definition.name)
     kernels = keywords_of(layer)
     types = _symbol_types(definition, kernels)
-    return OperatorFace(
+    return OperatorDescription(
         constant=f"_{definition.function}{suffix}".upper(),
         name=definition.function + suffix,
         kernels=(definition.name, layer.name),
@@ -172,15 +172,14 @@ def operator_of(definition: Definition, variant: Variant) -> OperatorFace:
     )
 
 
-def gradient_operator(definition: Definition, place: int) -> tuple[str, OperatorFace]:
+def gradient_operator(definition: Definition, place: int) -> tuple[str, OperatorDescription]:
     """Describe the operator of a variant's gradients, with the name of the variant's own.
 
-    It is called from within autograd, on tensors of the formula's rank and with symbols that the variant's own call
-    shows.
+    Autograd calls it on tensors of the formula's rank, with symbols that are known from the variant's own call.
     """
     variant, derived = definition.variants[place], gradient_definition(definition)
-    own, face = operator_of(definition, variant), operator_of(derived, derived.variants[place])
-    symbols = {name: kind for name, kind in face.symbols.items() if name not in face.unused}
+    own, other = operator_of(definition, variant), operator_of(derived, derived.variants[place])
+    symbols = {name: kind for name, kind in other.symbols.items() if name not in other.unused}
     shown = {
         str(dim[0].extent): _shown(tensor, dim)
         for tensor in reversed(variant.layer.inputs)
@@ -190,8 +189,8 @@ def gradient_operator(definition: Definition, place: int) -> tuple[str, Operator
     }
     given = {name: f"a.{name}" if name in own.symbols else shown[name] for name in symbols}
     text = ", ".join(f'"{name}": {value}' for name, value in given.items())
-    face = replace(face, arguments={}, many={}, ordered=False, unused=())
-    return own.name, replace(face, symbols=symbols, given=f"{{{text}}}")
+    other = replace(other, arguments={}, many={}, ordered=False, unused=())
+    return own.name, replace(other, symbols=symbols, given=f"{{{text}}}")
 
 
 def _varies(argument: Argument) -> TypeGuard[Real | Seed]:
@@ -199,9 +198,9 @@ def _varies(argument: Argument) -> TypeGuard[Real | Seed]:
 
 
 def _many(definition: Definition, layer: Layer) -> dict[str, tuple[str, ...]]:
-    """Tensors of users' calls with axes that stand for many dimensions: by dimension such an axis's name, or nothing.
+    """For each tensor that has axes of many dimensions: by dimension, the name of such an axis, or an empty text.
 
-    What tells most comes first: an axis that stands alone in some tensor, or both sides of a dimension.
+    Tensors whose dimensions the dimension argument tells apart come first: they define most axes.
     """
     around = dimension_of(definition)
     told = around.tensors if around else ()
@@ -211,7 +210,7 @@ def _many(definition: Definition, layer: Layer) -> dict[str, tuple[str, ...]]:
 
 
 def _given(layer: Layer) -> list[Tensor]:
-    """Tensors that calls take and give."""
+    """Tensors that a call takes and returns."""
     return [*layer.inputs, *(layer.tensors[output] for output in layer.outputs)]
 
 
@@ -250,7 +249,7 @@ def _shape(layer: Layer, tensor: Tensor) -> str:
 
 
 def _extent(layer: Layer, name: str) -> str:
-    """Python for an extent, from the namespace ``a``: a tensor shows it, or it is a symbol."""
+    """Python for an extent, from the namespace ``a``: a dimension of a tensor, or a symbol."""
     required = (tensor for tensor in layer.inputs if tensor.default is None)
     alone = ((t, dim) for t in required for dim in t.dims if len(dim) == 1 and dim[0].extent.name == name)
     return next((_shown(tensor, dim) for tensor, dim in alone), f"a.{name}")

@@ -1,8 +1,8 @@
-"""Names and texts of a package's public face, checked before any of them reaches a template.
+"""Names and texts of a package's torch API, checked before a template prints them.
 
-Templates put names into source as they are. So a name must be an identifier, no keyword, no name that generated code
-uses for something else, and no two things of one scope may share it. Texts (titles, sources, what axes count, rules)
-are printed as texts, whatever is in them.
+Templates print names without change. A name must therefore be an identifier, must not be a keyword or a name that
+generated code uses for something else, and must be unique in its scope. Texts (titles, sources, what axes count, rules)
+are printed as text, whatever they contain.
 
 Input: ``Definition``s. Output: nothing, or a ``ValueError`` that says which name and why.
 """
@@ -16,14 +16,13 @@ import re
 import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
 from typing import Any
 
 import torch
 from sympy import Basic, Symbol
 
-from svertka.codegen.emit.render import environment
 from svertka.codegen.frontend.names import check_names
+from svertka.codegen.torch_api.lines import HELPERS
 from svertka.codegen.torch_api.operators import operator_of
 from svertka.spec import normal_form
 from svertka.spec.define import argument_name
@@ -34,28 +33,30 @@ from svertka.spec.notation import Index, Read
 __all__ = ["check_definitions", "check_package_name"]
 
 FILES = frozenset({"__init__", "primitives", "evaluation"})
-"""Modules that stand beside those of layers."""
-FUNCTIONAL = frozenset({"Operator", "Sequence", "Tensor", "annotations", "math", "torch"})
+"""Modules in the same folders as the modules of layers."""
+IMPORTED = frozenset().union(*HELPERS.values())
+"""Functions that ``functional`` may import and call."""
+BUILTIN = frozenset(dir(builtins))
+FUNCTIONAL = IMPORTED | frozenset({"Operator", "Sequence", "Tensor", "annotations", "math", "torch"})
 MODULES = frozenset({"Literal", "Sequence", "Tensor", "annotations", "functional", "modules", "torch"})
 LOCAL = frozenset({"given", "overwritten", "self", "unbatched", "device", "dtype"})
-"""Names that a function's body or a constructor uses beside its arguments."""
+"""Names that a function's body or a constructor uses in addition to its arguments."""
 
 
 def check_definitions(definitions: Sequence[Definition]) -> None:
-    """Check everything of some definitions that becomes a name in one package.
+    """Check every name that definitions have in one package.
 
     Raises:
-        ValueError: a name will not do; the message says which, of what, why, and what to do.
+        ValueError: a name cannot be used; the message says which, of what, why, and what to do.
     """
     for definition in definitions:
         _check_names_of(definition)
     _distinct("layer", [d.name for d in definitions], "give one another name")
     _distinct("function", [d.function for d in definitions], "name one with define(..., function=...)")
-    _distinct("module", [face.name for d in definitions for face in d.modules], "name one with define(..., module=...)")
+    modules = [module.name for d in definitions for module in d.modules]
+    _distinct("module", modules, "name one with define(..., module=...)")
     operators = [operator_of(d, variant) for d in definitions for variant in d.variants]
-    _distinct(
-        "operator", [o.constant for o in operators], "functions that differ in case alone will not do; rename one"
-    )
+    _distinct("operator", [o.constant for o in operators], "functions must not differ in case alone; rename one")
 
 
 def _distinct(what: str, names: Sequence[str], remedy: str) -> None:
@@ -67,18 +68,18 @@ def _distinct(what: str, names: Sequence[str], remedy: str) -> None:
 def _check_names_of(definition: Definition) -> None:
     where = f"layer {definition.name!r}" if isinstance(definition.name, str) else "layer"
     _identifier(where, "the layer", definition.name, FILES)
-    _identifier(where, "its function", definition.function, FUNCTIONAL | _helpers() | _builtin())
-    for face in definition.modules:
-        _identifier(where, "its module", face.name, MODULES | _builtin())
+    _identifier(where, "its function", definition.function, FUNCTIONAL | BUILTIN)
+    for module in definition.modules:
+        _identifier(where, "its module", module.name, MODULES | BUILTIN)
     for variant in definition.variants:
         _identifier(where, "its formula", variant.layer.name, FILES)
         _check_formula(where, variant.layer)
     for name in definition.extents:
         _identifier(where, "an extent", name)
     _check_arguments(where, definition)
-    for face in definition.modules:
-        if face.base == "torch.nn.Module":
-            _check_attributes(where, definition, face)
+    for module in definition.modules:
+        if module.base == "torch.nn.Module":
+            _check_attributes(where, definition, module)
 
 
 def _check_formula(where: str, layer: Layer) -> None:
@@ -99,10 +100,10 @@ def _check_formula(where: str, layer: Layer) -> None:
 
 
 def _check_arguments(where: str, definition: Definition) -> None:
-    taken = FUNCTIONAL | LOCAL | _helpers()
+    taken = FUNCTIONAL | LOCAL
     names = [argument.name for argument in definition.arguments]
     for argument in definition.arguments:
-        free = {"dtype"} if isinstance(argument, ElementType) else set()  # of its own kind, in no module's constructor
+        free = {"dtype"} if isinstance(argument, ElementType) else set()  # no argument of a module's constructor
         _identifier(where, "an argument", argument.name, taken - free)
         for symbol in _symbols(argument):
             _identifier(where, "a symbol of an argument", symbol, taken)
@@ -127,7 +128,7 @@ def _check_arguments(where: str, definition: Definition) -> None:
 
 
 def _made_of_shapes(definition: Definition) -> set[str]:
-    """Names that a function gives to shapes and extents, beside those of the formula."""
+    """Names that a function gives to shapes and extents, in addition to those of the formula."""
     indices = list(_indices(definition))
     extents = {"".join(i.extent.name for i in d) for v in definition.variants for t in v.layer.inputs for d in t.dims}
     arguments = [a.name for a in definition.tensor_arguments]
@@ -135,7 +136,7 @@ def _made_of_shapes(definition: Definition) -> set[str]:
 
 
 def _check_default(where: str, argument: Argument) -> None:
-    """Defaults are printed as Python has them: numbers, words, None, and tuples of these."""
+    """Defaults are printed by ``repr``: they are numbers, strings, None, or tuples of these."""
     default = argument.default
     if default is REQUIRED:
         return
@@ -148,14 +149,14 @@ def _check_default(where: str, argument: Argument) -> None:
         )
 
 
-def _check_attributes(where: str, definition: Definition, face: ModuleFace) -> None:
-    """Arguments become attributes of the module, beside torch's own and each other."""
+def _check_attributes(where: str, definition: Definition, module: ModuleFace) -> None:
+    """Arguments become attributes of the module: they must differ from torch's attributes and from each other."""
     own = frozenset(dir(torch.nn.Module())) | {"reset_parameters"}
     tensors = {a.name: a for a in definition.tensor_arguments}
-    held = [name for name in tensors if name in {*face.parameters, *face.buffers}]
+    held = [name for name in tensors if name in {*module.parameters, *module.buffers}]
     forward = {name for name in tensors if name not in held}
     settings = [a.name for a in definition.arguments if a.name not in forward and a.name not in held]
-    counts = {argument_name(i) for i in _held_axes(definition, face)}
+    counts = {argument_name(i) for i in _held_axes(definition, module)}
     for name in (*held, *settings, *counts):
         if name in own:
             raise ValueError(f"{where}: {name!r} would hide an attribute of torch.nn.Module; rename it")
@@ -164,9 +165,9 @@ def _check_attributes(where: str, definition: Definition, face: ModuleFace) -> N
         raise ValueError(f"{where}: {sorted(both)[0]!r} is an argument and what an axis counts; rename one")
 
 
-def _held_axes(definition: Definition, face: ModuleFace) -> Iterator[Index]:
+def _held_axes(definition: Definition, module: ModuleFace) -> Iterator[Index]:
     tensors = {t.name: t for v in definition.variants for t in v.layer.inputs}
-    for name in face.parameters:
+    for name in module.parameters:
         yield from tensors[name].axes
 
 
@@ -190,10 +191,10 @@ def _free(node: Any) -> list[str]:
 
 
 def _identifier(where: str, what: str, name: object, taken: Iterable[str] = ()) -> None:
-    """Refuse a name that is no plain identifier, or taken.
+    """Refuse a name that cannot be used as an identifier.
 
     Raises:
-        ValueError: so it is.
+        ValueError: it is no plain identifier, or generated code uses it for something else.
     """
     if not isinstance(name, str) or not name.isidentifier() or not unicodedata.is_normalized("NFKC", name):
         raise ValueError(f"{where}: {what} is named {name!r}; a name must be a Python identifier, rename it")
@@ -205,23 +206,11 @@ def _identifier(where: str, what: str, name: object, taken: Iterable[str] = ()) 
         raise ValueError(f"{where}: {what} is named {name!r}, which generated code uses for something else; rename it")
 
 
-@cache
-def _helpers() -> frozenset[str]:
-    """Functions that ``functional`` may import and call."""
-    sources = (environment().get_template(f"{name}.py.jinja").render() for name in ("arguments", "runtime"))
-    return frozenset(name for source in sources for name in re.findall(r"^def ([a-z]\w*)", source, re.M))
-
-
-@cache
-def _builtin() -> frozenset[str]:
-    return frozenset(dir(builtins))
-
-
 def check_package_name(name: str) -> None:
-    """Refuse a folder's name that cannot be imported, or that hides a module that is needed.
+    """Refuse the name of a folder that cannot be imported as a package.
 
     Raises:
-        ValueError: so it is.
+        ValueError: it is no identifier, or the package would hide a module that is needed.
     """
     if keyword.iskeyword(name):
         raise ValueError(

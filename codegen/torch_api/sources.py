@@ -1,20 +1,27 @@
-"""The PyTorch face of a package: functions, modules, and the support code around them, as source.
+"""The torch API of a package as source: functions, modules, and the support code that they call.
 
 Input: ``Definition``s. Output: unformatted Python, by file.
 """
 
 from __future__ import annotations
 
-import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib import import_module
 from inspect import signature
 
 from svertka.codegen.emit.render import environment
 from svertka.codegen.lowering.build import KernelModule
-from svertka.codegen.torch_api.operators import OperatorFace, gradient_operator, kinds_of, may_be_absent, operator_of
+from svertka.codegen.torch_api.lines import Body, helpers_in
+from svertka.codegen.torch_api.operators import (
+    OperatorDescription,
+    gradient_operator,
+    kinds_of,
+    may_be_absent,
+    operator_of,
+)
 from svertka.codegen.torch_api.wrapper import function_body
 from svertka.spec.define import argument_name
 from svertka.spec.definition import (
@@ -68,23 +75,24 @@ SUPPORT = (
 
 
 def runtime_sources() -> dict[str, str]:
-    """Support code that knows no layer, by path."""
+    """Support code that is the same for all layers, by path."""
     return {f"{name}.py": environment().get_template(f"{name}.py.jinja").render() for name in SUPPORT}
 
 
 def kernels_package_sources() -> dict[str, str]:
-    """What the kernels' package has beside the kernels, by path."""
+    """Modules of the kernels' package that hold no layer's kernels, by path."""
     names = {"__init__": "kernels_package", "primitives": "primitives", "interpreting": "interpreting"}
     templates = environment()
     return {f"kernels/{name}.py": templates.get_template(f"{of}.py.jinja").render() for name, of in names.items()}
 
 
 def functional_source(definitions: Sequence[Definition], modules: Mapping[str, KernelModule]) -> str:
-    """Functions with torch's signatures, and the operators behind them, whose kernels are in ``modules``."""
+    """Functions with torch's signatures, and the operators that they call, whose kernels are in ``modules``."""
     functions = [_Function(definition, modules) for definition in definitions]
-    text = "\n".join(line for function in functions for line in function.lines)
+    reads = {name for function in functions for name in function.body.reads}
     template = environment().get_template("functional.py.jinja")
-    return template.render(functions=functions, arguments=_used("arguments", text), runtime=_used("runtime", text))
+    imports = {module: helpers_in(module, reads) for module in ("arguments", "runtime")}
+    return template.render(functions=functions, **imports)
 
 
 def gradients_source(definitions: Sequence[Definition], modules: Mapping[str, KernelModule]) -> str:
@@ -100,21 +108,15 @@ def gradients_source(definitions: Sequence[Definition], modules: Mapping[str, Ke
 
 
 def modules_source(definitions: Sequence[Definition]) -> str:
-    """Modules, drop-ins for torch's where torch has them."""
-    modules = [_Module(d, face) for d in definitions for face in d.modules]
+    """Modules; those that torch has too are drop-in replacements."""
+    modules = [_Module(d, module) for d in definitions for module in d.modules]
     return environment().get_template("modules.py.jinja").render(modules=modules)
 
 
 def package_source(definitions: Sequence[Definition]) -> str:
-    """The package's ``__init__``: modules by name, imported when first asked for."""
-    names = sorted(face.name for d in definitions for face in d.modules)
+    """The package's ``__init__``: modules by name, imported at their first access."""
+    names = sorted(module.name for d in definitions for module in d.modules)
     return environment().get_template("package.py.jinja").render(names=names)
-
-
-def _used(template: str, text: str) -> list[str]:
-    """Public functions of a support module that a text calls."""
-    source = environment().get_template(f"{template}.py.jinja").render()
-    return [name for name in re.findall(r"^def ([a-z]\w*)", source, re.M) if re.search(rf"\b{name}\(", text)]
 
 
 def _type(argument: Argument, definition: Definition) -> str:
@@ -129,7 +131,7 @@ def _type(argument: Argument, definition: Definition) -> str:
         return f"{own} | str" if argument.named else own
     if isinstance(argument, Whole):
         return "int | None" if argument.optional else "int"
-    if isinstance(argument, Seed | Dimension):  # a module of torch may hold None for a dimension; refused with a reason
+    if isinstance(argument, Seed | Dimension):  # None: a module of torch may hold it; the call refuses it
         return "int | None"
     return {Real: "float", Flag: "bool", Choice: "str", ElementType: "torch.dtype | None"}[type(argument)]
 
@@ -156,7 +158,7 @@ def _signature(arguments: Iterable[Argument], definition: Definition) -> str:
 
 @dataclass(frozen=True)
 class _Function:
-    """What the template asks about a function."""
+    """What the template prints of a function."""
 
     definition: Definition
     modules: Mapping[str, KernelModule] = field(default_factory=dict)
@@ -172,15 +174,15 @@ class _Function:
 
     @property
     def passed(self) -> str:
-        """Its arguments, as it hands them on."""
+        """Its arguments, as it passes them on."""
         return ", ".join(a.name for a in self.definition.arguments)
 
     @property
     def signature(self) -> str:
         return signature_of(self.definition)
 
-    @property
-    def lines(self) -> list[str]:
+    @cached_property
+    def body(self) -> Body:
         return function_body(self.definition, self.operators)
 
     @property
@@ -189,7 +191,7 @@ class _Function:
         return any(isinstance(argument, ElementType) for argument in self.definition.arguments)
 
     @property
-    def operators(self) -> list[OperatorFace]:
+    def operators(self) -> list[OperatorDescription]:
         module = self.modules[self.definition.name]
         pairs = enumerate(self.definition.variants)
         return [operator_of(self.definition, variant).keeping(module, place) for place, variant in pairs]
@@ -208,7 +210,7 @@ class _Function:
 
     @property
     def arguments(self) -> list[tuple[str, str]]:
-        """Every argument with what it is."""
+        """Every argument with its description."""
         return [(a.name, self._explained(a)) for a in self.definition.arguments]
 
     def _explained(self, argument: Argument) -> str:
@@ -280,8 +282,8 @@ class _Parameter:
     """A tensor that a module holds.
 
     Attributes:
-        start: the number it starts at, or None.
-        known: settings of the module, by the symbol they give.
+        start: its initial value; None if the definition has none.
+        known: names of the module's settings, by the symbol whose value they are.
     """
 
     name: str
@@ -291,7 +293,7 @@ class _Parameter:
 
     @property
     def optional(self) -> bool:
-        """Whether the module can do without."""
+        """Whether it may be absent."""
         return self.tensor.default is not None
 
     @property
@@ -302,26 +304,26 @@ class _Parameter:
 
     @property
     def initial(self) -> str:
-        """Python for the number it starts at; None for a uniform draw."""
+        """Python for its initial value; None for a uniform draw."""
         default = self.tensor.default if self.start is None else self.start
         return "None" if default is None else repr(float(default))
 
 
 @dataclass(frozen=True)
 class _Module:
-    """What the template asks about a module."""
+    """What the template prints of a module."""
 
     definition: Definition
-    face: ModuleFace
+    description: ModuleFace
 
     @property
     def name(self) -> str:
-        return self.face.name
+        return self.description.name
 
     @property
     def own(self) -> bool:
         """Whether torch has no such module."""
-        return self.face.base == "torch.nn.Module"
+        return self.description.base == "torch.nn.Module"
 
     @property
     def inputs(self) -> str:
@@ -333,12 +335,13 @@ class _Module:
         return ", ".join(parts)
 
     def _forward_tensors(self) -> list[TensorArgument]:
-        """Tensors that come with each call: those that torch's forward takes, else the required ones."""
+        """Tensors that each call passes: those of torch's forward; without one, those that the module does not hold."""
         tensors = self.definition.tensor_arguments
         if self.own:
-            return [a for a in tensors if a.name not in self.face.buffers and a.name not in self.face.parameters]
-        base = getattr(import_module("torch.nn"), (self.face.like or self.face.base).rpartition(".")[2])
-        return [a for a in tensors if a.name in (*signature(base.forward).parameters, *self.face.takes)]
+            held = {*self.description.buffers, *self.description.parameters}
+            return [a for a in tensors if a.name not in held]
+        base = getattr(import_module("torch.nn"), (self.description.like or self.description.base).rpartition(".")[2])
+        return [a for a in tensors if a.name in (*signature(base.forward).parameters, *self.description.takes)]
 
     @property
     def result_type(self) -> str:
@@ -346,9 +349,9 @@ class _Module:
 
     @property
     def settings(self) -> list[Argument]:
-        """Arguments of an own module's constructor."""
+        """Arguments of the constructor, for a module that torch does not have."""
         held = {a.name for a in self._forward_tensors()}
-        held |= {*self.face.parameters}
+        held |= {*self.description.parameters}
         return [a for a in self.definition.arguments if a.name not in held and not (isinstance(a, Flag) and a.in_place)]
 
     @property
@@ -358,14 +361,14 @@ class _Module:
         arguments = self.definition.tensor_arguments
         known = {getattr(a, "symbol", ""): a.name for a in self.settings}
         return [
-            _Parameter(a.name, tensors[a.bound], self.face.parameters[a.name], known)
+            _Parameter(a.name, tensors[a.bound], self.description.parameters[a.name], known)
             for a in arguments
-            if a.name in self.face.parameters
+            if a.name in self.description.parameters
         ]
 
     @property
     def counts(self) -> list[str]:
-        """Constructor's arguments that are extents of parameters, those of the first input first."""
+        """Arguments of the constructor that are extents of parameters, in the order of the inputs."""
         settings = {getattr(a, "symbol", "") for a in self.settings}
         held = {index for parameter in self.parameters for index in parameter.tensor.axes}
         every = (i for v in self.definition.variants for t in v.layer.inputs for i in t.axes)
@@ -374,12 +377,12 @@ class _Module:
     @property
     def signature(self) -> str:
         """The constructor's parameters: required ones, then plain settings, then buffers."""
-        ordered = sorted(self.settings, key=lambda a: (a.default is not REQUIRED, a.name in self.face.buffers))
+        ordered = sorted(self.settings, key=lambda a: (a.default is not REQUIRED, a.name in self.description.buffers))
         parts = [f"{name}: int" for name in self.counts]
         for argument in ordered:
             default = "" if argument.default is REQUIRED else f" = {_default(argument)}"
             kind = _type(argument, self.definition)
-            if argument.name in self.face.buffers:
+            if argument.name in self.description.buffers:
                 kind = "Tensor | Sequence[float] | None"
             parts.append(f"{argument.name}: {kind}{default}")
         parts += [f"{parameter.name}: bool = True" for parameter in self.parameters if parameter.optional]
@@ -390,7 +393,7 @@ class _Module:
     @property
     def shown(self) -> list[str]:
         """Settings that ``repr`` shows."""
-        return [*self.counts, *(a.name for a in self.settings if a.name not in self.face.buffers)]
+        return [*self.counts, *(a.name for a in self.settings if a.name not in self.description.buffers)]
 
     @property
     def call(self) -> str:
@@ -401,11 +404,11 @@ class _Module:
             name = argument.name
             if self.own and isinstance(argument, Flag) and argument.in_place:
                 continue
-            value = name if name in held else self.face.call.get(name, f"self.{name}")
+            value = name if name in held else self.description.call.get(name, f"self.{name}")
             parts.append(f"{name}={value}")
         return ", ".join(parts)
 
     @property
     def fixed(self) -> list[tuple[str, str]]:
         """Attributes of torch's class that must have one value."""
-        return [(name, repr(value)) for name, value in self.face.fixed.items()]
+        return [(name, repr(value)) for name, value in self.description.fixed.items()]

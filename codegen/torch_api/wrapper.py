@@ -1,6 +1,6 @@
 """What a public function does: check its arguments, bind extents, choose a formula, call it, restore the shapes.
 
-Input: a ``Definition``. Output: ``function_body``, the lines of the function.
+Input: a ``Definition`` and its operators. Output: ``function_body``, the lines of the function.
 """
 
 from __future__ import annotations
@@ -9,163 +9,32 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from svertka.codegen.torch_api.autocast import Precision, precision, shaped_alike
-from svertka.codegen.torch_api.binding import Binder, Line, dimension_of, indented, source_of
-from svertka.codegen.torch_api.operators import OperatorFace, kinds_of, may_be_absent
-from svertka.spec.definition import (
-    Argument,
-    Choice,
-    Definition,
-    ElementType,
-    Flag,
-    Padding,
-    PerAxis,
-    Real,
-    Seed,
-    TensorArgument,
-    Variant,
-    Whole,
-)
+from svertka.codegen.torch_api.argument_checks import argument_checks, padding_targets
+from svertka.codegen.torch_api.binding import Binder, dimension_of
+from svertka.codegen.torch_api.lines import Body, Code, Line, body_of, call, if_block, joined, tuple_of, variable
+from svertka.codegen.torch_api.operators import OperatorDescription, kinds_of, may_be_absent
+from svertka.spec.definition import Definition, Flag, Padding, Seed, TensorArgument, Variant
 from svertka.spec.notation import Tensor
 
-__all__ = ["function_body", "scalar_checks"]
+__all__ = ["function_body"]
 
 
-def function_body(definition: Definition, operators: Sequence[OperatorFace]) -> list[str]:
-    """The lines of the public function that calls the operators of its variants, unformatted."""
+def function_body(definition: Definition, operators: Sequence[OperatorDescription]) -> Body:
+    """The body of the public function that calls the operators of its variants, unformatted."""
     branches = [
         _Branch(dict(variant.when), tuple(_Call(definition, variant, operator).lines()))
         for variant, operator in zip(definition.variants, operators, strict=True)
     ]
-    return source_of(
-        [
-            *_counted(definition),
-            *_autocast(definition),
-            *_tensor_checks(definition),
-            *_scalars(definition),
-            *_shapeless(definition),
-            *_identity(definition),
-            *_tree(branches, definition),
-        ]
-    )
-
-
-# Checks that every variant shares
-
-
-AUTOCAST = {Precision.LOWERED: "lowered", Precision.FULL: "in_float32", Precision.KEPT: "in_widest"}
-
-
-def _autocast(definition: Definition) -> list[Line]:
-    """Tensors in the type in which autocast has the formula computed."""
-    rule = precision(variant.layer for variant in definition.variants)
-    names = tuple(a.name for a in definition.tensor_arguments)
-    if rule == Precision.KEPT:
-        names = tuple(name for name in names if name not in _of_own_type(definition))
-        if len(names) == 1:
-            return []
-    cast = [Line(f"{AUTOCAST[rule]}({', '.join(names)})", names)]
-    told = next((a for a in definition.arguments if isinstance(a, ElementType)), None)
-    if told is None:
-        return cast
-    given = Line(f'in_type("{told.name}", {told.name}, "{told.tensor}", {told.tensor})', (told.tensor,), pure=True)
-    return [Line(f"if {told.name} is None:"), *indented(cast), Line("else:"), *indented([given])]
-
-
-def _counted(definition: Definition) -> list[Line]:
-    """Integers as real numbers, where a formula takes them too."""
-    names = [a.name for a in definition.tensor_arguments if a.integers]
-    lines = [Line(f'as_real("{name}", {name})', (name, f"{name}_type")) for name in names]
-    overwritten = any(isinstance(a, Flag) and a.in_place for a in definition.arguments)
-    return [Line(names[0], ("overwritten",), pure=True), *lines] if names and overwritten else lines
-
-
-def _shapeless(definition: Definition) -> list[Line]:
-    """Return an empty tensor that has too few dimensions for the formula."""
-    for argument in definition.arguments:
-        if isinstance(argument, TensorArgument) and argument.shapeless:
-            tensor = next(t for t in definition.variants[0].layer.inputs if t.name == argument.bound)
-            least = sum(not dim[0].many for dim in tensor.dims)
-            condition = f"if {argument.name}.dim() < {least} and not {argument.name}.numel():"
-            return [Line(condition), Line(f"return {argument.name}.clone()", depth=1)]
-    return []
-
-
-def _of_own_type(definition: Definition) -> set[str]:
-    """Tensors that may be of a wider type than the first: what has fewer dimensions than it, beside kept precision."""
-    layers = [variant.layer for variant in definition.variants]
-    if precision(layers) != Precision.KEPT:
-        return set()
-    alike = {tensor.name for layer in layers for tensor in shaped_alike(layer)}
-    return {a.name for a in definition.tensor_arguments if a.bound not in alike}
-
-
-def _tensor_checks(definition: Definition) -> list[Line]:
-    """One line a tensor: its type, device and dtype."""
-    lines: list[Line] = []
-    like = ""
-    wider = _of_own_type(definition)
-    for argument in definition.arguments:
-        if isinstance(argument, TensorArgument):
-            kinds = kinds_of(definition, argument)
-            check = "any_tensor" if len(kinds) > 1 else f"{kinds.pop()}_tensor"
-            own = ", wider=True" if argument.name in wider and check == "real_tensor" else ""
-            line = Line(f'{check}("{argument.name}", {argument.name}{like}{own})')
-            if may_be_absent(definition, argument):
-                lines += [Line(f"if {argument.name} is not None:"), *indented([line])]
-            else:
-                lines.append(line)
-            like = like or f", {argument.name}"
-    return lines
-
-
-def _scalars(definition: Definition) -> list[Line]:
-    """Arguments in their normal form, but for those that need the shapes of tensors."""
-    return [line for argument in definition.arguments for line in _scalar(argument)]
-
-
-def scalar_checks(argument: Argument) -> list[str]:
-    """What is checked of an argument that needs no tensor, as Python."""
-    return [line.text for line in _scalar(argument)]
-
-
-def _scalar(argument: Argument) -> list[Line]:
-    name = argument.name
-    if isinstance(argument, PerAxis):
-        default = str(argument.default)
-        value = f"{default[1:-1]} if left_out({name}) else {name}" if default.startswith("<") else name
-        call = f'per_axis("{name}", {value}, {len(argument.symbols)}, {argument.minimum})'
-        return [Line(call, argument.symbols)]
-    if isinstance(argument, Padding) and not argument.named:
-        return [Line(f'padding_pairs("{name}", {name}, {len(argument.low)})', _pairs(argument))]
-    if isinstance(argument, Whole):
-        missing = f"{argument.missing} if {name} is None else " if argument.optional else ""
-        least = "" if argument.minimum is None else f", {argument.minimum}"
-        if argument.optional and argument.minimum is None:
-            least = f", besides={argument.missing}"
-        return [Line(f'{missing}whole("{name}", {name}{least})', (argument.symbol,), pure=True)]
-    if isinstance(argument, Real):
-        bounds = {"low": argument.low, "high": argument.high, "closed": argument.closed or None}
-        options = "".join(f", {word}={value}" for word, value in bounds.items() if value is not None)
-        return [Line(f'real("{name}", {name}{options})', (argument.symbol,), pure=True)]
-    if isinstance(argument, Flag):
-        return [Line(f'flag("{name}", {name})')]
-    if isinstance(argument, Choice):
-        return [Line(f'choice("{name}", {name}, {argument.choices!r})')]
-    return []
-
-
-def _pairs(argument: Padding) -> tuple[str, ...]:
-    return tuple(f"({low}, {high})" for low, high in zip(argument.low, argument.high, strict=True))
+    return body_of([*argument_checks(definition), *_identity(definition), *_tree(branches, definition)])
 
 
 def _identity(definition: Definition) -> list[Line]:
-    """Return the first tensor where nothing is to be done."""
+    """Return the first tensor where the function is the identity."""
     if not definition.identity_when:
         return []
-    condition = " or ".join(_holds(definition, *item) for item in definition.identity_when.items())
+    condition = joined(" or ", (_holds(definition, *item) for item in definition.identity_when.items()))
     first = next(a.name for a in definition.tensor_arguments)
-    return [Line(f"if {condition}:"), Line(f"return {first}", depth=1)]
+    return if_block(condition, Line("return " + variable(first)))
 
 
 # The choice of a variant
@@ -180,7 +49,7 @@ class _Branch:
 
 
 def _tree(branches: Sequence[_Branch], definition: Definition) -> list[Line]:
-    """What all branches begin with, then a decision by their first argument, and so on."""
+    """The lines that all branches begin with, then a decision by the first argument, and the same in each branch."""
     shared = 0
     while all(len(b.lines) > shared and b.lines[shared] == branches[0].lines[shared] for b in branches):
         shared += 1
@@ -194,20 +63,22 @@ def _tree(branches: Sequence[_Branch], definition: Definition) -> list[Line]:
         groups.setdefault(branch.when[name], []).append(_Branch(when, branch.lines))
     *others, (_, last) = groups.items()
     for value, group in others:
-        head += [Line(f"if {_holds(definition, name, value)}:"), *indented(_tree(group, definition))]
+        head += if_block(_holds(definition, name, value), *_tree(group, definition))
     return head + _tree(last, definition)
 
 
-def _holds(definition: Definition, name: str, value: Any) -> str:
-    """Python for the condition that an argument has a value of ``Variant.when``."""
+def _holds(definition: Definition, name: str, value: Any) -> Code:
+    """The condition that an argument has a value of ``Variant.when``."""
     argument = next(a for a in definition.arguments if a.name == name)
+    given = variable(name)
     if isinstance(argument, TensorArgument):
         if len(kinds_of(definition, argument)) > 1:
-            return f"{'not ' * (value == 'integer')}{name}.is_floating_point()"
-        return f"{name} is None" if value is None else f"{name} is not None"
+            is_real = given + ".is_floating_point()"
+            return "not " + is_real if value == "integer" else is_real
+        return given + (" is None" if value is None else " is not None")
     if isinstance(argument, Flag):
-        return name if value else f"not {name}"
-    return f"{name} == {value!r}"
+        return given if value else "not " + given
+    return given + f" == {value!r}"
 
 
 # One variant
@@ -219,7 +90,7 @@ class _Call:
 
     definition: Definition
     variant: Variant
-    operator: OperatorFace
+    operator: OperatorDescription
 
     def __post_init__(self) -> None:
         self.binder = Binder(self.definition, self.variant)
@@ -243,83 +114,87 @@ class _Call:
         ]
 
     def _required(self) -> list[Line]:
-        """Tensors that other variants can do without."""
-        lines = []
+        """Refuse None for a tensor that this variant needs and another variant does not."""
+        lines: list[Line] = []
         for argument, tensor in self.binder.tensors:
             told = self.variant.when.get(argument.name)
             if may_be_absent(self.definition, argument) and tensor.default is None and told is None:
-                cases = " and ".join(_holds(self.definition, *item) for item in self.variant.when.items())
-                error = f'mistyped("{argument.name}", None, "must be a tensor where {cases}", "give {argument.name}")'
-                lines += [Line(f"if {argument.name} is None:"), Line(f"raise {error}", depth=1)]
+                cases = joined(" and ", (_holds(self.definition, *item) for item in self.variant.when.items()))
+                rule = f"must be a tensor where {cases.text}"
+                error = call("mistyped", argument.name, None, rule, f"give {argument.name}")
+                lines += if_block(variable(argument.name) + " is None", Line("raise " + error))
         return lines
 
     def _named_paddings(self) -> list[Line]:
         lines = []
         for argument in self.definition.arguments:
             if isinstance(argument, Padding) and argument.named:
-                extents = ", ".join(f"({', '.join(names)}{',' * (len(names) == 1)})" for names in argument.named)
-                call = f'named_padding("{argument.name}", {argument.name}, {extents})'
-                lines.append(Line(call, _pairs(argument)))
+                extents = (tuple_of(map(variable, names)) for names in argument.named)
+                pairs = call("named_padding", argument.name, variable(argument.name), *extents)
+                lines.append(Line.assigning(pairs, *padding_targets(argument)))
         return lines
 
     def _labels(self) -> list[Line]:
         lines = []
         for argument, tensor in self.binder.tensors:
             if tensor.kind == "integer" and argument.labels_below:
-                ignored = f", {argument.ignored}" if argument.ignored else ""
-                call = f'labels("{argument.name}", {argument.name}, {argument.labels_below}{ignored})'
-                lines.append(Line(call, (argument.name,), pure=True))
+                bounds = (argument.labels_below, argument.ignored) if argument.ignored else (argument.labels_below,)
+                checked = call("labels", argument.name, variable(argument.name), *map(variable, bounds))
+                lines.append(Line.assigning(checked, argument.name, pure=True))
         return lines
 
     def _seeds(self) -> list[Line]:
         seeds = [a for a in self.definition.arguments if isinstance(a, Seed)]
-        return [
-            Line(f'random_seed("{a.name}", {a.name}, {self._first})', (f"drawn_{a.symbol}",), pure=True) for a in seeds
-        ]
+        first = variable(self._first)
+        drawn = (call("random_seed", a.name, variable(a.name), first) for a in seeds)
+        return [Line.assigning(c, f"drawn_{a.symbol}", pure=True) for a, c in zip(seeds, drawn, strict=True)]
 
     def _operator_call(self) -> list[Line]:
-        lines = []
-        tensors = [self.tensors[tensor.name].name for tensor in self.layer.inputs]
+        lines: list[Line] = []
+        tensors = [variable(self.tensors[tensor.name].name) for tensor in self.layer.inputs]
         if self._in_place and self.operator.keeps(self.layer.inputs[0].name):
-            copy = f"{self._first}.clone() if {self._in_place} and needs_gradient({self._first}) else {self._first}"
-            lines.append(Line(copy, ("given",), pure=True))
-            tensors[0] = "given"
-        symbols = [f"{name}={self._symbol(name)}" for name in self.operator.symbols]
+            first, asked = variable(self._first), variable(self._in_place)
+            copied = first + ".clone() if " + asked + " and " + call("needs_gradient", first) + " else " + first
+            lines.append(Line.assigning(copied, "given", pure=True))
+            tensors[0] = variable("given")
+        options = {name: self._symbol(name) for name in self.operator.symbols} | self._shapes()
         skipped = [
-            f"() if {flag} else ({output!r},)"
+            "() if " + variable(flag) + f" else ({output!r},)"
             for flag, output in self.definition.optional_results.items()
             if output in self.layer.outputs
         ]
-        options = [*self._shapes(), *([f"skipped={' + '.join(skipped)}"] if skipped else [])]
-        call = f"{self.operator.constant}({', '.join([*tensors, *symbols, *options])})"
-        return [*lines, Line(call, self.layer.outputs)]
+        if skipped:
+            options["skipped"] = joined(" + ", skipped)
+        return [*lines, Line.assigning(call(self.operator.constant, *tensors, **options), *self.layer.outputs)]
 
     @property
     def _in_place(self) -> str:
         """Name of the flag with which the result overwrites the first tensor."""
         return next((a.name for a in self.definition.arguments if isinstance(a, Flag) and a.in_place), "")
 
-    def _symbol(self, name: str) -> str:
-        """Python for a symbol that the operator takes."""
+    def _symbol(self, name: str) -> Code:
+        """A symbol that the operator takes."""
         flags = {a.symbol for a in self.definition.arguments if isinstance(a, Flag)}
         seeds = {a.symbol for a in self.definition.arguments if isinstance(a, Seed)}
-        return f"int({name})" if name in flags else f"drawn_{name}" if name in seeds else name
+        if name in flags:
+            return call("int", variable(name))
+        return variable(f"drawn_{name}" if name in seeds else name)
 
-    def _shapes(self) -> list[str]:
-        """Options of a call whose tensors are flattened: the shapes that users see, and around which dimension."""
+    def _shapes(self) -> dict[str, Code]:
+        """Options of a call whose tensors are flattened: the shapes of results that users see, and the dimension."""
         if not self.operator.many:
-            return []
+            return {}
         outputs = [self.layer.tensors[name] for name in self.layer.outputs]
         seen = [self._seen(tensor) if tensor.name in self.operator.many else "None" for tensor in outputs]
         dimension = dimension_of(self.definition)
-        return [f"shapes=({', '.join(seen)},)", *([f"around={dimension.name}"] if dimension else [])]
+        return {"shapes": tuple_of(seen)} | ({"around": variable(dimension.name)} if dimension else {})
 
-    def _seen(self, tensor: Tensor) -> str:
-        """Python for an output's shape as users see it."""
-        return f"{self._first}.shape" if self.operator.ordered else self.binder.shape(tensor)
+    def _seen(self, tensor: Tensor) -> Code:
+        """An output's shape as users see it."""
+        return variable(self._first) + ".shape" if self.operator.ordered else self.binder.shape(tensor)
 
     def _restored(self, output: str) -> list[Line]:
-        """Take away the dimension that the function put in front."""
+        """Remove the first dimension, if the function has added it."""
         tensor = self.layer.tensors[output]
         first = next((t for t in self.layer.inputs if self.tensors[t.name].name == self.binder.unbatched), None)
         if first is None or first.dims[0] not in tensor.dims:
@@ -327,14 +202,18 @@ class _Call:
         place = tensor.dims.index(first.dims[0])
         if any(dim[0].many for dim in tensor.dims[:place]):
             place -= len(tensor.dims)
-        return [Line(f"{output}.squeeze({place}) if unbatched else {output}", (output,), pure=True)]
+        result = variable(output)
+        restored = result + f".squeeze({place}) if " + variable("unbatched") + " else " + result
+        return [Line.assigning(restored, output, pure=True)]
 
     def _own_type(self, output: str) -> list[Line]:
-        """Results in the type of the integers that were given."""
+        """Convert results to the type of the integers that were passed."""
         counted = next((a.name for a in self.tensors.values() if a.integers), "")
         if not counted or self.layer.tensors[output].kind == "integer":
             return []
-        return [Line(f"{output} if {counted}_type is None else {output}.to({counted}_type)", (output,), pure=True)]
+        result, dtype = variable(output), variable(f"{counted}_type")
+        converted = result + " if " + dtype + " is None else " + result + ".to(" + dtype + ")"
+        return [Line.assigning(converted, output, pure=True)]
 
     @property
     def _first(self) -> str:
@@ -342,23 +221,28 @@ class _Call:
         return self.tensors[self.layer.inputs[0].name].name
 
     def _states(self) -> list[Line]:
-        """Outputs that replace the contents of arguments; an empty tensor teaches nothing, and state stays."""
+        """Store outputs in the arguments that they update; an empty tensor leaves the state unchanged."""
         pairs = [(a.name, a.updated_by) for a in self.tensors.values() if a.updated_by in self.layer.outputs]
-        stores = [Line(f"store({', '.join(f'({name}, {output})' for name, output in pairs)})")] if pairs else []
-        return [Line(f"if {self._first}.numel():"), *indented(stores)] if stores else []
+        if not pairs:
+            return []
+        stored = call("store", *(tuple_of(map(variable, pair)) for pair in pairs))
+        return if_block(variable(self._first) + ".numel()", Line(stored))
 
     def _result(self) -> list[Line]:
-        """Return the results, and those that a flag adds."""
+        """Return the results, and further results where a flag asks for them."""
         results = self.definition.result
         lines = [line for output in results for line in (*self._own_type(output), *self._restored(output))]
-        value = ", ".join(results)
+        values = [variable(output) for output in results]
         if self._in_place:
             first = "overwritten" if self.tensors[self.layer.inputs[0].name].integers else self._first
-            value = f"{first}.copy_({value}) if {self._in_place} else {value}"
+            value = joined(", ", values)
+            copied = variable(first) + ".copy_(" + value + ")"
+            values = [copied + " if " + variable(self._in_place) + " else " + value]
         for flag, output in self.definition.optional_results.items():
             if output in self.layer.outputs:
-                lines += [Line(f"if not {flag}:"), Line(f"return {value}", depth=1), *self._restored(output)]
-                value = f"{value}, {output}"
-        if lines and lines[-1].names == (value,):
-            value = lines.pop().text
-        return [*lines, Line(f"return {value}")]
+                lines += if_block("not " + variable(flag), Line("return " + joined(", ", values)))
+                lines += self._restored(output)
+                values.append(variable(output))
+        if lines and values == [variable(bound) for bound in lines[-1].binds]:
+            values = [lines.pop().code]
+        return [*lines, Line("return " + joined(", ", values))]

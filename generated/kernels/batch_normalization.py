@@ -480,7 +480,8 @@ def batch_normalization_training_forward(input: torch.Tensor, running_mean: torc
         weight: torch.Tensor | None, bias: torch.Tensor | None, *, eps: float, momentum: float, save: bool = False,
         skipped: tuple[str, ...] = ()) -> tuple[torch.Tensor | None, ...]:
     """Run the forward kernels; return output, new_running_mean, new_running_var, and with ``save`` mean_sum,
-    variance_sum."""
+    variance_sum.
+    """
     N = input.shape[0]
     C = input.shape[1]
     M = input.shape[2]

@@ -583,7 +583,8 @@ def batch_normalization_add_relu_training_forward(input: torch.Tensor, running_m
         eps: float, momentum: float, save: bool = False, skipped: tuple[str, ...] = ()) -> tuple[torch.Tensor | None,
         ...]:
     """Run the forward kernels; return output, new_running_mean, new_running_var, and with ``save`` mean_sum,
-    variance_sum."""
+    variance_sum.
+    """
     N = input.shape[0]
     C = input.shape[1]
     M = input.shape[2]

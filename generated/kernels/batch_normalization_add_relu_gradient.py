@@ -1001,7 +1001,8 @@ def batch_normalization_add_relu_gradient_training_forward(grad_output: torch.Te
         save: bool = False, skipped: tuple[str, ...] = ()) -> tuple[torch.Tensor | None, ...]:
     """Run the forward kernels; return grad_input, grad_residual, grad_weight, grad_bias, and with ``save``
     mean_sum, variance_sum, grad_variance_sum_2, grad_mean_sum_3, grad_weight_sum, grad2_mean_sum_2,
-    grad2_mean_sum_4, grad2_mean_sum_5."""
+    grad2_mean_sum_4, grad2_mean_sum_5.
+    """
     if save:
         return _batch_normalization_add_relu_gradient_training_saving(grad_output, input, weight, bias, residual,
             eps=eps, skipped=skipped)
@@ -1121,7 +1122,8 @@ def batch_normalization_add_relu_gradient_training_backward(grad2_grad_input: to
         grad2_mean_sum_4: torch.Tensor, grad2_mean_sum_5: torch.Tensor, *, eps: float,
         wanted: tuple[bool, ...]) -> tuple[torch.Tensor | None, ...]:
     """Run the backward kernels; return grad2_grad_output, grad2_input, grad2_residual, grad2_weight, grad2_bias,
-    None where not wanted."""
+    None where not wanted.
+    """
     N = grad_output.shape[0]
     C = grad_output.shape[1]
     M = grad_output.shape[2]
@@ -1189,7 +1191,8 @@ def batch_normalization_add_relu_gradient_without_estimates_forward(grad_output:
         save: bool = False, skipped: tuple[str, ...] = ()) -> tuple[torch.Tensor | None, ...]:
     """Run the forward kernels; return grad_input, grad_residual, grad_weight, grad_bias, and with ``save``
     mean_sum, variance_sum, grad_variance_sum_2, grad_mean_sum_3, grad_weight_sum, grad2_mean_sum_2,
-    grad2_mean_sum_4, grad2_mean_sum_5."""
+    grad2_mean_sum_4, grad2_mean_sum_5.
+    """
     if save:
         return _batch_normalization_add_relu_gradient_without_estimates_saving(grad_output, input, weight, bias,
             residual, eps=eps, skipped=skipped)
@@ -1309,7 +1312,8 @@ def batch_normalization_add_relu_gradient_without_estimates_backward(grad2_grad_
         grad2_mean_sum_4: torch.Tensor, grad2_mean_sum_5: torch.Tensor, *, eps: float,
         wanted: tuple[bool, ...]) -> tuple[torch.Tensor | None, ...]:
     """Run the backward kernels; return grad2_grad_output, grad2_input, grad2_residual, grad2_weight, grad2_bias,
-    None where not wanted."""
+    None where not wanted.
+    """
     N = grad_output.shape[0]
     C = grad_output.shape[1]
     M = grad_output.shape[2]
@@ -1413,7 +1417,8 @@ def batch_normalization_add_relu_gradient_inference_backward(grad2_grad_input: t
         weight: torch.Tensor | None, bias: torch.Tensor | None, residual: torch.Tensor, *, eps: float,
         wanted: tuple[bool, ...]) -> tuple[torch.Tensor | None, ...]:
     """Run the backward kernels; return grad2_grad_output, grad2_input, grad2_residual, grad2_weight, grad2_bias,
-    None where not wanted."""
+    None where not wanted.
+    """
     N = grad_output.shape[0]
     C = grad_output.shape[1]
     M = grad_output.shape[2]

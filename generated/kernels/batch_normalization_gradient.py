@@ -850,7 +850,8 @@ def batch_normalization_gradient_training_forward(grad_output: torch.Tensor, inp
         skipped: tuple[str, ...] = ()) -> tuple[torch.Tensor | None, ...]:
     """Run the forward kernels; return grad_input, grad_weight, grad_bias, and with ``save`` mean_sum,
     variance_sum, grad_variance_sum_2, grad_mean_sum_3, grad_weight_sum, grad2_mean_sum_2, grad2_mean_sum_4,
-    grad2_mean_sum_5."""
+    grad2_mean_sum_5.
+    """
     if save:
         return _batch_normalization_gradient_training_saving(grad_output, input, weight, eps=eps, skipped=skipped)
     N = grad_output.shape[0]
@@ -1016,7 +1017,8 @@ def batch_normalization_gradient_without_estimates_forward(grad_output: torch.Te
         skipped: tuple[str, ...] = ()) -> tuple[torch.Tensor | None, ...]:
     """Run the forward kernels; return grad_input, grad_weight, grad_bias, and with ``save`` mean_sum,
     variance_sum, grad_variance_sum_2, grad_mean_sum_3, grad_weight_sum, grad2_mean_sum_2, grad2_mean_sum_4,
-    grad2_mean_sum_5."""
+    grad2_mean_sum_5.
+    """
     if save:
         return _batch_normalization_gradient_without_estimates_saving(grad_output, input, weight, eps=eps,
             skipped=skipped)

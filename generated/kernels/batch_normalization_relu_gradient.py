@@ -924,7 +924,8 @@ def batch_normalization_relu_gradient_training_forward(grad_output: torch.Tensor
         skipped: tuple[str, ...] = ()) -> tuple[torch.Tensor | None, ...]:
     """Run the forward kernels; return grad_input, grad_weight, grad_bias, and with ``save`` mean_sum,
     variance_sum, grad_variance_sum_2, grad_mean_sum_3, grad_weight_sum, grad2_mean_sum_2, grad2_mean_sum_4,
-    grad2_mean_sum_5."""
+    grad2_mean_sum_5.
+    """
     if save:
         return _batch_normalization_relu_gradient_training_saving(grad_output, input, weight, bias, eps=eps,
             skipped=skipped)
@@ -1039,7 +1040,8 @@ def batch_normalization_relu_gradient_training_backward(grad2_grad_input: torch.
         grad2_mean_sum_2: torch.Tensor, grad2_mean_sum_4: torch.Tensor, grad2_mean_sum_5: torch.Tensor, *, eps: float,
         wanted: tuple[bool, ...]) -> tuple[torch.Tensor | None, ...]:
     """Run the backward kernels; return grad2_grad_output, grad2_input, grad2_weight, grad2_bias, None where not
-    wanted."""
+    wanted.
+    """
     N = grad_output.shape[0]
     C = grad_output.shape[1]
     M = grad_output.shape[2]
@@ -1099,7 +1101,8 @@ def batch_normalization_relu_gradient_without_estimates_forward(grad_output: tor
         skipped: tuple[str, ...] = ()) -> tuple[torch.Tensor | None, ...]:
     """Run the forward kernels; return grad_input, grad_weight, grad_bias, and with ``save`` mean_sum,
     variance_sum, grad_variance_sum_2, grad_mean_sum_3, grad_weight_sum, grad2_mean_sum_2, grad2_mean_sum_4,
-    grad2_mean_sum_5."""
+    grad2_mean_sum_5.
+    """
     if save:
         return _batch_normalization_relu_gradient_without_estimates_saving(grad_output, input, weight, bias, eps=eps,
             skipped=skipped)
@@ -1214,7 +1217,8 @@ def batch_normalization_relu_gradient_without_estimates_backward(grad2_grad_inpu
         grad2_mean_sum_2: torch.Tensor, grad2_mean_sum_4: torch.Tensor, grad2_mean_sum_5: torch.Tensor, *, eps: float,
         wanted: tuple[bool, ...]) -> tuple[torch.Tensor | None, ...]:
     """Run the backward kernels; return grad2_grad_output, grad2_input, grad2_weight, grad2_bias, None where not
-    wanted."""
+    wanted.
+    """
     N = grad_output.shape[0]
     C = grad_output.shape[1]
     M = grad_output.shape[2]
@@ -1306,7 +1310,8 @@ def batch_normalization_relu_gradient_inference_backward(grad2_grad_input: torch
         running_mean: torch.Tensor, running_var: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None,
         *, eps: float, wanted: tuple[bool, ...]) -> tuple[torch.Tensor | None, ...]:
     """Run the backward kernels; return grad2_grad_output, grad2_input, grad2_weight, grad2_bias, None where not
-    wanted."""
+    wanted.
+    """
     N = grad_output.shape[0]
     C = grad_output.shape[1]
     M = grad_output.shape[2]

@@ -1913,7 +1913,8 @@ def convolution_2d_relu_gradient_forward(grad_output: torch.Tensor, input: torch
         stride_h: int, stride_w: int, save: bool = False, skipped: tuple[str, ...] = ()) -> tuple[torch.Tensor | None,
         ...]:
     """Run the forward kernels; return grad_input, grad_weight, grad_bias, and with ``save``
-    convolution_2d_output_sum."""
+    convolution_2d_output_sum.
+    """
     if save:
         return _convolution_2d_relu_gradient_saving(grad_output, input, weight, bias, G=G, K=K, dilation_h=dilation_h,
             dilation_w=dilation_w, padding_h=padding_h, padding_w=padding_w, stride_h=stride_h, stride_w=stride_w,
@@ -2087,7 +2088,8 @@ def convolution_2d_relu_gradient_backward(grad2_grad_input: torch.Tensor, grad2_
         dilation_w: int, padding_h: int, padding_w: int, stride_h: int, stride_w: int,
         wanted: tuple[bool, ...]) -> tuple[torch.Tensor | None, ...]:
     """Run the backward kernels; return grad2_grad_output, grad2_input, grad2_weight, grad2_bias, None where not
-    wanted."""
+    wanted.
+    """
     N = grad_output.shape[0]
     P = grad_output.shape[2]
     Q = grad_output.shape[3]

@@ -143,6 +143,7 @@ QUOTAS = (
         _primitive_edits,
     ),
     Quota("printer", "codegen/emit/triton_printer.py", 12, EVERY),
+    Quota("printer", "codegen/emit/expressions_printer.py", 4, EVERY),
     Quota("printer", "codegen/emit/launcher_printer.py", 4, ("average_pooling_1d", "convolution_1d", "center_crop")),
     Quota("printer", "codegen/emit/launcher.py", 5, EVERY),
     Quota("printer", "codegen/lowering/lower.py", 9, EVERY),

@@ -1,4 +1,4 @@
-"""The host printer: its text means what the expression means, and does not depend on SymPy's order."""
+"""The launcher's printer: its text means what the expression means, and does not depend on SymPy's order."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pytest
 from sympy import Abs, And, Eq, Integer, Ne, Not, Or, Rational, exp, sqrt
 
 from svertka.codegen.emit.launcher import module_source
-from svertka.codegen.emit.launcher_printer import host_condition, host_expression
-from svertka.codegen.ir.kernel import Load
+from svertka.codegen.emit.launcher_printer import host_condition, host_expression, host_node
+from svertka.codegen.ir.kernel import Apply, Constant, Load, Name, Node
 from svertka.codegen.lowering.build import build
 from svertka.spec.gradient import gradient_definition
 from svertka.spec.layers import DEFINITIONS
@@ -121,6 +121,39 @@ def test_unknown_node_is_named(node: object) -> None:
 def test_fractional_power_is_named() -> None:
     with pytest.raises(TypeError, match=r"Pow node sqrt\(a\).* its exponent is 1/2"):
         host_expression(sqrt(a))
+
+
+W, two = Name("W", "integer"), Constant(Fraction(2), "integer")
+NODES: dict[str, tuple[Node, str]] = {
+    "name": (W, "W"),
+    "number": (two, "2"),
+    "negative number": (Constant(Fraction(-2), "integer"), "(-2)"),
+    "sum in a product": (
+        Apply("multiply", (Apply("add", (W, two), "integer"), two), "integer"),
+        "((W + 2) * 2)",
+    ),
+    "quotient in a difference": (
+        Apply("subtract", (W, Apply("floor_divide", (W, two), "integer")), "integer"),
+        "(W - W // 2)",
+    ),
+    "difference in a difference": (
+        Apply("subtract", (W, Apply("subtract", (W, two), "integer")), "integer"),
+        "(W - (W - 2))",
+    ),
+    "negated sum": (Apply("negate", (Apply("add", (W, two), "integer"),), "integer"), "(-(W + 2))"),
+}
+
+
+@pytest.mark.parametrize(("node", "expected"), NODES.values(), ids=NODES)
+def test_node(node: Node, expected: str) -> None:
+    assert host_node(node) == expected
+
+
+@pytest.mark.parametrize("operation", ["exp", "<", "and", "not"])
+def test_a_node_of_the_device_is_refused(operation: str) -> None:
+    """Triton's functions, comparisons and bitwise operators mean something else in Python."""
+    with pytest.raises(TypeError, match=f"operation '{operation}': the launcher printer does not know it"):
+        host_node(Apply(operation, (W, two), "integer"))
 
 
 def test_text_does_not_depend_on_the_hash_seed() -> None:

@@ -14,6 +14,7 @@ from sympy import Ge, Symbol
 from sympy.core.symbol import Str
 
 from svertka.codegen.driver.generate import generate_package
+from svertka.codegen.torch_api.lines import HELPERS
 from svertka.codegen.torch_api.public_names import check_definitions, check_package_name
 from svertka.codegen.torch_api.sources import package_source
 from svertka.codegen.verify.validate import load_package
@@ -56,6 +57,13 @@ def test_no_identifier_no_module(name: str) -> None:
 def test_no_function_hides_what_functions_call(name: str) -> None:
     with pytest.raises(ValueError, match="rename it"):
         check_definitions([renamed(function=name)])
+
+
+@pytest.mark.parametrize("module", HELPERS)
+def test_helpers_are_the_public_functions_of_their_module(module: str) -> None:
+    path = Path(importlib.import_module("svertka.generated").__file__ or "").parent / f"{module}.py"
+    functions = {n.name for n in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(n, ast.FunctionDef)}
+    assert HELPERS[module] == {name for name in functions if not name.startswith("_")}
 
 
 @pytest.mark.parametrize("name", ["forward", "train", "half", "weight_norm_", "training", "parameters", "to"])
