@@ -1,4 +1,4 @@
-"""The gradient of a layer as a layer with a face of its own: what is derived once more for second-order gradients.
+"""The gradient of a layer as a definition of its own, which is derived once more for second-order gradients.
 
 Input: a ``Definition``. Output: a ``Definition`` of its adjoints, which is lowered, validated and generated like any
 other.
@@ -19,15 +19,16 @@ SUFFIX = "_gradient"
 
 
 def with_gradients(definitions: Sequence[Definition]) -> list[Definition]:
-    """The definitions, and behind them the gradients of those that can be differentiated twice."""
+    """The definitions, followed by the gradients of those that can be differentiated twice."""
     return [*definitions, *(gradient_definition(d) for d in definitions if d.orders > 1)]
 
 
 def gradient_definition(definition: Definition) -> Definition:
     """The definition of a definition's gradients.
 
-    Its formulas take the gradients of the results, then what the formulas take and the gradients need; they give the
-    gradients of all tensors that have one. Deriving them for all layers takes seconds, so they are kept.
+    Its formulas take the gradients of the results, then the inputs of the original formulas that the gradients need.
+    They give the gradients of all tensors that have one. Deriving them for all layers takes seconds, so they are
+    cached.
     """
     known = _KNOWN.get(id(definition))
     if known is None or known[0] is not definition:
@@ -35,7 +36,7 @@ def gradient_definition(definition: Definition) -> Definition:
     return known[1]
 
 
-_KNOWN: dict[int, tuple[Definition, Definition]] = {}  # a definition holds mappings, which have no hash
+_KNOWN: dict[int, tuple[Definition, Definition]] = {}  # a definition holds mappings and has no hash
 
 
 def _derived(definition: Definition) -> Definition:
@@ -65,7 +66,7 @@ def _derived(definition: Definition) -> Definition:
 
 
 def _gradient(definition: Definition, variant: Variant) -> Layer:
-    """The adjoint of a variant, the gradients of its results first."""
+    """The adjoint of a variant, with the gradients of the results as first inputs."""
     layer = variant.layer
     results = definition.real_results(layer)
     derived = adjoint(layer, definition.differentiable(layer), results)
@@ -82,5 +83,5 @@ def _stays(argument: Argument, inputs: set[str]) -> bool:
 
 
 def _constant_state(argument: Argument) -> Argument:
-    """State is not replaced by a gradient."""
+    """A gradient does not replace state."""
     return replace(argument, updated_by="") if isinstance(argument, TensorArgument) else argument

@@ -1,8 +1,8 @@
 """The lecture's worked numbers, slide by slide, as data.
 
-Whatever computes a layer (formula, reference, kernel) must reproduce them exactly. Figures of some slides are
-lost; examples in their place are marked as ours, their values computed exactly from the formula. Layers of which the
-lecture has no numbers have ``ILLUSTRATIONS``: calls of small size, whose results are computed and not stated.
+Every implementation of a layer (formula, reference, kernel) must reproduce them exactly. Figures of some slides are
+lost; the examples that replace them are marked as ours, with values computed exactly from the formula. Layers for which
+the lecture has no numbers have ``ILLUSTRATIONS``: calls of small size whose results are computed, not stated.
 
 Output: ``EXAMPLES``, ``ILLUSTRATIONS``, ``WORKED_SUMS``, ``POOLING_STEPS``, ``IMAGE_SIZE``, ``NETWORK_SIZE``,
 ``REMARKS``, ``LOST``.
@@ -92,7 +92,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Illustration:
-    """A call of a layer with numbers of ours; what comes out is computed from the formula.
+    """A call of a layer with numbers of ours; the result is computed from the formula.
 
     Attributes:
         slide, title, definition, inputs, arguments: as in ``Example``.

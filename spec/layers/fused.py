@@ -1,4 +1,4 @@
-"""Layers that are computed together because nothing between them needs memory: compositions, and nothing else."""
+"""Layers that are computed together because nothing between them needs memory. All of them are compositions."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def __init__(
 
 
 def _module(part: Definition, name: str, takes: tuple[str, ...] = (), constructor: str = "") -> ModuleFace:
-    """A module like that of a part that works in two dimensions."""
+    """A module like that of a part, for two spatial dimensions."""
     face = next(face for face in part.modules if "2d" in face.name)
     before = tuple(
         line.replace("self._check_input_dim(", f"{face.base}._check_input_dim(self, ") for line in face.before
