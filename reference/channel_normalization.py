@@ -2,11 +2,10 @@
 
     y_c = x_c / (k + alpha / w * sum over neighbours e of x_e^2)^beta
 
-`cross_channel_norm` is the slide's (MATLAB's layer), `local_response_norm` PyTorch's.
-Both divide by the window w at the borders, too, where fewer channels are summed; an
-even window reaches one channel further ahead in the first, and further back in the
-other. The layer comes from Krizhevsky, Sutskever and Hinton, "ImageNet classification
-with deep convolutional neural networks" (2012), who do not divide by the window.
+`cross_channel_norm` is the slide's (MATLAB's layer), `local_response_norm` PyTorch's. Both divide by the window w at
+the borders too, where fewer channels are summed. An even window contains one more channel after the centre in the
+first, and one more before it in the second. The layer comes from Krizhevsky, Sutskever and Hinton, "ImageNet
+classification with deep convolutional neural networks" (2012), who do not divide by the window.
 """
 
 from dataclasses import dataclass
@@ -148,7 +147,7 @@ def local_response_norm_backward(
 
 @dataclass(frozen=True)
 class _Window:
-    """How many channels before and after the one at hand count, and the numbers."""
+    """Numbers of channels before and after the current one, and the parameters."""
 
     before: int
     after: int
@@ -206,7 +205,7 @@ def _normalise(values: Float64Array, window: _Window) -> Float64Array:
 def _gradient(grad: Float64Array, values: Float64Array, window: _Window) -> Float64Array:
     base = _base(values, window)
     pulls = grad * values / base ** (window.beta + 1)
-    # Channel e sees c when c lies in e's window; seen from c the window is mirrored.
+    # Channel e depends on c if c lies in e's window; seen from c the window is mirrored.
     pulled = _sum_over(pulls, window.after, window.before)
     factor = 2 * window.alpha * window.beta / window.size
     return np.asarray(grad / base**window.beta - factor * values * pulled)
