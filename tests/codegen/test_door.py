@@ -1,4 +1,4 @@
-"""The door from SymPy lets through what is supported and names what is not."""
+"""The check of SymPy expressions accepts what is supported and names what is not."""
 
 from __future__ import annotations
 
