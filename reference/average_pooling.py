@@ -55,8 +55,8 @@ def avg_pool2d(
 
     Raises:
         TypeError: The input is not of a float type, or a size not an integer.
-        ValueError: Wrong rank, a size too small, too much padding, a kernel larger
-            than the padded input, or a divisor of 0.
+        ValueError: Wrong rank, a size too small, too much padding, a kernel larger than the padded input, or a divisor
+            of 0.
     """
     windowed = pooling_windows(2, input, kernel_size, stride, padding, 1, ceil_mode)
     return _average(*windowed, input, count_include_pad, divisor_override)

@@ -33,8 +33,8 @@ def cross_channel_norm(
 
     Args:
         input: (N, C, ...); float16, float32 or float64.
-        window_channel_size: w; the window holds the channel itself, floor((w - 1) / 2)
-            channels before and floor(w / 2) after it.
+        window_channel_size: w; the window holds the channel itself, floor((w - 1) / 2) channels before and floor(w / 2)
+            after it.
         k: Added to the mean square.
         alpha: Factor of the mean square.
         beta: Exponent.
@@ -97,8 +97,8 @@ def local_response_norm(
 
     Args:
         input: (N, C, ...), at least 3 axes; float16, float32 or float64.
-        size: The window; it holds the channel itself, floor(size / 2) channels before
-            and floor((size - 1) / 2) after it.
+        size: The window; it holds the channel itself, floor(size / 2) channels before and floor((size - 1) / 2) after
+            it.
         alpha: Factor of the mean square.
         beta: Exponent.
         k: Added to the mean square.

@@ -97,8 +97,7 @@ def cross_entropy_backward(
         label_smoothing: As in `cross_entropy`.
 
     Returns:
-        The gradients of input and target, of their shapes and types; None for a target
-        of labels.
+        The gradients of input and target, of their shapes and types; None for a target of labels.
 
     Raises:
         TypeError: As `cross_entropy`.

@@ -52,10 +52,9 @@ def philox(counter: Words, key: Words) -> Words:
 def uniform(seed: int, count: int) -> NDArray[np.float32]:
     """Return `count` random numbers in [0, 1), the random field of dropout.
 
-    Number i is word i % 4 of Philox with counter (low word of i // 4, high word of
-    i // 4, 0, 0) and key (low word of the seed, high word of the seed), turned into a
-    float as Triton does, in float32; so that Triton's `rand4x(seed, i // 4)` gives the
-    same bits.
+    Number i is word i % 4 of Philox with counter (low word of i // 4, high word of i // 4, 0, 0) and key (low word of
+    the seed, high word of the seed), turned into a float as Triton does, in float32; so that Triton's
+    `rand4x(seed, i // 4)` gives the same bits.
 
     Args:
         seed: At least 0 and less than 2**63.

@@ -112,9 +112,9 @@ class Padding(Argument):
         low: symbols of the padding before the first element, one per axis.
         high: symbols of the padding after the last element, one per axis; they may occur in ``Definition.extents``
             only.
-        named: for ``'same'``: the arguments of kernel extents and dilation, ``(extents, dilation symbols, stride
-            symbols)``; empty if words are not allowed. ``'same'`` needs stride 1 and puts the odd element after the
-            last element, as torch does.
+        named: for ``'same'``: the arguments of kernel extents and dilation,
+            ``(extents, dilation symbols, stride symbols)``; empty if words are not allowed. ``'same'`` needs stride 1
+            and puts the odd element after the last element, as torch does.
     """
 
     default: Any = 0

@@ -2,8 +2,8 @@
 
 A read ``x[M a + c]``, for every value of the indices ``a``, touches the element ``j`` of x where ``M a + c = j``.
 ``gather`` solves that integer system, so that a sum over all such ``a`` can be written as a function of ``j``, with
-guards and without scattering. It holds with symbolic strides, dilations and paddings: ``stride*p + dilation*r - padding
-= h`` is solved for ``p`` by
+guards and without scattering. It holds with symbolic strides, dilations and paddings:
+``stride*p + dilation*r - padding = h`` is solved for ``p`` by
 
     p = (h + padding - dilation*r) / stride,  guarded by divisibility and by 0 <= p < P,
 

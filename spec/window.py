@@ -1,8 +1,8 @@
 """Which axes of a layer are windows: small ranges that slide along another axis.
 
-A bound index that occurs with another index in an affine index or condition slides a window along it: ``x[stride * p +
-r]`` summed over ``r``. In a gradient the roles may be exchanged, ``x[stride * p + r]`` summed over ``p`` for every
-``r``; there the axis of ``r`` is still the window if another equation of the layer shows it.
+A bound index that occurs with another index in an affine index or condition slides a window along it:
+``x[stride * p + r]`` summed over ``r``. In a gradient the roles may be exchanged, ``x[stride * p + r]`` summed over
+``p`` for every ``r``; there the axis of ``r`` is still the window if another equation of the layer shows it.
 
 Input: a ``Layer`` in normal form. Output: names of extents.
 """

@@ -39,9 +39,9 @@ def torch_convolution(
 def check(case: Convolution) -> None:
     """Compare one convolution with PyTorch's.
 
-    An output sums over a group's input channels and the taps, and adds the bias; an
-    input's gradient sums over a group's output channels and the taps at most; a
-    weight's, or a bias's, over batch and windows. Each product is one rounding more.
+    An output sums over a group's input channels and the taps, and adds the bias; an input's gradient sums over a
+    group's output channels and the taps at most; a weight's, or a bias's, over batch and windows. Each product is one
+    rounding more.
     """
     name = f"conv{case.rank}d"
     convolve: Callable[..., torch.Tensor] = torch_convolution

@@ -69,10 +69,9 @@ def batch_norm_magnitudes(
 ) -> list[Any]:
     """Return the magnitudes of the output and the three gradients.
 
-    The magnitude of x - mean is |x| + mean |x|. Mean and variance sum `count` values
-    each, and the variance's relative error is at most 2 (count + 4) u times
-    (mean x^2 / variance)^(1/2), Welford's included (Chan, Golub and LeVeque, 1983);
-    that condition goes into the magnitude.
+    The magnitude of x - mean is |x| + mean |x|. Mean and variance sum `count` values each, and the variance's relative
+    error is at most 2 (count + 4) u times (mean x^2 / variance)^(1/2), Welford's included (Chan, Golub and LeVeque,
+    1983); that condition goes into the magnitude.
     """
     input, weight, bias = arrays
     channels = input.shape[1]
