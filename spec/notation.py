@@ -1,6 +1,6 @@
 """Index notation: axes, tensors, reductions and the few functions that SymPy lacks or defines differently.
 
-A layer is written as equations over named axes, as it stands on a slide::
+A layer is written as equations over named axes, as on a slide::
 
     n, k, c, h, w, p, q, r, s = axes("n k c h w p q r s")
     output[n, k, p, q] = Sum(image[n, c, p + r, q + s] * kernel[k, c, r, s], c, r, s)

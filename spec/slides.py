@@ -53,7 +53,7 @@ REMARKS: Mapping[int, str] = {
     18: "With a_k = ln p(x|C_k) p(C_k), softmax is the posterior probability of the class: an identity, proven under "
     "errata.",
 }
-"""What slides say beside their worked numbers."""
+"""Remarks of the slides in addition to their worked numbers."""
 
 LOST: Mapping[int, str] = {
     1: "the figure of the architecture",
@@ -64,7 +64,7 @@ LOST: Mapping[int, str] = {
     17: "the figure of the fully connected layer",
     19: "the figure of dropout",
 }
-"""Slides of which a figure is lost, and what it showed as far as one can tell."""
+"""Slides with a lost figure, and what it probably showed."""
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ class Tensors:
         return torch.where(condition, *self._pair(if_true, if_false, condition.device))
 
     def larger(self, left: Any, right: Any) -> Any:
-        """The larger of two; NaN wins."""
+        """The larger of two; NaN if either is NaN."""
         if not isinstance(left, torch.Tensor) and not isinstance(right, torch.Tensor):
             return max(left, right)
         device = left.device if isinstance(left, torch.Tensor) else right.device

@@ -38,7 +38,7 @@ def _reals(defaults: dict[str, float]) -> tuple[Argument, ...]:
 
 
 MIRRORED = Equivalent("torch.nn.LocalResponseNorm", {"window_channel_size": "size"}, "self.size % 2 == 1")
-"""A window of odd size reaches as far back as on, so that mirroring it changes nothing."""
+"""A window of odd size has equally many channels before and after the centre, so mirroring it changes nothing."""
 
 DEFINITIONS = (
     Definition(

@@ -35,7 +35,7 @@ SHARED = {
     "torch.nn.Conv2d": "torch.nn.modules.conv._ConvNd",
     "torch.nn.BatchNorm2d": "torch.nn.modules.batchnorm._NormBase",
 }
-"""What torch's modules have their state from. Who converts or folds torch's modules asks for those, not for these."""
+"""Base classes with the state of torch's modules; tools that convert or fold test for the modules' own classes."""
 CONSTRUCTOR = """
 def __init__(
     self,

@@ -209,7 +209,7 @@ def _on_cpu(tensors: Callable[..., Any]) -> Callable[..., Any]:
     return lambda self, device, seed=0: tensors(self, "cpu", seed)
 
 
-# What fails, and what is killed ---------------------------------------------------------------------------------------
+# Failures and killed runs ---------------------------------------------------------------------------------------------
 
 
 FAILURES = [

@@ -109,7 +109,7 @@ def test_formulas_wrap_and_lose_nothing(name: str, width: int) -> None:
                 assert "".join(plain(tree).split()) in words
 
 
-# What is shown is what there is -----------------------------------------------------------------------------------
+# The text agrees with the derived layer ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", DEFINITIONS)

@@ -161,7 +161,7 @@ def test_padding_counts_in_a_position_and_never_wins() -> None:
     ]
 
 
-# Formulas of one's own --------------------------------------------------------------------------------------------
+# Users' formulas ---------------------------------------------------------------------------------------------------
 
 OWN = sorted((Path(__file__).parents[2] / "examples").glob("*.py"))
 

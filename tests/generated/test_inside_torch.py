@@ -47,7 +47,7 @@ def test_compiled_whole(backend: str, place: str) -> None:
     assert network.rest[0].num_batches_tracked == 4
 
 
-# Gradients that nobody asked for
+# Gradients that are not requested
 
 SEVERAL = {
     case.function: case for case in reversed(CASES) if len([n for n in case.shapes if n not in case.constant]) > 1

@@ -176,11 +176,11 @@ class Graph:
         return self.divide(self.function("log", node), LOG_OF_TWO)
 
     def larger(self, left: int, right: int) -> int:
-        """The larger by the samples; NaN wins."""
+        """The larger by the samples; NaN if either is NaN."""
         return self._chosen(left, right, self.samples[left] > self.samples[right])
 
     def smaller(self, left: int, right: int) -> int:
-        """The smaller by the samples; NaN wins."""
+        """The smaller by the samples; NaN if either is NaN."""
         return self._chosen(left, right, self.samples[left] < self.samples[right])
 
     def _chosen(self, left: int, right: int, first: bool) -> int:
