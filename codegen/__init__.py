@@ -11,7 +11,7 @@ __all__ = ["certificate_of", "layer_function", "layer_module"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import the generator when it is asked for: what only reads ``svertka.codegen`` stays light."""
+    """Import the generator on first use: importing only ``svertka.codegen`` stays cheap."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from svertka.codegen.driver import from_python

@@ -1,7 +1,7 @@
 """Networks of generated layers: the architectures of slide 1, described, drawn and trained.
 
-A network is an ordinary ``torch.nn.Module`` made of ``svertka.generated`` modules alone. ``NETWORKS`` names those that
-the command line knows.
+A network is an ordinary ``torch.nn.Module`` that consists only of ``svertka.generated`` modules. ``NETWORKS`` lists
+those that the command line knows.
 """
 
 from __future__ import annotations
@@ -17,4 +17,4 @@ from .lenet import LeNet5
 __all__ = ["NETWORKS", "AlexNet", "LeNet5", "load"]
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {"alexnet": AlexNet, "lenet": LeNet5}
-"""Constructors by the name that the command line takes; each takes ``classes`` and what is its own."""
+"""Constructors by their name on the command line; each takes ``classes`` and its own arguments."""

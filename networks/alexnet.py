@@ -12,30 +12,30 @@ from svertka.generated import Conv2d, CrossChannelNorm, Dropout, ImageInput, Lin
 
 __all__ = ["AlexNet"]
 
-SIDE = 6  # of the maps that the fully connected layers see, for images of 224 x 224
-WINDOW, ALPHA = 5, 1e-4  # of the normalization, as the paper has them
+SIDE = 6  # side of the maps that the fully connected layers get, for images of 224 x 224
+WINDOW, ALPHA = 5, 1e-4  # of the normalization, as in the paper
 
 
 class AlexNet(nn.Module):
     """AlexNet of the lecture's layers: a photograph of any size to ``classes`` scores.
 
-    The published network: 60,965,224 parameters for three channels and a thousand classes, where its second, fourth
-    and fifth convolution run in two groups (once a GPU each); 62,378,344 without groups.
+    The published network: 60,965,224 parameters for three channels and a thousand classes, where its second, fourth and
+    fifth convolution run in two groups (one per GPU in the paper); 62,378,344 without groups.
 
-    The paper has images of 224 x 224 and first maps of 55 x 55, which takes a padding of 2 that it does not mention.
-    Its normalization multiplies the sum of squares by 1e-4; the lecture's layer divides by the window besides, so that
-    alpha is 5 * 1e-4 here. Weights start as published: normal with deviation 0.01, biases at 1 in the second, fourth
-    and fifth convolution and in the two hidden fully connected layers, elsewhere at 0. That was meant for centred
-    values of 0 to 255: for a photograph of 0 to 1, ``mean`` and ``std=[1 / 255] * 3`` give these.
+    The paper has images of 224 x 224 and first maps of 55 x 55, which needs a padding of 2 that it does not mention.
+    Its normalization multiplies the sum of squares by 1e-4; the lecture's layer also divides by the window, so alpha is
+    5 * 1e-4 here. Initial weights are as published: normal with deviation 0.01, biases 1 in the second, fourth and
+    fifth convolution and in the two hidden fully connected layers, elsewhere 0. They are meant for centred values of 0
+    to 255: for a photograph of 0 to 1, ``mean`` and ``std=[1 / 255] * 3`` give these.
 
     Args:
         classes: number of scores.
         channels: channels of an image.
         grouped: whether the second, fourth and fifth convolution run in two groups.
-        maps: how many maps the five convolutions give; smaller numbers make a smaller network of the same structure.
-        units: of either hidden fully connected layer.
-        mean: subtracted from every channel of the resized image, one number a channel; 0 if None.
-        std: divided by, one number a channel; 1 if None.
+        maps: number of maps of the five convolutions; smaller numbers make a smaller network of the same structure.
+        units: number of units of each hidden fully connected layer.
+        mean: subtracted from every channel of the resized image, one number per channel; 0 if None.
+        std: divisor of every channel, one number per channel; 1 if None.
 
     Shapes:
         images (N, channels, H, W), any floating dtype -> scores (N, classes), same dtype.
@@ -77,7 +77,7 @@ class AlexNet(nn.Module):
 
 
 def _features(channels: int, maps: Sequence[int], groups: int) -> nn.Sequential:
-    """From an image to the maps of the fifth convolution, pooled."""
+    """From an image to the pooled maps of the fifth convolution."""
     one, two, three, four, five = maps
     return nn.Sequential(
         OrderedDict(
@@ -101,7 +101,7 @@ def _features(channels: int, maps: Sequence[int], groups: int) -> nn.Sequential:
 
 
 def _classifier(inputs: int, units: int, classes: int) -> nn.Sequential:
-    """From maps in a row to scores."""
+    """From flattened maps to scores."""
     return nn.Sequential(
         OrderedDict(
             dropout1=Dropout(0.5),

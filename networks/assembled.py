@@ -1,9 +1,9 @@
-"""The same networks assembled from the reference: NumPy alone, every layer a function of ``svertka.reference``.
+"""The same networks assembled from the reference: NumPy only, every layer a function of ``svertka.reference``.
 
-Nothing is shared with the modules but the names of a ``state_dict``: strides, paddings and windows are written here
-once more, so that a network and its assembly check one another. Functions of the reference compute in float64 and round
-to the type of their input: images in float64 go through without being rounded in between, images in float32 are rounded
-after every layer, as the modules are on the CPU.
+Nothing is shared with the modules except the names in a ``state_dict``: strides, paddings and windows are written here
+again, so that a network and its assembly check one another. Functions of the reference compute in float64 and round to
+the type of their input: images in float64 are not rounded between layers, images in float32 are rounded after every
+layer, as by the modules on the CPU.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def lenet(images: Array, state: State) -> Array:
 
 
 def alexnet(images: Array, state: State) -> Array:
-    """AlexNet's scores, without dropout, grouped or not as the weights have it.
+    """AlexNet's scores, without dropout, with or without groups as the weights' shapes say.
 
     Args:
         images: (N, channels, H, W).
@@ -77,7 +77,7 @@ def _input(images: Array, state: State, size: int) -> Array:
 
 
 def _convolution(maps: Array, state: State, name: str, stride: int = 1, padding: int = 0) -> Array:
-    """A convolution in as many groups as its weight says."""
+    """A convolution with the number of groups that follows from its weight."""
     weight, bias = state[f"features.{name}.weight"], state[f"features.{name}.bias"]
     groups = maps.shape[1] // weight.shape[1]
     return reference.conv2d(maps, weight, bias, stride, padding, groups=groups)

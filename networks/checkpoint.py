@@ -1,8 +1,8 @@
-"""Checkpoints: all that a run needs to go on, in one file that is whole at every moment.
+"""Checkpoints: everything that a run needs to continue, in one file that is complete at every moment.
 
-A file is written beside the old one, brought to the disk and put in its place in one step, so that a run killed at any
-moment leaves the old checkpoint or the new one. What stands in a file is a dictionary of tensors, numbers and text that
-``torch.load(path, weights_only=True)`` reads; its digest tells damage, which PyTorch does not look for.
+A file is written beside the old one, flushed to the disk and renamed to replace it, so that a run killed at any moment
+leaves the old checkpoint or the new one. A file contains a dictionary of tensors, numbers and text that
+``torch.load(path, weights_only=True)`` reads; its digest detects damage, which PyTorch does not check.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class _Hash(Protocol):
 
 
 def write(state: Mapping[str, Any], path: Path) -> None:
-    """Put a state into a file."""
+    """Write a state to a file."""
     plain = _on_cpu(state)
     buffer = io.BytesIO()
     torch.save({"format": FORMAT, "digest": _digest(plain), "state": plain}, buffer)
@@ -45,7 +45,7 @@ def read(path: Path) -> dict[str, Any]:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise ValueError(f"{path}: there is no checkpoint; start a run without --resume") from error
-    except Exception as error:  # whatever the damage makes of a pickle in a zip archive
+    except Exception as error:  # a damaged zip archive or pickle raises any exception
         raise _damaged(path, f"it cannot be read ({type(error).__name__})") from error
     if not isinstance(found, dict) or set(found) != {"format", "digest", "state"}:
         raise _damaged(path, "it holds something else")
@@ -61,9 +61,9 @@ def load(path: Path) -> tuple[nn.Module, tuple[str, ...]]:
     """The network of a checkpoint, with its parameters, ready to classify; and the names of its classes.
 
     Raises:
-        ValueError: the file is damaged, or of a network that is unknown.
+        ValueError: the file is damaged, or its network is unknown.
     """
-    from . import NETWORKS  # which imports this module
+    from . import NETWORKS  # that package imports this module
 
     state = read(path)
     name, data, parameters = state["settings"]["network"], state["data"], state["network"]
@@ -82,7 +82,7 @@ def _damaged(path: Path, why: str) -> ValueError:
 
 
 def write_bytes(content: bytes, path: Path) -> None:
-    """Write a file in one step: it has its old content or all of the new one, whenever one looks."""
+    """Write a file in one step: at every moment it has its old content or all of the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.partial")
     with beside.open("wb") as file:
@@ -93,7 +93,7 @@ def write_bytes(content: bytes, path: Path) -> None:
 
 
 def _on_cpu(value: Any) -> Any:
-    """The same in plain containers, tensors on the CPU."""
+    """The same in plain containers, with tensors on the CPU."""
     if isinstance(value, Tensor):
         return value.detach().cpu()
     if isinstance(value, Mapping):
@@ -110,7 +110,7 @@ def _digest(state: Any) -> str:
 
 
 def _feed(found: _Hash, value: Any) -> None:
-    """Every number in its order, with its type."""
+    """Update the digest with every value in order, with its type."""
     if isinstance(value, Tensor):
         found.update(f"{value.dtype} {tuple(value.shape)}".encode())
         found.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())

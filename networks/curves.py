@@ -1,4 +1,4 @@
-"""Learning curves: loss and accuracy over the epochs, in training and on the test images, as a picture."""
+"""Learning curves: loss and accuracy per epoch, on the training and the test images, as a picture."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MARKERS = {"training": "o", "test": "s"}
 
 
 def curves(training: Training) -> dict[str, dict[str, list[float]]]:
-    """Loss and accuracy by the epoch."""
+    """Loss and accuracy per epoch."""
     epochs, data = training.epochs, training.data
     return {
         "loss": {
@@ -58,5 +58,5 @@ def draw(training: Training, path: Path, title: str) -> None:
     panels[1].set_ylim(0, 1)
     panels[1].yaxis.set_major_formatter(PercentFormatter(xmax=1.0))
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})  # the same run, the same bytes
+    figure.savefig(buffer, format="png", metadata={"Software": None})  # the same run gives the same bytes
     write_bytes(buffer.getvalue(), path)

@@ -1,7 +1,7 @@
-"""Images with their classes: scikit-learn's digits, or a folder of images; the split, and the order of batches.
+"""Labelled images: scikit-learn's digits, or a folder of images; the split, and the order of batches.
 
 Everything is a function of the images and a seed: the split is the same in every run, and the order of an epoch is the
-same whether a run came to it at once or after a stop.
+same with or without an interruption before it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["Dataset", "Examples", "digits", "drawn_moves", "folder", "moved", "o
 SUFFIXES = (".png", ".jpg", ".jpeg")
 TEST_SHARE = 0.2
 SPLIT_SEED = 1998
-"""The split does not follow the run's seed: every run is judged by the same images."""
+"""The split does not depend on the run's seed: every run is evaluated on the same images."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Examples:
     """Images and their classes.
 
     Attributes:
-        pixels: whole numbers of 0 to 255, uint8 of shape (images, channels, height, width).
-        labels: places in the list of classes, int64 of shape (images).
+        pixels: whole numbers from 0 to 255, uint8 of shape (images, channels, height, width).
+        labels: positions in the list of classes, int64 of shape (images).
         largest: the whole number that stands for 1.
     """
 
@@ -46,22 +46,22 @@ class Examples:
         return len(self.labels)
 
     def images(self, places: Tensor | slice, like: Tensor) -> Tensor:
-        """Some images, 0 to 1, in type and place of another tensor."""
+        """Some images, 0 to 1, with the type and device of another tensor."""
         return self.pixels[places].to(like.device).to(like.dtype) / self.largest
 
     def at(self, places: Tensor) -> Examples:
-        """Some of them."""
+        """Some of the examples."""
         return replace(self, pixels=self.pixels[places], labels=self.labels[places])
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Examples to train on and others to judge by.
+    """Examples for training and for evaluation.
 
     Attributes:
         classes: their names.
-        training: what is trained on.
-        test: what is never trained on.
+        training: used for training.
+        test: never used for training.
     """
 
     classes: tuple[str, ...]
@@ -75,7 +75,7 @@ class Dataset:
 
     @cached_property
     def digest(self) -> str:
-        """What tells these images, their order and classes from others."""
+        """A digest of the images, their order and classes."""
         found = hashlib.sha256("\0".join(self.classes).encode())
         for part in (self.training, self.test):
             found.update(str((*part.pixels.shape, part.largest)).encode())
@@ -84,9 +84,9 @@ class Dataset:
         return found.hexdigest()[:32]
 
     def moments(self) -> tuple[list[float], list[float]]:
-        """Mean and standard deviation of each channel of the training images; a channel without contrast has 1.
+        """Mean and standard deviation of each channel of the training images; a constant channel has deviation 1.
 
-        Pixels are whole, so sums are exact: no order of theirs and no number of threads changes a bit.
+        Pixels are whole numbers, so sums are exact: neither their order nor the number of threads changes a bit.
         """
         values, largest = self.training.pixels.long(), self.training.largest
         count = values.numel() // self.channels
@@ -99,23 +99,23 @@ class Dataset:
 
 
 def order(count: int, seed: int, epoch: int) -> Tensor:
-    """The order of an epoch's examples, of seed and epoch alone."""
+    """The order of an epoch's examples, a function of seed and epoch only."""
     key = int.from_bytes(hashlib.sha256(f"{seed} {epoch}".encode()).digest()[:8], "big")
     generator = torch.Generator().manual_seed(key >> 1)  # torch takes 63 bits
     return torch.randperm(count, generator=generator)
 
 
 def drawn_moves(count: int, turn: float, zoom: float, shift: float) -> Tensor:
-    """Moves of images, each its own: turned, magnified and shifted; drawn from the process's random numbers.
+    """Random affine moves, one per image: rotation, zoom and shift; drawn from the process's random numbers.
 
     Args:
         count: how many.
-        turn: the largest angle, in degrees, either way.
+        turn: the largest angle, in degrees, in both directions.
         zoom: the largest share by which an image shrinks or grows.
-        shift: the largest shift, as a share of the side, either way along both.
+        shift: the largest shift, as a share of the side, in both directions along both axes.
 
     Returns:
-        Where the pixels of the results come from: float64 of shape (count, 2, 3), as ``affine_grid`` takes it, whose
+        Source coordinates of the results' pixels: float64 of shape (count, 2, 3), as for ``affine_grid``, whose
         coordinates go from -1 to 1.
     """
     angle, size, right, down = 2 * torch.rand(4, count, dtype=torch.float64) - 1
@@ -126,7 +126,7 @@ def drawn_moves(count: int, turn: float, zoom: float, shift: float) -> Tensor:
 
 
 def moved(images: Tensor, moves: Tensor) -> Tensor:
-    """Images (count, channels, height, width) moved, bilinearly; an edge goes on where it left."""
+    """Images (count, channels, height, width) moved, bilinearly; border pixels are repeated outside."""
     shape = list(images.shape)
     grid = nn.functional.affine_grid(moves.to(images.device, images.dtype), shape, align_corners=False)
     return nn.functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
@@ -148,15 +148,15 @@ def digits() -> Dataset:
 def folder(path: Path, resized: Callable[[Tensor], Tensor]) -> Dataset:
     """Images in folders by class, ``path/class_name/*.png`` or ``.jpg``, of any sizes.
 
-    Colour stays colour: if any image has it, grey ones get three equal channels.
+    If any image is in colour, grey images get three equal channels.
 
     Args:
-        path: the folder of the folders.
-        resized: makes of an image (channels, height, width) one of a size that all share.
+        path: the folder that contains the class folders.
+        resized: resizes an image (channels, height, width) to a common size.
 
     Raises:
         ValueError: there is no such folder, fewer than two classes, a class with fewer than two images, or a file that
-            is no image of eight bits a channel.
+            is no image with eight bits per channel.
     """
     files = {place.name: _images_in(place) for place in _classes_in(path)}
     classes = tuple(files)
@@ -180,7 +180,7 @@ def folder(path: Path, resized: Callable[[Tensor], Tensor]) -> Dataset:
 
 
 def _classes_in(path: Path) -> list[Path]:
-    """Folders with images, by name: the order must not depend on the file system."""
+    """Folders with images, sorted by name, because the order of the file system may vary."""
     if not path.is_dir():
         raise ValueError(f"--data {path}: there is no such folder; give one with a folder of images for each class")
     folders = sorted(place for place in path.iterdir() if place.is_dir())
@@ -195,7 +195,7 @@ def _opened(path: Path) -> Image.Image:
     """A decoded image, upright.
 
     Raises:
-        ValueError: the file is none, or its pixels are deeper than eight bits a channel.
+        ValueError: the file is no image, or its pixels have more than eight bits per channel.
     """
     try:
         with Image.open(path) as image:
@@ -216,7 +216,7 @@ def _pixels(image: Image.Image, resized: Callable[[Tensor], Tensor]) -> Tensor:
 
 
 def _split(classes: Sequence[str], examples: Examples) -> Dataset:
-    """Of every class the same share to test, at least one image and not all."""
+    """The same share of every class for the test, at least one image and not all."""
     generator = torch.Generator().manual_seed(SPLIT_SEED)
     training, test = [], []
     for label in range(len(classes)):

@@ -1,4 +1,4 @@
-"""What every image goes through before its pixels are taken: it has eight bits a channel, and it stands upright."""
+"""Checks and steps for every image before its pixels are used: eight bits per channel, and upright orientation."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from PIL import Image, ImageOps
 __all__ = ["upright"]
 
 DEEP = ("I", "F")
-"""First letters of the modes of more than eight bits, which Pillow would cut off at 255."""
+"""First letters of Pillow's modes with more than eight bits, which Pillow would clip at 255."""
 
 
 def upright(image: Image.Image, name: str) -> Image.Image:
-    """A decoded image, turned as its EXIF orientation says.
+    """A decoded image, rotated as its EXIF orientation says.
 
     Args:
         image: what Pillow decoded.
-        name: what messages call it.
+        name: its name in messages.
 
     Raises:
-        ValueError: it has more than eight bits a channel.
+        ValueError: it has more than eight bits per channel.
     """
     if image.mode.startswith(DEEP):
         raise ValueError(

@@ -1,11 +1,11 @@
 """A network's architecture as SVG, drawn from its summary.
 
-Maps are boxes: as thick as there are channels, as high and as deep as the maps are (extents by their square root, so
-that a photograph and a map of six pixels fit one picture). Vectors are bars. Groups of a convolution stand apart. A
-window is drawn in proportion on the maps it slides over. Layers that change no shape and train nothing are listed below
-the box they work on.
+Maps are boxes: the thickness shows the channels, height and depth show the extents of the maps (the square root of the
+extents, so that a photograph and a map of six pixels fit one picture). Vectors are bars. Groups of a convolution are
+drawn apart. A window is drawn to scale on the maps over which it slides. Layers that change no shape and have no
+parameters are listed below the box on which they work.
 
-Input: a ``Summary``. Output: SVG text that stands alone.
+Input: a ``Summary``. Output: a complete SVG document.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from .summary import LayerSummary, Shape, Summary
 __all__ = ["draw"]
 
 EDGE, GAP, HEAD, LINE, APART = 24, 26, 64, 15, 9
-SLANT = (0.34, 0.26)  # of the depth: how far it goes right and up
-LARGEST = 260  # pixels, beyond which a box grows no more
-CHARACTER = 6.3  # width, at the size of the labels
+SLANT = (0.34, 0.26)  # shift to the right and up, as shares of the depth
+LARGEST = 260  # pixels, the largest size of a box
+CHARACTER = 6.3  # width of a character of the labels
 
 STYLE = """
 svg { background: #fdfcfa; font: 11px system-ui, sans-serif; }
@@ -45,7 +45,7 @@ text { fill: #23272e; text-anchor: middle; }
 
 @dataclass
 class _Stage:
-    """What is drawn as one box: a layer's output, and the layers that follow without changing its shape."""
+    """One box of the drawing: a layer's output, with the following layers that do not change its shape."""
 
     shape: Shape
     layer: LayerSummary | None = None
@@ -59,7 +59,7 @@ class _Stage:
 
     @property
     def flat(self) -> bool:
-        """Whether it is a vector, and no maps."""
+        """Whether it is a vector instead of maps."""
         return len(self.shape) == 2
 
     @property
@@ -67,7 +67,7 @@ class _Stage:
         """Thickness, without gaps between groups; height; depth."""
         if self.flat:
             return 12.0, 8 + 2.2 * sqrt(self.shape[1]), 0.0
-        # Maps along one axis have no depth.
+        # Maps with one axis have no depth.
         extents = [6 + 10 * sqrt(min(extent, LARGEST)) for extent in self.shape[2:]]
         return 3 + 1.5 * sqrt(self.shape[1]), extents[0], extents[-1] if len(extents) > 1 else 0.0
 
@@ -78,7 +78,7 @@ class _Stage:
 
     @property
     def kind(self) -> str:
-        """How it is coloured."""
+        """The class that sets its colour."""
         layer = self.layer
         if layer is None or not (layer.parameters or layer.window):
             return "pixels"
@@ -94,7 +94,7 @@ class _Stage:
 
     @property
     def heads(self) -> list[tuple[str, str]]:
-        """Class and text of the lines above."""
+        """Class and text of the lines above the box."""
         if self.layer is None:
             return [("name", "image")]
         lines = [("name", self.layer.name.rpartition(".")[2] or self.layer.kind)]
@@ -106,7 +106,7 @@ class _Stage:
 
     @property
     def column(self) -> float:
-        """Width with all its text."""
+        """Width including its text."""
         texts = [text for _, text in (*self.labels, *self.heads)]
         longest = max(len(text) for text in (*texts, *(f"{chip}  " for chip in self.chips)))
         return max(self.width, CHARACTER * longest)
@@ -116,7 +116,7 @@ def draw(summary: Summary) -> str:
     """Draw a network.
 
     Args:
-        summary: of the network, see ``summarize``.
+        summary: the summary of the network, see ``summarize``.
 
     Returns:
         An SVG document.
@@ -173,14 +173,14 @@ def _title(summary: Summary) -> Iterator[str]:
 
 
 def _box(stage: _Stage, base: float) -> Iterator[str]:
-    """A stage's faces, one body a group, with its labels."""
+    """A stage's faces, one body per group, with its labels."""
     thickness, height, depth = stage.size
     right, up = SLANT[0] * depth, SLANT[1] * depth
     part, top = thickness / stage.groups, stage.bottom - height
     yield f'<g class="stage"><title>{escape(_told(stage))}</title>'
     for group in reversed(range(stage.groups)):
         x = stage.left + group * (part + APART)
-        for look in ("paper", stage.kind) if depth else ():  # tints let nothing through that stands behind
+        for look in ("paper", stage.kind) if depth else ():  # tints are transparent, so opaque paper lies below
             yield _polygon(f"face top {look}", (x, top), (right, -up), (part, 0), (-right, up))
             yield _polygon(f"face side {look}", (x + part, top), (right, -up), (0, height), (-right, up))
         yield _polygon(f"face {stage.kind}", (x, top), (part, 0), (0, height), (-part, 0))
@@ -199,7 +199,7 @@ def _box(stage: _Stage, base: float) -> Iterator[str]:
 
 
 def _told(stage: _Stage) -> str:
-    """What a reader is told who points at a box."""
+    """The tooltip of a box."""
     layer = stage.layer
     if layer is None:
         return f"image: {prod(stage.shape):,} values"
@@ -211,7 +211,7 @@ def _told(stage: _Stage) -> str:
 
 
 def _leading(before: _Stage, stage: _Stage) -> Iterator[str]:
-    """The window on the maps before, and where it leads; an arrow where there is none."""
+    """The window on the maps before, with lines to its result; an arrow if there is none."""
     _, height, depth = before.size
     right, up = SLANT[0] * depth, SLANT[1] * depth
     target = stage.left, stage.bottom - stage.size[1] / 2

@@ -1,4 +1,4 @@
-"""Networks as in evaluation, for a while."""
+"""Switch a network to evaluation temporarily."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["evaluating"]
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
-    """The network in evaluation, without dropout; every module's mode is put back."""
+    """The network in evaluation mode, without dropout; afterwards every module's mode is restored."""
     modes = {module: module.training for module in network.modules()}
     network.eval()
     try:

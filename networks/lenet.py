@@ -14,15 +14,15 @@ __all__ = ["LeNet5"]
 class LeNet5(nn.Module):
     """LeNet-5 of the lecture's layers: an image of any size to ``classes`` scores.
 
-    The published shape (32 x 32 images; 6, 16 and 120 maps; 84 units) with the lecture's rectification and maximum
-    pooling where the paper has squashing functions and trained averages, and every map of the third layer connected to
-    all of the second's. 61,706 parameters for one channel and ten classes.
+    The published shape (32 x 32 images; 6, 16 and 120 maps; 84 units), with the lecture's ReLU and maximum pooling
+    where the paper has sigmoidal functions and trained averages, and with every map of the third layer connected to all
+    maps of the second. 61,706 parameters for one channel and ten classes.
 
     Args:
         classes: number of scores.
         channels: channels of an image.
-        mean: subtracted from every channel of the resized image, one number a channel; 0 if None.
-        std: divided by, one number a channel; 1 if None.
+        mean: subtracted from every channel of the resized image, one number per channel; 0 if None.
+        std: divisor of every channel, one number per channel; 1 if None.
 
     Shapes:
         images (N, channels, H, W), any floating dtype -> scores (N, classes), same dtype.

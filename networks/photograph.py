@@ -1,6 +1,6 @@
 """From a photograph to class probabilities.
 
-A photograph is a file, a Pillow image or an array of bytes; it becomes a tensor of 0 to 1, in full size: the network's
+A photograph is a file, a Pillow image or an array of bytes. It becomes a tensor of 0 to 1, in full size: the network's
 own input layer resizes it.
 """
 
@@ -25,14 +25,14 @@ __all__ = ["Photograph", "classify", "tensor_of"]
 Photograph: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[np.uint8]"
 
 MODES = {1: "L", 3: "RGB"}
-"""Pillow's modes by the channels of a tensor."""
+"""Pillow's mode by the number of channels of a tensor."""
 
 
 def tensor_of(photograph: Photograph, channels: int = 3, dtype: torch.dtype = torch.float32) -> Tensor:
     """A photograph as a tensor of 0 to 1.
 
-    Files and Pillow images are turned upright as their EXIF orientation says, and converted to grey or to red, green
-    and blue. Arrays are taken as they are.
+    Files and Pillow images are rotated upright as their EXIF orientation says, and converted to grey or to red, green
+    and blue. Arrays are used unchanged.
 
     Args:
         photograph: a path, a Pillow image, or an array (H, W), (H, W, 1) or (H, W, 3) of uint8.
@@ -40,10 +40,10 @@ def tensor_of(photograph: Photograph, channels: int = 3, dtype: torch.dtype = to
         dtype: of the tensor, a floating one.
 
     Returns:
-        (1, channels, H, W), each value the nearest to value / 255 that the dtype has.
+        (1, channels, H, W), each value the number of the dtype nearest to value / 255.
 
     Raises:
-        ValueError: the number of channels, the array's shape or the depth of the image has no meaning here.
+        ValueError: the number of channels, the array's shape or the depth of the image is not supported.
         TypeError: it is neither of these, or the dtype is not a floating one.
         OSError: the file cannot be read, or is no image.
     """
@@ -69,18 +69,18 @@ def tensor_of(photograph: Photograph, channels: int = 3, dtype: torch.dtype = to
 def classify(network: nn.Module, photograph: Photograph) -> Tensor:
     """Class probabilities of a photograph, through the network and the generated softmax.
 
-    The network runs as in evaluation, without dropout; its mode is put back. The tensor gets the type and device of the
-    network's parameters and the channels of its first convolution.
+    The network runs in evaluation mode, without dropout; its mode is restored afterwards. The tensor gets the type and
+    device of the network's parameters and the channels of its first convolution.
 
     Args:
-        network: from images (N, channels, H, W) to scores (N, classes).
+        network: maps images (N, channels, H, W) to scores (N, classes).
         photograph: see ``tensor_of``.
 
     Returns:
         (classes,), on the network's device.
 
     Raises:
-        ValueError, TypeError, OSError: as ``tensor_of``; ValueError also where the network has no convolution.
+        ValueError, TypeError, OSError: as ``tensor_of``; ValueError also if the network has no convolution.
     """
     first = next((m for m in network.modules() if isinstance(m, nn.Conv2d | Conv2dReLU)), None)
     if first is None:
@@ -109,7 +109,7 @@ def _opened(path: str | os.PathLike[str]) -> Image.Image:
 
 
 def _pixels(image: Image.Image, channels: int) -> NDArray[np.uint8]:
-    """An image upright, in bytes, (H, W, channels)."""
+    """An upright image as bytes, (H, W, channels)."""
     pixels: NDArray[Any] = np.asarray(upright(image, "photograph").convert(MODES[channels]))
     return pixels.reshape(*pixels.shape[:2], channels)
 

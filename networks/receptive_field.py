@@ -1,9 +1,9 @@
-"""Receptive fields, carried along a network's run.
+"""Receptive fields, propagated while a network runs.
 
-A module's window widens the field of its input; every other operation of torch hands on the widest field of what it
-takes, so that reshapes, additions and concatenations between modules are followed too.
+A module's window widens the field of its input. Every other operation of torch passes on the widest field of its
+inputs, so that reshapes, additions and concatenations between modules are followed too.
 
-Input: modules and tensors as they come. Output: a ``Field`` a tensor.
+Input: modules and tensors during the run. Output: one ``Field`` per tensor.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["Field", "Fields", "Window", "window_of"]
 
 @dataclass(frozen=True)
 class Window:
-    """What a convolution or a pooling slides over its input, one number an axis."""
+    """The window that a convolution or a pooling slides over its input, one number per axis."""
 
     kernel: tuple[int, ...]
     stride: tuple[int, ...]
@@ -31,7 +31,7 @@ class Window:
 
 
 def window_of(module: nn.Module, axes: int) -> Window | None:
-    """The window of a module over so many axes; None if it has none."""
+    """The window of a module over the given number of axes; None if it has none."""
     kernel = getattr(module, "kernel_size", None)
     if kernel is None:
         return None
@@ -41,12 +41,12 @@ def window_of(module: nn.Module, axes: int) -> Window | None:
 
 @dataclass(frozen=True)
 class Field:
-    """What an element depends on, one number a spatial axis.
+    """The pixels on which an element depends, one number per spatial axis.
 
     Attributes:
-        size: pixels, from the first to the last that may matter; padding counts.
+        size: pixels, from the first to the last on which it may depend; padding counts.
         jump: pixels from one element's field to its neighbour's.
-        elements: how many elements there are along the axis; all of them lie in what a fully connected layer sees.
+        elements: number of elements along the axis; a fully connected layer sees all of them.
     """
 
     size: tuple[int, ...]
@@ -55,42 +55,42 @@ class Field:
 
     @classmethod
     def pixels(cls, shape: Sequence[int]) -> Field:
-        """An image's pixels, each by itself; the shape has batch and channels first."""
+        """The fields of an image's pixels, each its own; the shape has batch and channels first."""
         extents = tuple(shape[2:])
         return cls((1,) * len(extents), (1,) * len(extents), extents)
 
     def windowed(self, window: Window, output: Tensor) -> Field:
-        """Of windows of these elements."""
+        """The field of windows of these elements."""
         reach = [(k - 1) * d for k, d in zip(window.kernel, window.dilation, strict=True)]
         size = tuple(s + r * j for s, r, j in zip(self.size, reach, self.jump, strict=True))
         return Field(size, tuple(j * s for j, s in zip(self.jump, window.stride, strict=True)), tuple(output.shape[2:]))
 
     def joined(self) -> Field:
-        """Of all elements together."""
+        """The field of all elements together."""
         spans = zip(self.size, self.jump, self.elements, strict=True)
         ones = (1,) * len(self.size)
         return Field(tuple(size + (count - 1) * jump for size, jump, count in spans), ones, ones)
 
     def beside(self, other: Field) -> Field:
-        """Of two elements that become one."""
+        """The field of two elements that are combined into one."""
         wider = tuple(map(max, self.size, other.size))
         return Field(wider, tuple(map(max, self.jump, other.jump)), tuple(map(min, self.elements, other.elements)))
 
 
 class Fields(TorchFunctionMode):
-    """The fields of the tensors of a run; a context within which every operation hands fields on.
+    """The fields of the tensors of a run; a context in which every operation propagates fields.
 
     Args:
-        images: whose pixels are counted, unless an input layer comes.
+        images: the images whose pixels are counted, unless the network has an input layer.
     """
 
     def __init__(self, images: Tensor) -> None:
         super().__init__()
-        self._known: dict[int, tuple[Tensor, Field]] = {}  # tensors too, so that no number stands for two
+        self._known: dict[int, tuple[Tensor, Field]] = {}  # keeps the tensors alive, so that no id is reused
         self._set(images, Field.pixels(images.shape))
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run an operation and hand the widest field on."""
+        """Run an operation and propagate the widest field."""
         result = function(*args, **(kwargs or {}))
         field = self._of((*args, *(kwargs or {}).values()))
         for tensor in _tensors([result]):
@@ -99,7 +99,7 @@ class Fields(TorchFunctionMode):
         return result
 
     def through(self, module: nn.Module, given: Sequence[Any], output: Tensor) -> Field | None:
-        """The field of a module's output, from now on; None if its input has none."""
+        """The field of a module's output, recorded; None if its input has none."""
         field = self._of(given)
         if field is not None:
             field = self._passed(module, field, output)
@@ -108,7 +108,7 @@ class Fields(TorchFunctionMode):
 
     @staticmethod
     def _passed(module: nn.Module, field: Field, output: Tensor) -> Field:
-        if isinstance(module, ImageInput):  # it makes the pixels that are counted
+        if isinstance(module, ImageInput):  # its output pixels are the ones that are counted
             return Field.pixels(output.shape)
         if isinstance(module, nn.Linear):
             return field.joined()
@@ -119,7 +119,7 @@ class Fields(TorchFunctionMode):
         self._known[id(tensor)] = tensor, field
 
     def _of(self, given: Iterable[Any]) -> Field | None:
-        """The widest field of what was given."""
+        """The widest field of the arguments."""
         found: Field | None = None
         for tensor in _tensors(given):
             _, field = self._known.get(id(tensor), (None, None))
@@ -137,5 +137,5 @@ def _tensors(given: Iterable[Any]) -> Iterator[Tensor]:
 
 
 def _each(value: int | Sequence[int], axes: int) -> tuple[int, ...]:
-    """A setting as one number an axis."""
+    """A setting as one number per axis."""
     return (value,) * axes if isinstance(value, int) else tuple(value)

@@ -1,15 +1,15 @@
-"""What a network is, layer by layer: shapes, parameters, multiply-adds, receptive field, memory.
+"""A summary of a network, layer by layer: shapes, parameters, multiply-adds, receptive field, memory.
 
-The network runs once on tensors without data (torch's ``meta`` device), so that nothing is computed and nothing copied.
-Every number follows from what the modules hold and from the shapes that go through them; none is typed in.
+The network runs once on tensors without data (torch's ``meta`` device), so nothing is computed and nothing copied.
+Every number follows from the modules' attributes and from the shapes of their inputs and outputs.
 
-A *multiply-add* is a multiplication and the addition that follows it, in convolutions and fully connected layers, also
-where the factor is padding; biases, windows and elementwise layers do not count. Floating-point operations are twice as
-many.
+A *multiply-add* is a multiplication and the addition that follows it, in convolutions and fully connected layers,
+including multiplications by padding; biases, windows and elementwise layers do not count. Floating-point operations are
+twice as many.
 
-The *receptive field* of a layer is how many pixels, along each axis, one element of its output depends on, and its
-*jump* how far these pixels move from one element to the next. Pixels are those that the input layer gives, padding
-included; in a network without an input layer, those of the image.
+The *receptive field* of a layer is the number of pixels, along each axis, on which one element of its output depends.
+Its *jump* is the distance of these pixels from one element to the next. Pixels are those of the input layer's output,
+padding included; in a network without an input layer, those of the image.
 
 Input: a network and an image's shape. Output: a ``Summary``.
 """
@@ -38,18 +38,18 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class LayerSummary:
-    """One call of a module that holds no others.
+    """One call of a module without submodules.
 
     Attributes:
         name: path in the network, as in its ``state_dict``.
         kind: the module's class.
-        settings: the module's own account of how it was constructed.
+        settings: the module's own description of its constructor arguments.
         input, output: shapes, with the batch.
-        parameters: how many numbers are trained.
-        multiply_adds: see the head of this module; of the whole batch.
-        field: the receptive field of an element of the output; None where no pixel is known to lead.
+        parameters: number of trained numbers.
+        multiply_adds: see the docstring of this module; for the whole batch.
+        field: the receptive field of an element of the output; None if it depends on no known pixel.
         window: of a convolution or a pooling; None for others.
-        groups: in how many groups a convolution runs; 1 for others.
+        groups: number of groups of a convolution; 1 for others.
         parameter_bytes, output_bytes: memory of parameters and buffers, and of the output.
     """
 
@@ -69,13 +69,13 @@ class LayerSummary:
 
 @dataclass(frozen=True)
 class Summary:
-    """A network's layers in the order in which they ran.
+    """A network's layers in their order of execution.
 
     Attributes:
         name: the network's class.
         image: the shape of the images, with the batch.
-        dtype: of images, parameters and what is computed.
-        layers: one a call of a module.
+        dtype: of images, parameters and results.
+        layers: one per call of a module.
         parameters: of the whole network, shared ones once.
         parameter_bytes: of parameters and buffers, shared ones once.
         image_bytes: memory of the images.
@@ -91,23 +91,23 @@ class Summary:
 
     @property
     def multiply_adds(self) -> int:
-        """Of all layers, for the whole batch."""
+        """Multiply-adds of all layers, for the whole batch."""
         return sum(layer.multiply_adds for layer in self.layers)
 
     @property
     def activation_bytes(self) -> int:
-        """Outputs of all layers, which training keeps for the gradients."""
+        """Outputs of all layers, which training saves for the gradients."""
         return sum(layer.output_bytes for layer in self.layers)
 
     @property
     def working_bytes(self) -> int:
-        """The largest input and output of one layer, which evaluation needs beside the parameters."""
+        """The largest input and output of one layer, which evaluation needs in addition to the parameters."""
         before = [self.image_bytes, *(layer.output_bytes for layer in self.layers)]
         return max((a + b for a, b in pairwise(before)), default=self.image_bytes)
 
 
 def row_of(layer: LayerSummary, times: str = "x") -> tuple[str, ...]:
-    """A layer in a table: name, module, output, parameters, multiply-adds, receptive field, where it has them."""
+    """The table row of a layer: name, module, output, parameters, multiply-adds, receptive field, if it has them."""
     return (
         layer.name,
         layer.kind,
@@ -119,20 +119,20 @@ def row_of(layer: LayerSummary, times: str = "x") -> tuple[str, ...]:
 
 
 def product(numbers: Sequence[int], times: str = "x") -> str:
-    """Extents as people write them: 3 x 224 x 224."""
+    """Extents in the usual form: 3 x 224 x 224."""
     return f" {times} ".join(map(str, numbers))
 
 
 def summarize(network: nn.Module, image: Shape, dtype: torch.dtype = torch.float32) -> Summary:
-    """Describe a network by one run without data, as in evaluation.
+    """Describe a network by one run without data, in evaluation mode.
 
     Args:
-        network: made of generated modules; it may be on any device and is left as it is.
+        network: consists of generated modules; it may be on any device and is not changed.
         image: shape of the images, (N, channels, *pixels).
-        dtype: the floating type of images and parameters to count memory for.
+        dtype: the floating type of images and parameters for the memory.
 
     Raises:
-        ValueError: an image's shape is none, or one does not fit a layer, whose message says which.
+        ValueError: the image's shape is not valid, or does not fit a layer; the message names the layer.
         TypeError: the dtype is not a floating one.
     """
     if not dtype.is_floating_point:
@@ -162,11 +162,11 @@ def summarize(network: nn.Module, image: Shape, dtype: torch.dtype = torch.float
 
 
 def _note(layers: list[LayerSummary], fields: Fields, name: str, module: nn.Module, given: Any, output: Any) -> None:
-    """Write down a call."""
+    """Record a call."""
     (first, *_), result = given, output[0] if isinstance(output, tuple) else output
     own = list(module.parameters())
     weight = getattr(module, "weight", None)
-    multiplied = isinstance(weight, Tensor) and weight.dim() > 1  # a product over all but the first axis
+    multiplied = isinstance(weight, Tensor) and weight.dim() > 1  # a product over all axes except the first
     layers.append(
         LayerSummary(
             name=name,
@@ -191,7 +191,7 @@ def _bytes(tensor: Tensor) -> int:
 
 @contextmanager
 def _watched(network: nn.Module, note: Any) -> Iterator[None]:
-    """Call ``note`` after every call of a module that holds no others."""
+    """Call ``note`` after every call of a module without submodules."""
     modules = {module: name for name, module in network.named_modules() if not any(module.children())}
     names = {module: name for module, name in modules.items() if not isinstance(module, nn.Sequential)}
     hooks = [

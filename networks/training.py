@@ -1,9 +1,9 @@
-"""Training: stochastic gradient descent on cross-entropy, the same bits every time, whether stopped in between or not.
+"""Training: stochastic gradient descent on cross-entropy, with the same bits every time, with or without interruption.
 
-A ``Training`` is a run at some step of some epoch. All that its next step depends on is in ``state_dict``: parameters,
-momentum, the rate's schedule, the random numbers' states, the place in the epoch and what was seen of it. The order of
-an epoch follows from the seed and the epoch alone. It draws from random states of its own: those of the process are as
-they were after every step.
+A ``Training`` is a run at some step of some epoch. Everything on which its next step depends is in ``state_dict``:
+parameters, momentum, the learning rate schedule, the states of the random number generators, the position in the epoch
+and its intermediate results. The order of an epoch follows from the seed and the epoch only. A run draws from its own
+random states: those of the process are unchanged after every step.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ __all__ = ["Epoch", "Settings", "Training", "built", "resizing", "train"]
 
 MOMENTUM, WEIGHT_DECAY, SMOOTHING = 0.9, 2e-3, 0.1
 BEGIN, RISE = 4.0, 0.2  # the rate begins at a fourth, and rises for a fifth of the steps
-AT_ONCE = 128  # test images a call
+AT_ONCE = 128  # test images per call
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a run is asked for; with the images it decides every bit.
+    """The settings of a run; together with the images they determine every bit.
 
     Attributes:
         network: its name among ``NETWORKS``.
-        epochs: how often every training image is seen.
-        batch: images a step.
+        epochs: how often every training image is used.
+        batch: images per step.
         rate: the largest learning rate; it rises for the first fifth of the steps, then falls, along cosines.
-        turn: training images are turned by up to so many degrees, another way every time,
-        zoom: grow or shrink by up to this share,
-        shift: and move by up to this share of their side.
+        turn: the largest angle, in degrees, by which training images are rotated at random,
+        zoom: the largest share by which they grow or shrink,
+        shift: and the largest share of their side by which they move.
         seed: of initial parameters, order, moves and dropout.
         device: ``cpu`` for the reference, ``cuda`` for the kernels.
     """
@@ -76,13 +76,13 @@ class Settings:
 
 @dataclass(frozen=True)
 class Epoch:
-    """What an epoch came to.
+    """The results of an epoch.
 
     Attributes:
-        training_loss: mean over its images, each before the step that learns from it.
-        training_right: how many of these were classified right.
+        training_loss: mean over its images, each before the step that uses it.
+        training_right: how many of these were classified correctly.
         test_loss: mean over the test images, after the epoch.
-        test_right: how many of these are classified right.
+        test_right: how many of these are classified correctly.
     """
 
     training_loss: float
@@ -93,7 +93,7 @@ class Epoch:
 
 @dataclass
 class _Seen:
-    """What an epoch has seen so far."""
+    """The results of the current epoch so far."""
 
     steps: int = 0
     images: int = 0
@@ -106,7 +106,7 @@ def built(constructor: Callable[..., nn.Module], data: Dataset, seed: int) -> nn
 
     Args:
         constructor: takes ``classes``, ``channels``, ``mean`` and ``std``.
-        data: images; the mean and deviation of those trained on become part of the network.
+        data: images; mean and deviation of the training images become part of the network.
         seed: of the parameters.
     """
     mean, std = data.moments()
@@ -116,7 +116,7 @@ def built(constructor: Callable[..., nn.Module], data: Dataset, seed: int) -> nn
 
 
 def resizing(network: Any) -> ImageInput:
-    """A network's input without its mean and deviation: images of any size to those its first convolution sees."""
+    """A network's input layer without mean and deviation: it resizes any image for the first convolution."""
     return ImageInput(network.input.size, network.input.crop, network.input.antialias)
 
 
@@ -125,10 +125,10 @@ class Training:
     """A run at some step.
 
     Args:
-        network: takes images of 0 to 1 and gives scores; its ``input`` is an ``ImageInput``. It is trained in place.
+        network: maps images of 0 to 1 to scores; its ``input`` is an ``ImageInput``. It is trained in place.
         data: images.
-        settings: what is asked for.
-        loss: of scores and labels, the mean; cross-entropy with smoothed labels by default.
+        settings: the settings of the run.
+        loss: mean loss of scores and labels; cross-entropy with smoothed labels by default.
     """
 
     network: nn.Module
@@ -167,11 +167,11 @@ class Training:
 
     @property
     def accuracy(self) -> float:
-        """Share of the test images classified right after the last epoch."""
+        """Share of the test images classified correctly after the last epoch."""
         return self.epochs[-1].test_right / len(self.data.test)
 
     def step(self) -> None:
-        """Learn from the next batch; after an epoch's last one, look at the test images."""
+        """Train on the next batch; after an epoch's last batch, evaluate the test images."""
         chosen = self._batch()
         labels = self.data.training.labels[chosen].to(self.like.device)
         with self._random_numbers():
@@ -186,13 +186,13 @@ class Training:
             self._end_epoch()
 
     def _batch(self) -> Tensor:
-        """Places of the next batch's images."""
+        """Positions of the next batch's images."""
         size, place = self.settings.batch, self.seen.steps
         shuffled = order(len(self.data.training), self.settings.seed, len(self.epochs))
         return shuffled[place * size : (place + 1) * size]
 
     def _learn(self, images: Tensor, labels: Tensor) -> tuple[float, int]:
-        """Step down the gradient; the loss before, and how many were classified right."""
+        """One gradient step; returns the loss before it, and how many images were classified correctly."""
         self.network.train()
         self.optimizer.zero_grad()
         scores = self.network(images)
@@ -214,7 +214,7 @@ class Training:
         self.seen = _Seen()
 
     def tested(self) -> tuple[float, int]:
-        """Mean loss over the test images, and how many are classified right."""
+        """Mean loss over the test images, and how many are classified correctly."""
         total, right, test = 0.0, 0, self.data.test
         self.network.eval()
         with torch.no_grad():
@@ -227,7 +227,7 @@ class Training:
         return total / len(test), right
 
     def _moved(self, images: Tensor) -> Tensor:
-        """Images as the first convolution sees them, each moved its own way."""
+        """Images in the size of the first convolution's input, each moved at random."""
         asked = self.settings
         if not (asked.turn or asked.zoom or asked.shift):
             return images
@@ -237,7 +237,7 @@ class Training:
 
     @contextmanager
     def _random_numbers(self) -> Iterator[None]:
-        """Draw from the run's own states; those of the process are put back."""
+        """Draw from the run's own states; those of the process are restored."""
         on_gpu = self.settings.device == "cuda"
         with torch.random.fork_rng(devices=[torch.cuda.current_device()] if on_gpu else []):
             if self.random:
@@ -248,7 +248,7 @@ class Training:
             self.random = {"cpu": torch.get_rng_state()} | ({"cuda": torch.cuda.get_rng_state()} if on_gpu else {})
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the next step depends on, and what was seen so far; as a checkpoint holds it."""
+        """Everything on which the next step depends, and the results so far; the content of a checkpoint."""
         return {
             "settings": asdict(self.settings),
             "data": {
@@ -266,10 +266,10 @@ class Training:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state.
+        """Continue from a state.
 
         Raises:
-            ValueError: it is of a run with other settings or images.
+            ValueError: it belongs to a run with other settings or images.
         """
         for name, value in asdict(self.settings).items():
             if state["settings"][name] != value:
@@ -277,7 +277,7 @@ class Training:
         if state["data"]["digest"] != self.data.digest:
             raise _refused(f"data={self.data.digest!r} (a digest)", f"other images, {state['data']['digest']!r}")
         self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(deepcopy(state["optimizer"]))  # which would take over the very tensors
+        self.optimizer.load_state_dict(deepcopy(state["optimizer"]))  # it would keep these tensors without a copy
         self.scheduler.load_state_dict(state["scheduler"])
         self.random = dict(state["random"])
         self.losses = list(state["losses"])
@@ -303,10 +303,10 @@ def train(
 
     Args:
         training: the run.
-        save: keeps its state; called after every epoch, when stopped, and between.
-        every: seconds between; 0 saves after every step.
+        save: saves its state; called after every epoch, when stopped, and at intervals.
+        every: seconds between saves; 0 saves after every step.
         watch: called after every step.
-        stopped: asked after every step.
+        stopped: called after every step; True stops the run.
 
     Raises:
         ValueError: ``every`` is negative, or the loss is not finite.

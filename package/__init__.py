@@ -1,7 +1,8 @@
 """GPU layers that are derived, proven and generated from formulas.
 
-``svertka.generated`` has the layers, ``svertka.networks`` networks of them, ``svertka.codegen`` what makes layers of
-formulas, ``svertka.spec`` the notation of formulas, ``svertka.reference`` the same layers in plain NumPy.
+``svertka.generated`` has the layers, ``svertka.networks`` networks that consist of them, ``svertka.codegen`` the
+generator from formulas to layers, ``svertka.spec`` the notation of formulas, ``svertka.reference`` the same layers in
+plain NumPy.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ _LAZY: dict[str, str] = {
     "convert": "svertka.generated.convert",
     "revert": "svertka.generated.convert",
 }
-"""Public names, each with the module that has it; a module is imported when its name is asked for."""
+"""Public names with their modules; a module is imported when its name is first used."""
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for when it is asked for: ``import svertka`` alone brings in no torch."""
+    """Import a name on first use: ``import svertka`` alone does not import torch."""
     if name in _LAZY:
         return getattr(importlib.import_module(_LAZY[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join((*__all__, *_LAZY))}")

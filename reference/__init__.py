@@ -1,10 +1,9 @@
-"""The oracle of svertka: every layer in plain NumPy, forward and backward by hand.
+"""The oracle of svertka: every layer in plain NumPy, forward and backward written by hand.
 
-Names, arguments and defaults are those of `torch.nn.functional`. `name_backward`
-takes the output's gradient, then exactly what `name` takes, and returns one gradient
-per differentiable array. All functions compute in float64 and round once, to the type
-of the array they were given. Nothing here knows of the formulas in `svertka.spec`: the
-two are independent roads that must meet.
+Names, arguments and defaults are those of `torch.nn.functional`. `name_backward` takes the output's gradient, then the
+arguments of `name`, and returns one gradient per differentiable array. All functions compute in float64 and round once,
+to the type of their input array. This code does not use the formulas of `svertka.spec`: the two are independent, and
+their results must agree.
 """
 
 from svertka.reference.activation import (

@@ -28,7 +28,7 @@ def relu(input: Array) -> Array:
 
 
 def relu_backward(grad_output: Array, input: Array) -> tuple[Array]:
-    """Gradient of `relu`: it passes unless x <= 0; so relu'(0) = 0, and NaN passes it.
+    """Gradient of `relu`: 0 where x <= 0, else the output's gradient; so relu'(0) = 0, and it passes where x is NaN.
 
     Args:
         grad_output: Gradient of the output, of its shape.
@@ -49,16 +49,15 @@ def relu_backward(grad_output: Array, input: Array) -> tuple[Array]:
 def softmax(input: Array, dim: int) -> Array:
     """Return exp(x) / sum of exp(x) over `dim` (slide 18).
 
-    As `torch.nn.functional.softmax`. The maximum is subtracted first, which changes
-    nothing but overflow.
+    As `torch.nn.functional.softmax`. The maximum is subtracted first, which avoids overflow and does not change the
+    result.
 
     Args:
         input: Any shape; float16, float32 or float64.
         dim: The axis of the sum; negative numbers count from the end.
 
     Returns:
-        The probabilities, of the shape and type of `input`; NaN where a row holds
-        NaN or +inf, or nothing but -inf.
+        The probabilities, of the shape and type of `input`; NaN where a row holds NaN or +inf, or nothing but -inf.
 
     Raises:
         TypeError: The input is not of a float type, or `dim` not an integer.
@@ -154,6 +153,6 @@ def _shifted(values: Float64Array, axis: int) -> Float64Array:
 
 
 def _rows(input: Array, dim: int) -> tuple[Float64Array, int]:
-    """Return the input with at least one axis, a scalar being a row of one."""
+    """Return the input with at least one axis; a scalar becomes a row of one element."""
     values = np.atleast_1d(as_float64("input", input))
     return values, axis_number("dim", dim, values.ndim)

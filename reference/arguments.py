@@ -1,6 +1,6 @@
 """Checks of arguments, and the normal forms of sizes, strides and paddings.
 
-A complaint names the argument, its value, the rule and the remedy, in this order.
+An error message names the argument, its value, the rule and the remedy, in this order.
 """
 
 import math
@@ -14,12 +14,12 @@ Padding: TypeAlias = str | int | Sequence[int] | Sequence[Pair]
 
 
 def complaint(argument: str, value: object, rule: str, remedy: str) -> str:
-    """Word an error message."""
+    """Compose an error message."""
     return f"{argument}={value!r}: {rule}. {remedy}."
 
 
 def require(condition: bool, argument: str, value: object, rule: str, remedy: str) -> None:
-    """Raise ValueError with a full complaint unless `condition` holds."""
+    """Raise ValueError with a complete error message unless `condition` holds."""
     if not condition:
         raise ValueError(complaint(argument, value, rule, remedy))
 
@@ -28,7 +28,7 @@ def whole_number(argument: str, value: object, minimum: int | None = None) -> in
     """Return `value` as an int.
 
     Raises:
-        TypeError: `value` is not an integer (a bool is none).
+        TypeError: `value` is not an integer (a bool is not an integer here).
         ValueError: `value` is less than `minimum`.
     """
     try:
@@ -75,9 +75,9 @@ def per_axis(argument: str, value: object, rank: int, minimum: int = 1) -> tuple
 
     Args:
         argument: Name of the argument, for messages.
-        value: An int, which serves all axes, or a sequence of 1 or `rank` ints.
+        value: An int for all axes, or a sequence of 1 or `rank` ints.
         rank: Number of spatial axes.
-        minimum: The least value allowed.
+        minimum: The smallest value allowed.
 
     Raises:
         TypeError: An entry is not an integer.
@@ -98,13 +98,12 @@ def padding_pairs(
     Args:
         value: 'valid', 'same', an int, ints per axis, or (low, high) pairs per axis.
         kernel: The kernel's extents.
-        stride: The strides; 'same' demands that they are 1.
+        stride: The strides; 'same' requires that they are 1.
         dilation: The dilations.
 
     Raises:
         TypeError: An entry is not an integer.
-        ValueError: Unknown word, negative entry, wrong number of entries, or 'same'
-            with a stride.
+        ValueError: Unknown word, negative entry, wrong number of entries, or 'same' with a stride.
     """
     if isinstance(value, str):
         return _worded_padding(value, kernel, stride, dilation)
@@ -144,7 +143,7 @@ def _repeated(argument: str, value: object, rank: int) -> list[object]:
 
 
 def _entry(argument: str, value: object, entry: object, minimum: int) -> int:
-    """Return one entry of `value`; complaints show the whole of it."""
+    """Return one entry of `value`; error messages show the whole of it."""
     try:
         number = whole_number(argument, entry)
     except TypeError:

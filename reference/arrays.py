@@ -1,7 +1,7 @@
-"""Array types, and the way in and out of float64.
+"""Array types, and conversion to and from float64.
 
-Every function of the reference takes float16, float32 or float64 arrays, computes in
-float64, and rounds its result once, to the type that it was given.
+Every function of the reference takes float16, float32 or float64 arrays, computes in float64, and rounds its result
+once, to the type of its input.
 """
 
 from typing import Any, TypeAlias
@@ -48,7 +48,7 @@ def as_float64_with_rank(argument: str, array: object, *ranks: int) -> Float64Ar
 
 
 def as_float64_with_shape(argument: str, array: object, shape: tuple[int, ...], reason: str) -> Float64Array:
-    """Return `array` in float64 after checking its shape; `reason` says whence it."""
+    """Return `array` in float64 after checking its shape; `reason` says why it must have this shape."""
     values = as_float64(argument, array)
     require(
         values.shape == shape,
@@ -66,10 +66,10 @@ def as_gradient(grad_output: object, shape: tuple[int, ...]) -> Float64Array:
 
 
 def held(values: Float64Array, dtype: DTypeLike) -> Float64Array:
-    """Make infinite what the sums of a calculation in `dtype` cannot hold: float32, or float64 for float64.
+    """Replace by infinity the values that sums in `dtype`'s accumulator (float32, or float64 for float64) cannot hold.
 
-    The values keep their float64 accuracy. So squares of numbers like 1e30 overflow here
-    as they do on a GPU, whose sums are float32.
+    The values keep their float64 accuracy. So squares of numbers like 1e30 overflow here as they do on a GPU, whose
+    sums are float32.
     """
     if np.dtype(dtype) == np.float64:
         return values
@@ -77,6 +77,6 @@ def held(values: Float64Array, dtype: DTypeLike) -> Float64Array:
 
 
 def rounded(array: Array, dtype: DTypeLike) -> Array:
-    """Round `array` to `dtype`; what is too large for it becomes infinite, silently."""
+    """Round `array` to `dtype`; values that are too large become infinite, without a warning."""
     with np.errstate(over="ignore"):
         return np.asarray(array, dtype=dtype)

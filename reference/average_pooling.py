@@ -2,9 +2,9 @@
 
     y[n, c, p] = (sum over r of x[n, c, s p + r - pad]) / divisor[p]
 
-The divisor counts the window's positions within the padded input, or, without
-`count_include_pad`, within the input; positions that ceil mode adds never count.
-`divisor_override` replaces it. Shapes: (N, C, *) or (C, *) both ways.
+The divisor counts the window's positions within the padded input, or, without `count_include_pad`, within the input;
+positions that ceil mode adds never count. `divisor_override` replaces it. Shapes: input and output both (N, C, *) or
+both (C, *).
 """
 
 import functools
@@ -55,8 +55,8 @@ def avg_pool2d(
 
     Raises:
         TypeError: The input is not of a float type, or a size not an integer.
-        ValueError: Wrong rank, a size too small, too much padding, a kernel larger
-            than the padded input, or a divisor of 0.
+        ValueError: Wrong rank, a size too small, too much padding, a kernel larger than the padded input, or a divisor
+            of 0.
     """
     windowed = pooling_windows(2, input, kernel_size, stride, padding, 1, ceil_mode)
     return _average(*windowed, input, count_include_pad, divisor_override)
@@ -100,7 +100,7 @@ def avg_pool2d_backward(
     count_include_pad: bool = True,
     divisor_override: int | None = None,
 ) -> tuple[Array]:
-    """Gradient of `avg_pool2d`: each window gives its taps equal parts.
+    """Gradient of `avg_pool2d`: each window gives its taps equal shares.
 
     Args:
         grad_output: Gradient of the averages, of their shape.
@@ -171,7 +171,7 @@ def _gradient(
 
 
 def _divisors(windows: Windows, count_include_pad: bool, divisor_override: int | None) -> Float64Array:
-    """Return the divisor of every window, of the windows' shape or of none."""
+    """Return the divisor of every window, in the windows' shape or as a scalar."""
     if divisor_override is not None:
         divisor = whole_number("divisor_override", divisor_override)
         rule, remedy = "must not be 0", "Pass another int, or None"

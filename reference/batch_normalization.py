@@ -2,10 +2,9 @@
 
     y = weight (x - mean) / sqrt(variance + eps) + bias
 
-per channel, over the batch and all places. In training mean and variance (biased) are
-the batch's, else the running estimates. Sums that float32 cannot hold are infinite for
-input of at most float32, as on a GPU: values of 1e30 have infinite variance and become
-the bias. Source: Ioffe and Szegedy, arXiv:1502.03167.
+per channel, over the batch and all positions. In training mean and variance (biased) are the batch's, otherwise the
+running estimates. Sums that float32 cannot hold are infinite for input of at most float32, as on a GPU: values of 1e30
+have infinite variance and become the bias. Source: Ioffe and Szegedy, arXiv:1502.03167.
 """
 
 from dataclasses import dataclass
@@ -38,16 +37,16 @@ def batch_norm(
 ) -> Array:
     """Normalise each channel (slide 20); as `torch.nn.functional.batch_norm`.
 
-    In training the running estimates, where given, move in place by the share
-    `momentum` towards the batch's mean and its unbiased variance.
+    In training the running estimates, if given, move in place by the share `momentum` towards the batch's mean and its
+    unbiased variance.
 
     Args:
         input: (N, C, ...); float16, float32 or float64.
-        running_mean: (C,); given with `running_var` or not at all.
+        running_mean: (C,); given if and only if `running_var` is.
         running_var: (C,).
         weight: (C,), the scale gamma.
         bias: (C,), the shift beta.
-        training: Whether the batch's own statistics serve.
+        training: Whether the batch's own statistics are used.
         momentum: Share of the new value in the running estimates.
         eps: Added to the variance, not negative.
 
@@ -56,8 +55,8 @@ def batch_norm(
 
     Raises:
         TypeError: An array or a number has the wrong type.
-        ValueError: Shapes disagree, an estimate is missing, `eps` is negative, or
-            training sees a single value per channel.
+        ValueError: Shapes disagree, an estimate is missing, `eps` is negative, or training sees a single value per
+            channel.
     """
     values = as_float64("input", input)
     arguments = (running_mean, running_var, weight, bias, training, momentum, eps)
@@ -76,7 +75,7 @@ def batch_norm_over(
     *,
     accumulator: DTypeLike,
 ) -> Float64Array:
-    """Return `batch_norm` in float64, of sums as `accumulator` holds them."""
+    """Return `batch_norm` in float64, with sums as `accumulator` holds them."""
     share = real_number("momentum", momentum)
     parts = _Normalised.of(values, running_mean, running_var, weight, bias, training, eps, accumulator)
     if training and parts.count:
@@ -97,16 +96,15 @@ def batch_norm_backward(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> tuple[Array, Array | None, Array | None]:
-    """Gradients of `batch_norm`, computed anew; running estimates are only read.
+    """Gradients of `batch_norm`; statistics are computed again, running estimates are only read.
 
-    With z the normalised input and g the output's gradient, the input's gradient is
-    weight / sqrt(variance + eps) times g, less in training mean(g) + z mean(g z);
-    the weight's is the sum of g z, the bias's the sum of g.
+    With z the normalised input and g the output's gradient, the input's gradient is weight / sqrt(variance + eps) times
+    g, less in training mean(g) + z mean(g z); the weight's is the sum of g z, the bias's the sum of g.
 
     Args:
         grad_output: Gradient of the output, of its shape.
         input: As in `batch_norm`, and so the arguments that follow.
-        running_mean: As in `batch_norm`; pass it as it was before the forward.
+        running_mean: As in `batch_norm`, with its values before the forward.
         running_var: As in `batch_norm`.
         weight: As in `batch_norm`.
         bias: As in `batch_norm`; only its presence matters.
@@ -115,12 +113,11 @@ def batch_norm_backward(
         eps: As in `batch_norm`.
 
     Returns:
-        The gradients of input, weight and bias, of their shapes and types; None for a
-        weight or bias that is None.
+        The gradients of input, weight and bias, of their shapes and types; None for a weight or bias that is None.
 
     Raises:
         TypeError: As `batch_norm`.
-        ValueError: As `batch_norm`, and where `grad_output` has not the output's shape.
+        ValueError: As `batch_norm`, and if `grad_output` does not have the output's shape.
     """
     values = as_float64("input", input)
     arguments = (running_mean, running_var, weight, bias, training, momentum, eps)
@@ -146,7 +143,7 @@ def batch_norm_gradients(
     *,
     accumulator: DTypeLike,
 ) -> tuple[Float64Array, Float64Array, Float64Array]:
-    """Return the gradients of input, weight and bias in float64, of sums as `accumulator` holds them."""
+    """Return the gradients of input, weight and bias in float64, with sums as `accumulator` holds them."""
     real_number("momentum", momentum)
     parts = _Normalised.of(values, running_mean, running_var, weight, bias, training, eps, accumulator)
     grad = as_gradient(grad_output, parts.values.shape)
@@ -209,7 +206,7 @@ class _Normalised:
         count = int(np.prod([values.shape[axis] for axis in axes]))
         running = _running(running_mean, running_var, values, training)
         statistics = _moments(values, axes, count, accumulator) if training else running
-        with np.errstate(invalid="ignore"):  # A mean that is infinite.
+        with np.errstate(invalid="ignore"):  # The mean may be infinite.
             inverse = 1 / np.sqrt(statistics.variance + epsilon)
             normalised = (values - statistics.mean) * inverse
         return cls(

@@ -2,11 +2,10 @@
 
     y_c = x_c / (k + alpha / w * sum over neighbours e of x_e^2)^beta
 
-`cross_channel_norm` is the slide's (MATLAB's layer), `local_response_norm` PyTorch's.
-Both divide by the window w at the borders, too, where fewer channels are summed; an
-even window reaches one channel further ahead in the first, and further back in the
-other. The layer comes from Krizhevsky, Sutskever and Hinton, "ImageNet classification
-with deep convolutional neural networks" (2012), who do not divide by the window.
+`cross_channel_norm` is the slide's (MATLAB's layer), `local_response_norm` PyTorch's. Both divide by the window w at
+the borders too, where fewer channels are summed. An even window contains one more channel after the centre in the
+first, and one more before it in the second. The layer comes from Krizhevsky, Sutskever and Hinton, "ImageNet
+classification with deep convolutional neural networks" (2012), who do not divide by the window.
 """
 
 from dataclasses import dataclass
@@ -34,8 +33,8 @@ def cross_channel_norm(
 
     Args:
         input: (N, C, ...); float16, float32 or float64.
-        window_channel_size: w; the window holds the channel itself, floor((w - 1) / 2)
-            channels before and floor(w / 2) after it.
+        window_channel_size: w; the window holds the channel itself, floor((w - 1) / 2) channels before and floor(w / 2)
+            after it.
         k: Added to the mean square.
         alpha: Factor of the mean square.
         beta: Exponent.
@@ -98,8 +97,8 @@ def local_response_norm(
 
     Args:
         input: (N, C, ...), at least 3 axes; float16, float32 or float64.
-        size: The window; it holds the channel itself, floor(size / 2) channels before
-            and floor((size - 1) / 2) after it.
+        size: The window; it holds the channel itself, floor(size / 2) channels before and floor((size - 1) / 2) after
+            it.
         alpha: Factor of the mean square.
         beta: Exponent.
         k: Added to the mean square.
@@ -148,7 +147,7 @@ def local_response_norm_backward(
 
 @dataclass(frozen=True)
 class _Window:
-    """How many channels before and after the one at hand count, and the numbers."""
+    """Numbers of channels before and after the current one, and the parameters."""
 
     before: int
     after: int
@@ -206,7 +205,7 @@ def _normalise(values: Float64Array, window: _Window) -> Float64Array:
 def _gradient(grad: Float64Array, values: Float64Array, window: _Window) -> Float64Array:
     base = _base(values, window)
     pulls = grad * values / base ** (window.beta + 1)
-    # Channel e sees c when c lies in e's window; seen from c the window is mirrored.
+    # Channel e depends on c if c lies in e's window; seen from c the window is mirrored.
     pulled = _sum_over(pulls, window.after, window.before)
     factor = 2 * window.alpha * window.beta / window.size
     return np.asarray(grad / base**window.beta - factor * values * pulled)

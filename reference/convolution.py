@@ -4,17 +4,16 @@ As on the slides and in PyTorch this is cross-correlation:
 
     y[n, k, p] = bias[k] + sum over c, r of weight[k, c, r] x[n, c, s p + d r - pad]
 
-with multi-indices p (window) and r (tap), stride s and dilation d; with groups, c runs
-over the channels of k's group. Shapes, with spatial axes written `*`: input (N, C, *)
-or (C, *), weight (K, C / groups, *), bias (K,), output (N, K, *) or (K, *).
+with multi-indices p (window) and r (tap), stride s and dilation d; with groups, c runs over the channels of k's group.
+Shapes, with spatial axes written `*`: input (N, C, *) or (C, *), weight (K, C / groups, *), bias (K,), output (N, K, *)
+or (K, *).
 
-Padding is an int, ints per axis, 'valid', 'same', or (low, high) pairs per axis. The
-last is our extension; a single pair must be nested as well: ((low, high),).
+Padding is an int, ints per axis, 'valid', 'same', or (low, high) pairs per axis. The last form is our extension; a
+single pair must be nested too: ((low, high),).
 
-Results have the type of `input`; a gradient has the type of the array it belongs to.
-The gradients are the textbook's. With g the output's gradient, the input's adds
-weight[:, :, r]^T g at the positions that tap r read, the weight's for tap r is g x^T
-over the same positions, the bias's is the sum of g.
+Results have the type of `input`; a gradient has the type of the array it belongs to. The gradients are the textbook's.
+With g the output's gradient: the input's gradient adds weight[:, :, r]^T g at the positions that tap r read, the
+weight's gradient for tap r is g x^T over the same positions, the bias's gradient is the sum of g.
 """
 
 from dataclasses import dataclass
@@ -70,17 +69,17 @@ def conv2d(
         weight: (K, C / groups, R, S).
         bias: (K,).
         stride: Step from window to window, an int or one per axis.
-        padding: Zeros around the input, see the head of this module.
+        padding: Zeros around the input, see the docstring of this module.
         dilation: Step from tap to tap, an int or one per axis.
-        groups: Number of groups that C and K divide into.
+        groups: Number of groups into which C and K are divided.
 
     Returns:
         (N, K, P, Q) or (K, P, Q), of the type of `input`.
 
     Raises:
         TypeError: An array is not of a float type, or a size not an integer.
-        ValueError: Ranks, channels or groups disagree, a stride, dilation or padding
-            is too small, or the kernel is larger than the padded input.
+        ValueError: Ranks, channels or groups disagree, a stride, dilation or padding is too small, or the kernel is
+            larger than the padded input.
     """
     operands = _Operands.of(2, input, weight, bias, stride, padding, dilation, groups)
     return rounded(_convolve(operands), input.dtype)
@@ -141,12 +140,11 @@ def conv2d_backward(
         groups: As in `conv2d`.
 
     Returns:
-        The gradients of input, weight and bias, of their shapes and types; None for a
-        bias that is None.
+        The gradients of input, weight and bias, of their shapes and types; None for a bias that is None.
 
     Raises:
         TypeError: As `conv2d`.
-        ValueError: As `conv2d`, and where `grad_output` has not the output's shape.
+        ValueError: As `conv2d`, and if `grad_output` does not have the output's shape.
     """
     operands = _Operands.of(2, input, weight, bias, stride, padding, dilation, groups)
     return _gradients(grad_output, operands, input, weight, bias)
@@ -176,7 +174,7 @@ class _Operands:
         weight: (G, K / G, C / G, *).
         bias: (K,).
         windows: The windows over the spatial axes.
-        output_shape: The shape of the output as the user sees it.
+        output_shape: The shape of the output as users see it.
     """
 
     input: Float64Array

@@ -1,9 +1,9 @@
-"""Dropout (slide 19), inverted: what is kept grows, so that inference changes nothing.
+"""Dropout (slide 19), inverted: kept elements are scaled in training, so that inference changes nothing.
 
     y_i = x_i m_i / (1 - p),    m_i = 1 if u_i >= p, else 0
 
-with u the random field of `svertka.reference.random.uniform`, numbered row-major.
-Source: Srivastava et al., "Dropout", JMLR 15 (2014).
+with u the random field of `svertka.reference.random.uniform`, numbered row-major. Source: Srivastava et al., "Dropout",
+JMLR 15 (2014).
 """
 
 import numpy as np
@@ -22,13 +22,13 @@ from svertka.reference.random import uniform
 def dropout(input: Array, p: float = 0.5, training: bool = True, seed: int = 0) -> Array:
     """Zero each element with probability `p`, and scale the others by 1 / (1 - p).
 
-    As `torch.nn.functional.dropout`, with a seed in place of a global generator. As
-    there the mask multiplies, so that NaN stays NaN.
+    As `torch.nn.functional.dropout`, with a seed instead of a global generator. As in torch the mask is a factor, so
+    NaN stays NaN.
 
     Args:
         input: Any shape; float16, float32 or float64.
         p: Probability in [0, 1]; compared in float32, as the random field is.
-        training: Without it the input is returned, a copy.
+        training: If false, a copy of the input is returned.
         seed: At least 0 and less than 2**63.
 
     Returns:
@@ -82,5 +82,5 @@ def _factors(shape: tuple[int, ...], p: float, training: bool, seed: int) -> Flo
     field = uniform(seed, int(np.prod(shape))).reshape(shape)
     if not training:
         return np.ones(shape)
-    kept = 1 - probability if probability < 1 else 1.0  # At 1 the field keeps nothing.
+    kept = 1 - probability if probability < 1 else 1.0  # With p = 1 nothing is kept.
     return np.where(field >= np.float32(probability), 1 / kept, 0.0)

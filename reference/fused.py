@@ -1,4 +1,4 @@
-"""Layers in a row, each the textbook's; a fused kernel must give what they give.
+"""Layers computed one after the other, each as in the textbook; a fused kernel must give the same results.
 
 Everything between the parts stays in float64; the result is rounded once.
 """
@@ -57,7 +57,7 @@ def conv2d_relu_backward(
     dilation: Sizes = 1,
     groups: int = 1,
 ) -> tuple[Array, Array, Array | None]:
-    """Gradients of `conv2d_relu`: the convolution's, of the gradient where its result is positive.
+    """Gradients of `conv2d_relu`: those of the convolution, for the output's gradient where its result is positive.
 
     Args:
         grad_output: Gradient of the output, of its shape.
@@ -74,7 +74,7 @@ def conv2d_relu_backward(
 
     Raises:
         TypeError: As `conv2d`.
-        ValueError: As `conv2d`, and where `grad_output` has not the output's shape.
+        ValueError: As `conv2d`, and if `grad_output` does not have the output's shape.
     """
     tensors = _doubled(input=input, weight=weight, bias=bias)
     options: Any = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
@@ -94,7 +94,7 @@ def batch_norm_relu(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Array:
-    """`relu` of `batch_norm`, slides 11 and 20; running estimates are updated as there.
+    """`relu` of `batch_norm`, slides 11 and 20; running estimates are updated as in `batch_norm`.
 
     Args:
         input: As in `batch_norm`.
@@ -147,7 +147,7 @@ def batch_norm_relu_backward(
 
     Raises:
         TypeError: As `batch_norm`.
-        ValueError: As `batch_norm`, and where `grad_output` has not the output's shape.
+        ValueError: As `batch_norm`, and if `grad_output` does not have the output's shape.
     """
     options: Any = {"training": training, "momentum": momentum, "eps": eps, "accumulator": input.dtype}
     tensors = _doubled(input=input, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
@@ -172,7 +172,7 @@ def batch_norm_add_relu(
         input: As in `batch_norm`.
         running_mean: As in `batch_norm`.
         running_var: As in `batch_norm`.
-        residual: What is added, of the input's shape.
+        residual: The tensor that is added, of the input's shape.
         weight: As in `batch_norm`.
         bias: As in `batch_norm`.
         training: As in `batch_norm`.
@@ -184,7 +184,7 @@ def batch_norm_add_relu(
 
     Raises:
         TypeError: As `batch_norm`.
-        ValueError: As `batch_norm`, and where `residual` has not the input's shape.
+        ValueError: As `batch_norm`, and if `residual` does not have the input's shape.
     """
     rest = (running_mean, running_var, weight, bias, training, momentum, eps)
     values = as_float64("input", input)
@@ -224,7 +224,7 @@ def batch_norm_add_relu_backward(
 
     Raises:
         TypeError: As `batch_norm`.
-        ValueError: As `batch_norm_add_relu`, and where `grad_output` has not the output's shape.
+        ValueError: As `batch_norm_add_relu`, and if `grad_output` does not have the output's shape.
     """
     options: Any = {"training": training, "momentum": momentum, "eps": eps, "accumulator": input.dtype}
     tensors = _doubled(input=input, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
@@ -282,7 +282,7 @@ def relu_cross_channel_norm_backward(
 
     Raises:
         TypeError: As `cross_channel_norm`.
-        ValueError: As `cross_channel_norm`, and where `grad_output` has not the output's shape.
+        ValueError: As `cross_channel_norm`, and if `grad_output` does not have the output's shape.
     """
     values, grad = as_float64("input", input), as_float64("grad_output", grad_output)
     (between,) = cross_channel_norm_backward(grad, relu(values), window_channel_size, k, alpha, beta)
@@ -300,6 +300,6 @@ def _copied(arrays: list[Any]) -> list[Any]:
 
 
 def _typed(found: tuple[Array | None, ...], likes: tuple[Array | None, ...]) -> tuple[Array | None, ...]:
-    """Gradients in the types of what they are of."""
+    """Gradients in the types of the arrays to which they belong."""
     pairs = zip(found, likes, strict=True)
     return tuple(None if grad is None or like is None else rounded(grad, like.dtype) for grad, like in pairs)

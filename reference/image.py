@@ -19,12 +19,10 @@ from svertka.reference.arrays import (
 def resize(input: Array, size: Sizes, antialias: bool = True) -> Array:
     """Resize images bilinearly, with half-pixel centres (slide 2).
 
-    As `torch.nn.functional.interpolate(input, size, mode='bilinear',
-    align_corners=False, antialias=antialias)`. Per axis, output i looks at the input
-    around (i + 1/2) extent / size; input j, whose centre is j + 1/2, weighs
-    max(0, 1 - distance / width), and the weights are divided by their sum. The width is
-    1, or with `antialias` max(1, extent / size). A pixel without weight has no part in the
-    sum: where it is NaN, the output is not.
+    As `torch.nn.functional.interpolate(input, size, mode='bilinear', align_corners=False, antialias=antialias)`. Per
+    axis, the centre of output i is (i + 1/2) extent / size in the input; input j, whose centre is j + 1/2, has weight
+    max(0, 1 - distance / width), and the weights are divided by their sum. The width is 1, or with `antialias` max(1,
+    extent / size). A pixel with weight 0 is not summed: if it is NaN, the output is not NaN.
 
     Args:
         input: (N, C, H, W); float16, float32 or float64.
@@ -57,7 +55,7 @@ def resize_backward(grad_output: Array, input: Array, size: Sizes, antialias: bo
 
     Raises:
         TypeError: As `resize`.
-        ValueError: As `resize`, and where `grad_output` has not the output's shape.
+        ValueError: As `resize`, and if `grad_output` does not have the output's shape.
     """
     values, rows, columns = _interpolation(input, size, antialias)
     shape = (*values.shape[:2], len(rows), len(columns))
@@ -68,8 +66,8 @@ def resize_backward(grad_output: Array, input: Array, size: Sizes, antialias: bo
 def center_crop(input: Array, size: Sizes) -> Array:
     """Cut out the middle of images (slide 2).
 
-    As torchvision's `center_crop`, whose first row is round((H - height) / 2), halves
-    rounding to even; it does not pad, though.
+    As torchvision's `center_crop`, whose first row is round((H - height) / 2), with halves rounded to even; but without
+    padding.
 
     Args:
         input: (..., H, W); float16, float32 or float64.
@@ -113,7 +111,7 @@ Channels = float | Sequence[float] | Array
 def normalize(input: Array, mean: Channels | None = None, std: Channels | None = None) -> Array:
     """Return (x - mean) / std per channel (slide 2); as torchvision's `normalize`.
 
-    With std = 1 this is zero-centring, with the training set's own it is z-score.
+    With std = 1 this is zero-centring; with the training set's deviation it is the z-score.
 
     Args:
         input: (N, C, ...); float16, float32 or float64.
@@ -166,16 +164,15 @@ def image_input(
 ) -> Array:
     """Bring images to the size and range that a network expects (slide 2).
 
-    They are resized to `size`; or with `crop` so that they just cover it, proportions
-    kept to a whole pixel, rounded down, and the middle is cut out. Then the channels
-    are normalised.
+    They are resized to `size`. With `crop` they are resized to the smallest size that covers it with the proportions
+    kept (in whole pixels, rounded down), and the middle is cut out. Then the channels are normalised.
 
     Args:
         input: (N, C, H, W); float16, float32 or float64.
         mean: As in `normalize`.
         std: As in `normalize`.
         size: The output's height and width, or an int for both.
-        crop: Whether proportions are kept, and what is too much cut off.
+        crop: Whether proportions are kept and the rest is cut off.
         antialias: As in `resize`.
 
     Returns:
@@ -216,7 +213,7 @@ def image_input_backward(
 
     Raises:
         TypeError: As `image_input`.
-        ValueError: As `image_input`, and where `grad_output` has not the output's shape.
+        ValueError: As `image_input`, and if `grad_output` does not have the output's shape.
     """
     values = as_float64_with_rank("input", input, 4)
     covering = _covering(values.shape, size, crop)
@@ -229,7 +226,7 @@ def image_input_backward(
 
 
 def _covering(shape: tuple[int, ...], size: Sizes, crop: bool) -> tuple[int, int]:
-    """Return the size to resize to: `size` itself, or with `crop` what just covers it."""
+    """Return the size to resize to: `size` itself, or with `crop` the smallest size that covers it."""
     new_height, new_width = per_axis("size", size, 2)
     height, width = shape[2:]
     if not crop or not height or not width:
@@ -254,7 +251,7 @@ def _weights(extent: int, size: int, antialias: bool) -> Float64Array:
     width = max(1.0, scale) if antialias else 1.0
     centres = scale * (np.arange(size) + 0.5)
     distances = np.abs(np.arange(extent) + 0.5 - centres[:, np.newaxis])
-    # In whole numbers, so that rounding gives no pixel at the edge a weight.
+    # In whole numbers, so that no pixel at the edge gets a weight by rounding.
     apart = np.abs((2 * np.arange(extent) + 1) * size - extent * (2 * np.arange(size)[:, np.newaxis] + 1))
     covered = apart < 2 * (max(size, extent) if antialias else size)
     triangle = np.where(covered, np.maximum(0.0, 1.0 - distances / width), 0.0)
@@ -262,7 +259,7 @@ def _weights(extent: int, size: int, antialias: bool) -> Float64Array:
 
 
 def _weighed(matrix: Float64Array, values: Float64Array, axis: int) -> Float64Array:
-    """Return the weighted sums along an axis, each over the elements that have a weight."""
+    """Return the weighted sums along an axis, each over the elements with nonzero weight."""
     moved = np.moveaxis(values, axis, -1)
     sums = np.zeros((*moved.shape[:-1], len(matrix)))
     for place, weights in enumerate(matrix):
@@ -288,7 +285,7 @@ def _middle(shape: tuple[int, ...], size: Sizes) -> tuple[EllipsisType, slice, s
 def _mean_and_deviation(
     values: Float64Array, mean: Channels | None, std: Channels | None
 ) -> tuple[Float64Array, Float64Array]:
-    """Return both, shaped to meet the channels of `values`."""
+    """Return both, in shapes that broadcast against `values`."""
     rule, remedy = "must have at least 2 axes, (N, C, ...)", "Reshape the input"
     require(values.ndim >= 2, "input.shape", values.shape, rule, remedy)
     deviation = _per_channel("std", 1.0 if std is None else std, values)

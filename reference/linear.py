@@ -46,12 +46,11 @@ def linear_backward(
         bias: As in `linear`; only its presence matters.
 
     Returns:
-        The gradients of input, weight and bias, of their shapes and types; None for a
-        bias that is None.
+        The gradients of input, weight and bias, of their shapes and types; None for a bias that is None.
 
     Raises:
         TypeError: As `linear`.
-        ValueError: As `linear`, and where `grad_output` has not the output's shape.
+        ValueError: As `linear`, and if `grad_output` does not have the output's shape.
     """
     values, matrix, _ = _checked(input, weight, bias)
     grad = as_gradient(grad_output, (*values.shape[:-1], len(matrix)))

@@ -1,12 +1,11 @@
-"""Cross-entropy on top of softmax (slide 18).
+"""Cross-entropy of a softmax (slide 18).
 
 With t the target distribution and w the class weights, the loss of one sample is
 
     l = - sum over c of t_c w_c log softmax(x)_c
 
-For a class label y, t is 1 at y and 0 elsewhere. Label smoothing e replaces t by
-(1 - e) t + e / C. The mean divides by the sum of w_y over labels not ignored, or, for
-probabilities as targets, by the number of samples.
+For a class label y, t is 1 at y and 0 elsewhere. Label smoothing e replaces t by (1 - e) t + e / C. The mean divides by
+the sum of w_y over labels not ignored, or, for probabilities as targets, by the number of samples.
 """
 
 from dataclasses import dataclass
@@ -46,29 +45,28 @@ def cross_entropy(
     """Return the cross-entropy; as `torch.nn.functional.cross_entropy`.
 
     Args:
-        input: Unnormalised log-probabilities, (C,), (N, C) or (N, C, d1, ...);
-            float16, float32 or float64.
-        target: Class labels, integers of shape (), (N,) or (N, d1, ...); or
-            probabilities, floats of the shape of `input`.
-        weight: (C,), a weight per class.
-        ignore_index: A label that adds nothing; probabilities demand a negative one.
+        input: Unnormalised log-probabilities, (C,), (N, C) or (N, C, d1, ...); float16, float32 or float64.
+        target: Class labels, integers of shape (), (N,) or (N, d1, ...); or probabilities, floats of the shape of
+            `input`.
+        weight: (C,), one weight per class.
+        ignore_index: A label whose samples do not count; with probabilities it must be negative.
         reduction: 'mean', 'sum' or 'none'.
         label_smoothing: e in [0, 1].
 
     Returns:
-        The loss, of the type of `input`: a scalar array, or for 'none' one loss per
-        sample. A mean over nothing is NaN.
+        The loss, of the type of `input`: a scalar array, or for 'none' one loss per sample. A mean over no samples is
+        NaN.
 
     Raises:
         TypeError: An array or a number has the wrong type.
-        ValueError: Shapes disagree, a label is no class, the reduction is unknown, the
-            smoothing lies outside [0, 1], or there are no classes.
+        ValueError: Shapes disagree, a label is no class, the reduction is unknown, the smoothing lies outside [0, 1],
+            or there are no classes.
     """
     problem = _Problem.of(input, target, weight, ignore_index, reduction, label_smoothing)
     terms = np.zeros_like(problem.shares)
     logarithms = log_softmax_over(problem.logits, 1)
-    # Where a label says that a class has no share, log 0 must not turn 0 into NaN; where
-    # the class's weight is 0 it does, as in PyTorch.
+    # If a class has no share in a label, log 0 must not turn 0 into NaN; if the class's weight is 0 it does, as in
+    # PyTorch.
     with np.errstate(invalid="ignore"):
         np.multiply(problem.shares, logarithms, out=terms, where=problem.present)
     losses = -terms.sum(axis=1)
@@ -99,8 +97,7 @@ def cross_entropy_backward(
         label_smoothing: As in `cross_entropy`.
 
     Returns:
-        The gradients of input and target, of their shapes and types; None for a target
-        of labels.
+        The gradients of input and target, of their shapes and types; None for a target of labels.
 
     Raises:
         TypeError: As `cross_entropy`.
@@ -127,7 +124,7 @@ class _Problem:
     Attributes:
         logits: (N, C, D).
         shares: (N, C, D), t w after smoothing, 0 where the label is ignored.
-        present: (N, C, D), where a share takes part at all.
+        present: (N, C, D), which shares count.
         weights: (1, C, 1).
         normaliser: What the sum of losses is divided by.
         labelled: Whether the target holds labels, not probabilities.
@@ -215,7 +212,7 @@ def _weights(weight: Array | None, classes: int) -> Float64Array:
 
 
 def _is_distribution(input: Array, target: Target) -> bool:
-    """Whether the target holds probabilities; torch goes by the shape, too."""
+    """Whether the target holds probabilities; like torch, this also depends on the shape."""
     remedy = "Pass integer labels, or float probabilities of the shape of input"
     if not isinstance(target, np.ndarray | np.generic):
         rule = "must be a NumPy array"
@@ -229,7 +226,7 @@ def _is_distribution(input: Array, target: Target) -> bool:
 
 
 def _labels(target: Target, logits: Float64Array, sample_shape: tuple[int, ...], ignored: int) -> _Description:
-    """Return labels as distributions, and which of the samples count."""
+    """Return labels as distributions, and which samples count."""
     require(
         target.shape == sample_shape,
         "target.shape",

@@ -2,13 +2,12 @@
 
     y[n, c, p] = max over r of x[n, c, s p + d r - pad]
 
-Conventions: padding never wins; among equals the first in window order (row-major) wins,
-and gets the gradient; NaN wins over every number, and the last of several NaNs over the
-others, as in PyTorch. A window that lies wholly in padding, as a dilation can
-bring about, yields -inf with index -1 and passes no gradient on.
+Conventions: padding is never the maximum; of equal maxima the first in window order (row-major) is taken, and gets the
+gradient; NaN is larger than every number, and of several NaNs the last is taken, as in PyTorch. A window that lies
+completely in padding, which is possible with a dilation, gives -inf with index -1 and passes no gradient.
 
-Shapes: (N, C, *) or (C, *) both ways. Indices are int64 and count row-major within the
-input's spatial axes, as in PyTorch.
+Shapes: input and output both (N, C, *) or both (C, *). Indices are int64 and count row-major within the input's spatial
+axes, as in PyTorch.
 """
 
 from typing import TypeAlias
@@ -61,16 +60,14 @@ def max_pool2d(
         padding: At both ends of each axis, at most half of the kernel.
         dilation: Step from tap to tap.
         ceil_mode: Whether a last, partial window counts.
-        return_indices: Whether to return the winners' indices as well.
+        return_indices: Whether to return the indices of the maxima as well.
 
     Returns:
-        The maxima, of the type of `input`; with `return_indices` also their int64
-        indices.
+        The maxima, of the type of `input`; with `return_indices` also their int64 indices.
 
     Raises:
         TypeError: The input is not of a float type, or a size not an integer.
-        ValueError: Wrong rank, a size too small, too much padding, or a kernel larger
-            than the padded input.
+        ValueError: Wrong rank, a size too small, too much padding, or a kernel larger than the padded input.
     """
     windowed = pooling_windows(2, input, kernel_size, stride, padding, dilation, ceil_mode)
     return _pooled(*windowed, input, return_indices)
@@ -115,7 +112,7 @@ def max_pool2d_backward(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> tuple[Array]:
-    """Gradient of `max_pool2d`: each window's gradient goes to its winner.
+    """Gradient of `max_pool2d`: each window's gradient goes to its maximum.
 
     Args:
         grad_output: Gradient of the maxima, of their shape.
@@ -125,14 +122,14 @@ def max_pool2d_backward(
         padding: As in `max_pool2d`.
         dilation: As in `max_pool2d`.
         ceil_mode: As in `max_pool2d`.
-        return_indices: Without effect; here so that arguments match the forward's.
+        return_indices: Without effect; present so that arguments match the forward's.
 
     Returns:
         The gradient of the input, of its shape and type.
 
     Raises:
         TypeError: As `max_pool2d`.
-        ValueError: As `max_pool2d`, and where `grad_output` has not the maxima's shape.
+        ValueError: As `max_pool2d`, and if `grad_output` does not have the maxima's shape.
     """
     windowed = pooling_windows(2, input, kernel_size, stride, padding, dilation, ceil_mode)
     return _gradient(grad_output, *windowed, input)
@@ -164,7 +161,7 @@ def _winners(values: Float64Array, windows: Windows) -> tuple[Float64Array, Inde
     for _, place in windows.taps():
         value, position = padded[place], positions[place]
         greater = (value > best) | np.isnan(value)
-        # Padding is -inf with index -1: it changes nothing, and any element beats it.
+        # Padding is -inf with index -1, so it never replaces an element.
         wins = greater | (index < 0)
         best, index = np.where(wins, value, best), np.where(wins, position, index)
     return best, index
@@ -181,7 +178,7 @@ def _gradient(grad_output: Array, values: Float64Array, windows: Windows, input:
     grad = as_gradient(grad_output, index.shape)
     extent = int(np.prod(windows.extents))
     planes = int(np.prod(index.shape[: -len(windows.kernel)]))
-    # One position more than the plane has: index -1, no winner, leads there.
+    # The plane gets one extra position at the end, to which index -1 (no maximum) refers.
     totals = np.zeros((planes, extent + 1))
     rows = np.arange(planes)[:, np.newaxis]
     flat = (planes, windows.count)

@@ -1,4 +1,4 @@
-"""What maximum and average pooling share: the checks that place their windows."""
+"""Shared code of maximum and average pooling: the checks and the positions of their windows."""
 
 from svertka.reference.arguments import Sizes, per_axis, require
 from svertka.reference.arrays import Array, Float64Array, as_float64_with_rank
@@ -30,8 +30,7 @@ def pooling_windows(
 
     Raises:
         TypeError: The input is not of a float type, or a size not an integer.
-        ValueError: Wrong rank, a size too small, too much padding, or a kernel larger
-            than the padded input.
+        ValueError: Wrong rank, a size too small, too much padding, or a kernel larger than the padded input.
     """
     values = as_float64_with_rank("input", input, rank + 1, rank + 2)
     kernel = per_axis("kernel_size", kernel_size, rank)

@@ -1,9 +1,8 @@
 """Counter-based random numbers: Philox4x32-10.
 
-Source: Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3",
-SC11. The generator has no state: it maps a counter and a key to four random words. So
-the forward and the backward of dropout, the kernels and this reference all draw the
-same numbers without storing any.
+Source: Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC11. The generator has no state:
+it maps a counter and a key to four random words. So the forward and the backward of dropout, the kernels and this
+reference all draw the same numbers without storing them.
 """
 
 import numpy as np
@@ -17,7 +16,7 @@ WEYL_STEPS = (np.uint32(0x9E3779B9), np.uint32(0xBB67AE85))
 LOW_WORD = np.uint64(0xFFFFFFFF)
 WORD_BITS = np.uint64(32)
 
-# From Triton's `uint_to_uniform_float`: the largest int32 times it is less than 1.
+# From Triton's `uint_to_uniform_float`: the largest int32 times this factor is less than 1.
 UNIFORM_SCALE = np.float32(4.6566127342e-10)
 
 Words = NDArray[np.uint32]
@@ -35,7 +34,7 @@ def philox(counter: Words, key: Words) -> Words:
 
     Raises:
         TypeError: An argument is not a uint32 array.
-        ValueError: The last axis has not 4 words, or 2 for the key.
+        ValueError: The last axis does not have 4 words, or 2 for the key.
     """
     _check_words("counter", counter, 4)
     _check_words("key", key, 2)
@@ -53,10 +52,9 @@ def philox(counter: Words, key: Words) -> Words:
 def uniform(seed: int, count: int) -> NDArray[np.float32]:
     """Return `count` random numbers in [0, 1), the random field of dropout.
 
-    Number i is word i % 4 of Philox with counter (low word of i // 4, high word of
-    i // 4, 0, 0) and key (low word of the seed, high word of the seed), turned into a
-    float as Triton does, in float32; so that Triton's `rand4x(seed, i // 4)` gives the
-    same bits.
+    Number i is word i % 4 of Philox with counter (low word of i // 4, high word of i // 4, 0, 0) and key (low word of
+    the seed, high word of the seed), turned into a float as Triton does, in float32; so that Triton's
+    `rand4x(seed, i // 4)` gives the same bits.
 
     Args:
         seed: At least 0 and less than 2**63.

@@ -1,9 +1,8 @@
-"""Where the windows of a convolution or of a pooling lie, over any number of axes.
+"""Positions of the windows of a convolution or of a pooling, over any number of axes.
 
-Window p reads, for its tap r, the padded input at `stride * p + dilation * r`. For one
-fixed tap all windows together read one strided slice of the padded input; so a loop
-over the taps, one whole-array operation each, serves forward and backward alike: the
-forward reads the slices, the backward adds to them.
+Window p reads, for its tap r, the padded input at `stride * p + dilation * r`. For one fixed tap all windows together
+read one strided slice of the padded input. So a loop over the taps, with one whole-array operation each, is enough for
+forward and backward: the forward reads the slices, the backward adds to them.
 """
 
 import math
@@ -49,8 +48,8 @@ class Windows:
     def taps(self) -> Iterator[tuple[Place, Place]]:
         """Yield for each tap, row-major, two indices of trailing axes.
 
-        The first is the tap's place in the kernel, the second the slice of the padded
-        input that the tap reads over all windows.
+        The first is the tap's position in the kernel, the second the slice of the padded input that the tap reads over
+        all windows.
         """
         for tap in np.ndindex(*self.kernel):
             starts = [r * step for r, step in zip(tap, self.dilation, strict=True)]
@@ -59,7 +58,7 @@ class Windows:
             yield (..., *tap), (..., *slices)
 
     def pad(self, array: NDArray[Scalar], value: float = 0) -> NDArray[Scalar]:
-        """Surround `array` by `value`, as far as any window reaches."""
+        """Pad `array` with `value`, as far as any window reaches."""
         leading = array.ndim - len(self.kernel)
         widths = [(0, 0)] * leading + self._reach()
         return np.pad(array, widths, constant_values=value)
@@ -71,7 +70,7 @@ class Windows:
         return padded[inside]
 
     def _reach(self) -> list[Pair]:
-        """Padding, grown at the end where a window of ceil mode reaches beyond."""
+        """Padding, extended at the end if a window of ceil mode reaches beyond."""
         return [
             (low, max(high, (count - 1) * step + span - extent - low))
             for (low, high), count, step, span, extent in zip(
@@ -97,14 +96,14 @@ def place_windows(
     """Place windows over an input.
 
     Args:
-        argument: The name under which the user gave the kernel's extents.
+        argument: The name of the user's argument for the kernel's extents.
         extents: The input's spatial extents.
         kernel: Taps per axis.
         stride: Step from window to window.
         dilation: Step from tap to tap.
         padding: (low, high) per axis.
-        ceil_mode: Count also a last, partial window, if it starts within the input or
-            the padding before it (torch's rule).
+        ceil_mode: Also count a last, partial window, if it starts within the input or the padding before it (torch's
+            rule).
 
     Raises:
         ValueError: An extent is 0, or the kernel is larger than the padded input.
@@ -125,6 +124,6 @@ def place_windows(
 
 
 def _spans(kernel: Sequence[int], dilation: Sequence[int]) -> tuple[int, ...]:
-    """Distance from the first to behind the last tap, per axis."""
+    """Distance from the first tap to the end of the last, per axis."""
     pairs = zip(kernel, dilation, strict=True)
     return tuple(step * (size - 1) + 1 for size, step in pairs)

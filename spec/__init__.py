@@ -1,4 +1,4 @@
-"""Formulas: notation, index calculus, evaluation, and one file a layer."""
+"""Formulas: notation, index calculus, evaluation, and one file per layer."""
 
 from svertka.spec.adjoint import adjoint, gradient_name, gradient_of
 from svertka.spec.arithmetic import Float, Rational, Symbolic

@@ -1,12 +1,12 @@
 """The adjoint of a layer: the exact gradient of every input, in gather form, as a ``Layer`` of its own.
 
-For ``y[i] = Σ f(..., x[M i + c], ...)`` the gradient at ``x[j]`` sums ``grad_y * df/dx`` over all index
-values that read ``x[j]``; ``svertka.spec.gather`` solves for them. Conventions, none of them SymPy's:
-relu'(0) = 0; the gradient of a maximum goes to the first maximal element in window order; NaN is maximal, and of
-several NaN the last gets it.
+For ``y[i] = Σ f(..., x[M i + c], ...)`` the gradient at ``x[j]`` sums ``grad_y * df/dx`` over all index values that
+read ``x[j]``; ``svertka.spec.gather`` solves for them. Conventions, which differ from SymPy's: relu'(0) = 0; the
+gradient of a maximum goes to the first maximal element in window order; NaN is maximal, and of several NaN the last
+gets it.
 
-Input: a ``Layer``. Output: a ``Layer`` whose inputs are the given layer's inputs and ``grad_<output>``, whose
-outputs are ``grad_<input>``, and whose equations recompute the intermediates the gradient needs.
+Input: a ``Layer``. Output: a ``Layer`` whose inputs are the given layer's inputs and ``grad_<output>``, whose outputs
+are ``grad_<input>``, and whose equations recompute the intermediates the gradient needs.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def gradient_name(tensor: str, prefix: str = "grad") -> str:
 
 
 def unused_prefix(layer: Layer, word: str = "grad") -> str:
-    """The word, or the word and a number: ``adjoint(adjoint(layer))`` names its gradients ``grad2_...``."""
+    """The word, with a number if it is taken: ``adjoint(adjoint(layer))`` names its gradients ``grad2_...``."""
     prefixes = (word if number == 1 else f"{word}{number}" for number in count(1))
     return next(p for p in prefixes if not any(name.startswith(f"{p}_") for name in layer.tensors))
 
@@ -49,14 +49,15 @@ def partial_derivative(value: Expr, read: Read) -> Expr:
     """Derivative of a reduction-free expression by one of the elements it reads."""
     element = Dummy("element", real=True)
     found = replace(value, {read: element}).diff(element)
-    steps = {node: Integer(0) for node in walk(found) if isinstance(node, DiracDelta)}  # sign's, 0 at 0 as elsewhere
+    steps = {node: Integer(0) for node in walk(found) if isinstance(node, DiracDelta)}  # sign has derivative 0 at 0 too
     return replace(replace(found, steps), {element: read})
 
 
 def _weighted(weight: Expr, value: Expr, read: Read) -> Expr:
     """``weight`` times the derivative of a value by one of the elements it reads.
 
-    What a ``Select`` leaves out has no part in the gradient: its branch is 0 even where the weight is infinite or NaN.
+    The branch of a ``Select`` that is not taken contributes 0 to the gradient, even where the weight is infinite or
+    NaN.
     """
     if value.is_Add and value.has(Select):
         return Add(*(_weighted(weight, term, read) for term in value.args))
@@ -64,7 +65,7 @@ def _weighted(weight: Expr, value: Expr, read: Read) -> Expr:
     if len(moving) != 1 or not isinstance(moving[0], Select):
         return weight * partial_derivative(value, read)
     condition, *branches = moving[0].args
-    if {partial_derivative(branch, read) for branch in branches} <= {Integer(0), Integer(1)}:  # selects as a factor
+    if {partial_derivative(branch, read) for branch in branches} <= {Integer(0), Integer(1)}:  # write it as a factor
         return weight * partial_derivative(value, read)
     others = Mul(*(factor for factor in Mul.make_args(value) if factor is not moving[0]))
     return Select(condition, *(_weighted(weight * others, branch, read) for branch in branches))
@@ -79,19 +80,19 @@ def adjoint(layer: Layer, wrt: Iterable[str] | None = None, outputs: Iterable[st
         outputs: outputs whose gradients are given; all real outputs by default.
 
     Returns:
-        The layer ``<name>_adjoint``: inputs of ``layer`` as needed and ``grad_<output>``, outputs
-        ``grad_<input>`` in the order of ``wrt`` (of a gradient layer: ``grad2_``, see ``unused_prefix``). An
-        input on which nothing depends gets the gradient 0.
+        The layer ``<name>_adjoint``: inputs of ``layer`` as needed and ``grad_<output>``, outputs ``grad_<input>`` in
+        the order of ``wrt`` (for a gradient layer: ``grad2_``, see ``unused_prefix``). An input on which no output
+        depends gets the gradient 0.
 
     Raises:
-        ValueError: ``wrt`` or ``outputs`` names what the layer lacks, or an integer tensor.
+        ValueError: ``wrt`` or ``outputs`` has a name that the layer does not have, or the name of an integer tensor.
     """
     wanted = _real(layer, [t.name for t in layer.inputs], wrt, "input")
     given = _real(layer, list(layer.outputs), outputs, "output")
     return _adjoint(layer, tuple(wanted), tuple(given))
 
 
-@lru_cache(maxsize=512)  # kernels, proofs and pages ask for the same
+@lru_cache(maxsize=512)  # kernels, proofs and pages ask for the same adjoint
 def _adjoint(layer: Layer, wanted: tuple[str, ...], given: tuple[str, ...]) -> Layer:
     primal = normal_form(layer)
     sweep = _Sweep(primal, set(wanted))
@@ -141,7 +142,7 @@ class _Sweep:
         return active
 
     def visit(self, equation: Equation) -> None:
-        """Distribute the gradient of an equation's target over the tensors its value reads."""
+        """Distribute the gradient of an equation's target over the tensors that its value reads."""
         target = equation.target
         if target.name not in self._active or target.name not in self.contributions:
             return
@@ -155,13 +156,13 @@ class _Sweep:
             self._spread(value, gradient, target.axes, (), ())
 
     def close(self, tensor: Tensor) -> Tensor:
-        """Write the equation that adds up all contributions to a tensor's gradient."""
+        """Write the equation that sums all contributions to a tensor's gradient."""
         parts = self.contributions.get(tensor.name, [])
         name = gradient_name(tensor.name, self.prefix)
-        if parts and isinstance(parts[0], Read) and parts[0].tensor == name:  # an output's gradient is given
+        if parts and isinstance(parts[0], Read) and parts[0].tensor == name:  # the gradient of an output is given
             if len(parts) == 1:
                 return Tensor(name, *tensor.dims)
-            name = f"{name}_total"  # and the output is read by other equations too
+            name = f"{name}_total"  # and other equations read that output too
         gradient = Tensor(name, *tensor.dims)
         if any(e.target == gradient for e in self.equations):
             return gradient
@@ -169,7 +170,7 @@ class _Sweep:
         return gradient
 
     def _unbound(self, value: Reduction, target: Tensor) -> tuple[Reduction, tuple[Index, ...]]:
-        """The reduction with bound indices that no tensor's axis shares."""
+        """The reduction with new bound indices, different from all indices of the tensors."""
         taken = {*target.axes, *(i for t in self.layer.tensors.values() for i in t.axes)}
         renamed: list[Index] = []
         for index in value.indices:
@@ -179,7 +180,7 @@ class _Sweep:
         return Reduction(value.args[0], body, guard, Tuple(*renamed)), tuple(renamed)
 
     def _share(self, value: Reduction, target: Tensor) -> Expr:
-        """Which part of a reduction's gradient one of its elements gets."""
+        """The part of a reduction's gradient that one of its elements gets."""
         if value.operation == "sum":
             return Integer(1)
         if value.operation == "argmax":
@@ -188,7 +189,7 @@ class _Sweep:
         return Select(Eq(position[target.axes], linear_position(value.indices)), 1, 0)
 
     def _position(self, argmax: Reduction, target: Tensor) -> Tensor:
-        """The tensor of the places of the maxima; the layer's own, if it has one."""
+        """The tensor of the positions of the maxima; the layer's own tensor if it computes one."""
         for equation in (*self.layer.equations, *self.positions):
             if equation.target.axes == target.axes and equation.value == argmax:
                 return equation.target
@@ -219,7 +220,7 @@ class _Sweep:
         bound: tuple[Index, ...],
         guards: tuple[Expr, ...],
     ) -> None:
-        """Add ``term``, met for all index values, to the gradient of the element it reads."""
+        """Add ``term``, for all index values, to the gradient of the element that it reads."""
         tensor = self.layer.tensors[read.tensor]
         taken: list[Index] = list(tensor.axes)
         apart: dict[Index, Index] = {}
@@ -242,7 +243,7 @@ class _Sweep:
 
 
 def _at(guard: Expr, places: Read, here: Read) -> Expr:
-    """Guards that say that the read element lies inside its tensor, or at a whole place, are true at an element."""
+    """Conditions that hold at an element because the read lies inside its tensor, or its index is whole."""
     implied = {
         InRange(e, extent): InRange(i, extent)
         for e, i, extent in zip(places.indices, here.indices, here.extents, strict=True)

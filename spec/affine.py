@@ -29,7 +29,7 @@ class Affine:
         return cls(constant, slopes)
 
     def at(self, here: Mapping[str, int]) -> Callable[[], int]:
-        """Compile to a closure over the loop indices; short sums are written out, for speed."""
+        """Compile to a closure over the loop indices; short sums are written without a loop, for speed."""
         constant, terms = self.constant, tuple(self.slopes.items())
         if not terms:
             return lambda: constant

@@ -1,7 +1,7 @@
-"""Arithmetics to evaluate a formula in: rationals, SymPy symbols, float64 (see also ``running_error``).
+"""Arithmetics in which a formula can be evaluated: rationals, SymPy symbols, float64 (see also ``running_error``).
 
-An arithmetic turns numbers of the formula into its own values and combines them. Sums arrive whole, as a
-list, so that a bound can hold for every order of summation.
+An arithmetic converts numbers of the formula to its own values and combines them. It gets all terms of a sum at once,
+as a list, so that an error bound can hold for every order of summation.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["FUNCTIONS", "RELATIONS", "Arithmetic", "Float", "Rational", "Symboli
 
 
 class Arithmetic(Protocol):
-    """What ``evaluate`` asks of an arithmetic."""
+    """The operations that ``evaluate`` needs of an arithmetic."""
 
     def number(self, value: sympy.Expr) -> Any:
         """A number of the formula or a parameter's value."""
@@ -53,7 +53,7 @@ RELATIONS: dict[str, Callable[[Any, Any], bool]] = {
 
 
 class _Ordered:
-    """What arithmetics over ordinary Python numbers share."""
+    """What the arithmetics over ordinary Python numbers have in common."""
 
     def add(self, *values: Any) -> Any:
         return sum(values[1:], values[0])
@@ -66,7 +66,7 @@ class _Ordered:
 
 
 class Rational(_Ordered):
-    """Exact rationals. A transcendental function is an error, not an approximation."""
+    """Exact rationals. A transcendental function raises an error and is not approximated."""
 
     def number(self, value: sympy.Expr) -> Fraction:
         """Exact value of a rational number; a Python float is taken at its exact binary value."""
@@ -152,7 +152,7 @@ FUNCTIONS: dict[str, Callable[[float], float]] = {
 
 @dataclass
 class Symbolic:
-    """SymPy expressions. Comparisons are decided at a sample point: one region of max and relu at a time.
+    """SymPy expressions. Comparisons are decided at a sample point: one evaluation is one region of max and relu.
 
     Attributes:
         sample: a rational for every symbol.

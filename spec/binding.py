@@ -1,10 +1,9 @@
-"""Call a definition as users call its function, but in any arithmetic and with the formula alone.
+"""Call a definition as users call its function, but in any arithmetic and by evaluating the formula.
 
-This is what the generated functions are compared with: arguments are bound to the formula's symbols, checked
-by the definition's rules, and the formula is evaluated literally.
+The generated functions are compared with this: arguments are bound to the formula's symbols, checked against the
+definition's rules, and the formula is evaluated literally.
 
-Input: a ``Definition``, its arguments by name, tensors as nested tuples. Output: a ``Call``, or nested
-tuples.
+Input: a ``Definition``, its arguments by name, tensors as nested tuples. Output: a ``Call``, or nested tuples.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ class Call:
     Attributes:
         variant: the formula that applies.
         arrays: the tensors that were given, over the formula's axes.
-        sizes: values of the formula's parameters and of extents that no tensor shows.
+        sizes: values of the formula's parameters and of extents that no tensor's shape gives.
         shapes: dimensions that an axis with ``many`` stands for, by the axis's name.
         unbatched: whether the first dimension was left out.
     """
@@ -55,7 +54,7 @@ class Call:
     unbatched: bool = False
 
     def shape(self, tensor: Tensor) -> tuple[int, ...]:
-        """A tensor's shape as users see it."""
+        """A tensor's shape as the user passes it."""
         found: list[int] = []
         for place, dim in enumerate(tensor.dims):
             if len(dim) == 1 and dim[0].many:
@@ -79,7 +78,7 @@ def _flat(values: Any) -> list[Any]:
 
 
 def nested(values: Sequence[Any], shape: Sequence[int]) -> Any:
-    """Nested tuples of a shape from elements row by row."""
+    """Nested tuples of a shape from elements in row-major order."""
     if not shape:
         return values[0]
     step = prod(shape[1:])

@@ -1,7 +1,7 @@
-"""Layers put together: the result of one is an input of the next, and all of it is one formula.
+"""Composition of layers: the result of one is an input of the next, and both become one formula.
 
-A composed layer is differentiated, lowered and proven as a whole. What the kernels of the parts would have passed
-through memory becomes an expression: that is fusion, and there is no other way to it.
+A composed layer is differentiated, lowered and proven as a whole. What separate kernels would write to memory and read
+again becomes an expression. This is how svertka fuses layers; there is no other mechanism.
 
 Input: ``Layer``s or ``Definition``s. Output: one of the same kind.
 """
@@ -28,18 +28,20 @@ Respelling = dict[Index, tuple[Axes, ...]]
 def compose(name: str, first: Layer, second: Layer, into: str = "input", result: str = "output") -> Layer:
     """One layer of two: ``first``'s result is ``second``'s input.
 
-    Axes of the two meet by their places: an axis with ``many`` stands for all that the other tensor has there, and an
-    axis for the product of several where it only ever occurs alone. Other axes and symbols keep their names.
+    Axes of the two are matched by position. An axis with ``many`` stands for all dimensions that the other tensor has
+    there. An axis stands for the product of several if it never occurs in a product itself. Other axes and symbols keep
+    their names.
 
     Args:
         name: name of the composed layer.
         first: computed first; its other outputs stay outputs.
         second: computed from it.
-        into: input of ``second`` that is given.
-        result: output of ``first`` that is given to it.
+        into: the input of ``second`` that is replaced.
+        result: the output of ``first`` that replaces it.
 
     Raises:
-        ValueError: there is no such tensor, the axes do not meet, or the two name different things alike.
+        ValueError: there is no such tensor, the axes cannot be matched, or both layers use one name for different
+            things.
     """
     source, target = _tensor(first, result, "output"), _tensor(second, into, "input")
     ours, theirs = _meeting(first, source, second, target)
@@ -60,11 +62,11 @@ def _tensor(layer: Layer, name: str, kind: str) -> Tensor:
     return layer.tensors[name]
 
 
-# Axes that meet
+# Matching of axes
 
 
 def _meeting(first: Layer, source: Tensor, second: Layer, target: Tensor) -> tuple[Respelling, Respelling]:
-    """What axes of each layer become, so that source and target have the same."""
+    """The axes that replace each layer's axes, so that source and target have the same axes."""
     found: tuple[Respelling, Respelling] = ({}, {})
     ours, theirs = list(source.dims), list(target.dims)
     where = f"{first.name}.{source.name} {_shown(ours)} and {second.name}.{target.name} {_shown(theirs)}"
@@ -92,7 +94,7 @@ def _shown(dims: Iterable[Axes]) -> str:
 
 
 def _respelled(layer: Layer, axes: Respelling) -> Layer:
-    """The layer with some axes replaced, each by one or several."""
+    """The layer with some axes replaced, each by one or by several."""
     axes = {old: new for old, new in axes.items() if new != ((old,),)}
     return _Speller(layer.name, axes).layer(layer) if axes else layer
 
@@ -120,7 +122,7 @@ class _Speller:
         return Tensor(tensor.name, *dims, kind=tensor.kind, default=tensor.default)
 
     def several(self, index: Index) -> Axes:
-        """What an index becomes; a twin of a replaced axis becomes twins."""
+        """The indices that replace an index; a twin of a replaced axis is replaced by twins."""
         if index not in self.known and index.extent in self.extents:
             new = next(new for old, new in self.known.items() if old.extent == index.extent)
             names = [index.name] if len(new) == 1 else [f"{index.name}_{one.name}" for one in new]
@@ -164,7 +166,7 @@ class _Speller:
 
 
 def _check_apart(name: str, first: Layer, second: Layer, result: str, into: str) -> None:
-    """Refuse layers that name different things alike; what they shall share, they share by the tensor between them."""
+    """Refuse layers that use one name for different things; they may share only axes of the tensor between them."""
     shared = {index.extent for index in first.tensors[result].axes}
     ours, theirs = _extents(first), _extents(second)
     kinds = {
@@ -187,7 +189,7 @@ def _extents(layer: Layer) -> set[Symbol]:
 
 
 def _between(first: Layer, second: Layer, result: str) -> str:
-    """A name for the tensor between the two."""
+    """An unused name for the tensor between the two layers."""
     taken = {*first.tensors, *second.tensors}
     names = (f"{first.name}_{result}{number or ''}" for number in count())
     return next(name for name in names if name not in taken)
@@ -222,18 +224,18 @@ def fuse(
     function: str = "",
     modules: tuple[ModuleFace, ...] = (),
 ) -> Definition:
-    """A definition whose formulas are those of ``second`` computed from those of ``first``.
+    """A definition whose formulas compute those of ``second`` from those of ``first``.
 
-    It takes the arguments of both, required ones first. A flag with which a part works in place has no meaning here
-    and is left out.
+    It takes the arguments of both, required ones first. A flag for in-place computation is left out, because it has no
+    meaning here.
 
     Args:
         name: of the definition.
         first: computed first; it must have one result.
         second: computed from it.
         title: one line of documentation.
-        source: where it comes from.
-        into: tensor argument of ``second`` that is given.
+        source: the source of the layer, for example a paper.
+        into: the tensor argument of ``second`` that is replaced.
         function: name of the public function; that of the definition by default.
         modules: the layer as modules.
 
@@ -268,7 +270,7 @@ def fuse(
 
 
 def _later_parts(second: Definition, into: str) -> tuple[Part, ...]:
-    """Parts of what is computed second; its own first part takes the result of what is computed first."""
+    """The parts of the second definition; its own first part takes the result of the first definition."""
     head, *rest = second.parts or (Part(second),)
     return (Part(head.definition, into), *rest)
 

@@ -1,8 +1,9 @@
-"""A public face for a bare formula: a function and a module with the names and arguments that the formula suggests.
+"""A public interface for a formula: a function and a module whose names and arguments follow from the formula.
 
-The function has the layer's name, the module the same in capitals. Tensors are arguments in the formula's order, those
-with a default may be None. Parameters are arguments of their own names: an integer, a number, or True and False. An
-extent that no tensor shows is an argument where the axis is only summed over; of an output's axis it must be told.
+The function has the layer's name, the module the same name in capitals. Tensors are arguments in the formula's order;
+those with a default may be None. Parameters are arguments under their own names: an integer, a number, or True and
+False. An extent that no tensor's shape gives is an argument if the axis is only summed over; if it is the extent of an
+output's axis, ``extents`` must say how it follows.
 
 Input: a ``Layer``. Output: a ``Definition``.
 """
@@ -51,25 +52,28 @@ def define(
     source: str = "",
     orders: int = 1,
 ) -> Definition:
-    """Give a formula its public face.
+    """Give a formula a public interface.
 
     Args:
         layer: the formula.
         defaults: default of a parameter, by its name.
-        parameters: tensors that the module holds as ``torch.nn.Parameter``; its constructor takes their extents. With a
-            number by name they start at it; else at the tensor's default, or uniformly within 1 / sqrt(fan in).
-        extents: an output's extents that no input shows, by name, over the formula's extents and parameters.
+        parameters: tensors that the module holds as ``torch.nn.Parameter``; its constructor takes their extents. A
+            mapping from name to number gives the initial value. Otherwise the initial value is the tensor's default, or
+            uniform within 1 / sqrt(fan in).
+        extents: an output's extents that no input's shape gives, by name, as expressions in the formula's extents and
+            parameters.
         rules: conditions that arguments must satisfy, beyond those that follow from the axes.
-        arguments: name of the argument for a parameter or extent, if it shall have another.
+        arguments: name of the argument for a parameter or extent, if it differs.
         constant: real tensors for which no gradient is offered.
         function: name of the function; the layer's by default.
-        module: name of the class; by default the function's, ``layer_norm`` becoming ``LayerNorm``.
+        module: name of the class; by default from the function's name: ``layer_norm`` becomes ``LayerNorm``.
         title: one line of documentation.
         source: paper, page or torch function.
-        orders: how often it can be differentiated, 1 or 2; with 2 its gradient gets kernels of its own gradient.
+        orders: how often it can be differentiated, 1 or 2; with 2 kernels for the gradient of its gradient are
+            generated too.
 
     Raises:
-        ValueError: a name is not one of the formula's, an extent follows from nothing, or orders is neither 1 nor 2.
+        ValueError: a name is not in the formula, an extent cannot be computed, or orders is neither 1 nor 2.
     """
     if orders not in (1, 2):
         raise ValueError(f"define({layer.name}): orders={orders} must be 1 or 2; for more, define adjoint(layer)")
@@ -99,16 +103,16 @@ def _camel(name: str) -> str:
 
 
 def _positive(layer: Layer, symbol: Symbol, argument: str) -> Rule | None:
-    """A number that is positive is not 0; of integers the argument itself sees to it."""
+    """The rule that a positive number is not 0; for integers the argument's own minimum checks it."""
     if symbol.is_integer:
         return None
-    plain = Symbol(symbol.name, real=True)  # of a positive symbol SymPy knows the answer and forgets the question
+    plain = Symbol(symbol.name, real=True)  # for a positive symbol SymPy would simplify the condition to true
     return Rule(Gt(plain, 0), argument, "positive", f"give {layer.name} a larger {argument}")
 
 
 @dataclass(frozen=True)
 class _Face:
-    """What a formula's arguments are made from."""
+    """Collects the arguments of a formula's interface."""
 
     layer: Layer
     defaults: dict[str, Any]
@@ -118,7 +122,7 @@ class _Face:
 
     @property
     def symbols(self) -> tuple[Symbol, ...]:
-        """Parameters of the formula and of what its extents follow from, by name."""
+        """Parameters of the formula and of the expressions for its extents, by name."""
         shown = {symbol.name for index in _indices(self.layer) for symbol in index.extent.free_symbols}
         found = {symbol.name: symbol for symbol in self.layer.parameters}
         for value in self.extents.values():
@@ -128,7 +132,7 @@ class _Face:
         return tuple(found[name] for name in sorted(found) if name not in self.extents)
 
     def name(self, symbol: str) -> str:
-        """Name of the argument that gives a symbol."""
+        """Name of the argument for a symbol."""
         return self.names.get(symbol, symbol)
 
     def ordered(self) -> tuple[Argument, ...]:
@@ -149,7 +153,7 @@ class _Face:
         )
 
     def _dimensions(self) -> Iterator[Argument]:
-        """The dimension between two groups of any number of dimensions."""
+        """The dimension between two axes with ``many``."""
         around = [t for t in self.layer.tensors.values() if _is_around(t)]
         if around:
             axis = around[0].dims[1][0].name
@@ -168,7 +172,7 @@ class _Face:
         return Whole(name=argument, default=default, symbol=symbol.name, minimum=minimum)
 
     def _summed(self) -> Iterator[Argument]:
-        """Extents that calls must give: of axes that are only summed over, and factors of products."""
+        """Extents that calls must pass: of axes that are only summed over, and of factors of products."""
         for extent in self._unknown():
             default = self.defaults.get(extent, REQUIRED)
             yield Whole(name=self.name(extent), default=default, symbol=extent, minimum=1)
@@ -177,7 +181,7 @@ class _Face:
         """Extents that neither shapes nor ``extents`` give.
 
         Raises:
-            ValueError: one of them is of an output.
+            ValueError: one of them belongs to an output.
         """
         asked = list(_factors(self.layer))
         shown = {i.extent.name for t in self.layer.inputs for i in t.axes if t.default is None} | {*self.extents}
@@ -194,10 +198,10 @@ class _Face:
         return asked
 
     def check(self, held: Mapping[str, Any]) -> None:
-        """Refuse names that the formula does not have, and shapes that cannot be told apart.
+        """Refuse names that the formula does not have, and shapes that are ambiguous.
 
         Raises:
-            ValueError: so it is.
+            ValueError: a name or a shape is refused.
         """
         for tensor in self.layer.inputs:
             several = [index.name for index in tensor.axes if index.many]
@@ -224,18 +228,18 @@ class _Face:
                     raise ValueError(f"define({self.layer.name}): {what} names {name!r}; it may name {has}")
 
     def _shown_around(self, tensor: Tensor) -> bool:
-        """Whether a tensor around a dimension shows all that stands for any number of dimensions in this one."""
+        """Whether a tensor has the same axes with ``many`` around its dimension as this one."""
         shown = {i for t in self.layer.inputs if _is_around(t) and t.default is None for i in t.axes}
         return all(index in shown for index in tensor.axes if index.many)
 
 
 def _is_around(tensor: Tensor) -> bool:
-    """Whether a tensor is an axis between two groups of dimensions."""
+    """Whether a tensor's axes are one axis between two axes with ``many``."""
     return [dim[0].many for dim in tensor.dims] == [True, False, True]
 
 
 def _indices(layer: Layer) -> list[Index]:
-    """All axes, in the order of the tensors; those of reductions last."""
+    """All axes, in the order of the tensors; axes that only reductions use come last."""
     normal = normal_form(layer)
     indices = [index for tensor in normal.tensors.values() for index in tensor.axes]
     for equation in normal.equations:
@@ -244,7 +248,7 @@ def _indices(layer: Layer) -> list[Index]:
 
 
 def _factors(layer: Layer) -> Iterator[str]:
-    """Extents that must be given so that every product of axes in a shape can be taken apart."""
+    """Factors whose extents must be passed so that every product of axes in a shape can be factored."""
     required = [t for t in layer.inputs if t.default is None]
     known = {i.extent.name for t in required for dim in t.dims if len(dim) == 1 for i in dim}
     for dim in (dim for tensor in required for dim in tensor.dims if len(dim) > 1):
@@ -254,7 +258,7 @@ def _factors(layer: Layer) -> Iterator[str]:
 
 
 def _addressed(layer: Layer, name: str) -> str:
-    """Extent of the axis along which an integer tensor's elements are places; empty if they are none."""
+    """Extent of the axis that an integer tensor's elements index; empty if they are no positions."""
     for equation in layer.equations:
         for node in walk(equation.value):
             if isinstance(node, Read):

@@ -1,7 +1,7 @@
-"""A layer's public face, as data beside its formula: function, module, arguments and their binding.
+"""A layer's public interface, as data beside its formula: function, module, arguments and their binding.
 
-Nothing here computes. ``svertka.codegen`` turns a ``Definition`` into kernels, a function with torch's
-signature, a ``torch.nn`` module, the checks of its arguments and their messages.
+This module computes nothing. ``svertka.codegen`` turns a ``Definition`` into kernels, a function with torch's
+signature, a ``torch.nn`` module, the checks of its arguments and their error messages.
 
 Every symbol named here is a symbol of the formula: a parameter (``stride_h``), or an axis's extent (``R``).
 """
@@ -46,7 +46,7 @@ class Required:
         return "REQUIRED"
 
     def __reduce__(self) -> str:
-        return "REQUIRED"  # there is one, also in another process
+        return "REQUIRED"  # one object, also after unpickling in another process
 
 
 REQUIRED = Required()
@@ -77,8 +77,8 @@ class TensorArgument(Argument):
         unbatched: whether the first dimension may be left out (torch's unbatched input).
         labels_below: extent that integer values must stay below, or None.
         ignored: name of an argument whose value is allowed as a label too, or None.
-        integers: whether integers are taken for a real tensor too; results then have their type.
-        shapeless: whether an empty tensor of too few dimensions is returned as it is.
+        integers: whether integers are accepted for a real tensor too; results then have their type.
+        shapeless: whether an empty tensor with too few dimensions is returned unchanged.
     """
 
     tensor: str = ""
@@ -98,7 +98,7 @@ class TensorArgument(Argument):
 
 @dataclass(frozen=True, kw_only=True)
 class PerAxis(Argument):
-    """An integer, or one a spatial axis (``stride=(2, 1)``); ``symbols`` has the formula's, one an axis."""
+    """An integer, or one per spatial axis (``stride=(2, 1)``); ``symbols`` has the formula's symbols, one per axis."""
 
     symbols: tuple[str, ...]
     minimum: int = 1
@@ -106,14 +106,15 @@ class PerAxis(Argument):
 
 @dataclass(frozen=True, kw_only=True)
 class Padding(Argument):
-    """Zero padding: an integer, one an axis, ``(low, high)`` pairs, or a word (see ``named``).
+    """Zero padding: an integer, one per axis, ``(low, high)`` pairs, or a word (see ``named``).
 
     Attributes:
-        low: symbols of the padding before the first element, one an axis.
-        high: symbols of the padding after the last element; they may occur in ``Definition.extents`` alone.
-        named: for ``'same'``: the arguments of kernel extents and dilation, ``(extents, dilation symbols,
-            stride symbols)``; empty if words are not allowed. ``'same'`` needs stride 1 and puts the odd
-            element behind, as torch does.
+        low: symbols of the padding before the first element, one per axis.
+        high: symbols of the padding after the last element, one per axis; they may occur in ``Definition.extents``
+            only.
+        named: for ``'same'``: the arguments of kernel extents and dilation,
+            ``(extents, dilation symbols, stride symbols)``; empty if words are not allowed. ``'same'`` needs stride 1
+            and puts the odd element after the last element, as torch does.
     """
 
     default: Any = 0
@@ -124,7 +125,7 @@ class Padding(Argument):
 
 @dataclass(frozen=True, kw_only=True)
 class Whole(Argument):
-    """An integer bound to ``symbol``, at least ``minimum``; ``optional``: None binds to ``missing``, itself refused."""
+    """An integer bound to ``symbol``, at least ``minimum``; ``optional``: None binds to ``missing``, else invalid."""
 
     symbol: str
     minimum: int | None = None
@@ -137,7 +138,7 @@ class Real(Argument):
     """A real number bound to ``symbol``, ``low <= value < high`` (None: unbounded; ``closed``: <=).
 
     Attributes:
-        varies: it changes from call to call (momentum, a schedule), so that no kernel may be compiled for its value.
+        varies: it changes from call to call (momentum, a schedule), so a kernel must not be specialized for its value.
     """
 
     symbol: str
@@ -161,7 +162,7 @@ class Flag(Argument):
 
 @dataclass(frozen=True, kw_only=True)
 class Choice(Argument):
-    """One of some words; selects a ``Variant``."""
+    """One of several words; selects a ``Variant``."""
 
     choices: tuple[str, ...]
 
@@ -170,8 +171,7 @@ class Choice(Argument):
 class Dimension(Argument):
     """The tensor dimension that an axis of the formula stands for.
 
-    The formula's tensors then have three axes (before, ``axis``, behind), the first and last with
-    ``many=True``.
+    The formula's tensors then have three axes (before, ``axis``, behind); the first and the last have ``many=True``.
     """
 
     axis: str
@@ -200,7 +200,7 @@ class Rule:
 
     Attributes:
         condition: must be true.
-        argument: name of the argument to blame; its value is put into the message.
+        argument: name of the argument that the message reports, with its value.
         rule: what must hold, in words ("at most half of kernel_size").
         remedy: what to do ("lower padding or enlarge kernel_size").
     """
@@ -229,12 +229,12 @@ class Variant:
 
 @dataclass(frozen=True)
 class Equivalent:
-    """A module of torch's that computes the same as a module of ours, under a condition.
+    """A torch module that computes the same as a module of svertka, under a condition.
 
     Attributes:
         base: torch's class.
-        names: its attribute by ours, where the two differ.
-        when: Python for the condition, of ``self``, the module of torch's.
+        names: the attribute of the torch module, by the attribute of svertka's module, where they differ.
+        when: the condition as a Python expression; ``self`` is the torch module.
     """
 
     base: str
@@ -248,23 +248,24 @@ class ModuleFace:
 
     Attributes:
         name: class name.
-        base: torch's class to subclass, or ``"torch.nn.Module"``: then the constructor takes the function's
-            arguments but the tensors, with their defaults, and keeps them as attributes.
-        like: torch's class whose constructor and state it has without being one of it, so that nobody takes it for one
-            (batch norm with ReLU must not be folded as if it were batch norm); ``base`` is then what both share.
-        constructor: Python statements that define ``__init__``, where the base's is another.
-        call: expressions, by argument, that forward passes to the function; ``self.<argument>`` if not named
+        base: torch's class to subclass, or ``"torch.nn.Module"``: then the constructor takes the function's arguments
+            except the tensors, with their defaults, and keeps them as attributes.
+        like: torch's class that has the same constructor and state but is not a base class, so that no tool treats the
+            module as that class (batch norm with ReLU must not be folded like batch norm); ``base`` is then a common
+            base class of both.
+        constructor: Python statements that define ``__init__``, if it differs from the base's.
+        call: expressions, by argument, that forward passes to the function; ``self.<argument>`` for arguments not named
             here.
         before: Python statements that forward runs first (``self`` and ``input`` in scope).
-        fixed: attributes of torch's class that must have one value because the formula has no other, with
-            that value.
-        buffers: with base ``"torch.nn.Module"``: optional tensor arguments that the constructor takes as well
-            (a tensor, a sequence of numbers, or None) and registers as buffers.
-        takes: tensor arguments that come with each call, besides those that the forward of torch's class takes.
-        parameters: with base ``"torch.nn.Module"``: tensor arguments that the module holds as
-            ``torch.nn.Parameter``, with the number they start at; None means the tensor's default, or a uniform
-            draw within 1 / sqrt(fan in). The constructor takes their extents.
-        equivalents: modules of torch's, besides ``base``, that compute the same under a condition.
+        fixed: attributes of torch's class that must have one value because the formula supports no other, with that
+            value.
+        buffers: with base ``"torch.nn.Module"``: optional tensor arguments that the constructor takes as well (a
+            tensor, a sequence of numbers, or None) and registers as buffers.
+        takes: tensor arguments of each call, in addition to those that the forward of torch's class takes.
+        parameters: with base ``"torch.nn.Module"``: tensor arguments that the module holds as ``torch.nn.Parameter``,
+            with their initial number; None means the tensor's default, or a uniform draw within 1 / sqrt(fan in). The
+            constructor takes their extents.
+        equivalents: torch modules, in addition to ``base``, that compute the same under a condition.
     """
 
     name: str
@@ -282,27 +283,26 @@ class ModuleFace:
 
 @dataclass(frozen=True)
 class Definition:
-    """A layer as users meet it.
+    """A layer with its public interface.
 
     Attributes:
-        name: module of its kernels, an identifier.
+        name: name of the module of its kernels, an identifier.
         title: one line of documentation.
         source: slide, paper or torch function.
         variants: formulas; the first whose ``when`` matches is used.
         function: name of the public function.
         arguments: its arguments in order; tensors among them.
         result: names of the outputs that the function returns, in order (state outputs are not returned).
-        extents: extents and integer parameters that neither a tensor's shape nor an argument gives, over the
-            formula's symbols and the ``high`` paddings; in the order in which they can be computed.
+        extents: extents and integer parameters that neither a tensor's shape nor an argument gives, over the formula's
+            symbols and the ``high`` paddings; in the order in which they can be computed.
         rules: conditions for every variant.
-        identity_when: argument values with any of which the function returns its first tensor unchanged.
+        identity_when: argument values; with any of them the function returns its first tensor unchanged.
         modules: the layer as one or several modules (``BatchNorm1d``, ``BatchNorm2d``).
-        optional_results: ``Flag`` argument by name of the output that it adds to the results
-            (``return_indices``).
-        reference: name of the functions of ``svertka.reference`` that compute it and, with ``_backward``, its
-            gradient; empty if there are none: CPU tensors then run the formula itself.
-        orders: how often it can be differentiated: 2 generates kernels of the gradient's gradient too.
-        parts: of a composed layer, what it is composed of, in order; empty for others.
+        optional_results: ``Flag`` argument by name of the output that it adds to the results (``return_indices``).
+        reference: name of the functions of ``svertka.reference`` that compute it and, with ``_backward``, its gradient;
+            empty if there are none: on the CPU the formula itself is then evaluated.
+        orders: how often it can be differentiated: 2 generates kernels for the gradient of the gradient too.
+        parts: the parts of a composed layer, in order; empty for others.
         gradient: whether it is the gradient of another definition.
     """
 
@@ -325,7 +325,7 @@ class Definition:
 
     @property
     def tensor_arguments(self) -> tuple[TensorArgument, ...]:
-        """The tensors among the arguments."""
+        """The arguments that are tensors."""
         return tuple(argument for argument in self.arguments if isinstance(argument, TensorArgument))
 
     def differentiable(self, layer: Layer) -> tuple[str, ...]:
@@ -334,7 +334,7 @@ class Definition:
         return tuple(a.bound for a in self.tensor_arguments if a.differentiable and a.bound in real)
 
     def real_results(self, layer: Layer) -> tuple[str, ...]:
-        """The real results that one of the formulas has: gradients come back for them."""
+        """The real results of one of the formulas: those that have an output gradient."""
         tensors = layer.tensors
         return tuple(name for name in self.result if name in tensors and tensors[name].kind == "real")
 
@@ -345,7 +345,7 @@ class Part:
 
     Attributes:
         definition: the layer.
-        into: its tensor argument that the part before it computes; of the first part, the composed layer's input.
+        into: its tensor argument that the part before it computes; for the first part, the composed layer's input.
     """
 
     definition: Definition

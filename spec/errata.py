@@ -1,11 +1,11 @@
 """Errata of the lecture and identities of its softmax slide, each shown by an exact computation.
 
 1. Slide 20 lacks the square root: what it prints does not have variance 1.
-2. Slides 3 to 5 compute a cross-correlation: turning the kernel round gives other numbers.
+2. Slides 3 to 5 compute a cross-correlation: flipping the kernel gives other numbers.
 3. Slide 21 divides by the window at the borders too, where fewer channels are summed; PyTorch mirrors even
 windows.
 
-Input: numbers. Output: exact numbers, computed by evaluating formulas; ``errata()`` has them with their words.
+Input: numbers. Output: exact numbers, computed by evaluating formulas; ``errata()`` has them with explanations.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ __all__ = [
 
 
 def normalised_variance(values: Sequence[int], *, root: bool) -> Expr:
-    """Variance of a normalised batch in the limit of eps -> 0, with slide 20's missing root or without.
+    """Variance of a normalised batch in the limit of eps -> 0, with the root that slide 20 omits or without it.
 
-    The variance is continuous at eps = 0 where the batch's variance is not 0, so that the limit is the value
-    there. With the root it is 1; as printed it is 1 / variance.
+    The variance is continuous at eps = 0 where the batch's variance is not 0, so the limit is the value there. With the
+    root it is 1; as printed it is 1 / variance.
     """
     array = Array((len(values),), [Integer(value) for value in values])
     result: Expr = evaluate(slide_20(root=root), {"input": array}, {}, Symbolic())["again"].values[0]
@@ -51,7 +51,7 @@ def normalised_variance(values: Sequence[int], *, root: bool) -> Expr:
 
 
 def slide_20(*, root: bool) -> Layer:
-    """Slide 20's normalisation in the limit of eps -> 0 and the variance of what comes out."""
+    """Slide 20's normalisation in the limit of eps -> 0 and the variance of the result."""
     i = axis("i")
     x, mean, variance = Tensor("input", i), Tensor("mean"), Tensor("variance")
     normalised, again = Tensor("normalised", i), Tensor("again")
@@ -70,7 +70,7 @@ def slide_20(*, root: bool) -> Layer:
 
 
 def first_element(image: Sequence[Sequence[int]], kernel: Sequence[Sequence[int]], *, turned: bool) -> Fraction:
-    """First element of the slides' cross-correlation, or of a convolution with the kernel turned round."""
+    """First element of the slides' cross-correlation, or of a convolution with the kernel flipped."""
     used = [row[::-1] for row in kernel[::-1]] if turned else kernel
     result = call(DEFINITIONS["convolution_2d"], Rational(), input=[[image]], weight=[[used]])
     first: Fraction = result[0][0][0][0]
@@ -82,12 +82,12 @@ BORDERS = ("lecture", "present", "alexnet", "pytorch")
 
 
 def squares_at(channels: Sequence[int], window: int, reading: str) -> tuple[Fraction, ...]:
-    """What alpha multiplies in slide 21, channel by channel.
+    """The factor of alpha in slide 21, for every channel.
 
     Args:
         channels: one element of every channel.
         window: the window's size.
-        reading: ``"lecture"`` divides by the window everywhere; ``"present"`` by the channels that are there;
+        reading: ``"lecture"`` divides by the window everywhere; ``"present"`` by the number of channels summed;
             ``"alexnet"`` by nothing; ``"pytorch"`` by the window, which it mirrors if it is even.
     """
     name = "local_response_normalization" if reading == "pytorch" else "cross_channel_normalization"
@@ -118,7 +118,7 @@ def softmax_of_logarithms_is_bayes(classes: int) -> bool:
 
 
 def softmax_is_shift_invariant(classes: int) -> bool:
-    """softmax(a + t) = softmax(a), which licenses subtracting the maximum."""
+    """softmax(a + t) = softmax(a), which justifies subtracting the maximum."""
     scores = symbols(f"a:{classes}", real=True)
     shift = Symbol("t", real=True)
     shifted = _softmax([score + shift for score in scores])
@@ -132,7 +132,7 @@ def _softmax(scores: list[Any]) -> list[Expr]:
 
 
 def _same_fraction(left: Expr, right: Expr) -> bool:
-    """Whether two quotients are equal: cross-multiplied and expanded, nothing is left."""
+    """Whether two quotients are equal: the expanded difference of the cross products is 0."""
     (top, bottom), (other_top, other_bottom) = (_quotient(side) for side in (left, right))
     return bool(expand(top * other_bottom - other_top * bottom) == 0)
 
@@ -147,12 +147,12 @@ def _quotient(value: Expr) -> tuple[Expr, Expr]:
 
 @dataclass(frozen=True)
 class Computation:
-    """A formula with numbers: its last tensor is the point.
+    """A formula with numbers; the last tensor is the result to show.
 
     Attributes:
         title: what is computed.
         layer: the formula.
-        inputs: one element an index, by tensor.
+        inputs: elements of every tensor, by tensor, one per index.
     """
 
     title: str
@@ -162,15 +162,15 @@ class Computation:
 
 @dataclass(frozen=True)
 class Erratum:
-    """What a slide leaves out or gets wrong, or an identity that it states, and the computation that shows it.
+    """An omission or an error of a slide, or an identity that it states, and the computation that shows it.
 
     Attributes:
         slide: its number.
-        title: what the matter is, in a line.
+        title: the subject in one line.
         text: what it means and what svertka does.
-        rows: what was computed and what came out.
+        rows: what was computed, and the result.
         computations: formulas with numbers.
-        calls: layers with numbers, whose first element is the point.
+        calls: layers with numbers; the first element of the result is the one to look at.
     """
 
     slide: int

@@ -1,10 +1,9 @@
 """Evaluate a layer literally, equation by equation, in any arithmetic.
 
-Each equation becomes nested Python loops over its indices, nothing cleverer: this is the meaning of a
-formula, to which gradients, references and kernels are compared.
+Each equation becomes nested Python loops over its indices, without optimization. This defines the meaning of a formula;
+gradients, references and kernels are compared with it.
 
-Input: a ``Layer``, its tensors as ``Array``s, extents and parameters by name, an ``Arithmetic``. Output:
-``Array``s.
+Input: a ``Layer``, its tensors as ``Array``s, extents and parameters by name, an ``Arithmetic``. Output: ``Array``s.
 """
 
 from __future__ import annotations
@@ -43,11 +42,11 @@ __all__ = ["Array", "evaluate", "extents_of", "holds", "values_of", "whole"]
 
 @dataclass(frozen=True)
 class Array:
-    """Values over axes, row by row.
+    """Values over axes, in row-major order.
 
     Attributes:
         shape: extents of the formula's axes.
-        values: elements, the last axis fastest.
+        values: elements; the last axis varies fastest.
     """
 
     shape: tuple[int, ...]
@@ -105,9 +104,9 @@ def evaluate(
 
     Args:
         layer: the layer.
-        arrays: its input tensors by name, values of the arithmetic (integers for integer tensors); a tensor
-            with a default may be left out.
-        sizes: extents that no input shows (``P``, ``Q``, ...) and parameters, by name.
+        arrays: its input tensors by name, values of the arithmetic (integers for integer tensors); a tensor with a
+            default may be left out.
+        sizes: extents that no input's shape gives (``P``, ``Q``, ...) and parameters, by name.
         arithmetic: how to compute.
 
     Raises:
@@ -274,7 +273,7 @@ class _Scope:
             return self._read(node)
         if isinstance(node, Uniform):
             seed, index = self.index(node.args[0]), self.index(node.args[1])
-            take = getattr(arithmetic, "exact", arithmetic.number)  # a random number is what it is
+            take = getattr(arithmetic, "exact", arithmetic.number)  # a random number is used unchanged
             return lambda: take(uniform(seed(), index()))
         if node.is_Number or node.is_NumberSymbol or (node.is_Symbol and not isinstance(node, Index)):
             constant = arithmetic.number(self._parameter(node.name) if node.is_Symbol else node)
@@ -294,7 +293,7 @@ class _Scope:
         return self._operation(node, [self.real(part) for part in node.args])
 
     def _product(self, node: Expr) -> Callable[[], Any]:
-        """A product; what a selecting factor leaves out is not computed."""
+        """A product; if a selecting factor is 0, the other factors are not computed."""
         selecting, others = selections(node)
         taken = [(self.condition(factor.args[0]), factor.args[1] == 1) for factor in selecting]
         parts, arithmetic = [self.real(part) for part in others], self.arithmetic
@@ -313,7 +312,7 @@ class _Scope:
             return lambda: arithmetic.add(*(part() for part in parts))
         if node.is_Pow:
             return lambda: arithmetic.power(parts[0](), parts[1]())
-        if name == "maximum":  # at a tie it is b, as the gradient's convention has it
+        if name == "maximum":  # on a tie it is b, as in the gradient's convention
             return lambda: _first_largest([(0, parts[1]()), (1, parts[0]())], arithmetic)[1]
         if name == "minimum":
             return lambda: _smaller(parts[0](), parts[1](), arithmetic)

@@ -1,9 +1,9 @@
-"""Arithmetic that knows whether every operation of a kernel is exact.
+"""Arithmetic that records whether every operation of a kernel is exact.
 
-Its numbers are multiples of a quantum below a largest number, 24 bits between the two: float32 holds every one of them,
-and every partial sum of numbers whose magnitudes add up to less than the largest, in any order. An operation that may
-have to round gives an infinite error. Where a formula's results have none, a kernel that accumulates in float32 has
-nothing to round but its result, once, to the storage format; then it must give that very number.
+Its numbers are multiples of a quantum and smaller than a largest number; the ratio of the two is 2**24. float32
+represents every one of them, and every partial sum of numbers whose magnitudes add up to less than the largest, in any
+order. An operation that may round gives an infinite error. If the results of a formula have no error, a kernel that
+accumulates in float32 rounds only once, to the storage format. Its result must then be equal to the last bit.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ WHOLE_POWERS = (-2.0, -1.0, 1.0, 2.0, 3.0)
 
 
 class Exact(RunningError):  # noqa: N818 - a running error is no exception
-    """Values whose error is 0, or infinite from the first operation on that may have to round.
+    """Values whose error is 0, or infinite after the first operation that may round.
 
     Args:
         fraction_bits: the quantum is ``2 ** -fraction_bits``.
-        numbers: what values consist of.
+        numbers: the representation of the values.
     """
 
     def __init__(self, fraction_bits: int = 8, numbers: Numbers | None = None) -> None:
@@ -35,11 +35,11 @@ class Exact(RunningError):  # noqa: N818 - a running error is no exception
         self.largest = 2.0 ** (SIGNIFICAND - fraction_bits)
 
     def rounded(self, value: Any, error: Any, units: Any = 1.0) -> Bounded:
-        """A result: exact if the arithmetic holds it and its operands were."""
+        """A result: exact if the arithmetic represents it and its operands were exact."""
         return Bounded(value, self.numbers.choose(self._holds(value) & (error == 0), 0.0, math.inf))
 
     def exact(self, value: Any) -> Bounded:
-        """A stored input, if the arithmetic holds it."""
+        """A stored input: exact if the arithmetic represents it."""
         return self.rounded(value, 0.0)
 
     def number(self, value: Any) -> Bounded:
@@ -48,11 +48,11 @@ class Exact(RunningError):  # noqa: N818 - a running error is no exception
         return self.rounded(found.value, found.error)
 
     def summed(self, value: Any, carried: Any, sizes: Any, count: Any, unit: float) -> Bounded:
-        """A sum: no partial sum is larger than the sum of the magnitudes."""
+        """A sum: the magnitude of no partial sum exceeds the sum of the magnitudes."""
         return self.rounded(value, self.numbers.choose(sizes <= self.largest, carried, math.inf))
 
     def power(self, base: Bounded, exponent: Bounded) -> Bounded:
-        """Whole powers; GPUs approximate the others."""
+        """Powers with whole exponents; GPUs approximate the others."""
         value = self.numbers.power(base.value, exponent.value)
         whole = isinstance(exponent.value, float) and exponent.value in WHOLE_POWERS
         return self.rounded(value, base.error if whole else math.inf + 0.0 * base.size)
@@ -63,7 +63,7 @@ class Exact(RunningError):  # noqa: N818 - a running error is no exception
         return self.rounded(self.numbers.function(name, value.value), value.error if known else math.inf)
 
     def stored(self, value: Bounded) -> Bounded:
-        """Rounding of a result to the storage format is the caller's."""
+        """Rounding of a result to the storage format is left to the caller."""
         return value
 
     def _holds(self, value: Any) -> Any:
@@ -72,7 +72,7 @@ class Exact(RunningError):  # noqa: N818 - a running error is no exception
 
 
 def never_exact(layer: Layer) -> bool:
-    """Whether a formula rounds whatever it is given: it has a function or a root."""
+    """Whether a formula rounds for all inputs: it contains a function or a root."""
     for equation in layer.equations:
         for node in preorder_traversal(equation.value):
             name = type(node).__name__

@@ -1,18 +1,18 @@
 """Inverting an index map: from "where does this element go" to "where does this element come from".
 
-A read ``x[M a + c]``, met for every value of the indices ``a``, touches the element ``j`` of x where
-``M a + c = j``. ``gather`` solves that integer system so that a sum over all such ``a`` can be written from
-j's point of view, with guards, and without ever scattering. It holds with symbolic strides, dilations and
-paddings: ``stride*p + dilation*r - padding = h`` is solved for ``p`` by
+A read ``x[M a + c]``, for every value of the indices ``a``, touches the element ``j`` of x where ``M a + c = j``.
+``gather`` solves that integer system, so that a sum over all such ``a`` can be written as a function of ``j``, with
+guards and without scattering. It holds with symbolic strides, dilations and paddings:
+``stride*p + dilation*r - padding = h`` is solved for ``p`` by
 
     p = (h + padding - dilation*r) / stride,  guarded by divisibility and by 0 <= p < P,
 
-and ``r`` stays summed. Elimination with guards is exact for every system, coupled ones too: a solved index
-leaves a divisibility guard and its range as a guard, what cannot be solved (a row without an index of its
-own, a factor whose sign is unknown, an index read from data) is left as an equality. Sources: Urban and van
-der Smagt, arXiv:1711.01348; PerforAD (adjoint stencils).
+and ``r`` stays summed. Elimination with guards is exact for every system, coupled ones included: a solved index leaves
+a divisibility guard and a range guard. What cannot be solved (a row without an index of its own, a factor of unknown
+sign, an index read from data) stays as an equality. Sources: Urban and van der Smagt, arXiv:1711.01348; PerforAD
+(adjoint stencils).
 
-Input: index expressions, target axes, the indices met. Output: ``Gather``.
+Input: index expressions, target axes, the indices of the read. Output: ``Gather``.
 """
 
 from __future__ import annotations
@@ -66,11 +66,11 @@ def gather(
     Args:
         expressions: the read's index expressions.
         targets: the axes of the tensor that is read, distinct from the other indices.
-        free: indices of the equation's target; they are solved for first, their extents being large, unless some of
-            them are windows.
+        free: indices of the equation's target; they are solved for first because their extents are large, unless some
+            of them are windows.
         reduced: bound indices of its reduction.
-        known: conditions under which the read is met; a quotient that they make exact is solved as a product.
-        windows: names of extents that are small; their indices stay summed where that can be chosen.
+        known: conditions under which the read takes place; a quotient that they make exact is solved as a product.
+        windows: names of small extents; their indices stay summed where there is a choice.
     """
     rows = [_row(e, t, known) for e, t in zip(expressions, targets, strict=True)]
     last = set(reduced)
@@ -92,7 +92,7 @@ def gather(
 
 
 def _row(expression: Expr, target: Index, known: Collection[Boolean]) -> Expr:
-    """What must be 0 for an index expression to be the target."""
+    """The expression that must be 0 for an index expression to equal the target."""
     if isinstance(expression, FloorDiv):
         numerator, divisor = expression.args
         if Divides(divisor, numerator) in known:
@@ -101,7 +101,7 @@ def _row(expression: Expr, target: Index, known: Collection[Boolean]) -> Expr:
 
 
 def _best_pivot(rows: list[Expr], unsolved: list[Index], last: set[Index]) -> tuple[int, _Pivot | None]:
-    """The row and index to solve next: large extents before small ones, coefficient one before others."""
+    """The row and index to solve next: large extents before small ones, coefficient 1 before others."""
     best: tuple[tuple[bool, bool, int, int], int, _Pivot] | None = None
     for place, row in enumerate(rows):
         for order, index in enumerate(unsolved):
@@ -111,7 +111,7 @@ def _best_pivot(rows: list[Expr], unsolved: list[Index], last: set[Index]) -> tu
             slope, rest = split
             if slope.is_negative:
                 slope, rest = -slope, -rest
-            if not slope.is_positive:  # a divisor of unknown sign, perhaps 0: leave the row as a guard
+            if not slope.is_positive:  # a divisor of unknown sign, perhaps 0: the row stays as a guard
                 continue
             rank = (index in last, slope != 1, place, order)
             if best is None or rank < best[0]:

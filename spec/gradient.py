@@ -77,5 +77,5 @@ def _stays(argument: Argument, inputs: set[str]) -> bool:
 
 
 def _constant_state(argument: Argument) -> Argument:
-    """State is not replaced by a gradient."""
+    """A gradient does not replace state."""
     return replace(argument, updated_by="") if isinstance(argument, TensorArgument) else argument

@@ -1,8 +1,8 @@
-"""Deciding that two expressions are the same function, exactly and without ``simplify``.
+"""Decide whether two expressions are the same function, exactly and without ``simplify``.
 
-Every exponential, logarithm, root and reciprocal of a sum is replaced by a symbol of its own, the same for
-the same argument; what is left is a polynomial, which ``expand`` decides. Since the new symbols are taken as
-independent, "identical" is proven; "not identical" only says that this did not prove it.
+Every exponential, logarithm, root and reciprocal of a sum is replaced by a new symbol, the same symbol for the same
+argument. The rest is a polynomial, which ``expand`` decides. Since the new symbols are taken as independent, the answer
+"identical" is proven; the answer "not identical" only means that this method found no proof.
 
 Input: two SymPy expressions. Output: whether they were proven identical.
 """
@@ -46,7 +46,7 @@ def _exponential(argument: Expr, atoms: dict[tuple[str, Expr], Expr]) -> Expr:
 
 
 def _power(base: Expr, exponent: Expr, atoms: dict[tuple[str, Expr], Expr]) -> Expr:
-    """Whole powers stay; of any other the base becomes a symbol, cleared of its numeric factor."""
+    """Powers with whole exponents stay; of any other the base becomes a symbol, without its numeric factor."""
     if exponent.is_Integer and exponent > 0:
         return base**exponent
     content, rest = expand(base).primitive()

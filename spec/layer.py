@@ -1,6 +1,6 @@
-"""A layer: equations between tensors, checked when it is made.
+"""A layer: equations between tensors, checked at construction.
 
-Input: tensors and ``Equation``s. Output: a frozen ``Layer`` that every later stage takes and gives.
+Input: tensors and ``Equation``s. Output: a frozen ``Layer``, the input and output of every later stage.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Equation:
 
 
 def walk(node: Basic) -> Iterator[Basic]:
-    """Every node of a tree, parents first, in its own order; that of ``atoms`` changes with the seed."""
+    """Every node of a tree, parents first, in a fixed order; the order of ``atoms`` changes with the hash seed."""
     yield node
     for child in node.args:
         yield from walk(child)
@@ -53,7 +53,7 @@ def _text(read: Read) -> str:
 
 
 def symbols_of(node: Basic) -> tuple[Symbol, ...]:
-    """The distinct symbols of an expression but indices and extents of reads, sorted by name."""
+    """The distinct symbols of an expression except indices and extents of reads, sorted by name."""
     found: set[Symbol] = set()
 
     def visit(part: Basic) -> None:
@@ -72,18 +72,17 @@ def symbols_of(node: Basic) -> tuple[Symbol, ...]:
 
 @dataclass(frozen=True)
 class Layer:
-    """A set of equations, in an order in which each can be computed from the inputs and those before it.
+    """A set of equations, in an order in which each can be computed from the inputs and the equations before it.
 
     Attributes:
         name: name of the layer, an identifier.
         inputs: tensors that are given.
-        equations: one an intermediate or output tensor.
+        equations: one per intermediate or output tensor.
         outputs: names of the tensors that are results.
 
     Raises:
-        ValueError: an equation reads what is not defined before it, leaves an index free that its target
-        lacks,
-            or two symbols of one name differ in their assumptions.
+        ValueError: an equation reads what is not defined before it or has a free index that its target lacks, or two
+            symbols of one name differ in their assumptions.
     """
 
     name: str
@@ -105,7 +104,7 @@ class Layer:
         self._check_symbols()
 
     def _check_parts(self) -> None:
-        """Refuse what is no tuple of tensors, of equations, of names."""
+        """Refuse arguments that are no tuple of tensors, of equations, of names."""
         for what, parts, kind, example in (
             ("inputs", self.inputs, Tensor, "(x,)"),
             ("equations", self.equations, Equation, "(Equation(y, ...),)"),
@@ -167,7 +166,7 @@ class Layer:
         return tuple(sorted(found - extents, key=lambda s: s.name))
 
     def only(self, outputs: Iterable[str], name: str | None = None) -> Layer:
-        """The same layer with fewer results and without the equations and inputs these do not need."""
+        """The same layer with fewer results and without the equations and inputs that these do not need."""
         wanted = tuple(outputs)
         needed = set(wanted)
         kept: list[Equation] = []

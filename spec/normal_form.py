@@ -1,8 +1,8 @@
-"""Normal form: every reduction stands alone, as the equation of a tensor of its own.
+"""Normal form: every reduction is an equation of its own, with its own target tensor.
 
-Input: a ``Layer`` whose equations nest reductions in arbitrary expressions. Output: a ``Layer`` in which an
-equation is either a *reduction* (its value is one ``Reduction`` whose body holds none) or a *map* (no
-reduction). Guards of reads outside their tensors are made explicit on the way.
+Input: a ``Layer`` whose equations nest reductions in arbitrary expressions. Output: a ``Layer`` in which an equation is
+either a *reduction* (its value is one ``Reduction`` whose body contains none) or a *map* (it contains no reduction).
+Guards of reads outside their tensors are made explicit.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ __all__ = ["is_normal", "normal_form"]
 
 
 def is_normal(value: Basic) -> bool:
-    """Whether an equation's value is a lone reduction or holds none."""
+    """Whether an equation's value is a single reduction, or contains none."""
     inner = value.body if isinstance(value, Reduction) else value
     return not any(isinstance(node, Reduction) for node in walk(inner))
 
 
-@lru_cache(maxsize=512)  # evaluation asks for it again and again
+@lru_cache(maxsize=512)  # evaluation asks for it repeatedly
 def normal_form(layer: Layer) -> Layer:
-    """Lift every reduction into an equation of its own and write all guards out."""
+    """Make every reduction an equation of its own and all guards explicit."""
     lifted: list[Equation] = []
     taken = set(layer.tensors)
     for equation in layer.equations:
@@ -74,7 +74,7 @@ def _lift(
 
 
 def _factored(reduction: Reduction) -> tuple[Expr, Reduction]:
-    """Pull factors that do not depend on the bound indices out of a sum, and write its guards out."""
+    """Move factors that do not depend on the bound indices out of a sum, and make its guards explicit."""
     guard = conjunction([*conditions(reduction.guard), *range_conditions(reduction.body)])
     body, outer = reduction.body, Integer(1)
     if reduction.operation == "sum":
@@ -94,7 +94,7 @@ def _fresh_name(stem: str, taken: set[str]) -> str:
 
 
 def _guard_reads(value: Basic) -> Basic:
-    """In a map, a read outside its tensor is 0."""
+    """Make explicit that in a map a read outside its tensor is 0."""
     if isinstance(value, Reduction):
         return value
     guarded = {}

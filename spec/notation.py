@@ -1,17 +1,17 @@
-"""Index notation: axes, tensors, reductions and the few functions SymPy lacks or gets wrong.
+"""Index notation: axes, tensors, reductions and the few functions that SymPy lacks or defines differently.
 
-A layer is written as equations over named axes, as it stands on a slide::
+A layer is written as equations over named axes, as on a slide::
 
     n, k, c, h, w, p, q, r, s = axes("n k c h w p q r s")
     output[n, k, p, q] = Sum(image[n, c, p + r, q + s] * kernel[k, c, r, s], c, r, s)
 
 Three rules make the notation exact:
 
-* A reduction runs over the index values for which every tensor read in its body lies inside its tensor.
-  Padding is therefore absent: it adds nothing to a sum and never wins a maximum.
-* A read outside its tensor that stands in no reduction has the value 0.
-* Reductions, selections and comparisons are nodes of our own. SymPy never rewrites them, so that relu'(0),
-  ties and NaN follow the conventions stated here and not SymPy's defaults.
+* A reduction runs over the index values for which every tensor read in its body lies inside its tensor. Padding is
+  therefore absent: it adds nothing to a sum and is never the maximum.
+* A read outside its tensor, in no reduction, has the value 0.
+* Reductions, selections and comparisons are node types of svertka. SymPy never rewrites them, so that relu'(0), ties
+  and NaN follow the conventions stated here and not SymPy's defaults.
 
 Input: Python expressions in a layer's file. Output: ``Tensor``s; ``Read`` and ``Reduction`` nodes.
 """
@@ -59,7 +59,7 @@ class Index(Symbol):  # type: ignore[misc]
     Attributes:
         extent: the number of index values, a non-negative integer expression.
         many: whether the axis stands for any number of adjacent tensor dimensions, flattened.
-        batch: whether the axis counts independent examples: its extent has no bound worth planning for.
+        batch: whether the axis counts independent examples: no bound of its extent is assumed.
         meaning: what the axis counts, for error messages.
     """
 
@@ -69,7 +69,7 @@ class Index(Symbol):  # type: ignore[misc]
         """Make the node."""
         index: Index = Symbol.__xnew__(cls, name, integer=True, nonnegative=True)
         index.extent = extent
-        index._size = str(extent)  # comparing indices is what takes most of the time of a derivation
+        index._size = str(extent)  # comparing indices takes most of the time of a derivation
         index.many = many
         index.batch = batch
         index.meaning = meaning or name
@@ -102,8 +102,8 @@ def axis(name: str, meaning: str = "", *, many: bool = False, batch: bool = Fals
     Args:
         name: the index's name, for example ``"h"``; its extent is then the symbol ``H``.
         meaning: what the axis counts, for error messages.
-        many: it stands for any number of adjacent tensor dimensions, flattened.
-        batch: it counts independent examples.
+        many: whether it stands for any number of adjacent tensor dimensions, flattened.
+        batch: whether it counts independent examples.
 
     Raises:
         ValueError: the name is no identifier, or has no lower-case form distinct from its extent.
@@ -120,7 +120,7 @@ def axes(names: str) -> tuple[Index, ...]:
 
 
 def integer(name: str, *, positive: bool = False) -> Symbol:
-    """An integer parameter, a compile-time constant of the kernels (stride, padding, ...)."""
+    """An integer parameter (stride, padding, ...); it is a compile-time constant of the kernels."""
     return Symbol(_checked(name), integer=True, **({"positive": True} if positive else {}))
 
 
@@ -130,7 +130,7 @@ def number(name: str, *, positive: bool = False) -> Symbol:
 
 
 def boolean(name: str) -> Symbol:
-    """A parameter that is 0 or 1 and turns a term on."""
+    """A parameter that is 0 or 1 and switches a term on."""
     return Symbol(_checked(name), integer=True, nonnegative=True)
 
 
@@ -152,12 +152,12 @@ class Read(Expr):  # type: ignore[misc]
 
     @property
     def indices(self) -> tuple[Expr, ...]:
-        """Index expressions, one an axis."""
+        """Index expressions, one per axis."""
         return tuple(self.args[2])
 
     @property
     def extents(self) -> tuple[Expr, ...]:
-        """Extents of the tensor, one an axis."""
+        """Extents of the tensor, one per axis."""
         return tuple(self.args[3])
 
     def _eval_is_integer(self) -> bool | None:
@@ -176,7 +176,7 @@ class Tensor:
 
     Attributes:
         name: its name in formulas, kernels and error messages.
-        dims: one entry a tensor dimension, the axes whose product it is: ``(g, c)`` for g groups of c.
+        dims: one entry per tensor dimension, the axes whose product it is: ``(g, c)`` for g groups of c.
         kind: ``"real"`` or ``"integer"`` (labels and window positions).
         default: its value when the tensor is not given (0 for a bias); None if it must be given.
     """
@@ -196,7 +196,7 @@ class Tensor:
                 f"tensor {name!r}: axes {self.axes} repeat; a tensor's axes must differ, use axis.twin(...)"
             )
 
-    __iter__ = None  # a tensor is read at indices; Python would count them up from 0 without end
+    __iter__ = None  # a tensor has no iterator; Python would index it from 0 without end
 
     @property
     def axes(self) -> tuple[Index, ...]:
@@ -237,7 +237,7 @@ class Reduction(Expr):  # type: ignore[misc]
 
     @property
     def guard(self) -> Boolean:
-        """Condition under which an element takes part."""
+        """Condition under which an element is included."""
         return self.args[2]
 
     @property
@@ -247,7 +247,7 @@ class Reduction(Expr):  # type: ignore[misc]
 
     @property
     def free_symbols(self) -> set[Symbol]:
-        """Symbols of body and guard but the bound indices."""
+        """Symbols of body and guard except the bound indices."""
         free: set[Symbol] = (self.body.free_symbols | self.guard.free_symbols) - set(self.indices)
         return free
 
@@ -275,22 +275,22 @@ def Sum(body: Any, *indices: Index, where: Any = True) -> Reduction:  # noqa: N8
 
 
 def Max(body: Any, *indices: Index, where: Any = True) -> Reduction:  # noqa: N802
-    """Largest value of ``body`` over ``indices``; NaN wins; over nothing it is minus infinity."""
+    """Largest value of ``body`` over ``indices``; NaN if any value is NaN; minus infinity over an empty range."""
     return _reduction("max", body, indices, where)
 
 
 def ArgMax(body: Any, *indices: Index, where: Any = True) -> Reduction:  # noqa: N802
-    """Position of the first maximal element, or of the last NaN if there is one, row by row over ``indices``."""
+    """Position of the first maximal element, or of the last NaN if there is one, in row-major order of ``indices``."""
     return _reduction("argmax", body, indices, where)
 
 
 def _all_whole(values: Iterable[Expr]) -> bool | None:
-    """What is chosen among whole numbers is one, and is compared without rounding; of others nothing is known."""
+    """True if all values are whole numbers, so that choosing one needs no rounding; None if that is not known."""
     return True if all(value.is_integer for value in values) else None
 
 
 class Select(Expr):  # type: ignore[misc]
-    """``Select(condition, a, b)``: a where the condition holds, else b; the other is never computed with."""
+    """``Select(condition, a, b)``: a where the condition holds, else b; the other value is not used."""
 
     is_commutative = True
     is_real = True
@@ -351,26 +351,26 @@ class minimum(Function):  # type: ignore[misc]  # noqa: N801
 
 
 def sigmoid(x: Any) -> Expr:
-    """1 / (1 + exp(-x)), written so that neither it nor its gradient overflows: no exponent is positive."""
+    """1 / (1 + exp(-x)), written without positive exponents, so that neither it nor its gradient overflows."""
     x = sympify(x)
     return Select(x > 0, 1 / (1 + exp(-x)), exp(x) / (1 + exp(x)))
 
 
 def softplus(x: Any) -> Expr:
-    """log(1 + exp(x)), written so that neither it nor its gradient overflows: no exponent is positive."""
+    """log(1 + exp(x)), written without positive exponents, so that neither it nor its gradient overflows."""
     x = sympify(x)
     return Select(x > 0, x + log(1 + exp(-x)), log(1 + exp(x)))
 
 
 class FloorDiv(Function):  # type: ignore[misc]
-    """``FloorDiv(a, b)`` for integers, b positive. SymPy's own floor is rewritten behind one's back."""
+    """``FloorDiv(a, b)`` for integers, b positive. SymPy rewrites its own floor automatically, but not this one."""
 
     nargs = 2
     is_integer = True
 
     @classmethod
     def eval(cls, numerator: Expr, denominator: Expr) -> Expr | None:
-        """Evaluate numbers and division by one; leave the rest alone."""
+        """Evaluate numbers and division by one; leave other arguments unchanged."""
         if denominator == 1:
             return numerator
         if numerator.is_Integer and denominator.is_Integer:
@@ -388,18 +388,18 @@ class Uniform(Function):  # type: ignore[misc]
     is_real = True
     is_nonnegative = True
 
-    def _sympystr(self, printer: Any) -> str:  # SymPy's printer takes the name for its uniform distribution
+    def _sympystr(self, printer: Any) -> str:  # SymPy's printer would print its own uniform distribution
         return f"Uniform({printer._print(self.args[0])}, {printer._print(self.args[1])})"
 
 
 class InRange(BooleanFunction):  # type: ignore[misc]
-    """``InRange(e, extent)``: 0 <= e < extent; true at once where e is an index of that very extent."""
+    """``InRange(e, extent)``: 0 <= e < extent; true at construction if e is an index with that extent."""
 
     nargs = 2
 
     @classmethod
     def eval(cls, expression: Expr, extent: Expr) -> Boolean | None:
-        """Recognise an index within its own extent and numbers."""
+        """Evaluate numbers, and an index within its own extent."""
         if isinstance(expression, Index) and expression.extent == extent:
             return true
         if expression.is_Integer and extent.is_Integer:
@@ -417,7 +417,7 @@ class Divides(BooleanFunction):  # type: ignore[misc]
 
     @classmethod
     def eval(cls, divisor: Expr, expression: Expr) -> Boolean | None:
-        """Recognise one and numbers."""
+        """Evaluate numbers and the divisor 1."""
         if divisor == 1:
             return true
         if divisor.is_Integer and expression.is_Integer:

@@ -1,12 +1,11 @@
 """Proof that derived gradients are right: brute-force differentiation at small sizes, compared exactly.
 
-A layer is evaluated on symbols, one an element; SymPy differentiates the resulting plain expressions, in
-which no index, no sum and no maximum is left; and the result must be identical to what the derived layer
-gives on the same symbols. Comparisons of elements are decided at sample values, equal ones among them, so
-that each proof covers one region of maxima and its ties.
+A layer is evaluated on symbols, one per element. SymPy differentiates the resulting expressions, which contain no
+index, no sum and no maximum. The result must be identical to what the derived layer gives on the same symbols.
+Comparisons of elements are decided at sample values, some of them equal, so that each proof covers one region of maxima
+and its ties.
 
-Input: a layer, sizes, and what is not to be symbolic. Output: the number of gradients compared, or
-``Disproved``.
+Input: a layer, sizes, and what is not symbolic. Output: the number of gradients compared, or ``Disproved``.
 """
 
 from __future__ import annotations
@@ -34,12 +33,12 @@ class Disproved(AssertionError):  # noqa: N818 - what is raised is a disproof
 
 @dataclass(frozen=True)
 class Setting:
-    """Where a proof takes place.
+    """The setting of a proof.
 
     Attributes:
         sizes: every extent and parameter by name; a real parameter may be a symbol.
         given: tensors that are not symbolic, by name: labels, and values that a case needs.
-        samples: values at which comparisons are decided, dealt round to the elements; repeat some for ties.
+        samples: values at which comparisons are decided, assigned to the elements in turn; repeat some for ties.
         parameters: sample values of symbolic parameters.
         positive: tensors whose elements are positive symbols.
     """
@@ -126,7 +125,7 @@ class _Ground:
             self.arrays[tensor.name] = setting.given.get(tensor.name) or self.symbols(tensor, tensor.name)
 
     def symbols(self, tensor: Tensor, stem: str) -> Array:
-        """One symbol an element, each with a sample value."""
+        """One symbol per element, each with a sample value."""
         shape = [whole(index.extent, self.setting.sizes) for index in tensor.axes]
         positive = {"positive": True} if stem in self.setting.positive else {"real": True}
 

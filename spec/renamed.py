@@ -1,4 +1,4 @@
-"""A layer under other names: what an adjoint calls ``grad_maps`` is the input of a layer of its own.
+"""A layer under other names: the ``grad_maps`` of an adjoint is an input of a separate layer.
 
 Input: a ``Layer``, a name, names of tensors. Output: a ``Layer``.
 """
@@ -16,7 +16,7 @@ __all__ = ["renamed"]
 
 
 def renamed(layer: Layer, name: str, **tensors: str) -> Layer:
-    """The same equations under another name; inputs that get a new name come first, in the order given.
+    """The same equations under another name; renamed inputs come first, in the order given.
 
     Args:
         layer: the layer.

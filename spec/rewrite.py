@@ -1,6 +1,6 @@
-"""Substitution that never captures a bound index, and the few rewrites the stages share.
+"""Substitution that never captures a bound index, and the few rewrites that the stages share.
 
-SymPy's ``subs`` and ``xreplace`` replace bound indices too; every substitution of an index goes through here.
+SymPy's ``subs`` and ``xreplace`` replace bound indices too, so every substitution of an index uses this module.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def fresh(index: Index, taken: Iterable[Index]) -> Index:
 
 
 def replace(node: Basic, mapping: Mapping[Basic, Basic]) -> Basic:
-    """Replace whole nodes, structurally and top down; what stands in a replacement is left alone."""
+    """Replace whole nodes, structurally and top down; replacements are not searched again."""
     if node in mapping:
         return mapping[node]
     if not node.args:
@@ -55,7 +55,7 @@ def replace(node: Basic, mapping: Mapping[Basic, Basic]) -> Basic:
 
 
 def substitute(node: Basic, mapping: Mapping[Index, Expr]) -> Basic:
-    """Replace free indices by expressions; bound indices are renamed where they would capture one."""
+    """Replace free indices by expressions; bound indices are renamed where they would capture a free one."""
     mapping = {old: new for old, new in mapping.items() if old != new}
     if not mapping or not node.args:
         return mapping.get(node, node)
@@ -87,7 +87,7 @@ def conjunction(terms: Iterable[Boolean]) -> Boolean:
 
 
 def range_conditions(body: Basic) -> list[Boolean]:
-    """What must hold for every read of an expression to lie inside its tensor."""
+    """Conditions under which every read of an expression lies inside its tensor."""
     found = []
     for node in walk(body):
         if isinstance(node, Read):
@@ -96,7 +96,7 @@ def range_conditions(body: Basic) -> list[Boolean]:
 
 
 def linear_position(indices: Iterable[Index]) -> Expr:
-    """Position of an element counted row by row over the indices, slowest first."""
+    """Position of an element in row-major order of the indices, slowest first."""
     position: Expr = Integer(0)
     for index in indices:
         position = position * index.extent + index
@@ -117,8 +117,8 @@ def coefficient(expression: Expr, index: Index) -> tuple[Expr, Expr] | None:
 def selections(product: Expr) -> tuple[list[Select], list[Expr]]:
     """Factors that are 0 or 1 by a condition, and the others.
 
-    Such a factor selects: where it is 0 the product is 0, whatever the others are, so that 0 times infinity or NaN
-    cannot arise.
+    Such a factor selects: where it is 0 the product is 0 for all values of the others, so 0 times infinity or NaN
+    cannot occur.
     """
     factors = Mul.make_args(product)
     found = [f for f in factors if isinstance(f, Select) and set(f.args[1:]) == {Integer(0), Integer(1)}]
@@ -126,7 +126,7 @@ def selections(product: Expr) -> tuple[list[Select], list[Expr]]:
 
 
 def independent_factors(body: Expr, indices: Iterable[Index]) -> tuple[Expr, Expr]:
-    """Split a product into what does not depend on the indices and what does."""
+    """Split a product into the factors that do not depend on the indices and those that do."""
     bound = set(indices)
     outer: list[Expr] = []
     inner: list[Expr] = []

@@ -1,9 +1,9 @@
-"""Values that carry a rigorous bound of their rounding error.
+"""Values with a rigorous bound of their rounding error.
 
 Higham, Accuracy and Stability of Numerical Algorithms, section 3.3. Every operation adds ``unit * |result|`` for its
-own rounding and carries its operands' errors through its derivative, taken at the worst point of their intervals. Sums
-hold for every order. The formulas are written once for floats and for whole tensors: what they ask of numbers is
-``Numbers``.
+own rounding and propagates its operands' errors through its derivative, taken at the worst point of their intervals.
+Sums hold for every order. The formulas are written once for floats and for whole tensors: the operations that they need
+are listed in ``Numbers``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Format:
         compute: unit roundoff of the arithmetic between load and store.
         tiny: smallest positive normal number of the storage format.
         compute_tiny: smallest positive normal number of the arithmetic.
-        factor: relative error of each factor before it is multiplied.
+        factor: relative error of each factor before the multiplication.
         addition: relative error of each addition in a sum, if it is not ``compute``.
     """
 
@@ -66,7 +66,7 @@ def on_matrix_unit(storage: Format, tf32: bool = False) -> Format:
 
 
 class Numbers(Protocol):
-    """What the error formulas ask of floats, or of tensors of them, beyond + - * and comparison."""
+    """What the error formulas need of floats, or of tensors of them, in addition to + - * and comparison."""
 
     def choose(self, condition: Any, if_true: Any, if_false: Any) -> Any:
         """One of two values."""
@@ -103,7 +103,7 @@ class Scalars:
 
 @dataclass(frozen=True, slots=True)
 class Bounded:
-    """A float64 value, or a tensor of them, and a bound of what any rounded evaluation may differ by."""
+    """A float64 value, or a tensor of them, and a bound of the difference to any rounded evaluation."""
 
     value: Any
     error: Any
@@ -117,13 +117,13 @@ class Bounded:
 class RunningError:
     """Arithmetic on ``Bounded`` values.
 
-    Elementary functions are granted ``ULPS`` units, the largest error that CUDA's and LLVM's documentation admit for
-    the functions in use. Where the target computes in float64, as the bound itself does, errors count twice: once for
-    the kernel's and once for the bound's own value.
+    Elementary functions may have an error of ``ULPS`` units, the largest error that CUDA's and LLVM's documentation
+    states for the functions in use. Where the target computes in float64, as the bound itself does, errors count twice:
+    once for the kernel's and once for the bound's own value.
 
     Args:
         target: the format of the kernel.
-        numbers: what values consist of.
+        numbers: the representation of the values.
     """
 
     ULPS = 4.0
@@ -136,13 +136,13 @@ class RunningError:
         self.addition = max(target.addition, target.compute) * slack
 
     def rounded(self, value: Any, error: Any, units: Any = 1.0) -> Bounded:
-        """A result with the error it inherits and that of its own rounding."""
+        """A result with the error of its operands and that of its own rounding."""
         own = units * self.unit * (abs(value) + error) + self.format.compute_tiny * self.format.compute
         total = error + own
         return Bounded(value, self.numbers.choose(total != total, math.inf, total))
 
     def exact(self, value: Any) -> Bounded:
-        """A stored input: it is what it is."""
+        """A stored input: its error is 0."""
         return Bounded(value, 0.0)
 
     def number(self, value: Any) -> Bounded:
@@ -166,7 +166,7 @@ class RunningError:
     def summed(self, value: Any, carried: Any, sizes: Any, count: Any, unit: float) -> Bounded:
         """A sum of ``count`` values: gamma_{n-1} times the sum of magnitudes (Higham, equation 4.4).
 
-        A sum that starts at an accumulator has one addition more.
+        A sum that starts at an accumulator has one more addition.
         """
         additions = count - 1 if unit == self.unit else count
         steps = self.numbers.larger(additions * 1.0, 0.0 * additions) * unit
@@ -188,7 +188,7 @@ class RunningError:
         return Bounded(value.value, value.error + self.format.factor * value.size) if self.format.factor else value
 
     def power(self, base: Bounded, exponent: Bounded) -> Bounded:
-        """``b ** e`` as exp2(e * log2(b)); roots and small integers by their own instructions."""
+        """``b ** e`` as exp2(e * log2(b)); roots and small integer powers use their own instructions."""
         e, numbers = exponent.value, self.numbers
         if isinstance(e, float) and e in (2.0, 3.0):
             return self.multiply(*[base] * int(e))
@@ -219,10 +219,10 @@ class RunningError:
         return {"erf": 2 / math.sqrt(math.pi), "sign": 0.0}.get(name, 1.0)
 
     def _spread(self, name: str, argument: Bounded, size: Any) -> Any:
-        """How many of the own units a function is granted: exp by exp2 also scales its argument."""
+        """Error of a function in units of the arithmetic: exp is computed by exp2, which also scales its argument."""
         if name == "exp":
             return 1 + abs(argument.value) / ULPS_OF_EXP_ARGUMENT
-        if name == "log":  # beside 1 its error is absolute
+        if name == "log":  # near 1 its error is absolute
             known = self.numbers.choose(size == 0, 1.0 + 0.0 * size, size)
             return 1 + self.numbers.choose(size == 0, 0.0 * known, 1.0 / known)
         return 0.0 if name in ("Abs", "sign") else 1.0

@@ -1,8 +1,8 @@
 """The lecture's worked numbers, slide by slide, as data.
 
-Whatever computes a layer (formula, reference, kernel) must reproduce them exactly. Figures of some slides are
-lost; examples in their place are marked as ours, their values computed exactly from the formula. Layers of which the
-lecture has no numbers have ``ILLUSTRATIONS``: calls of small size, whose results are computed and not stated.
+Every implementation of a layer (formula, reference, kernel) must reproduce them exactly. Figures of some slides are
+lost; the examples that replace them are marked as ours, with values computed exactly from the formula. Layers for which
+the lecture has no numbers have ``ILLUSTRATIONS``: calls of small size whose results are computed, not stated.
 
 Output: ``EXAMPLES``, ``ILLUSTRATIONS``, ``WORKED_SUMS``, ``POOLING_STEPS``, ``IMAGE_SIZE``, ``NETWORK_SIZE``,
 ``REMARKS``, ``LOST``.
@@ -53,7 +53,7 @@ REMARKS: Mapping[int, str] = {
     18: "With a_k = ln p(x|C_k) p(C_k), softmax is the posterior probability of the class: an identity, proven under "
     "errata.",
 }
-"""What slides say beside their worked numbers."""
+"""Remarks of the slides in addition to their worked numbers."""
 
 LOST: Mapping[int, str] = {
     1: "the figure of the architecture",
@@ -64,7 +64,7 @@ LOST: Mapping[int, str] = {
     17: "the figure of the fully connected layer",
     19: "the figure of dropout",
 }
-"""Slides of which a figure is lost, and what it showed as far as one can tell."""
+"""Slides with a lost figure, and what it probably showed."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Illustration:
-    """A call of a layer with numbers of ours; what comes out is computed from the formula.
+    """A call of a layer with numbers of ours; the result is computed from the formula.
 
     Attributes:
         slide, title, definition, inputs, arguments: as in ``Example``.

@@ -1,11 +1,11 @@
 """The tangent of a layer: the exact directional derivative of every output, forward mode, as a ``Layer``.
 
-The conventions are those of ``svertka.spec.adjoint``: relu'(0) = 0, and a maximum moves with its first
-maximal element. For every direction v and weight y, <J v, y> = <v, J* y> with the adjoint J*: the two must
-agree exactly.
+The conventions are those of ``svertka.spec.adjoint``: relu'(0) = 0, and the tangent of a maximum is that of its first
+maximal element. For every direction v and weight y, <J v, y> = <v, J* y> with the adjoint J*: the two must agree
+exactly.
 
-Input: a ``Layer``. Output: a ``Layer`` whose inputs are the given layer's and ``tangent_<input>``, and whose
-outputs are ``tangent_<output>``.
+Input: a ``Layer``. Output: a ``Layer`` whose inputs are the given layer's and ``tangent_<input>``, and whose outputs
+are ``tangent_<output>``.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ def tangent(layer: Layer, wrt: Iterable[str] | None = None) -> Layer:
 
     Args:
         layer: the layer to differentiate.
-        wrt: inputs that move; all real inputs by default.
+        wrt: inputs that vary; all real inputs by default.
 
     Returns:
         The layer ``<name>_tangent``, its outputs ``tangent_<output>`` for every real output of ``layer``.
 
     Raises:
-        ValueError: ``wrt`` names what is no real input of the layer.
+        ValueError: ``wrt`` contains a name that is no real input of the layer.
     """
     real = [tensor.name for tensor in layer.inputs if tensor.kind == "real"]
     moving = real if wrt is None else list(wrt)
@@ -69,7 +69,7 @@ def _tangent_of(tensor: Tensor, prefix: str) -> Tensor:
 
 
 def _derivatives(equation: Equation, tangents: dict[str, Tensor], prefix: str) -> list[Equation]:
-    """The equation of a target's tangent, if the target moves, after that of the position of its maximum."""
+    """The equation of a target's tangent if it varies, after the equation of the position of its maximum."""
     target, value = equation.target, equation.value
     if target.kind != "real":
         return []

@@ -1,8 +1,8 @@
-"""Which axes of a layer are windows: small ranges that walk along another axis.
+"""Which axes of a layer are windows: small ranges that slide along another axis.
 
-A bound index that meets another in an affine index or condition walks a window along it: ``x[stride * p + r]`` summed
-over ``r``. In a gradient it may be the other way round, ``x[stride * p + r]`` summed over ``p`` for every ``r``; there
-the axis of ``r`` is still the window if another equation of the layer says so.
+A bound index that occurs with another index in an affine index or condition slides a window along it:
+``x[stride * p + r]`` summed over ``r``. In a gradient the roles may be exchanged, ``x[stride * p + r]`` summed over
+``p`` for every ``r``; there the axis of ``r`` is still the window if another equation of the layer shows it.
 
 Input: a ``Layer`` in normal form. Output: names of extents.
 """
@@ -21,7 +21,7 @@ __all__ = ["window_extents", "windowed_indices"]
 
 
 def windowed_indices(value: Reduction) -> tuple[Index, ...]:
-    """Bound indices that meet another index in an affine index or condition."""
+    """Bound indices that occur with another index in an affine index or condition."""
     found = set().union(*_meetings(value))
     return tuple(index for index in value.indices if index in found)
 

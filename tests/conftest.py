@@ -1,4 +1,4 @@
-"""Settings of all tests: Triton's interpreter or the GPU, and property tests that are the same every time."""
+"""Settings of all tests: Triton's interpreter or the GPU, and deterministic property tests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ settings.load_profile("svertka")
 
 
 def _on_gpu() -> bool:
-    """Whether kernels shall run on a GPU: it is asked for, and it is there."""
+    """Whether kernels run on a GPU: it is requested and present."""
     if os.environ.get("SVERTKA_DEVICE") != "cuda":
         return False
     import torch
@@ -43,6 +43,6 @@ def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) ->
 
     before = os.environ.get("TRITON_INTERPRET")
     yield run_here
-    os.environ.pop("TRITON_INTERPRET", None)  # commands set it, or take it away
+    os.environ.pop("TRITON_INTERPRET", None)  # commands set it, or remove it
     if before is not None:
         os.environ["TRITON_INTERPRET"] = before

@@ -1,4 +1,4 @@
-"""What is installed: a wheel that works from any folder, light without the generator, and a command that says so."""
+"""The installed package: a wheel that works from any folder, without the generator's packages; error messages."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ GENERATOR = ("sympy", "jinja2", "markupsafe", "rich", "typer", "filelock", "ruff
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that a wheel of this tree was installed into; the tree is copied first, to leave nothing in it."""
+    """A folder with a wheel of this tree installed; the tree is copied first, so that nothing is written into it."""
     folder = tmp_path_factory.mktemp("install")
     for name in FOLDERS:
         shutil.copytree(ROOT / name, folder / "tree" / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -38,7 +38,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def python(code: str, installed: Path, folder: Path, *blocked: str) -> subprocess.CompletedProcess[str]:
-    """Run code in another folder, with the installed package first on the path and some modules not to be had."""
+    """Run code in another folder, with the installed package first on the path and without some modules."""
     block = f"import sys\nfor name in {blocked!r}: sys.modules[name] = None\n"
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"} | {"PYTHONPATH": str(installed)}
     command = [sys.executable, "-c", block + code]
@@ -46,7 +46,7 @@ def python(code: str, installed: Path, folder: Path, *blocked: str) -> subproces
 
 
 def test_a_wheel_works_from_any_folder_without_the_generator(installed: Path, tmp_path: Path) -> None:
-    """README's first example, from the wheel, where nothing of the extras can be imported."""
+    """README's first example, from the wheel, where no module of the extras can be imported."""
     where = "import svertka, svertka.generated\nprint(svertka.__file__, svertka.generated.__file__, sep='\\n')\n"
     done = python(where + FIRST, installed, tmp_path, *GENERATOR)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -55,9 +55,9 @@ def test_a_wheel_works_from_any_folder_without_the_generator(installed: Path, tm
 
 
 def test_the_layers_bring_in_nothing_of_the_generator(installed: Path, tmp_path: Path) -> None:
-    """That the modules can be done without is one thing, that they are not even looked for another.
+    """The layers work without the modules, and do not even try to import them.
 
-    PyTorch itself imports SymPy and Jinja for some of its parts; what svertka adds to ``import torch`` is counted.
+    PyTorch itself imports SymPy and Jinja for some of its parts; the test checks what svertka adds to ``import torch``.
     """
     code = (
         "import sys, torch, triton, numpy\nbefore = set(sys.modules)\n"
@@ -96,7 +96,7 @@ def test_training_without_pillow_says_what_to_install(installed: Path, tmp_path:
 
 
 def test_what_svertka_does_not_bring_is_no_sentence(installed: Path, tmp_path: Path) -> None:
-    """A module that no extra has is a fault, and is shown with its traceback."""
+    """A missing module that belongs to no extra is a fault, and is shown with its traceback."""
     done = python(COMMAND.format(arguments="'validate', 'relu'"), installed, tmp_path, "json")
     assert done.returncode == 1
     assert "Traceback" in done.stderr
@@ -140,7 +140,7 @@ print(mine.functional.{function}(torch.empty(4, 5, device="meta")).shape)
 
 
 def test_a_package_of_ones_own_needs_numpy_on_the_cpu_alone(tmp_path: Path) -> None:
-    """All that CUDA tensors need is imported, and a call is checked and shaped, without NumPy."""
+    """Everything that CUDA tensors need is imported, and a call's arguments and shapes are checked, without NumPy."""
     from svertka.codegen.driver.generate import generate_package
     from svertka.spec import Equation, Layer, Tensor, axis, define
 

@@ -1,4 +1,4 @@
-"""Every stage once, with the versions at hand: `make oldest` runs it with the oldest ones that are supported."""
+"""Every stage once, with the installed versions: `make oldest` runs it with the oldest supported ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FAMILIES = {"pointwise": "relu", "row": "softmax", "window": "average_pooling_1d
 
 
 def svertka_command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """``svertka`` in a process of its own, without the interpreter's variable."""
+    """``svertka`` in a separate process, without the interpreter's variable."""
     inherited = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
     command = [sys.executable, "-m", "svertka.codegen", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, env=inherited)
@@ -32,7 +32,7 @@ def svertka_command(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_layer_is_derived_proven_and_written_with_the_committed_bytes(family: str, tmp_path: Path) -> None:
-    """Into a scratch folder, so that every level judges it anew; its bytes depend on no version."""
+    """Into a temporary folder, so that every level checks it again; its bytes do not depend on versions."""
     name = FAMILIES[family]
     done = svertka_command("generate", name, "--into", str(tmp_path / "package"))
     assert done.returncode == 0, done.stderr[-3000:]
@@ -53,7 +53,7 @@ def test_kernels_compile_without_spills(name: str) -> None:
 
 
 def test_the_road_of_cpu_tensors() -> None:
-    """Half of it would be no gradient: the sum of the outputs of a linear layer has one that is known exactly."""
+    """The gradient of the sum of a linear layer's outputs is known exactly."""
     image = torch.arange(12.0, dtype=torch.float64).reshape(3, 4).requires_grad_()
     weight = torch.arange(8.0, dtype=torch.float64).reshape(2, 4)
     result = functional.linear(image, weight)
@@ -80,7 +80,7 @@ def released(version: str) -> tuple[int, ...]:
 
 
 def test_the_oldest_versions_are_the_lower_bounds() -> None:
-    """What `make oldest` tries is what pyproject.toml promises, of every dependency."""
+    """The versions that `make oldest` tests are the lower bounds in pyproject.toml, for every dependency."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     told = [*project["dependencies"], *(one for extra in project["optional-dependencies"].values() for one in extra)]
     bounds = dict(re.fullmatch(r"([\w-]+)>=([\d.]+).*", one).groups() for one in told if not one.startswith("svertka["))  # type: ignore[union-attr]
@@ -91,7 +91,7 @@ def test_the_oldest_versions_are_the_lower_bounds() -> None:
 
 
 def test_kernels_use_nothing_of_triton_that_its_oldest_version_lacks() -> None:
-    """Its names are listed in a file, so that a newer version hides none; with the oldest, the list is compared."""
+    """The names are listed in a file, so that newer versions hide no missing one; the oldest checks the list."""
     (oldest,) = re.findall(r"^triton==(.+)$", (ROOT / ".ci" / "oldest.txt").read_text(encoding="utf-8"), re.MULTILINE)
     known = set((ROOT / ".ci" / f"language-{oldest}.txt").read_text(encoding="utf-8").split())
     if released(triton.__version__) == released(oldest):

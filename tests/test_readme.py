@@ -1,4 +1,4 @@
-"""The README's Python examples run as they stand."""
+"""The README's Python examples run unchanged."""
 
 import re
 from pathlib import Path
@@ -22,7 +22,7 @@ def test_example_runs(
 
 
 def test_a_formula_becomes_a_proven_layer_in_fifteen_lines() -> None:
-    """Nothing was left out of the example that a reader would have to know."""
+    """The example contains everything that a reader must know."""
     example = next(example for example in EXAMPLES if "layer_module" in example)
     assert len(example.splitlines()) <= 15
     for promised in ("Layer(", "backward()", "certificate_of"):

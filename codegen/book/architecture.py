@@ -1,6 +1,6 @@
-"""The networks that the layers make: drawn, and described layer by layer.
+"""The networks of the generated layers: drawn, and described layer by layer.
 
-Input: ``NETWORKS``, and the lecture's photograph. Output: an ``Architecture`` a network.
+Input: ``NETWORKS``, and the lecture's photograph. Output: one ``Architecture`` per network.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ class Architecture:
     """A network on a page.
 
     Attributes:
-        name: as the command line takes it.
+        name: as on the command line.
         title: the network's class.
         drawing: SVG.
-        rows: a layer's cells, one a column of ``COLUMNS``.
+        rows: the cells of each layer, one per column of ``COLUMNS``.
         total: the cells of the whole network.
     """
 

@@ -24,7 +24,7 @@ __all__ = ["Chapter", "Figure", "Plate", "chapter", "first_slide", "slides_of"]
 
 @dataclass(frozen=True)
 class Plate:
-    """One frame of a figure: the drawing, the computation in words, and what it repeats of a slide."""
+    """One frame of a figure: the drawing, the computation in words, and the slide that shows the same."""
 
     drawing: str
     words: str
@@ -36,11 +36,11 @@ class Figure:
     """A figure of several frames.
 
     Attributes:
-        name: identifier within the page; ``slide``: to which it belongs.
-        title: what it shows; ``notes``: whose numbers these are, and what is lost.
+        name: identifier within the page; ``slide``: the slide to which it belongs.
+        title: what it shows; ``notes``: the source of the numbers, and what is lost.
         symbols: drawings that the frames share.
-        plates: the frames, in order; ``total``: how many there would be if none were left out.
-        before: computations that come first.
+        plates: the frames, in order; ``total``: their number if none were left out.
+        before: computations of intermediate tensors, which come first.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Chapter:
         explanation: everything about the definition.
         figures: its examples.
         gradients: figures of their gradients, by number of the example.
-        thumbnail: the first figure again, under a name that no other page's figure has.
+        thumbnail: the first figure again, under a name that is unique among all pages.
     """
 
     explanation: Explanation
@@ -81,7 +81,7 @@ class Chapter:
 
 
 def slides_of(definition: Definition) -> tuple[int, ...]:
-    """Numbers of the slides that a definition names as its source."""
+    """Numbers of the slides in a definition's source."""
     found = re.match(r"slides? (\d+)(?: (to|and) (\d+))?", definition.source)
     if not found:
         return ()
@@ -90,12 +90,12 @@ def slides_of(definition: Definition) -> tuple[int, ...]:
 
 
 def first_slide(definition: Definition) -> int:
-    """Where a definition stands in the lecture; behind it, if it is of no slide."""
+    """A definition's position in the lecture; after the last slide if it has none."""
     return next(iter(slides_of(definition)), 1000)
 
 
 def chapter(definition: Definition, package: Path) -> Chapter:
-    """Work a definition's examples through and draw them."""
+    """Compute a definition's examples and draw them."""
     explanation = explain(definition, package)
     worked = worked_examples(explanation)
     figures = tuple(_forward(one, f"example-{number}") for number, one in enumerate(worked, 1))
@@ -137,7 +137,7 @@ def _figure(one: WorkedExample, worked: Worked, result: str, name: str, title: s
 
 
 def _repeats(frame: Frame, found: Picture, worked: Worked, example: Example | Illustration) -> str:
-    """Which slide shows this very step, if one does."""
+    """The slide that shows this step, if there is one."""
     if example.ours:
         return ""
     slides = [str(one.slide) for one in WORKED_SUMS if _is_sum(one, frame, worked)]
@@ -146,7 +146,7 @@ def _repeats(frame: Frame, found: Picture, worked: Worked, example: Example | Il
 
 
 def _is_sum(worked_sum: WorkedSum, frame: Frame, worked: Worked) -> bool:
-    """Whether a step multiplies the slide's numbers in the slide's order, at the slide's place."""
+    """Whether a step has the slide's products in the slide's order, at the slide's position."""
     values = [worked.values[name][place] for name, place in frame.step.reads]
     pairs = tuple(zip(values[::2], values[1::2], strict=False))
     place = frame.here[1][-2:] == (worked_sum.row, worked_sum.column)
@@ -154,7 +154,7 @@ def _is_sum(worked_sum: WorkedSum, frame: Frame, worked: Worked) -> bool:
 
 
 def _is_filled(step: PoolingStep, frame: Frame, found: Picture) -> bool:
-    """Whether the result is filled in as far as on the slide, with the same numbers."""
+    """Whether the result is filled in exactly as far as on the slide, with the same numbers."""
     shown = [value for row in step.filled for value in row]
     values = [other.step.value for other in found.frames]
     so_far = [value if number < frame.filled else None for number, value in enumerate(values)]

@@ -1,6 +1,6 @@
-"""What validation showed of a definition's kernels, read from the certificate beside them.
+"""The validation results of a definition's kernels, read from their certificate.
 
-A certificate counts only while it is of the formula as it stands and of the kernels as they lie on disk.
+A certificate is valid only if it belongs to the current formula and to the kernels on disk.
 
 Input: a ``Definition``, a generated package's folder. Output: ``Evidence``.
 """
@@ -28,7 +28,7 @@ class Evidence:
 
     Attributes:
         path: of the certificate within the package; ``kernels``: of the kernels.
-        problem: why it counts for nothing, with the remedy; empty if it counts.
+        problem: why it is not valid, with the remedy; empty if it is valid.
         content: what it says, by formula and level.
     """
 
@@ -38,7 +38,7 @@ class Evidence:
     content: Mapping[str, Mapping[str, Mapping[str, Any]]]
 
     def levels(self, layer: str) -> dict[str, str]:
-        """What each level showed of a formula, in words; empty if the certificate counts for nothing."""
+        """What each level showed about a formula, in words; empty if the certificate is not valid."""
         return {name: summary(outcome) for name, outcome in self.content.get(layer, {}).items()}
 
     def short(self, layer: str) -> dict[str, str]:
@@ -47,7 +47,7 @@ class Evidence:
 
 
 def evidence(definition: Definition, package: Path) -> Evidence:
-    """Read a definition's certificate and hold it against formula and kernels."""
+    """Read a definition's certificate and compare it with formula and kernels."""
     path, kernels = certificate_path(definition), kernels_path(definition)
     remedy = f"run `svertka generate {definition.name}`"
     if definition.name not in DEFINITIONS:

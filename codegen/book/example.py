@@ -1,7 +1,7 @@
-"""The lecture's examples worked through, forward and backward.
+"""The lecture's examples, computed forward and backward.
 
 Input: an ``Example`` or ``Illustration`` and its definition's ``Explanation``. Output: ``Worked`` layers and the shapes
-in which users see their tensors.
+of their tensors as users see them.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ __all__ = ["WorkedExample", "examples_of", "worked_example", "worked_examples"]
 
 @dataclass(frozen=True)
 class WorkedExample:
-    """An example worked through.
+    """A computed example.
 
     Attributes:
         example: the example.
-        formula: which of the definition's formulas it calls.
-        call: the arguments as they are bound.
+        formula: the definition's formula that it calls.
+        call: the bound arguments.
         forward: the formula with numbers; ``result``: its tensor.
-        backward: the gradient with numbers, the result's gradient being 1, 2, 3, ...; ``gradients``: its tensors.
+        backward: the gradient with numbers, with 1, 2, 3, ... as the result's gradient; ``gradients``: its tensors.
     """
 
     example: Example | Illustration
@@ -50,9 +50,9 @@ def examples_of(name: str) -> tuple[Example | Illustration, ...]:
 
 
 def worked_examples(explanation: Explanation) -> list[WorkedExample]:
-    """All examples of a definition; where there is none, a small call with numbers of ours.
+    """All examples of a definition; if there is none, a small call with numbers of ours.
 
-    The lecture's examples are of its own formulas, not of somebody else's that has the same name.
+    The lecture's examples belong to its own formulas, not to a user's formula of the same name.
     """
     definition = explanation.definition
     known = DEFINITIONS.get(definition.name)
@@ -62,7 +62,7 @@ def worked_examples(explanation: Explanation) -> list[WorkedExample]:
 
 
 def _small_example(explanation: Explanation) -> WorkedExample:
-    """The numbers are all made positive if some result is not a number otherwise."""
+    """All numbers are made positive if otherwise some result is NaN or infinite."""
     definition = explanation.definition
     example = Illustration(0, "small numbers", definition.name, {})
     one = _worked(example, small_call(definition), explanation)
@@ -73,7 +73,7 @@ def _small_example(explanation: Explanation) -> WorkedExample:
 
 
 def worked_example(example: Example | Illustration, explanation: Explanation) -> WorkedExample:
-    """Work an example through."""
+    """Compute an example."""
     return _worked(example, bind(explanation.definition, **example.inputs, **example.arguments), explanation)
 
 
@@ -93,6 +93,6 @@ def _worked(example: Example | Illustration, call: Call, explanation: Explanatio
 
 
 def _counted(tensor: Tensor, call: Call) -> Array:
-    """1, 2, 3, ...: numbers that tell every element of a gradient from the others."""
+    """1, 2, 3, ...: numbers that distinguish the elements of a gradient."""
     shape = tuple(whole(index.extent, call.sizes) for index in tensor.axes)
     return Array(shape, list(range(1, prod(shape) + 1)))

@@ -1,6 +1,6 @@
-"""Everything there is to say about a definition, as data: what the terminal prints and the book's pages show.
+"""The explanation of a definition as data: the terminal prints it and the book's pages show it.
 
-``Definition`` -> ``build`` -> formulas, derived gradient, kernels with their equations, what is saved, what is proven.
+``Definition`` -> ``build`` -> formulas, derived gradient, kernels with their equations, saved tensors, what is proven.
 
 Input: a ``Definition``, a generated package's folder. Output: an ``Explanation``.
 """
@@ -35,11 +35,11 @@ class Step:
     """One kernel of a run.
 
     Attributes:
-        name: of the kernel; ``others``: other functions that compute the same, by another road.
-        family: its family of loops.
-        lines: what it computes, in order.
+        name: of the kernel; ``others``: other functions that compute the same, on another path.
+        family: its loop pattern.
+        lines: its equations, in order.
         stored: tensors that it stores.
-        serves: gradients for which alone it runs; empty if it always runs.
+        serves: the only gradients that need it; empty if it always runs.
     """
 
     name: str
@@ -63,13 +63,13 @@ class Formula:
     """One formula of a definition.
 
     Attributes:
-        layer: the formula; ``when``: which arguments select it, in words.
+        layer: the formula; ``when``: the arguments that select it, in words.
         lines: its equations.
         derived: the gradient layer, without equations that only rename.
-        again: equations of the gradient that compute quantities of the forward again.
+        again: equations of the gradient that recompute quantities of the forward.
         gradient: its other equations.
-        runs: forward, forward with quantities kept where that is another, backward.
-        saved: tensors that the forward keeps for the backward.
+        runs: forward, forward with saved tensors if it differs, backward.
+        saved: tensors that the forward saves for the backward.
         proven: what validation showed, level by level.
     """
 
@@ -85,7 +85,7 @@ class Formula:
 
     @property
     def indices(self) -> tuple[tuple[str, str], ...]:
-        """Letters of the formula's indices and what they count, where that is more than the letter."""
+        """Letters of the formula's indices and what they count, if that says more than the letter."""
         tensors = self.layer.tensors.values()
         found = [index for tensor in tensors for index in tensor.axes]
         found += [n for e in self.layer.equations for n in walk(e.value) if isinstance(n, Index)]
@@ -94,17 +94,17 @@ class Formula:
 
     @property
     def tensors(self) -> tuple[tuple[Tensor, str], ...]:
-        """The inputs, and what stands for those that may be left out."""
+        """The inputs, and the defaults of those that may be left out."""
         return tuple((t, "" if t.default is None else f"{t.default} if left out") for t in self.layer.inputs)
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """A definition explained.
+    """The explanation of a definition.
 
     Attributes:
         definition: the definition.
-        signature: parameters of its function; ``package``: where it is imported from.
+        signature: parameters of its function; ``package``: the package to import it from.
         formulas: its formulas.
         evidence: state of its certificate.
     """
@@ -125,7 +125,7 @@ def explain(definition: Definition, package: Path) -> Explanation:
 
 
 def _imported(definition: Definition, package: Path) -> str:
-    """Under which name a definition's package is imported; one's own layers go into a package of one's own."""
+    """The import name of a definition's package; a user's own layers have a package of their own."""
     if package != PACKAGE:
         return package.resolve().name
     return "svertka.generated" if definition.name in DEFINITIONS else "my_package"
@@ -157,7 +157,7 @@ def _formula(module: KernelModule, variant: Variant, found: Evidence) -> Formula
 
 
 def derived_gradient(definition: Definition, layer: Layer, backward: Program) -> Layer:
-    """The derived gradient for the inputs that the backward program differentiates by."""
+    """The derived gradient with respect to the inputs of the backward program's gradients."""
     wrt = [t.name for t in layer.inputs if gradient_name(t.name) in backward.results]
     return without_copies(adjoint(layer, wrt=wrt, outputs=definition.real_results(layer)))
 
@@ -182,7 +182,7 @@ def without_copies(layer: Layer) -> Layer:
 
 
 def _depending(layer: Layer, names: Iterable[str]) -> set[str]:
-    """Tensors that depend on some tensors, these among them; results always do."""
+    """Tensors that depend on some tensors, including these; results always count."""
     found = {*names, *layer.outputs}
     for equation in layer.equations:
         if any(read.tensor in found for read in reads(equation.value)):
@@ -191,7 +191,7 @@ def _depending(layer: Layer, names: Iterable[str]) -> set[str]:
 
 
 def _when(variant: Variant) -> str:
-    """Which arguments select a formula, in words."""
+    """The arguments that select a formula, in words."""
     words = {None: "not given", "integer": "of whole numbers", "real": "given"}
     tensors = {tensor.name for tensor in variant.layer.inputs}
     parts = []

@@ -1,7 +1,8 @@
 """A formula at one element of its result: indices and parameters are numbers, reductions are written out.
 
 Input: an equation's value, the element's indices, the values of all tensors. Output: an expression over elements with
-numbers as indices, whose reductions are ``Listed``; the elements it reads; the places it would read outside a tensor.
+numbers as indices, whose reductions are ``Listed``; the elements it reads; the positions that it would read outside a
+tensor.
 """
 
 from __future__ import annotations
@@ -24,20 +25,20 @@ from svertka.spec.rewrite import conditions, conjunction, range_conditions, repl
 
 __all__ = ["Instance", "Listed"]
 
-MANY = 24  # members of a reduction; of more the first few are written out
+MANY = 24  # members of a reduction; of a larger one only the first few are written out
 FIRST = 6
 
 Here = Mapping[str, int]
 
 
 class Listed(Expr):  # type: ignore[misc]
-    """``Listed(operation, members)``: a reduction over members that are written out."""
+    """``Listed(operation, members)``: a reduction with its members written out."""
 
     is_commutative = True
     is_real = True
 
     def typeset(self, trees: Any) -> Tree:
-        """The members with signs between them, or as a function's arguments."""
+        """The members with operators between them, or as a function's arguments."""
         operation, members = self.args[0].name, self.args[1]
         parts = [trees.tree(member) for member in members]
         if len(parts) > MANY:
@@ -48,12 +49,12 @@ class Listed(Expr):  # type: ignore[misc]
 
 
 class Instance:
-    """Instantiates expressions and remembers what they read.
+    """Instantiates expressions and records what they read.
 
     Args:
         values: every tensor that is known.
         sizes: extents and parameters by name.
-        defaults: what stands for elements of tensors that were not given.
+        defaults: values of elements of tensors that were not given.
     """
 
     def __init__(self, values: Mapping[str, Array], sizes: Mapping[str, Any], defaults: Mapping[str, Expr]) -> None:
@@ -69,7 +70,7 @@ class Instance:
         Args:
             node: the expression.
             here: values of its free indices by name.
-            target: it is what the equation gives; its element is not read.
+            target: whether it is the equation's target; its element is not read.
         """
         if isinstance(node, Index):
             return Integer(here[node.name]) if node.name in here else node
@@ -90,14 +91,14 @@ class Instance:
         return _folded(node.func(*(self.at(part, here) for part in node.args)))
 
     def _product(self, node: Mul, here: Here) -> Basic:
-        """A product; what a selecting factor leaves out is not read."""
+        """A product; if a selecting factor is 0, the others are not read."""
         selecting, others = selections(node)
         if not all(self._holds(factor.args[0], here) == (factor.args[1] == 1) for factor in selecting):
             return Integer(0)
         return Mul(*(self.at(factor, here) for factor in others))
 
     def _element(self, element: Read) -> Expr:
-        """The element; a number where its tensor is not given, or where it is read outside."""
+        """The element; a number if its tensor is not given, or if the position is outside."""
         if any(not index.is_Integer for index in element.indices):
             indices = Tuple(*(self._number(index) for index in element.indices))
             element = Read(element.args[0], element.args[1], indices, element.args[3])
@@ -119,13 +120,13 @@ class Instance:
             if self._holds(node.guard, inner) and self._inside(node.body, inner):
                 members.append(self.at(node.body, inner))
             elif node.operation == "argmax":
-                members.append(-oo)  # it counts, and never wins
+                members.append(-oo)  # it has a position, but is never the maximum
         if node.operation == "argmax" or len(members) > 1:
             return Listed(Str(node.operation), Tuple(*members))
         return members[0] if members else Integer(0) if node.operation == "sum" else -oo
 
     def _inside(self, body: Expr, here: Here) -> bool:
-        """Whether every read of a reduction's body lies in its tensor; places that do not are remembered."""
+        """Whether every read of a reduction's body lies in its tensor; positions outside are recorded."""
         lying = True
         for read in _own_reads(body):
             place = tuple(int(self._number(self.at(index, here))) for index in read.indices)
@@ -148,7 +149,7 @@ class Instance:
 
 
 def _own_reads(body: Expr) -> Iterator[Read]:
-    """Reads of a reduction's body that can leave their tensors, but those of reductions within it."""
+    """Reads of a reduction's body that may be outside their tensors, without those of inner reductions."""
     if isinstance(body, Reduction):
         return
     if isinstance(body, Read):
@@ -164,7 +165,7 @@ def _lies_in(place: tuple[int, ...], extents: tuple[int, ...]) -> bool:
 
 
 def _folded(node: Basic) -> Basic:
-    """Functions of numbers as numbers; the notation leaves them alone."""
+    """Functions of numbers as numbers; the notation does not evaluate them."""
     if not node.args or not all(getattr(part, "is_Number", False) for part in node.args):
         return node
     if isinstance(node, maximum | minimum):

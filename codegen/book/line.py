@@ -1,7 +1,7 @@
-"""Equations as they are shown: long places of elements and long factors have names, explained beside the equation.
+"""Equations for display: long positions of elements and long factors get names, explained beside the equation.
 
-``input[n, c, stride_h·p + dilation_h·r − padding_h]`` becomes ``input[n, c, h′]`` where h′ is that place; the name is
-that of the axis on which the place lies. What reads no tensor and is long (how many elements a window has inside the
+``input[n, c, stride_h·p + dilation_h·r − padding_h]`` becomes ``input[n, c, h′]`` where h′ is that position; the name
+is that of the axis of the position. A long part that reads no tensor (the number of a window's elements inside the
 image) is named by a letter.
 
 Input: an element, its value, and the axes of every tensor by name. Output: ``Line``s.
@@ -23,20 +23,20 @@ from svertka.spec.rewrite import replace
 
 __all__ = ["Line", "axes_of", "line", "lines_of"]
 
-LONG = 3  # nodes of a place that needs no name
+LONG = 3  # nodes of a position that needs no name
 LONG_FACTOR = 14  # and of a factor
 LETTERS = "uvxyzabcdefghijklmnopqrst"
 
 
 @dataclass(frozen=True)
 class Line:
-    """An equation as it is shown.
+    """An equation for display.
 
     Attributes:
-        left: the element that it gives.
-        value: its value, as it is in the formula or kernel.
+        left: the element on its left side.
+        value: its value, as in the formula or kernel.
         short: the value with names for long parts.
-        named: the names and what they stand for, in order.
+        named: the names and their expressions, in order.
     """
 
     left: Read
@@ -46,7 +46,7 @@ class Line:
 
     @property
     def _lone(self) -> Reduction | None:
-        """The reduction whose conditions stand beside the equation: the only one that has any."""
+        """The reduction whose conditions are shown beside the equation: the only one with conditions."""
         found = [n for n in walk(self.short) if isinstance(n, Reduction) and n.guard != true]
         return found[0] if len(found) == 1 and self.named else None
 
@@ -60,7 +60,7 @@ class Line:
 
     @property
     def where(self) -> tuple[Tree, ...]:
-        """What the names stand for."""
+        """The definitions of the names."""
         names = {part: name for name, part in self.named}
         found = []
         for name, part in self.named:
@@ -70,7 +70,7 @@ class Line:
 
     @property
     def conditions(self) -> tuple[Tree, ...]:
-        """Conditions under which elements take part, where they stand beside the equation."""
+        """Conditions under which elements are included, if they are shown beside the equation."""
         if self._lone is None:
             return ()
         tree = self._typesetter.tree(self._lone)
@@ -120,7 +120,7 @@ def _long_factors(node: Basic) -> Iterator[Expr]:
     if isinstance(node, Read | Boolean) or len(nodes) <= LONG_FACTOR:
         return
     if node.is_Pow and node.exp.is_Integer:
-        yield from _long_factors(node.base)  # what is divided by has the name, not its reciprocal
+        yield from _long_factors(node.base)  # the divisor gets the name, not its reciprocal
     elif isinstance(node, Expr) and not any(isinstance(part, Read | Reduction) for part in nodes):
         yield node
     else:
@@ -147,7 +147,7 @@ def _primed(letter: str, used: set[str]) -> Symbol:
 
 
 def _with_names(value: Expr, names: Mapping[Expr, Symbol]) -> Expr:
-    """The value with names for places; the extents that a read carries along stay as they are."""
+    """The value with names for positions; the extents in a read stay unchanged."""
     if not names:
         return value
     if value in names:

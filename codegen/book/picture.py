@@ -1,9 +1,9 @@
-"""Where the numbers of a worked example stand in a picture: tensors as panels of cells, and what each step lights up.
+"""The layout of a worked example: tensors as panels of cells, and the cells that each step highlights.
 
-A tensor is drawn in the shape in which users see it: its last two dimensions are a panel's rows and columns, one panel
-for each value of the others. Places outside a tensor (padding) are drawn around it where some step reads them.
+A tensor is drawn in the shape that users see: its last two dimensions are a panel's rows and columns, with one panel
+for each value of the others. Positions outside a tensor (padding) are drawn around it if some step reads them.
 
-Input: a ``Worked`` layer and the tensor whose elements are stepped through. Output: a ``Picture``.
+Input: a ``Worked`` layer and the tensor whose elements are computed step by step. Output: a ``Picture``.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Panel:
 
     Attributes:
         outer: indices of the dimensions before the last two.
-        rows, columns: how many.
+        rows, columns: their numbers.
     """
 
     outer: Place
@@ -49,8 +49,8 @@ class Block:
     Attributes:
         name: of the tensor; ``role``: ``"given"``, ``"between"`` or ``"result"``.
         panels: its matrices.
-        margin: how far outside it some step reads: above, right, below, left.
-        values: its elements by place.
+        margin: how far outside it the steps read: above, right, below, left.
+        values: its elements by position.
     """
 
     name: str
@@ -66,9 +66,9 @@ class Frame:
 
     Attributes:
         step: the step.
-        here: the element that is computed; ``read``: cells it reads; ``outside``: places outside a tensor.
-        through: cells of the inputs that it depends on through other tensors.
-        filled: how many elements of the result are there, this one included.
+        here: the element that is computed; ``read``: cells it reads; ``outside``: positions outside a tensor.
+        through: cells of the inputs on which it depends through other tensors.
+        filled: number of the result's elements computed so far, this one included.
     """
 
     step: Step
@@ -90,11 +90,11 @@ class Picture:
 
 
 def picture(worked: Worked, result: str, shape: Shape) -> Picture:
-    """Lay a worked layer out.
+    """Compute the layout of a worked layer.
 
     Args:
         worked: the layer with numbers.
-        result: whose elements are stepped through.
+        result: the tensor whose elements are the steps.
         shape: a tensor's shape as users see it.
     """
     steps = worked.steps(result)
@@ -115,7 +115,7 @@ def picture(worked: Worked, result: str, shape: Shape) -> Picture:
 
 
 def _few(worked: Worked, name: str) -> Sequence[Step]:
-    """Steps of a tensor of few elements."""
+    """The steps of a tensor, if it has few elements."""
     few = prod(worked.values[name].shape) <= 16
     return worked.steps(name) if few else ()
 
@@ -125,7 +125,7 @@ def _needed(worked: Worked, result: str) -> set[str]:
 
 
 class _Drawn:
-    """A tensor with its places as they are drawn."""
+    """A tensor with its positions in the drawing."""
 
     def __init__(self, tensor: Tensor, worked: Worked, shape: tuple[int, ...]) -> None:
         self.name = tensor.name
@@ -139,7 +139,7 @@ class _Drawn:
         return dict(zip(places, self.array.values, strict=True))
 
     def place(self, indices: Place) -> Place | None:
-        """Where an element is drawn; None if it lies outside along an axis that is not drawn as such."""
+        """Position of an element in the drawing; None if it is outside along an axis that is drawn without margin."""
         if all(0 <= i < e for i, e in zip(indices, self.array.shape, strict=True)):
             return _unravelled(_position(indices, self.array.shape), self.shape)
         plain = [dim for dim in self.tensor.dims if not (len(dim) == 1 and dim[0].many)]

@@ -1,6 +1,6 @@
-"""How to read a formula: each construct of the notation, as the book prints it, with its meaning in words.
+"""How to read a formula: each construct of the notation as the book prints it, with its meaning in words.
 
-Output: ``Entry`` nodes, made from the notation itself.
+Output: ``Entry`` objects, made from the notation itself.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = ["Entry", "primer"]
 
 @dataclass(frozen=True)
 class Entry:
-    """A construct as it is printed, as it is written in Python, and what it means."""
+    """A construct as printed, as written in Python, and its meaning."""
 
     shown: Tree
     written: str
@@ -38,7 +38,7 @@ class Entry:
 
 
 def primer() -> tuple[Entry, ...]:
-    """The constructs in the order in which a reader meets them."""
+    """The constructs in an order for readers."""
     w, q, s = axes("w q s")
     x, y, weight = Tensor("x", w), Tensor("y", q), Tensor("v", s)
     stride, flag, seed = integer("stride", positive=True), boolean("flag"), integer("seed")

@@ -1,4 +1,4 @@
-"""Trees in three languages: Unicode for the terminal, MathML for browsers, LaTeX to copy.
+"""Three printers of trees: Unicode for the terminal, MathML for browsers, LaTeX to copy.
 
 Input: a ``Tree``. Output: text; MathML escaped, without the ``math`` element around it.
 """
@@ -29,7 +29,7 @@ from svertka.codegen.book.tree import (
 
 __all__ = ["latex", "mathml", "mathml_equation", "plain"]
 
-LONGEST = 72  # characters of an equation that stands in one row
+LONGEST = 72  # characters of an equation in one row
 
 _RAISED = dict(zip("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹", strict=True))
 _LOWERED = dict(zip("0123456789aehijklmnoprstuvx", "₀₁₂₃₄₅₆₇₈₉ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓ", strict=True))
@@ -138,7 +138,7 @@ def mathml(tree: Tree) -> str:
 
 
 def mathml_equation(tree: Tree) -> str:
-    """An equation; the terms of a long sum each stand in a row of their own, for browsers break no formula."""
+    """An equation; each term of a long sum gets its own row, because browsers do not break formulas."""
     match tree:
         case Row((left, Sign("="), Row(parts, Binding.SUM))) if len(plain(tree)) > LONGEST:
             rows = _terms(parts)
@@ -169,7 +169,7 @@ def _mathml_name(text: str, below: str, primes: int) -> str:
 
 
 def _mathml_part(part: Tree, place: int) -> str:
-    """A sign at the beginning is a prefix."""
+    """A sign at the beginning is a prefix operator."""
     return f'<mo form="prefix">{escape(part.text)}</mo>' if isinstance(part, Sign) and place == 0 else mathml(part)
 
 

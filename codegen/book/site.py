@@ -1,4 +1,4 @@
-"""The book as static pages: no network, no scripts but its own, the same bytes every time.
+"""The book as static pages: no network, only its own scripts, the same bytes every time.
 
 Input: ``Definition``s, a generated package's folder. Output: text by path.
 """
@@ -35,7 +35,7 @@ SLIDES = 21
 
 @dataclass(frozen=True)
 class Part:
-    """Neighbouring slides that are about the same: their chapters, what is lost of them, what they say else."""
+    """Neighbouring slides on one subject: their chapters, what is lost of them, and their remarks."""
 
     heading: str
     slides: tuple[int, ...]
@@ -47,12 +47,12 @@ class Part:
 def pages(
     definitions: Iterable[Definition], package: Path, progress: Callable[[str], None] = lambda name: None
 ) -> dict[str, str]:
-    """All pages by path; those about the lecture itself where one of the layers is the lecture's.
+    """All pages by path; pages about the lecture itself only if one of the layers is the lecture's.
 
     Args:
-        definitions: the layers, in any order; the lecture's is taken.
+        definitions: the layers, in any order; the pages have the lecture's order.
         package: folder of the generated package, for the certificates.
-        progress: told each definition's name when its page is there.
+        progress: called with each definition's name when its page is done.
     """
     ordered = sorted(definitions, key=first_slide)
     chapters = []
@@ -79,14 +79,14 @@ def pages(
 
 
 def write_pages(found: dict[str, str], folder: Path) -> None:
-    """Write pages into a folder; other files in it stay."""
+    """Write pages into a folder; other files in it are kept."""
     for path, text in found.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text, encoding="utf-8")
 
 
 def _parts(chapters: Sequence[Chapter]) -> tuple[Part, ...]:
-    """The lecture's slides, those about the same together; then layers that join several parts, and those of none."""
+    """The lecture's slides by subject; then layers that combine several subjects, and those without a slide."""
     sources = {slides_of(c.definition) for c in chapters}
     single = [c for c in chapters if slides_of(c.definition) and not _joins(slides_of(c.definition), sources)]
     numbers = range(1, SLIDES + 1 if any(sources) else 1)
@@ -106,7 +106,7 @@ def _parts(chapters: Sequence[Chapter]) -> tuple[Part, ...]:
 
 
 def _joins(own: tuple[int, ...], sources: Iterable[tuple[int, ...]]) -> bool:
-    """Whether a definition's slides reach beyond those of another that shares some."""
+    """Whether a definition's slides include more than those of another that shares some."""
     return any(set(own) & set(other) and not set(own) <= set(other) for other in sources)
 
 
@@ -117,7 +117,7 @@ def _slides(numbers: Sequence[int]) -> str:
 
 
 def _levels() -> dict[str, str]:
-    """What each level shows, in its module's own words."""
+    """What each level shows, from the docstring of its module."""
     found = {}
     for name, check in LEVELS.items():
         text = getdoc(getmodule(check)) or ""
@@ -130,7 +130,7 @@ def _page(template: str, root: str, **content: Any) -> str:
 
 
 def _math(tree: Tree, display: bool = True) -> Markup:
-    """A formula as MathML; its LaTeX is beside it for those who copy."""
+    """A formula as MathML, with its LaTeX beside it to copy."""
     if display:
         return Markup(f'<math display="block">{printers.mathml_equation(tree)}</math>')
     return Markup(f"<math>{printers.mathml(tree)}</math>")

@@ -1,4 +1,4 @@
-"""A small call of a definition of which there is no example: least extents that its rules allow, whole numbers.
+"""A small call of a definition without an example: smallest extents that its rules allow, whole numbers.
 
 Input: a ``Definition``. Output: a ``Call``.
 """
@@ -22,7 +22,7 @@ from svertka.spec.slides import A
 __all__ = ["small_call"]
 
 NUMBERS = tuple(element for row in A for element in row)
-SMALL = {1: (6,), 2: (4, 3)}  # extents to try, by how many are free
+SMALL = {1: (6,), 2: (4, 3)}  # extents to try, by the number of free ones
 SMALLEST = (2, 3, 4)
 
 
@@ -44,7 +44,7 @@ def small_call(definition: Definition, positive: bool = False) -> Call:
 
 
 def _shrunk(definition: Definition, variant: Variant) -> dict[str, Any]:
-    """Usual parameters and extents as small as they can be while a result still has more than one element."""
+    """Usual parameters, and the smallest extents for which a result still has more than one element."""
     layer = normal_form(variant.layer)
     axes = {str(index.extent): index for tensor in layer.tensors.values() for index in tensor.axes}
     single = {name for name, index in axes.items() if index.batch}
@@ -62,7 +62,7 @@ def _shrunk(definition: Definition, variant: Variant) -> dict[str, Any]:
 
 
 def _derived(definition: Definition, sizes: dict[str, Any]) -> dict[str, Any]:
-    """Extents that follow from others, computed anew."""
+    """Extents that follow from others, computed again."""
     for _ in definition.extents:
         for name, rule in definition.extents.items():
             sizes[name] = whole(rule, sizes)
@@ -75,7 +75,7 @@ def _valid(definition: Definition, variant: Variant, sizes: Mapping[str, Any]) -
 
 
 def _filled(definition: Definition, tensor: Tensor, sizes: Mapping[str, Any], place: int, positive: bool) -> Array:
-    """The lecture's numbers, beginning at another one for each tensor; labels count up below their bound."""
+    """The lecture's numbers, with another start for each tensor; labels count up below their bound."""
     shape = tuple(whole(index.extent, sizes) for index in tensor.axes)
     bounds = {a.bound: a.labels_below for a in definition.tensor_arguments}
     if tensor.kind == "integer":

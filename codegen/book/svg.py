@@ -1,6 +1,6 @@
-"""A picture's frames as SVG. Colours and strokes are the page's style sheet's; here are places and numbers.
+"""A picture's frames as SVG. The page's style sheet has colours and strokes; this module has positions and numbers.
 
-Input: a ``Picture``, a name for its parts. Output: SVG text: one of shared symbols, one a frame.
+Input: a ``Picture``, a name for its parts. Output: SVG text: one of shared symbols, one per frame.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from svertka.codegen.book.worked import shown_number
 __all__ = ["Drawing", "cell_text", "draw"]
 
 CELL, GAP, BETWEEN, LABEL, EDGE = 40, 14, 44, 24, 3
-SMALLEST = 48  # percent of its size to which a drawing shrinks before it is scrolled
+SMALLEST = 48  # percent of its size to which a drawing is scaled down before it is scrolled
 LONGEST = 18  # characters of a name
 WIDEST = 5  # characters of a number that fits a cell
-SIZES = {4: 14, 5: 12, 6: 11}  # of type, by the number of characters
+SIZES = {4: 14, 5: 12, 6: 11}  # font size, by the number of characters
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class _Set:
-    """A block and where it stands; ``places`` are the corners of its panels."""
+    """A block and its position; ``places`` are the corners of its panels."""
 
     block: Block
     left: int
@@ -48,7 +48,7 @@ def draw(picture: Picture, name: str) -> Drawing:
 
     Args:
         picture: what to draw.
-        name: prefix of the identifiers, unlike any other of the page.
+        name: prefix of the identifiers, unique within the page.
     """
     blocks, width, height = _placed(picture.blocks)
     symbols = "".join(_symbol(one, f"{name}-{n}", width, height) for n, one in enumerate(blocks))
@@ -76,7 +76,7 @@ def _placed(blocks: Iterable[Block]) -> tuple[list[_Set], int, int]:
 
 
 def _grid(block: Block) -> tuple[int, int]:
-    """Rows and columns in which a block's panels stand."""
+    """Rows and columns in which a block's panels are arranged."""
     count = len(block.panels)
     columns = ceil(sqrt(count)) if count > 3 else 1
     return ceil(count / columns), columns
@@ -101,7 +101,7 @@ def _symbol(one: _Set, name: str, width: int, height: int) -> str:
 
 
 def _label(block: Block) -> str:
-    """The tensor's name, or its end if it is long."""
+    """The tensor's name, or the end of a long one."""
     name = plain(name_of(block.name))
     return escape(name if len(name) <= LONGEST else f"…{name[-LONGEST + 1 :]}")
 
@@ -123,7 +123,7 @@ def _corner(block: Block, place: tuple[int, int], row: int, column: int) -> tupl
 
 
 def _at(panel: Panel, row: int, column: int, block: Block) -> tuple[int, ...]:
-    """A cell's place in the tensor."""
+    """A cell's position in the tensor."""
     flat = len(next(iter(block.values))) == 1
     return (column,) if flat else (*panel.outer, row, column)
 
@@ -133,7 +133,7 @@ def _square(x: int, y: int, kind: str) -> str:
 
 
 def cell_text(value: Any) -> str:
-    """A number as it fits a cell."""
+    """A number as text that fits a cell."""
     text = plain(shown_number(value))
     return text if len(text) <= WIDEST else f"{float(value):.2g}".replace("-", "−")
 
@@ -145,7 +145,7 @@ def _number(block: Block, place: tuple[int, ...], x: int, y: int) -> str:
 
 
 def _frame(frame: Frame, blocks: list[_Set], name: str, width: int, height: int) -> str:
-    """The shared symbols, then what this step reads, computes and has filled in so far."""
+    """The shared symbols, then the cells that this step reads, computes and has filled in so far."""
     parts = []
     for number, one in enumerate(blocks):
         parts.append(f'<use href="#{name}-{number}" width="{width}" height="{height}"/>')
@@ -160,7 +160,7 @@ def _frame(frame: Frame, blocks: list[_Set], name: str, width: int, height: int)
 
 
 def _arrow(blocks: list[_Set], height: int) -> Iterator[str]:
-    """Points to the result."""
+    """An arrow to the result."""
     if len(blocks) > 1:
         x, y = blocks[-1].left - BETWEEN // 2, LABEL + (height - LABEL) // 2
         yield f'<path class="arrow" d="M{x - 11} {y}h20m-6 -5l6 5l-6 5"/>'

@@ -22,7 +22,7 @@ from svertka.codegen.book.typeset import element_of
 __all__ = ["rendered"]
 
 STEP = 4  # columns of one level of indentation
-DEEPEST = 6  # brackets within which a formula may be broken
+DEEPEST = 6  # nesting depth of brackets within which a formula may be broken
 
 
 def rendered(explanation: Explanation, formulas: Sequence[Formula]) -> Iterator[RenderableType]:
@@ -108,13 +108,13 @@ def _lines(lines: Iterable[Line], depth: int = 1) -> Iterator[RenderableType]:
 
 @dataclass(frozen=True)
 class _Wrapped:
-    """A formula, broken where it stands in no brackets; what follows is set in."""
+    """A formula, broken outside of brackets; continuation lines are indented."""
 
     text: str
     style: str = ""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
-        """Lines for the width at hand."""
+        """Lines for the current width."""
         rows = [""]
         for part in _fitting(self.text, options.max_width - STEP):
             if rows[-1].strip() and len(rows[-1]) + len(part.rstrip()) > options.max_width:
@@ -124,7 +124,7 @@ class _Wrapped:
 
 
 def _fitting(text: str, width: int, depth: int = 0) -> Iterator[str]:
-    """A formula's text cut at spaces: where no bracket holds them, and within brackets only where it must be."""
+    """A formula's text cut at spaces: outside of brackets, and within brackets only if necessary."""
     for part in _parts(text, depth):
         if len(part) > width and depth < DEEPEST:
             yield from _fitting(part, width, depth + 1)
@@ -133,7 +133,7 @@ def _fitting(text: str, width: int, depth: int = 0) -> Iterator[str]:
 
 
 def _parts(text: str, deepest: int) -> Iterator[str]:
-    """The text cut behind the spaces that at most so many brackets hold."""
+    """The text cut after the spaces that lie within at most so many brackets."""
     depth, start = 0, 0
     for place, letter in enumerate(text):
         depth += (letter in "([{⌊") - (letter in ")]}⌋")

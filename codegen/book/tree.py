@@ -1,9 +1,9 @@
-"""What a formula looks like, apart from the language it is printed in.
+"""The appearance of a formula, independent of the output language.
 
-A tree has the notation's own constructs (an element of a tensor, a reduction, a choice) beside fractions, powers and
-roots. Each knows how tightly it binds, so that every printer brackets alike.
+A tree has the notation's own constructs (an element of a tensor, a reduction, a choice) and fractions, powers and
+roots. Each has an operator precedence, so that all printers put the same brackets.
 
-Input: nothing. Output: ``Tree`` nodes, made by ``svertka.codegen.book.typeset`` and printed by
+Input: none. Output: ``Tree`` nodes, made by ``svertka.codegen.book.typeset`` and printed by
 ``svertka.codegen.book.printers``.
 """
 
@@ -43,7 +43,7 @@ GREEK = {word: chr(code) for code, word in enumerate(_LETTERS.split(), start=ord
 
 
 class Binding(IntEnum):
-    """How tightly a construct binds, loosest first."""
+    """Operator precedence of a construct, lowest first."""
 
     RELATION = 0
     SUM = 1
@@ -66,19 +66,19 @@ class Name:
 
 @dataclass(frozen=True)
 class Number:
-    """A number as it is shown; a negative one is bracketed as a factor or a base."""
+    """A number for display; a negative one gets brackets as a factor or a base."""
 
     text: str
 
     @property
     def binding(self) -> Binding:
-        """A sign binds as loosely as a sum."""
+        """A sign has the precedence of a sum."""
         return Binding.SUM if self.text.startswith("−") else Binding.ATOM
 
 
 @dataclass(frozen=True)
 class Word:
-    """Words of prose within a formula (``divides``, ``otherwise``)."""
+    """Words within a formula (``divides``, ``otherwise``)."""
 
     text: str
 
@@ -125,7 +125,7 @@ class Quotient:
 
 @dataclass(frozen=True)
 class Power:
-    """A power; the base is bracketed already where it must be."""
+    """A power; the base already has brackets if it needs them."""
 
     base: Tree
     exponent: Tree
@@ -164,7 +164,7 @@ class Function:
 
 @dataclass(frozen=True)
 class Over:
-    """A reduction over indices under conditions: a sum, or the largest element or its place."""
+    """A reduction over indices under conditions: a sum, or the largest element or its position."""
 
     operation: str
     indices: tuple[Tree, ...]
@@ -189,7 +189,7 @@ Tree = Name | Number | Word | Sign | Row | Fence | Quotient | Power | Root | Ele
 
 
 def fenced(tree: Tree, least: Binding) -> Tree:
-    """The tree, in brackets if it binds less tightly than its place asks for."""
+    """The tree, in brackets if its precedence is lower than required."""
     return tree if tree.binding >= least else Fence("(", tree, ")")
 
 

@@ -1,7 +1,7 @@
 """From the notation's nodes to trees: signs, fractions, the order of terms and factors, brackets.
 
-SymPy orders terms for itself; here they stand as people write them: a sum before the bias that is added to it, what is
-taken away behind what it is taken from, parameters before indices, indices before elements.
+SymPy orders terms internally; here they have the usual order: a sum before the bias that is added to it, a subtracted
+term after the term from which it is subtracted, parameters before indices, indices before elements.
 
 Input: SymPy expressions over the notation. Output: ``Tree``s.
 """
@@ -45,7 +45,7 @@ _RELATIONS = {"==": "=", "!=": "≠", "<=": "≤", ">=": "≥", "<": "<", ">": "
 
 
 def name_of(text: str) -> Name:
-    """A name as mathematics has it: ``padding_h`` and ``r1`` have subscripts, ``alpha`` is a letter, ``h'`` primed."""
+    """A name as in mathematics: ``padding_h`` and ``r1`` have subscripts, ``alpha`` is a letter, ``h'`` has a prime."""
     bare = text.rstrip("'")
     found = re.fullmatch(r"(.+)_(\w)", bare) or re.fullmatch(r"([A-Za-z])(\d+)", bare)
     stem, below = found.groups() if found else (bare, "")
@@ -53,7 +53,7 @@ def name_of(text: str) -> Name:
 
 
 def number_of(value: Fraction | int) -> Tree:
-    """A rational number as people write it."""
+    """A rational number in its usual form."""
     value = Fraction(value)
     text = f"−{abs(value.numerator)}" if value < 0 else str(value.numerator)
     if value.denominator == 1:
@@ -64,7 +64,7 @@ def number_of(value: Fraction | int) -> Tree:
 
 
 def joined(parts: Sequence[Tree], sign: str, binding: Binding) -> Tree:
-    """Parts with a sign between each two."""
+    """Parts with a sign between neighbours."""
     if len(parts) == 1:
         return parts[0]
     found: list[Tree] = [parts[0]]
@@ -84,10 +84,10 @@ def element_of(tensor: Tensor) -> Tree:
 
 
 class Typesetter:
-    """Prints expressions as trees.
+    """Converts expressions to trees.
 
     Args:
-        first: indices that lead where several are added, such as those of the equation's target.
+        first: indices that come first in a sum of indices, such as those of the equation's target.
     """
 
     def __init__(self, first: Iterable[Index] = ()) -> None:
@@ -99,7 +99,7 @@ class Typesetter:
         Raises:
             TypeError: there is no rule for a node.
         """
-        if hasattr(node, "typeset"):  # a node that brings its own rule
+        if hasattr(node, "typeset"):  # a node with its own rule
             return cast(Tree, node.typeset(self))
         if isinstance(node, Read):
             return self.read(node)
@@ -123,7 +123,7 @@ class Typesetter:
             return self._power(node.base, node.exp)
         return self._operation(node)
 
-    # What other typesetters print in their own way ----------------------------------------------------------------
+    # Methods that other typesetters override ----------------------------------------------------------------------
 
     def read(self, node: Read) -> Tree:
         """The element of a tensor."""
@@ -163,7 +163,7 @@ class Typesetter:
         return Row(tuple(found), Binding.SUM)
 
     def _place_of_term(self, term: Expr) -> tuple[bool, int, int, int, str]:
-        """What is taken away stands last; lone elements before parameters, parameters before products with them."""
+        """Subtracted terms come last; single elements before parameters, parameters before products with them."""
         nodes = list(walk(term))
         reads = any(isinstance(node, Read) for node in nodes)
         scaled = any(f.is_Symbol and not _is_index(f) for f in Mul.make_args(term))
@@ -194,7 +194,7 @@ class Typesetter:
             return self.tree(factors[0])
         *front, last = (self.tree(factor) for factor in factors)
         kept = [fenced(tree, Binding.PRODUCT) for tree in front]
-        binding = Binding.REDUCTION if last.binding == Binding.REDUCTION else Binding.PRODUCT  # it would swallow more
+        binding = Binding.REDUCTION if last.binding == Binding.REDUCTION else Binding.PRODUCT  # includes later factors
         return joined([*kept, fenced(last, Binding.REDUCTION)], "·", binding)
 
     def _power(self, base: Expr, exponent: Expr) -> Tree:
@@ -240,12 +240,12 @@ class Typesetter:
 
 
 def _is_index(symbol: Basic) -> bool:
-    """Whether a symbol is an index, or a primed name of a place."""
+    """Whether a symbol is an index, or a primed name of a position."""
     return isinstance(symbol, Index) or str(symbol).endswith("'")
 
 
 def _divides(factor: Expr) -> bool:
-    """Whether a factor stands below the line."""
+    """Whether a factor belongs into the denominator."""
     if not factor.is_Pow or isinstance(factor, exp):
         return False
     return bool(factor.exp.could_extract_minus_sign())

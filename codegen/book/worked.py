@@ -1,9 +1,9 @@
-"""A layer worked through with numbers: for every element of its result what is read and what is computed from it.
+"""A layer computed with numbers: for every element of its result the elements that are read and the computation.
 
-The formula itself is instantiated at the element's indices; nothing here knows what a layer does. The numbers come
-from ``svertka.spec.evaluate``.
+The formula itself is instantiated at the element's indices, so nothing here depends on the layer. The numbers come from
+``svertka.spec.evaluate``.
 
-Input: a ``Layer``, its tensors, extents and parameters. Output: ``Worked``, with a ``Step`` an element.
+Input: a ``Layer``, its tensors, extents and parameters. Output: ``Worked``, with one ``Step`` per element.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ Place = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Step:
-    """One element of a tensor and where it comes from.
+    """One element of a tensor and its computation.
 
     Attributes:
         tensor: name of the tensor; ``place``: the element's indices.
-        reads: elements that it is computed from, by tensor and indices, in order.
-        outside: places that it would read outside their tensors.
+        reads: elements from which it is computed, by tensor and indices, in order.
+        outside: positions that it would read outside their tensors.
         value: the element.
         written: ``element = sum of products = value``.
     """
@@ -58,8 +58,8 @@ class Worked:
         layer: the layer.
         sizes: extents and parameters by name.
         values: every tensor that was given or computed.
-        exact: whether the numbers are exact; else they are rounded to float64.
-        known: what was found of elements' reads.
+        exact: whether the numbers are exact; otherwise they are rounded to float64.
+        known: a cache of the reads of elements.
     """
 
     layer: Layer
@@ -69,12 +69,12 @@ class Worked:
     known: dict[tuple[str, Place], tuple[tuple[str, Place], ...]] = field(default_factory=dict, repr=False)
 
     def steps(self, tensor: str) -> tuple[Step, ...]:
-        """The elements of a computed tensor, row by row."""
+        """The elements of a computed tensor in row-major order."""
         equation = next(e for e in self.layer.equations if e.target.name == tensor)
         return tuple(self._step(equation, place) for place in product(*map(range, self.values[tensor].shape)))
 
     def origins(self, step: Step) -> tuple[tuple[str, Place], ...]:
-        """Elements of the inputs that a step depends on through other tensors alone."""
+        """Elements of the inputs on which a step depends only through other tensors."""
         made = {equation.target.name: equation for equation in self.layer.equations}
         found: dict[tuple[str, Place], None] = {}
         waiting = [spot for spot in step.reads if spot[0] in made]
@@ -90,7 +90,7 @@ class Worked:
         return tuple(spot for spot in found if spot not in step.reads)
 
     def _reads(self, equation: Equation, place: Place) -> tuple[tuple[str, Place], ...]:
-        """What an element reads; remembered, for many elements share what they come from."""
+        """The reads of an element; cached, because many elements have the same ones."""
         key = (equation.target.name, place)
         if key not in self.known:
             instance = self._instance()
@@ -155,7 +155,7 @@ def _values(
 
 
 def shown_number(value: Any) -> Tree:
-    """A number as it is shown: rationals exactly unless they are long, others to a few digits."""
+    """A number for display: rationals exactly unless they are long, others with a few digits."""
     if _is_short(value):
         return number_of(value)
     text = f"{float(value) + 0.0:.{DIGITS}g}"  # no minus before a zero

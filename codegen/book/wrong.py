@@ -1,4 +1,4 @@
-"""The errata with their computations written out.
+"""The errata with their computations in detail.
 
 Input: ``svertka.spec.errata``. Output: ``ShownErratum``s for a template.
 """
@@ -22,7 +22,7 @@ __all__ = ["ShownErratum", "shown_errata"]
 
 @dataclass(frozen=True)
 class ShownErratum:
-    """An erratum; ``parts`` are titled computations: equations, if they are of its own, and steps with numbers."""
+    """An erratum; ``parts`` are titled computations: equations, if it has its own, and steps with numbers."""
 
     erratum: Erratum
     parts: tuple[tuple[str, tuple[Line, ...], tuple[str, ...]], ...]

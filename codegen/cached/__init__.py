@@ -1,7 +1,7 @@
 """Packages that ``layer_module`` has made, as modules that any process can import.
 
-``svertka.codegen.cached.NAME.DIGEST.proven`` is the folder ``NAME/DIGEST/proven`` of the user's cache, so that a model
-of such layers that was saved, or sent to a worker, finds its classes: ``pickle`` imports them by name.
+``svertka.codegen.cached.NAME.DIGEST.proven`` is the folder ``NAME/DIGEST/proven`` of the user's cache. So the classes
+of a model of such layers are found when it is loaded, or sent to a worker: ``pickle`` imports them by name.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["cache_folder", "imported"]
 
 
 def cache_folder() -> Path:
-    """Where packages lie: ``$SVERTKA_CACHE``, else ``$XDG_CACHE_HOME/svertka``, else ``~/.cache/svertka``."""
+    """Folder of the packages: ``$SVERTKA_CACHE``, else ``$XDG_CACHE_HOME/svertka``, else ``~/.cache/svertka``."""
     told = os.environ.get("SVERTKA_CACHE")
     return Path(told) if told else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "svertka"
 
@@ -38,12 +38,12 @@ def imported(folder: Path) -> ModuleType:
 
 
 class _Missing(MetaPathFinder):
-    """Asked last, when no cache has a package: says which, and how to have it."""
+    """The last finder, used when no cache has a package: its error names the package and how to make it."""
 
     depth = len(__name__.split(".")) + len(("NAME", "DIGEST", "proven"))
 
     def find_spec(self, fullname: str, path: Sequence[str] | None, target: object = None) -> None:
-        """None for what is not a package in the cache.
+        """None for a module that is not a package in the cache.
 
         Raises:
             ModuleNotFoundError: it would be one.
@@ -59,7 +59,7 @@ class _Missing(MetaPathFinder):
 
 
 _MISSING: MetaPathFinder = globals().get("_MISSING") or _Missing()
-"""One for all times that this module is loaded."""
+"""One instance, also when this module is loaded again."""
 if _MISSING not in sys.meta_path:
     sys.meta_path.append(_MISSING)
 __path__.append(str(cache_folder()))

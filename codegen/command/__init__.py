@@ -1,7 +1,7 @@
-"""The command line, a module a group of commands.
+"""The command line, one module per group of commands.
 
-Exit codes: 0 done; 1 a check failed (files differ, a kernel misses its formula, a slide's number does not come out);
-2 the call was wrong, or what it needs is not installed.
+Exit codes: 0 done; 1 a check failed (files differ, a kernel differs from its formula, a slide's number is not
+reproduced); 2 the call was wrong, or a required package is not installed.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ EXTRAS = {
     "networks": ("PIL", "matplotlib", "sklearn"),
     "generator": ("filelock", "jinja2", "markupsafe", "mpmath", "rich", "ruff", "sympy", "typer"),
 }
-"""What is imported, by the extra of the distribution that brings it."""
+"""Imported modules, by the extra of the distribution that installs them."""
 
 
 def main() -> None:
-    """Run the command line; wrong input ends in a line of text, not in a traceback."""
+    """Run the command line; for wrong input it prints one line of text, not a traceback."""
     spell_what_cannot_be_written(sys.stdout, sys.stderr)
     try:
         _run()

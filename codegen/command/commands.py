@@ -1,4 +1,4 @@
-"""All commands: each group's module adds its own to the application when it is imported."""
+"""All commands: the module of each group adds its commands to the application when it is imported."""
 
 from __future__ import annotations
 

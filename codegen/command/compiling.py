@@ -1,4 +1,4 @@
-"""``svertka compile`` and ``svertka gate``: machine code for GPUs that need not be there."""
+"""``svertka compile`` and ``svertka gate``: machine code for GPUs, which need not be present."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def compile_kernels(
     ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print rows of JSON.")] = False,
 ) -> None:
-    """Compile every kernel for GPUs that need not be there, and show registers, spills and the matrix unit's use."""
+    """Compile every kernel for GPUs, which need not be present, and show registers, spills and matrix instructions."""
     compilable()
     about = chosen(layers).layers
     from svertka.codegen.machine.compiling import TARGETS, compile_launch

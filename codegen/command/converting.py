@@ -1,4 +1,4 @@
-"""``svertka convert``: which layers of a model have a counterpart here, and why others have none."""
+"""``svertka convert``: which layers of a model svertka would convert, and why it would not convert the others."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def convert(
     fuse: Annotated[bool, typer.Option("--fuse", help="Look for chains that are computed as one, too.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The same as JSON.")] = False,
 ) -> None:
-    """Show which layers of a model svertka would swap and which it would leave, with the reason."""
+    """Show which layers of a model svertka would convert and which it would leave, with the reason."""
     from svertka.generated.convert import convert as converted
 
     _, report = converted(copy.deepcopy(_built(model)), fuse=fuse)
@@ -42,8 +42,8 @@ def _built(name: str) -> Any:
     """The model that an importable callable makes.
 
     Raises:
-        ValueError: the name is not written as it must be, nothing is found under it, or making the model fails.
-        TypeError: what is made is no model.
+        ValueError: the name has the wrong form, nothing is found under it, or making the model fails.
+        TypeError: the result is no model.
     """
     import torch
 
@@ -65,7 +65,7 @@ def _built(name: str) -> Any:
 
 
 def _called(make: Any, name: str) -> Any:
-    """What a callable makes: without data, or, where making it computes with them, on the CPU."""
+    """The result of a callable: without data, or on the CPU if its construction needs data."""
     import torch
 
     try:
@@ -80,7 +80,7 @@ def _called(make: Any, name: str) -> Any:
 
 
 def _imported(place: str, name: str) -> Any:
-    """A module, from the folder at hand too, as ``python -m`` has it."""
+    """A module, also from the current folder, as with ``python -m``."""
     folder = os.getcwd()
     sys.path.insert(0, folder)
     try:

@@ -1,4 +1,4 @@
-"""``svertka explain`` and ``svertka book``: formulas, gradients, kernels and proofs for people to read."""
+"""``svertka explain`` and ``svertka book``: formulas, gradients, kernels and proofs for readers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def explain(
     variant: Annotated[str, typer.Option(help="One of several formulas, by its name; all if none.")] = "",
     package: Package = None,
 ) -> None:
-    """Show a layer's formula, derived gradient, kernels and what is proven of them."""
+    """Show a layer's formula, derived gradient, kernels and what is proven about them."""
     definitions = chosen(layers).layers
     from svertka.codegen.book.explanation import explain as explanation_of
     from svertka.codegen.book.terminal import rendered
@@ -42,7 +42,7 @@ def book(
     into: Annotated[Path, typer.Option(help="Folder of the pages; open index.html in it.")] = BOOK,
     package: Package = None,
 ) -> None:
-    """Write the same as static pages, with the lecture's numbers moving through every layer; no network is needed."""
+    """Write the same as static pages, with the lecture's numbers computed through every layer; no network is needed."""
     definitions = chosen(layers).layers
     from svertka.codegen.book.site import pages, write_pages
     from svertka.codegen.driver.write import check_writable

@@ -19,7 +19,7 @@ from svertka.codegen.command.terminal import (
     progress,
 )
 
-SHOWN = 5  # failures of a definition
+SHOWN = 5  # failures per definition
 
 
 @application.command()
@@ -41,7 +41,7 @@ def generate(
     from svertka.codegen.verify.validate import validate_package
     from svertka.spec.gradient import with_gradients
 
-    formatter()  # said before anything is derived
+    formatter()  # fails before anything is derived if the formatter is missing
     if not check:
         check_writable(folder.parent, "--into")
     asked = with_gradients(about.layers)
@@ -79,7 +79,7 @@ def _folder(into: Path | None, names: Sequence[str]) -> Path:
     """The package's folder.
 
     Raises:
-        ValueError: it is a file, or formulas of a file are to go without being told where, or it cannot be imported.
+        ValueError: it is a file, or no folder is given for formulas from a file, or it cannot be imported.
     """
     from svertka.codegen.driver.generate import PACKAGE
     from svertka.codegen.frontend.formula_file import is_formula_file

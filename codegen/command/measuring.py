@@ -1,4 +1,4 @@
-"""``svertka bench`` and ``svertka tune``: times on the machine at hand."""
+"""``svertka bench`` and ``svertka tune``: times on this machine."""
 
 from __future__ import annotations
 
@@ -82,9 +82,9 @@ def tune(
     check: Annotated[bool, typer.Option("--check", help="Compile the tables as they are; needs no GPU.")] = False,
     target: Annotated[list[str] | None, typer.Option(help="With --check: whose tables; all if none.")] = None,
 ) -> None:
-    """Search the tile tables of the GPU at hand; `svertka generate` then takes them up.
+    """Search the tile tables of this machine's GPU; `svertka generate` then uses them.
 
-    A run that is killed goes on where it stopped.
+    A run that is killed continues where it stopped.
     """
     if os.environ.get("TRITON_INTERPRET") == "1":
         raise ValueError("TRITON_INTERPRET=1: the interpreter's tables are not measured; unset it")

@@ -1,4 +1,4 @@
-"""``svertka network``: what a network is, layer by layer, and what it says of a photograph."""
+"""``svertka network``: a network layer by layer, and its classification of a photograph."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def network(
     image: Annotated[Path | None, typer.Option(help="A photograph to classify.")] = None,
     state: Annotated[Path | None, typer.Option(help="A state_dict for it, as torch.save writes it.")] = None,
 ) -> None:
-    """Show a network's shapes, parameters, multiply-adds, receptive field and memory a layer, and draw it."""
+    """Show a network's shapes, parameters, multiply-adds, receptive field and memory per layer, and draw it."""
     import torch
 
     from svertka.networks.drawing import draw
@@ -133,7 +133,7 @@ def _best(probabilities: Sequence[float], drawn: bool) -> Iterator[str]:
 
 
 def _table(summary: Summary) -> Table:
-    """A row a layer."""
+    """One row per layer."""
     from svertka.networks.summary import product
 
     table = Table(title=f"{summary.name}, {product(summary.image)} {str(summary.dtype).removeprefix('torch.')}")
@@ -161,7 +161,7 @@ def _row(layer: LayerSummary) -> tuple[str, ...]:
 
 
 def _totals(summary: Summary) -> list[str]:
-    """What the columns mean, and what they come to."""
+    """The meaning of the columns, and their totals."""
     return [
         f"memory: parameters {decimal(summary.parameter_bytes)}; outputs of all layers, kept for gradients, "
         f"{decimal(summary.activation_bytes)}; largest input and output of one layer {decimal(summary.working_bytes)}",

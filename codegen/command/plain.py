@@ -1,8 +1,8 @@
-"""Letters that the terminal cannot write, in letters that it can.
+"""ASCII spellings of letters that the terminal cannot write.
 
-Formulas are printed with letters of mathematics. Where standard output has another encoding than UTF-8 (``LC_ALL=C``, a
-Windows console of another alphabet, a pipe), each letter that the encoding lacks is spelled in ASCII: ``alpha`` for the
-Greek letter, ``sum`` for the sign of a sum, ``<=`` for the sign of an order.
+Formulas are printed with mathematical letters. If standard output has another encoding than UTF-8 (``LC_ALL=C``, a
+Windows console with another alphabet, a pipe), each letter that the encoding does not have is spelled in ASCII:
+``alpha`` for the Greek letter, ``sum`` for the sum sign, ``<=`` for the relation sign.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ UNKNOWN = "?"
 
 
 def spelled(letter: str) -> str:
-    """A letter in ASCII: by the table, by its Greek name, or by the letters that it is composed of."""
+    """A letter in ASCII: by the table, by its Greek name, or by its decomposition."""
     if letter in SPELLED:
         return SPELLED[letter]
     name = unicodedata.name(letter, "")
@@ -80,7 +80,7 @@ def spelled(letter: str) -> str:
 
 
 def _spell(error: UnicodeError) -> tuple[str, int]:
-    """What ``codecs`` calls for letters that an encoding lacks."""
+    """The error handler that ``codecs`` calls for letters that an encoding does not have."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     text, found = error.object[error.start : error.end], ""
@@ -94,7 +94,7 @@ def _is_raised(letter: str) -> bool:
 
 
 def spell_what_cannot_be_written(*streams: TextIO) -> None:
-    """Let streams spell the letters that their encoding lacks, where they would refuse them."""
+    """Let streams spell the letters that their encoding does not have, instead of raising an error."""
     codecs.register_error(HANDLER, _spell)
     for stream in streams:
         if isinstance(stream, io.TextIOWrapper):

@@ -1,4 +1,4 @@
-"""``svertka slides`` and ``svertka list``: what there is and what comes out."""
+"""``svertka slides`` and ``svertka list``: the lecture's numbers, and the layers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from svertka.codegen.command.terminal import FAILED, application, console, defin
 
 @application.command()
 def slides() -> None:
-    """Every worked number of the lecture through the formula, the reference and the kernel."""
+    """Every worked number of the lecture, computed by the formula, the reference and the kernel."""
     interpret()
     from svertka.codegen.verify.slides import slide_rows
 

@@ -1,4 +1,4 @@
-"""What every command shares: the application, the consoles, progress, names of layers."""
+"""Shared by all commands: the application, the consoles, progress, names of layers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ application = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-WIDE = 200  # columns of a table that goes to a file or a pipe, where nothing may be cut
+WIDE = 200  # columns of a table in a file or a pipe, where nothing may be cut off
 
 
 def _console(stderr: bool = False) -> Console:
@@ -67,7 +67,7 @@ def interpret() -> None:
 
 
 def needed(*modules: str) -> None:
-    """Import what a command comes to need late, so that it is missed at once.
+    """Import what a command needs later, so that a missing package is reported at once.
 
     Raises:
         ModuleNotFoundError: one is not installed.
@@ -78,7 +78,7 @@ def needed(*modules: str) -> None:
 
 @contextmanager
 def progress(what: str, total: int) -> Iterator[Callable[[str], None]]:
-    """A bar on standard error; call the result once an item."""
+    """A bar on standard error; call the result once per item."""
     columns = (TextColumn("{task.description:32}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=errors) as bar:
         task = bar.add_task(what, total=total)
@@ -105,7 +105,7 @@ def definitions_named(names: Sequence[str] | None) -> list[Any]:
 
 
 def _meant(name: str, definitions: Mapping[str, Any]) -> str:
-    """What a name may have been meant to be: a layer's, or its function's or module's."""
+    """Suggestions for an unknown name: the layer with a similar name, function or module."""
     known = {name: name for name in definitions}
     for definition in definitions.values():
         words = (definition.function, *(face.name for face in definition.modules))
@@ -118,7 +118,7 @@ def _meant(name: str, definitions: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Chosen:
-    """What a call is about.
+    """The layers that a call is about.
 
     Attributes:
         definitions: the layers of the package.
@@ -132,7 +132,7 @@ class Chosen:
 
 
 def chosen(names: Sequence[str] | None) -> Chosen:
-    """Layers by name; files of formulas bring their own, all of them or those that are named.
+    """Layers by name; files of formulas add their own, all of them or those that are named.
 
     Raises:
         ValueError: there is no such layer or file, or a file cannot be run.

@@ -1,4 +1,4 @@
-"""``svertka train``: a network on images, with a bar, checkpoints and learning curves."""
+"""``svertka train``: train a network on images, with a progress bar, checkpoints and learning curves."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from svertka.codegen.command.terminal import application, console, errors, neede
 from svertka.codegen.driver.write import check_writable
 
 STOPPED = 130
-"""Exit code of a run that Ctrl-C stopped, as shells have it."""
+"""Exit code of a run that was stopped by Ctrl-C, as in shells."""
 FOLDER = Path("build/train")
 
 
@@ -42,9 +42,10 @@ def train(
         typer.Option("--resume/--fresh", help="Go on from the checkpoint, or not; by default if there is one."),
     ] = None,
 ) -> None:
-    """Train a network of generated layers on images, and judge it by images it has not seen.
+    """Train a network of generated layers on images, and evaluate it on images that it has not seen.
 
-    A run that was stopped or killed goes on when it is called again, and ends in the same bits as one that never was.
+    A run that was stopped or killed continues when it is called again, and ends with the same bits as an uninterrupted
+    one.
     """
     os.environ.pop("TRITON_INTERPRET", None)
     place = into or FOLDER / network
@@ -76,10 +77,10 @@ def train(
 
 
 def _training(settings: Any, data: Path | None) -> Any:
-    """A run at its beginning.
+    """A new run.
 
     Raises:
-        ValueError: the network is unknown, or the images are not there.
+        ValueError: the network is unknown, or the images are not found.
     """
     import torch
 
@@ -90,12 +91,12 @@ def _training(settings: Any, data: Path | None) -> Any:
     if settings.network not in NETWORKS:
         raise ValueError(f"network={settings.network!r}: must be one of {', '.join(NETWORKS)}; name one of these")
     if settings.device == "cpu":
-        torch.set_num_threads(1)  # the reference computes in NumPy; what is left for torch is too small to share
+        torch.set_num_threads(1)  # NumPy computes the layers; torch's own share is too small for threads
     constructor = NETWORKS[settings.network]
     if data is None:
         images = digits()
     else:
-        with torch.device("meta"):  # only its input is wanted
+        with torch.device("meta"):  # only its input is used
             size_of = resizing(constructor())
         images = folder(data, size_of)
     console.print(
@@ -145,7 +146,7 @@ def _standing(training: Any, kept: Path) -> str:
 
 @contextmanager
 def _stopping() -> Iterator[list[int]]:
-    """A list that Ctrl-C puts a signal into, so that the step it falls into is finished; once more stops at once."""
+    """A list to which Ctrl-C appends a signal, so that the current step is finished; a second Ctrl-C stops at once."""
     received: list[int] = []
 
     def receive(number: int, frame: object) -> None:
@@ -161,7 +162,7 @@ def _stopping() -> Iterator[list[int]]:
 
 @contextmanager
 def _bar(training: Any) -> Iterator[Any]:
-    """A bar over all steps, with loss, accuracy and the time left; on every output a line an epoch."""
+    """A bar over all steps, with loss, accuracy and the time left; otherwise one line per epoch."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -175,7 +176,7 @@ def _bar(training: Any) -> Iterator[Any]:
             "", total=epochs * training.steps_per_epoch, completed=len(training.losses), loss=float("nan"), accuracy=0.0
         )
 
-        # On a terminal the bar's own console keeps lines above the bar; a file gets them by standard output.
+        # On a terminal the bar's own console prints lines above the bar; a file gets them from standard output.
         lines = bar.console if console.is_terminal and errors.is_terminal else console
 
         def watch(run: Any) -> None:
@@ -190,7 +191,7 @@ def _bar(training: Any) -> Iterator[Any]:
 
 
 def _line(training: Any) -> str:
-    """The last epoch in a line."""
+    """The last epoch in one line."""
     last, data, epochs = training.epochs[-1], training.data, training.settings.epochs
     return (
         f"epoch {len(training.epochs):{len(str(epochs))}}/{epochs}"

@@ -1,1 +1,1 @@
-"""Packages: generated, judged, written, certified, kept."""
+"""Packages: generate, validate, write, certify, cache."""

@@ -1,10 +1,10 @@
-"""Certificates: what validation showed of a definition's kernels, as a file beside them.
+"""Certificates: the result of validating a definition's kernels, as a file beside them.
 
-A certificate names the formulas and the sources it is of by their digests. It is evidence, not derived text: it also
-says which versions of which tools it was made with, and stays valid when these change.
+A certificate identifies its formulas and sources by digests. It is evidence, not derived text: it also records the
+versions of the tools that made it, and stays valid when these change.
 
-What the level "interface" showed is also of the function, the modules and all code between them and the kernels; where
-only these changed, that level alone is due again.
+The result of the level "interface" also depends on the function, the modules and all code between them and the kernels.
+If only these changed, only that level must be checked again.
 
 Input: a package's sources and a ``Verdict``. Output: JSON text.
 """
@@ -38,7 +38,7 @@ def certificate_path(definition: Definition) -> str:
 
 
 def digests(sources: Mapping[str, str], definition: Definition) -> dict[str, str]:
-    """What a certificate is of: the formulas, the kernels, what all kernels call, and the way in and out."""
+    """Digests of a certificate's subject: formulas, kernels, the functions that they call, and interface code."""
     return {
         "formulas": digest(formula_text(definition)),
         "kernels": digest(sources[kernels_path(definition)]),
@@ -48,7 +48,7 @@ def digests(sources: Mapping[str, str], definition: Definition) -> dict[str, str
 
 
 def _way_in(sources: Mapping[str, str], definition: Definition) -> str:
-    """All source between a call and the kernels; nothing of a gradient, which autograd calls."""
+    """All source between a call and the kernels; empty for a gradient, which only autograd calls."""
     own = _operators_and_function(sources["functional.py"], definition)
     if not own:
         return ""
@@ -61,7 +61,7 @@ def _way_in(sources: Mapping[str, str], definition: Definition) -> str:
 
 
 def _operators_and_function(text: str, definition: Definition) -> list[str]:
-    """A function, and the operators that stand before it."""
+    """A function, and its operators, which are assigned before it."""
     operators = {
         f"_{definition.function}{v.layer.name.removeprefix(definition.name)}".upper() for v in definition.variants
     }
@@ -98,9 +98,9 @@ def certificate(sources: Mapping[str, str], definition: Definition, verdict: Ver
 
     Args:
         sources: the package.
-        definition: what it is of.
-        verdict: what validation showed.
-        before: the certificate whose other levels stay, where not all were checked.
+        definition: its subject.
+        verdict: the result of validation.
+        before: the certificate whose other levels are kept, if not all were checked.
 
     Raises:
         ValueError: some level fails; nothing is certified then.
@@ -130,7 +130,7 @@ def _level(outcome: Outcome) -> dict[str, Any]:
 
 
 def _rounded(value: Any) -> Any:
-    """Figures to three digits: what lies behind depends on the machine."""
+    """Figures with three digits: further digits depend on the machine."""
     if isinstance(value, float):
         return float(f"{value:.3g}")
     if isinstance(value, Mapping):
@@ -139,12 +139,12 @@ def _rounded(value: Any) -> Any:
 
 
 def is_current(text: str, sources: Mapping[str, str], definition: Definition) -> bool:
-    """Whether a certificate is of these kernels, whole, and shows every level."""
+    """Whether a certificate is complete, belongs to these kernels, and shows every level."""
     return not levels_due(text, sources, definition)
 
 
 def levels_due(text: str, sources: Mapping[str, str], definition: Definition) -> tuple[str, ...]:
-    """Levels that a certificate does not show of these sources: none, the way in and out alone, or all."""
+    """Levels that a certificate does not show for these sources: none, the interface alone, or all."""
     try:
         content = json.loads(text)
         formulas, found = content["formulas"], dict(content["digests"])
@@ -162,7 +162,7 @@ def levels_due(text: str, sources: Mapping[str, str], definition: Definition) ->
 
 
 def outdated(package: Package, existing: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-    """Levels that are due, by name of the definitions that have no certificate of what was just derived."""
+    """Levels to check, by name of the definitions without a certificate for the derived sources."""
     found = {
         name: levels_due(existing.get(certificate_path(module.definition), ""), package.sources, module.definition)
         for name, module in package.modules.items()
@@ -171,7 +171,7 @@ def outdated(package: Package, existing: Mapping[str, str]) -> dict[str, tuple[s
 
 
 def certificates(package: Package, existing: Mapping[str, str], verdicts: Sequence[Verdict]) -> dict[str, str]:
-    """Certificates by path: new ones of what was validated, the existing ones of everything else."""
+    """Certificates by path: new ones for validated definitions, the existing ones for all others."""
     found = {}
     fresh = {verdict.definition: verdict for verdict in verdicts}
     for name, module in package.modules.items():

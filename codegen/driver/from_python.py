@@ -1,8 +1,8 @@
 """One call from a formula to a layer: derived, proven, generated and imported.
 
 The package lies in the user's cache (``$SVERTKA_CACHE``, else ``$XDG_CACHE_HOME/svertka``, else ``~/.cache/svertka``)
-under a digest of the formula, its face and this version of the generator, so that a second call, in any process, only
-imports it. Validation runs in a process of its own: it needs Triton's interpreter, the caller may want Triton's
+under a digest of the formula, its public interface and this version of the generator. So a second call, in any process,
+only imports it. Validation runs in a separate process: it needs Triton's interpreter, and the caller may need Triton's
 compiler.
 
 Input: a ``Layer`` or a ``Definition``. Output: a module's class, or a function.
@@ -47,13 +47,14 @@ def layer_module(layer: Layer | Definition, *, validate: bool = True) -> type[to
     """The class of a formula's module.
 
     Args:
-        layer: a formula, or one with its public face (``define``).
-        validate: whether every level of validation must be passed before anything is kept; seconds to minutes, once.
+        layer: a formula, or one with its public interface (``define``).
+        validate: whether the package is kept only if it passes every level of validation; takes seconds to minutes,
+            once.
 
     Raises:
         TypeError: it is no formula.
-        ValueError: the formula has no public face, a name will not do, or the cache cannot be written to.
-        RuntimeError: the kernels miss their formula; the message has the levels' failures.
+        ValueError: the formula has no public interface, a name is not allowed, or the cache cannot be written to.
+        RuntimeError: the kernels differ from their formula; the message has the levels' failures.
     """
     definition = _face(layer)
     if not definition.modules:
@@ -70,7 +71,7 @@ def layer_function(layer: Layer | Definition, *, validate: bool = True) -> Calla
 
 
 def certificate_of(layer: Layer | Definition) -> Path:
-    """Where the certificate of a formula's kernels lies, once ``layer_module`` or ``layer_function`` has made it.
+    """Path of the certificate of a formula's kernels, after ``layer_module`` or ``layer_function`` has made it.
 
     Raises:
         FileNotFoundError: it was not made, or without validation.
@@ -101,7 +102,7 @@ def layer_package(layer: Layer | Definition, *, validate: bool = True) -> Module
     if not (folder / "__init__.py").exists():
         check_writable(root, "SVERTKA_CACHE")
         root.mkdir(parents=True, exist_ok=True)
-        with FileLock(root / "lock"):  # of several processes one generates, the others wait for it
+        with FileLock(root / "lock"):  # if several processes need it, one generates and the others wait
             if not (folder / "__init__.py").exists():
                 _generate(definition, folder, validate)
     return imported(folder)
@@ -118,13 +119,13 @@ def _face(layer: Layer | Definition) -> Definition:
 
 
 def _folder(definition: Definition) -> Path:
-    """Where a formula's package lies: of another formula, face or generator it is another folder."""
+    """Folder of a formula's package; it differs for every formula, interface and generator."""
     text = "\n".join([formula_text(definition), repr(definition), *_assumed(definition), VERSION, _generator()])
     return cache_folder() / definition.name / digest(text)
 
 
 def _assumed(definition: Definition) -> list[str]:
-    """What a formula's text does not show: what its axes count, and what is known of its parameters."""
+    """Facts that a formula's text does not show: what its axes count, and the assumptions on its parameters."""
     found = set()
     for variant in definition.variants:
         layer = variant.layer
@@ -151,10 +152,10 @@ def _generator() -> str:
 
 
 def _generate(definition: Definition, folder: Path, validate: bool) -> None:
-    """Generate in a process of its own, with Triton's interpreter on.
+    """Generate in a separate process, with Triton's interpreter on.
 
     Raises:
-        RuntimeError: it fails; what it says is the message.
+        RuntimeError: it fails; its output is the message.
     """
     with tempfile.TemporaryDirectory() as scratch:
         given = Path(scratch) / "definition"
@@ -169,7 +170,7 @@ def _generate(definition: Definition, folder: Path, validate: bool) -> None:
 
 
 def main(given: str, folder: str, *options: str) -> int:
-    """Generate the package of a pickled definition, validate it if told, and write it; 1 if a kernel misses."""
+    """Generate the package of a pickled definition, validate it if asked, and write it; 1 if a kernel fails."""
     from svertka.codegen.driver.certificate import certificates
     from svertka.codegen.driver.generate import generate_package
     from svertka.codegen.driver.write import write

@@ -1,6 +1,6 @@
 """Generate a package: derive, print, format, validate, write.
 
-Input: definitions and a folder. Output: the package in that folder, or an error and nothing changed.
+Input: definitions and a folder. Output: the package in that folder, or an error and no change.
 """
 
 from __future__ import annotations
@@ -76,14 +76,14 @@ def generate_package(
     """Derive and print a package.
 
     Args:
-        definitions: the layers in it; its functions and modules.
+        definitions: the layers of the package; they determine its functions and modules.
         chosen: names of those whose kernels are wanted; all if empty.
-        progress: told each definition's name when its kernels are printed.
-        layout: how sources are formatted; files that are kept have the same bytes everywhere by ``formatted``.
+        progress: called with each definition's name when its kernels are printed.
+        layout: how sources are formatted; ``formatted`` gives the same bytes on every machine.
 
     Raises:
-        ValueError: a name cannot be used, see ``public_names``; or what formats is not installed.
-        TypeError: a formula has what kernels cannot be made of, see ``supported``.
+        ValueError: a name is not allowed, see ``public_names``; or the formatter is not installed.
+        TypeError: a formula has a construct that kernels do not support, see ``supported``.
     """
     check_definitions(definitions)
     for definition in definitions:
@@ -109,7 +109,7 @@ def generate_package(
 
 
 def _support(definitions: Sequence[Definition], modules: Mapping[str, KernelModule]) -> dict[str, str]:
-    """Everything but the kernels."""
+    """All sources except the kernels."""
     templates = environment()
     sources = {
         "__init__.py": package_source(definitions),
@@ -129,7 +129,7 @@ def _support(definitions: Sequence[Definition], modules: Mapping[str, KernelModu
 
 
 def host_path(definition: Definition) -> str:
-    """Path of a definition's formulas as CPU tensors run them, where there is no reference."""
+    """Path of a definition's formulas as evaluated for CPU tensors, where there is no reference."""
     return f"formulas/{definition.name}.py"
 
 
@@ -149,7 +149,7 @@ def formula_text(definition: Definition) -> str:
 
 
 def _headed(text: str, formula: str | None) -> str:
-    """The source with a header: who wrote it, from what, and a digest of the rest."""
+    """The source with a header: the generator, its input, and a digest of the rest."""
     lines = [f"{MARK} {VERSION}. Do not edit: change the formula and run `svertka generate`."]
     if formula is not None:
         lines.append(f"# formula sha256 {digest(formula)}")

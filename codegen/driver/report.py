@@ -1,4 +1,4 @@
-"""Tables of what validation and compilation showed, for people.
+"""Tables of the results of validation and compilation.
 
 Input: ``Verdict``s, or the gate's figures. Output: tables of ``rich``.
 """
@@ -17,7 +17,7 @@ __all__ = ["figures", "matrix", "tightness"]
 
 
 def matrix(verdicts: Sequence[Verdict], levels: Sequence[str]) -> Table:
-    """Layers by levels: how many elements were shown, or that some failed, or why the level says nothing."""
+    """Layers by levels: the number of elements shown, or that some failed, or why the level does not apply."""
     table = Table("layer", *levels, title="elements shown equal, or within their bound")
     for verdict in verdicts:
         table.add_row(verdict.definition, *(_cell(verdict.of(level)) for level in levels))
@@ -40,7 +40,7 @@ def _reason(outcome: Outcome) -> str:
 
 
 def _probability(outcomes: Sequence[Outcome]) -> str:
-    """How probable it is that something different passed."""
+    """The probability that a difference was accepted."""
     found = [value for o in outcomes for key, value in o.figures.items() if key.endswith("probability")]
     if not found:
         return ""
@@ -66,7 +66,7 @@ def _largest(outcomes: Sequence[Outcome]) -> dict[str, float]:
 
 
 def figures(rows: Mapping[str, Mapping[str, Any]], title: str) -> Table:
-    """Rows by name, a column a figure."""
+    """Rows by name, one column per figure."""
     names = list(dict.fromkeys(name for found in rows.values() for name in found))
     table = Table(title, *names)
     for row, found in rows.items():

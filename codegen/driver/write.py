@@ -1,8 +1,8 @@
 """Write a generated package all at once or not at all.
 
-The new package is put together beside the old one and the two folders are exchanged in one step of the file system, so
-that a run that is killed at any moment leaves either the old files or the new ones. Files in the folder that svertka
-did not write stay; files that it wrote and no longer writes go.
+The new package is assembled beside the old one, and the two folders are exchanged in one file system operation, so that
+a run that is killed at any moment leaves either the old files or the new ones. Files in the folder that svertka did not
+write stay; files that it wrote earlier and no longer writes are removed.
 
 Input: sources by path, a folder. Output: the folder on disk.
 """
@@ -24,11 +24,11 @@ _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
 def check_writable(folder: Path, argument: str) -> None:
-    """Refuse a folder that cannot be written to, or made, before any work is done for it; nothing is left in it.
+    """Refuse a folder that cannot be written to, or made, before any work is done for it; leave nothing in it.
 
     Args:
-        folder: where files shall go.
-        argument: what named the folder, for the message.
+        folder: the folder to write to.
+        argument: the argument that gave the folder, for the message.
 
     Raises:
         ValueError: it cannot be written to.
@@ -47,12 +47,12 @@ def check_writable(folder: Path, argument: str) -> None:
 
 
 def differences(sources: Mapping[str, str], folder: Path, stale: bool = True) -> list[str]:
-    """Paths that writing would change, each with what would happen to it.
+    """Paths that writing would change, each with the kind of change.
 
     Args:
         sources: text by path below the folder.
         folder: the package's folder.
-        stale: whether files that svertka wrote once and would not write now are reported too.
+        stale: whether files that svertka wrote earlier and would not write now are reported too.
     """
     found = []
     for name, text in sorted(sources.items()):
@@ -72,7 +72,7 @@ def write(sources: Mapping[str, str], folder: Path, stale: bool = True) -> None:
     Args:
         sources: text by path below the folder.
         folder: the package's folder; it is made if it does not exist.
-        stale: whether to remove files that svertka wrote once and does not write now.
+        stale: whether to remove files that svertka wrote earlier and does not write now.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     _sweep(folder)
@@ -94,7 +94,7 @@ def write(sources: Mapping[str, str], folder: Path, stale: bool = True) -> None:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what a run that was killed left beside the folder; a run that still lives keeps its own."""
+    """Remove what a killed run left beside the folder; a run that is still alive keeps its files."""
     for left in folder.parent.glob(f".{folder.name}-*-*"):
         process = left.name.removeprefix(f".{folder.name}-").split("-")[0]
         if process.isdigit() and not Path(f"/proc/{process}").exists():
@@ -109,7 +109,7 @@ def _written(folder: Path) -> list[str]:
 
 
 def _exchange(new: Path, old: Path) -> None:
-    """Swap two folders in one step where the system can, else move the old one away and the new one in."""
+    """Exchange two folders in one operation if the system can, else move the old one away and the new one in."""
     if not old.exists():
         os.rename(new, old)
         return

@@ -1,1 +1,1 @@
-"""What may be said: formulas of a user's file, supported functions, names."""
+"""The accepted input: formulas of a user's file, supported functions, names."""

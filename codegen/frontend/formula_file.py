@@ -1,8 +1,8 @@
-"""Formulas in a file of the user's own: it is run as Python, and every layer in it is taken.
+"""Formulas in a user's file: it is run as Python, and every layer in it is used.
 
-Taken are the ``Layer``s and ``Definition``s of the module's own names, in the order in which they stand there; a name
-that begins with an underscore is the file's own affair, and so is a ``Layer`` that a ``Definition`` is made of. A bare
-``Layer`` gets its public face from ``define``.
+The ``Layer``s and ``Definition``s under the module's own names are used, in their order in the file. Names that begin
+with an underscore are not used, nor is a ``Layer`` that is part of a ``Definition``. A bare ``Layer`` gets its public
+interface from ``define``.
 
 Input: a path. Output: ``Definition``s.
 """
@@ -31,7 +31,7 @@ _HINTS = {
     "must be Tensor, not Read": _FUNCTIONS,
     "Sum requires values": "; use Sum(body, index) of svertka.spec",
 }
-"""What to do where SymPy, NumPy or PyTorch says what is wrong and not how it is right."""
+"""Remedies for error messages of SymPy, NumPy or PyTorch that give none."""
 
 
 def is_formula_file(name: str) -> bool:
@@ -40,10 +40,10 @@ def is_formula_file(name: str) -> bool:
 
 
 def definitions_of(path: Path) -> tuple[Definition, ...]:
-    """Run a file and take its layers.
+    """Run a file and collect its layers.
 
     Raises:
-        ValueError: there is no such file, running it fails, or it holds no layer; the message names file and line.
+        ValueError: there is no such file, running it fails, or it contains no layer; the message names file and line.
     """
     if not path.is_file():
         raise ValueError(f"{path}: there is no such file; give the path of a Python file with formulas")
@@ -64,7 +64,7 @@ def definitions_of(path: Path) -> tuple[Definition, ...]:
 
 
 def _run(path: Path) -> ModuleType:
-    """The file as a module, with its folder first on the path, as ``python FILE`` has it."""
+    """The file as a module, with its folder first on the path, as for ``python FILE``."""
     module = ModuleType(f"svertka_formulas_{path.stem}")
     module.__file__ = str(path)
     folder = str(path.resolve().parent)
@@ -80,7 +80,7 @@ def _run(path: Path) -> ModuleType:
 
 @contextmanager
 def _told(path: Path) -> Iterator[None]:
-    """Turn whatever goes wrong in a file into one sentence with the line that caused it."""
+    """Convert any error in a file into one sentence with the line that caused it."""
     try:
         yield
     except (Exception, SystemExit) as error:
@@ -93,6 +93,6 @@ def _told(path: Path) -> Iterator[None]:
 
 
 def _line(found: TracebackType | None, path: Path) -> int | None:
-    """The last line of the file that was running."""
+    """The last line of the file that was executed."""
     lines = [frame.lineno for frame in traceback.extract_tb(found) if frame.filename == str(path)]
     return lines[-1] if lines else None

@@ -1,6 +1,6 @@
-"""Names that templates use for themselves, and the check that no formula's name meets one.
+"""Names that the templates use, and the check that no name of a formula collides with them.
 
-Input: a layer. Output: nothing, or a ``ValueError`` that names the name.
+Input: a layer. Output: nothing, or a ``ValueError`` with the name.
 """
 
 from __future__ import annotations
@@ -99,11 +99,11 @@ RESERVED = frozenset(
 
 
 PREFIXES = ("BOX_", "count_", "first_", "period_", "phase_", "start_", "taps_")
-"""Before an index's name they make names of a kernel's own."""
+"""Prefixes that, with an index's name, make names of kernel variables."""
 
 
 def check_names(layer: Layer) -> None:
-    """Refuse a layer whose names would meet those of a kernel, or one another.
+    """Refuse a layer whose names collide with those of a kernel, or with one another.
 
     Raises:
         ValueError: a tensor, index, extent or parameter has a reserved name, or two of them share a name.

@@ -1,9 +1,9 @@
-"""What a formula may be made of, checked before anything is derived from it.
+"""The constructs that a formula may have, checked before anything is derived from it.
 
-The published subset stands in ``spec/NOTATION.md``. What SymPy or Python has under a similar name is refused with the
+The published subset is documented in ``spec/NOTATION.md``. A similar function of SymPy or Python is refused with the
 name that the notation has for it.
 
-Input: a ``Layer``. Output: nothing, or a ``TypeError`` or ``ValueError`` that names what is wrong and the remedy.
+Input: a ``Layer``. Output: nothing, or a ``TypeError`` or ``ValueError`` that names the fault and the remedy.
 """
 
 from __future__ import annotations
@@ -56,11 +56,11 @@ _OTHERWISE = "use numbers, + - * / **, pi, E, and {functions}"
 
 
 def check_supported(layer: Layer) -> None:
-    """Refuse what kernels cannot be made of.
+    """Refuse constructs that kernels do not support.
 
     Raises:
-        TypeError: a node is not of the published subset, a parameter is no real number, or an index is.
-        ValueError: a number is infinite or none, an output is no result of the layer's own, or nothing has a gradient.
+        TypeError: a node is not in the published subset, a parameter is no real number, or an index is one.
+        ValueError: a number is infinite or NaN, an output is not computed by the layer, or nothing has a gradient.
     """
     _check_outputs(layer)
     for equation in layer.equations:
@@ -81,7 +81,7 @@ def check_supported(layer: Layer) -> None:
 
 
 def _check_outputs(layer: Layer) -> None:
-    """Outputs are results of equations, each once, and one of them has a gradient.
+    """Check that outputs are results of equations, each once, and that one of them has a gradient.
 
     Raises:
         ValueError: they are not.
@@ -112,7 +112,7 @@ def _remedy(node: Basic) -> str:
 
 
 def _check_places(where: str, read: Read) -> None:
-    """Indices are whole numbers: axes, integer parameters and elements of integer tensors."""
+    """Check that indices are whole numbers: axes, integer parameters and elements of integer tensors."""
     for place in read.indices:
         for node in walk(place):
             if isinstance(node, Read) and node.args[1].name != "integer":

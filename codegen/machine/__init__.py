@@ -1,1 +1,1 @@
-"""Compiled kernels, with or without a GPU: figures, times, the search for tiles."""
+"""Compiled kernels, with or without a GPU: figures, times, tile search."""

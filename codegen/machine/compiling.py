@@ -1,6 +1,6 @@
-"""Compile generated kernels for GPUs that are not there, and read what the compiler made of them.
+"""Compile generated kernels for GPUs that are not present, and read figures from the compiler's result.
 
-Each recorded launch is compiled with just the arguments it would have had.
+Each recorded launch is compiled with exactly the arguments that it would have had.
 
 Input: ``Launched`` of ``svertka.codegen.verify.recording``. Output: ``Compiled``.
 """
@@ -43,22 +43,22 @@ TARGETS = {
     "gfx942": GPUTarget("hip", "gfx942", 64),
 }
 _BINDERS: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()
-WIDE = 16  # bytes that a lane moves with one instruction at most
+WIDE = 16  # maximum bytes per lane of one load or store instruction
 _DIRECT = re.compile(r"\b(ld|st)\S*\.global(?:\.L1::\w+|\.L2::\w+)*(?:\.v(\d+))?\.[bfus](\d+)")
 _COPIED = re.compile(r"\bcp\.async\.c[ag]\S* \[[^\n]*?\], \[[^\n]*?\], (\w+)")
 
 
 @dataclass(frozen=True)
 class Compiled:
-    """What the compiler made of a launch.
+    """Figures of a compiled launch.
 
     Attributes:
         kernel, target, dtype: what was compiled.
-        registers: a thread; ``spills``: bytes of local memory a thread; ``shared``: bytes a program.
-        matrix: instructions of the matrix unit; ``wgmma``: those of them that work for four warps together.
+        registers: per thread; ``spills``: bytes of local memory per thread; ``shared``: bytes per program.
+        matrix: instructions of the matrix unit; ``wgmma``: those among them that four warps execute together.
         boxes: copies of whole boxes between global and shared memory (TMA).
-        wide_loads, wide_stores: loads (with asynchronous copies) and stores of 16 bytes a lane.
-        narrow: loads and stores of fewer bytes a lane.
+        wide_loads, wide_stores: loads (with asynchronous copies) and stores of 16 bytes per lane.
+        narrow: loads and stores of fewer bytes per lane.
     """
 
     kernel: str
@@ -80,28 +80,28 @@ class Compiled:
 
 
 def compile_launch(launch: Launched, target: str, dtype: str) -> Compiled:
-    """Compile one launch for a target, and read off what it takes.
+    """Compile one launch for a target, and read its resource usage.
 
     Raises:
-        Exception: whatever Triton's compiler raises.
+        Exception: any exception of Triton's compiler.
     """
     return Compiled(launch.kernel.__name__, target, dtype, **_resources(assembled(launch, target)))
 
 
 def assembled(launch: Launched, target: str) -> Any:
-    """What Triton's compiler makes of a launch for a target: its ``asm`` has every stage, from ``ttir`` on.
+    """The result of Triton's compiler for a launch and a target: its ``asm`` has every stage, from ``ttir`` on.
 
-    It is compiled as Triton would when it is launched there: what is compiled here is found there.
+    It is compiled with the same key as a launch on that target, so a later launch finds it in Triton's cache.
 
     Raises:
-        Exception: whatever Triton's compiler raises.
+        Exception: any exception of Triton's compiler.
     """
     source, options, gpu = asked_of_triton(launch, target)
     return triton.compile(source, target=gpu, options=options)
 
 
 def launch_key(launch: Launched, target: str) -> str:
-    """Under which name Triton keeps what it compiles of a launch; launches of one name are compiled once."""
+    """Triton's cache key for a compiled launch; launches with the same key are compiled once."""
     source, options, gpu = asked_of_triton(launch, target)
     backend = make_backend(gpu)
     variables = get_cache_invalidating_env_vars()
@@ -110,11 +110,12 @@ def launch_key(launch: Launched, target: str) -> str:
 
 
 def asked_of_triton(launch: Launched, target: str) -> tuple[ASTSource, dict[str, Any], GPUTarget]:
-    """What a launch asks the compiler for: source, options and target.
+    """The compiler's input for a launch: source, options and target.
 
-    The arguments go through the kernel's own binder, as in ``JITFunction.run``, which decides what of them is compiled
-    in: ones, multiples of 16, addresses (memory of torch's is aligned to 16 bytes; a view may begin elsewhere), types
-    of numbers; and every option that nobody gave has its backend's default. Tensors of the ``meta`` device lie at 0.
+    The arguments go through the kernel's own binder, as in ``JITFunction.run``. It decides which properties are
+    compiled in: ones, multiples of 16, addresses (torch's memory is aligned to 16 bytes; a view may begin elsewhere),
+    types of numbers. Options that are not given have the backend's defaults. Tensors of the ``meta`` device have
+    address 0.
     """
     gpu = gpu_target(target)
     backend, kernel = make_backend(gpu), launch.kernel
@@ -128,7 +129,7 @@ def asked_of_triton(launch: Launched, target: str) -> tuple[ASTSource, dict[str,
 
 
 def _binder(kernel: Any, backend: Any) -> Any:
-    """A kernel's binder for a backend; to make one takes longer than to use it."""
+    """A kernel's binder for a backend; making one takes longer than using it."""
     known = _BINDERS.setdefault(kernel, {})
     key = str(backend.target)
     if key not in known:
@@ -143,7 +144,7 @@ def gpu_target(name: str) -> GPUTarget:
 
 
 def _resources(compiled: Any) -> dict[str, int]:
-    """Registers and stack of the machine code; instructions as the assembler was given them."""
+    """Registers and stack of the machine code; instructions in the assembler's input."""
     if "cubin" not in compiled.asm:
         return _resources_of_amd(compiled)
     tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
@@ -165,7 +166,7 @@ def _resources(compiled: Any) -> dict[str, int]:
 
 
 def widths(code: str) -> dict[str, int]:
-    """How many accesses of global memory move 16 bytes a lane, and how many move fewer; ``code``: PTX."""
+    """Number of global memory accesses of 16 bytes per lane, and of fewer; ``code``: PTX."""
     direct = [(kind, int(vector or 1) * int(bits) // 8) for kind, vector, bits in _DIRECT.findall(code)]
     every = direct + [("ld", int(size, 0)) for size in _COPIED.findall(code)]
     return {

@@ -1,6 +1,7 @@
-"""What compiled kernels must not fall behind: a committed table of figures, and rules that hold without it.
+"""The gate: a committed table of figures of compiled kernels that must not get worse, and rules without a table.
 
-A kernel's figures are its machine code's; a program's are the bytes that its launches move, and those that must move.
+A kernel's figures are those of its machine code; a program's are the bytes that its launches move, and the bytes that
+must be moved.
 
 Input: a ``Survey``, compiled. Output: a ``Table``, and a list of complaints against the committed one.
 """
@@ -40,11 +41,11 @@ __all__ = [
 TARGET = "sm_90"
 DTYPES = ("bfloat16", "float32")
 HALF = ("bfloat16", "float16")
-MARGINS = {"registers": 8, "shared": 128}  # a thread and a program: the units in which the GPU allocates them
+MARGINS = {"registers": 8, "shared": 128}  # per thread and per program: the units in which the GPU allocates them
 NO_FEWER = ("boxes", "wide_loads", "wide_stores")
 NO_MORE = ("narrow", "ratio")
 OF_COMPILER = {*MARGINS, "wide_loads", "wide_stores", "narrow"}
-"""What another compiler makes otherwise of the same kernel. To the other figures every compiler is held."""
+"""Figures that another compiler version changes for the same kernel. The other figures hold for every compiler."""
 FIGURES = ("registers", "spills", "shared", "matrix", "wgmma", "boxes", "wide_loads", "wide_stores", "narrow")
 UPDATE = "if it is meant, run `svertka gate --update` and let the table's change be read"
 REMEDIES = {
@@ -65,7 +66,7 @@ REMEDIES = {
 
 @dataclass(frozen=True)
 class Complaint:
-    """A figure that is not as it must be."""
+    """A figure that breaks a rule."""
 
     row: str
     figure: str
@@ -85,7 +86,7 @@ class Table:
 
     Attributes:
         versions: of Triton and ptxas, and the target.
-        kernels, programs: figures of each.
+        kernels, programs: figures by row.
     """
 
     versions: Mapping[str, str]
@@ -112,7 +113,7 @@ def measured(found: Survey, part: str = "1/1", progress: Callable[[str], None] =
 
 
 def chosen(found: Survey, part: str = "1/1") -> list[Planned]:
-    """The launches of a part of a survey; every so-manieth, so that parts take about the same time.
+    """The launches of a part of a survey: every n-th launch, so that the n parts take about the same time.
 
     Raises:
         ValueError: there is no such part.
@@ -124,18 +125,18 @@ def chosen(found: Survey, part: str = "1/1") -> list[Planned]:
 
 
 def name_of(planned: Planned) -> str:
-    """The row of a launch."""
+    """The row name of a launch."""
     return " ".join(planned.key)
 
 
 def is_stored(planned: Planned) -> bool:
-    """Whether it is a contraction of operands that enter the matrix unit as they are stored."""
+    """Whether it is a contraction whose operands enter the matrix unit with their storage type."""
     operands, part = planned.kernel.operands, planned.launch.constants.get("PART")
     return bool(operands) and all(operand.stored for operand in operands) and part != "finish"
 
 
 def _why_narrow(planned: Planned, read: Figures) -> str:
-    """Why a kernel that memory bounds has accesses of fewer than 16 bytes a lane; empty for a contraction."""
+    """Why a memory-bound kernel has accesses of fewer than 16 bytes per lane; empty for a contraction."""
     kernel, launch = planned.kernel, planned.launch
     if kernel.family == Family.CONTRACTION or not read["narrow"]:
         return ""
@@ -160,7 +161,7 @@ def complaints(committed: Table, found: Table, expected: Iterable[str] = ()) -> 
     Args:
         committed: the table to compare with.
         found: what was measured, all of it or a part.
-        expected: rows of kernels that the whole has; committed rows that are not among them are out of date.
+        expected: rows of all kernels; committed rows that are not among them are out of date.
     """
     wanted = {*expected}
     rows = {*wanted, *found.programs}
@@ -185,7 +186,7 @@ def skipped(committed: Table, found: Table) -> str:
 
 
 def _absolute(row: str, figures: Figures) -> Iterator[Complaint]:
-    """What no table excuses."""
+    """Rules that hold without a table."""
     if figures["spills"]:
         yield Complaint(row, "spills", 0, figures["spills"])
     if figures["stored"] and row.split()[1] in HALF and not figures["wgmma"]:
@@ -209,7 +210,7 @@ def _compared(row: str, before: Figures | None, after: Figures, exact: bool) -> 
 
 
 def untaken(found: Survey) -> list[Complaint]:
-    """Entries of tables of tiles that nothing takes, and kernels that nothing launches."""
+    """Entries of tile tables that no launch uses, and kernels that are never launched."""
     launched = {planned.name for planned in found.planned.values()}
     idle = [Complaint(kernel, "launch", "some", 0) for kernel in sorted(found.kernels - launched)]
     return [*(Complaint(name, "entry", "taken", "taken by no kernel") for name in found.untaken), *idle]
@@ -229,7 +230,7 @@ def read(path: Path) -> Table:
 
 
 def write(table: Table, path: Path) -> None:
-    """Write a table, a line a row."""
+    """Write a table, one line per row."""
     parts = [f'"versions": {json.dumps(table.versions)}']
     for name, rows in (("kernels", table.kernels), ("programs", table.programs)):
         lines = ",\n".join(f"  {json.dumps(row)}: {json.dumps(dict(figures))}" for row, figures in rows.items())

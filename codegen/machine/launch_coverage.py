@@ -1,7 +1,7 @@
-"""Which launches to compile so that every kernel, and every entry of every table of tiles, is compiled once.
+"""Launch coverage: which launches to compile so that every kernel and every entry of every tile table is compiled once.
 
-Programs are recorded at realistic sizes. An entry that no launch chooses there is forced upon a kernel that takes
-other entries of the same table.
+Programs are recorded at realistic sizes. An entry that no launch chooses there is forced on a kernel that uses other
+entries of the same table.
 
 Input: definitions, dtypes and layouts. Output: ``Survey``.
 """
@@ -25,7 +25,7 @@ from svertka.spec.definition import Definition, Variant
 __all__ = ["LAYOUTS", "Planned", "Survey", "survey"]
 
 LAYOUTS = {"row-major": False, "channels_last": True}
-OTHER_DTYPE = "float64"  # for tables that the usual dtypes never look into
+OTHER_DTYPE = "float64"  # for tables that the usual dtypes never use
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ class Planned:
     """A launch to compile.
 
     Attributes:
-        kernel: what it runs; ``dtype``, ``layout``: of its tensors.
+        kernel: the kernel; ``dtype``, ``layout``: of its tensors.
         launch: with all its arguments.
-        forced: the entry of a table that was forced upon it, if any.
+        forced: the entry of a table that was forced on it, if any.
     """
 
     kernel: Kernel
@@ -46,7 +46,7 @@ class Planned:
 
     @property
     def name(self) -> str:
-        """The function that is launched: the kernel's, or its other with boxes."""
+        """The function that is launched: the kernel's, or its variant with boxes."""
         return str(self.launch.kernel.__name__)
 
     @property
@@ -56,19 +56,19 @@ class Planned:
 
     @property
     def key(self) -> tuple[str, str, str, str]:
-        """What tells it from the others."""
+        """The key that distinguishes it from other launches."""
         return self.name, self.dtype, self.layout, self.tiles
 
 
 @dataclass
 class Survey:
-    """What was found.
+    """The launches and programs that were found.
 
     Attributes:
         planned: launches by their keys.
-        programs: dtype, layout and what was recorded.
+        programs: dtype, layout and the recording.
         kernels: names of all kernels.
-        untaken: entries of tables that no kernel takes.
+        untaken: entries of tables that no kernel uses.
     """
 
     planned: dict[tuple[str, ...], Planned] = field(default_factory=dict)
@@ -77,14 +77,14 @@ class Survey:
     untaken: list[str] = field(default_factory=list)
 
     def take(self, planned: Iterable[Planned]) -> None:
-        """Take up launches, those of one key once."""
+        """Add launches; one per key."""
         for one in planned:
             self.planned.setdefault(one.key, one)
 
 
 @dataclass(frozen=True)
 class _Subject:
-    """A variant that can be recorded."""
+    """A variant to record."""
 
     module: KernelModule
     variant: Variant
@@ -92,13 +92,13 @@ class _Subject:
     target: str
 
     def programs(self, dtype: str, layout: str, forced: str = "") -> list[Recorded]:
-        """Its programs at realistic sizes; ``forced``: with a table's entry forced upon them."""
+        """Its programs at realistic sizes; ``forced``: with a table's entry forced on them."""
         case = large_case(self.module.definition, self.variant)
         kind, last = getattr(torch, dtype), LAYOUTS[layout]
         return list(recorded(self.module, self.variant, self.kernels, case, kind, last, forced, self.target))
 
     def planned(self, programs: Sequence[Recorded], dtype: str, layout: str, forced: str = "") -> Iterator[Planned]:
-        """The launches of its programs; where an entry was forced, only those that took it."""
+        """The launches of its programs; if an entry was forced, only those that used it."""
         kernels = {name: kernel for kernel in self.module.kernels for name in kernel.functions}
         for launch in (one for program in programs for one in program.launches):
             if launch.entry == forced or not forced:
@@ -117,11 +117,11 @@ def survey(
     """Record all programs of some definitions.
 
     Args:
-        definitions: whose programs.
+        definitions: the definitions of the programs.
         dtypes: of their real tensors.
         layouts: of all their tensors.
-        tables: take up a launch for every entry of the tables of tiles, too.
-        target: whose tables choose the tiles.
+        tables: also add a launch for every entry of the tile tables.
+        target: the target whose tables choose the tiles.
         progress: called with a definition's name when it is done.
         package: name of the package that has the kernels.
     """
@@ -143,7 +143,7 @@ def survey(
 
 
 def _force_entries(found: Survey, variants: Sequence[_Subject], dtypes: Sequence[str]) -> None:
-    """Take up a launch for every entry of a table that none has chosen."""
+    """Add a launch for every entry of a table that no launch has chosen."""
     chosen = {launch.entry for _, _, program in found.programs for launch in program.launches}
     for name in entries():
         if name not in chosen:
@@ -153,7 +153,7 @@ def _force_entries(found: Survey, variants: Sequence[_Subject], dtypes: Sequence
 
 
 def _takers(name: str, variants: Sequence[_Subject], dtypes: Sequence[str]) -> Iterator[Planned]:
-    """Launches that take an entry that is forced upon them."""
+    """Launches that use an entry that is forced on them."""
     for dtype, subject, layout in product(dtypes, variants, LAYOUTS):
         if any(kernel.operands for kernel in subject.module.kernels):
             yield from subject.planned(subject.programs(dtype, layout, name), dtype, layout, name)

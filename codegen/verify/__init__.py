@@ -1,1 +1,1 @@
-"""Generated kernels against their formula, at every level."""
+"""Translation validation: generated kernels against their formula, at every level."""

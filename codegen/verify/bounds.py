@@ -1,10 +1,10 @@
-"""Values of a formula with bounds that hold for its kernels too.
+"""Values of a formula, with error bounds that hold for its kernels too.
 
-A formula's running error holds for any order of its sums. Where kernels merge squares of deviations
-(``passes.split``), they compute another polynomial form, whose error the formula's bound need not cover: a part's mean
-may err by more than the mean of all. There the kernels' equations are evaluated as well, and the larger bound is taken,
-about the formula's own value; nowhere else. ``computed`` gives the equations with shifted exponents, whose bound stays
-finite where exponentials of the formula overflow (``extremes``).
+A formula's running error holds for any order of its sums. Kernels that merge squares of deviations (``passes.split``)
+compute another polynomial form, which the formula's bound need not cover: the mean of a part may have a larger error
+than the mean of all. For these the kernels' equations are evaluated as well, and the larger bound is used, around the
+formula's own value. ``computed`` gives the equations with shifted exponents, whose bound stays finite where
+exponentials of the formula overflow (``extremes``).
 
 Input: as ``evaluate_tensors``. Output: the same.
 """
@@ -45,7 +45,7 @@ def bounded_values(
 
 @lru_cache(maxsize=64)
 def computed(layer: Layer) -> Layer:
-    """A formula's equations as kernels and host functions compute them: with exponents shifted."""
+    """A formula's equations as kernels and launchers compute them: with shifted exponents."""
     return through(layer, "stabilize")
 
 

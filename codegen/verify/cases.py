@@ -1,4 +1,4 @@
-"""Sizes and parameters at which a definition is tried: asymmetric, drawn from its own rules, the same ones every time.
+"""Sizes and parameters for the tests of a definition: asymmetric, drawn from its own rules, deterministic.
 
 Input: a ``Definition`` and one of its variants. Output: ``Case``s.
 """
@@ -44,7 +44,7 @@ __all__ = [
 ]
 
 ATTEMPTS = 2000
-LARGEST = 4096  # elements of a tensor, and of what one result is reduced from
+LARGEST = 4096  # elements of a tensor, and of the input of one result's reduction
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ class Case:
         name: for test reports.
         sizes: extents and parameters by name.
         absent: optional tensors that are left out.
-        last: whether tensors have their second dimension fastest in memory (channels last).
-        boxed: whether extents are such that contractions can fetch boxes.
+        last: whether tensors are in channels-last format: their second dimension is the fastest in memory.
+        boxed: whether extents allow contractions to load boxes through tensor descriptors.
     """
 
     name: str
@@ -86,14 +86,14 @@ def cases(definition: Definition, variant: Variant, count: int = 3) -> Iterator[
 
 
 def altered(definition: Definition, variant: Variant, case: Case, sizes: Mapping[str, Any]) -> Case | None:
-    """The case with other extents and parameters, and with what follows from them; None if a rule forbids it."""
+    """The case with other extents and parameters, and the extents that follow; None if a rule forbids it."""
     known = {**case.sizes, **sizes}
     _derive(definition, known)
     return replace(case, sizes=known) if _valid(definition, variant, known) else None
 
 
 def large_case(definition: Definition, variant: Variant) -> Case:
-    """A case of realistic size, for compiling: default parameters, windows of 3, one group, powers of two elsewhere."""
+    """A case of realistic size for compilation: default parameters, windows of 3, one group, else powers of two."""
     layer = variant.layer
     small = constant_extents(normal_form(layer))
     groups = {a.symbol for a in definition.arguments if isinstance(a, Whole)}
@@ -110,7 +110,7 @@ def large_case(definition: Definition, variant: Variant) -> Case:
 
 
 def _derive(definition: Definition, sizes: dict[str, Any]) -> None:
-    """Set the extents that follow from others."""
+    """Compute the extents that follow from others."""
     for _ in definition.extents:
         for name, rule in definition.extents.items():
             if {s.name for s in rule.free_symbols} <= set(sizes):
@@ -122,7 +122,7 @@ def _extents(layer: Layer) -> list[str]:
 
 
 def _drawn(definition: Definition, variant: Variant, draw: random.Random, plain: bool) -> dict[str, Any]:
-    """One draw of every symbol; extents differ from one another as far as there are values."""
+    """One draw of every symbol; extents differ from one another as far as there are enough values."""
     layer = variant.layer
     small = constant_extents(normal_form(layer))
     pool = draw.sample(range(2, 12), 10)
@@ -162,7 +162,7 @@ def _bound(argument: Argument, draw: random.Random, plain: bool, sizes: dict[str
 
 
 def _real(argument: Real, default: float, draw: random.Random) -> float:
-    """A number of sixteenths, within the bounds; a tiny default would let a dropped term go unseen."""
+    """A multiple of 1/16 within the bounds; with a tiny default a missing term would not be noticed."""
     low = 0.0 if argument.low is None else argument.low
     high = low + 2.0 if argument.high is None else argument.high
     steps = [low + (high - low) * step / 16 for step in range(1, 16)]
@@ -182,13 +182,13 @@ def _valid(definition: Definition, variant: Variant, sizes: dict[str, Any]) -> b
 
 
 def _concerns(rule: Rule, definition: Definition, variant: Variant) -> bool:
-    """Whether a rule is about what the formula knows, and not about an argument that it has no use for."""
+    """Whether a rule concerns symbols of the formula; some rules concern only arguments that it does not use."""
     known = known_symbols(definition, variant)
     return any(symbol.name in known for symbol in rule.condition.free_symbols)
 
 
 def known_symbols(definition: Definition, variant: Variant) -> set[str]:
-    """Extents and parameters that a formula, or what follows from its extents, has."""
+    """Extents and parameters that occur in a formula or in what follows from its extents."""
     return {*_extents(variant.layer), *definition.extents, *(symbol.name for symbol in variant.layer.parameters)}
 
 
@@ -201,7 +201,7 @@ def _elements(axes: Any, sizes: dict[str, Any]) -> int:
 
 
 def label(definition: Definition, tensor: Tensor, case: Case, draw: random.Random) -> int:
-    """An element of an integer tensor: a class, now and then one that is ignored."""
+    """An element of an integer tensor: a class, sometimes the ignored one."""
     argument = next((a for a in definition.tensor_arguments if a.bound == tensor.name and a.labels_below), None)
     if argument is None:
         return draw.randrange(min(int(v) for n, v in case.sizes.items() if n.isupper()))
@@ -211,7 +211,7 @@ def label(definition: Definition, tensor: Tensor, case: Case, draw: random.Rando
 
 
 def met_exactly(layer: Layer, case: Case) -> Case:
-    """The case with real parameters that a random number is compared with at a random number's own value."""
+    """The case with some real parameters equal to a random number with which the formula compares them."""
     known = dict(case.sizes)
     for equation in layer.equations:
         for drawn in equation.value.atoms(Uniform):
@@ -223,7 +223,7 @@ def met_exactly(layer: Layer, case: Case) -> Case:
 
 
 def at_zero(definition: Definition, layer: Layer, case: Case) -> list[Case]:
-    """The case with bases of powers that are 0 where the elements are: by each parameter, by all, with exponents 0."""
+    """The case with bases of powers 0 where elements are 0: by each parameter, by all, and with exponents 0."""
     free = {a.symbol for a in definition.arguments if isinstance(a, Real) and a.low is None}
     found = []
     for power in sorted({power for e in layer.equations for power in e.value.atoms(Pow)}, key=str):

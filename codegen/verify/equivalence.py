@@ -1,10 +1,10 @@
 """Run a generated module's programs on numbers and compare them with their formula.
 
-Forward and backward run in Triton's interpreter (or on a GPU) and the formula, its adjoint derived anew, is evaluated
-literally: with the running error of the kernel's formats, or in an arithmetic that admits no rounding; then equality
-is asked for. One evaluation serves every dtype, since it costs more than the kernels.
+Forward and backward run in Triton's interpreter (or on a GPU). The formula and its adjoint, derived again, are
+evaluated literally: with the running error of the kernel's formats, or in an arithmetic without rounding; then results
+must be equal. One evaluation serves every dtype, since it costs more than the kernels.
 
-Input: a definition, its programs, a case, values, dtypes. Output: a ``Comparison`` a result.
+Input: a definition, its programs, a case, values, dtypes. Output: one ``Comparison`` per result.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ __all__ = [
     "run_forward",
 ]
 
-HELD_BY_ALL = 2.0**-10  # smaller magnitudes become 0, so that float16 and bfloat16 hold the same values
+HELD_BY_ALL = 2.0**-10  # smaller magnitudes become 0, so that float16 and bfloat16 represent the same values
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Comparison:
     Attributes:
         tensor: name of the result.
         elements: how many were compared.
-        worst: indices of the element that misses its bound by most, or is nearest to it.
+        worst: indices of the element that exceeds its bound by most, or is nearest to it.
         got, expected, bound: its values.
         ratio: |got - expected| / bound there; 0 where equal, infinity where an exact element differs.
     """
@@ -81,14 +81,14 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Values:
-    """What a case is run with: inputs, and gradients of the results, float64 or int64, in the launchers' rank."""
+    """The values of a case: inputs and output gradients, float64 or int64, with the rank of the launchers' tensors."""
 
     tensors: Mapping[str, torch.Tensor]
     gradients: Mapping[str, torch.Tensor]
 
     @property
     def all(self) -> dict[str, torch.Tensor]:
-        """Both."""
+        """Inputs and output gradients."""
         return {**self.tensors, **self.gradients}
 
 
@@ -114,13 +114,13 @@ def _drawn(
 
 
 def real(draw: random.Random) -> float:
-    """Half of all reals are whole: maxima tie, and kinks at 0 are met."""
+    """Half of all reals are whole numbers, so that maxima tie and the kink at 0 is tested."""
     value = draw.gauss(0.0, 1.0)
     return float(round(value)) if draw.random() < 0.5 else value
 
 
 def canonical_shape(tensor: Tensor, sizes: Mapping[str, Any]) -> tuple[int, ...]:
-    """One dimension an entry of ``Tensor.dims``."""
+    """One dimension per entry of ``Tensor.dims``."""
     extents = iter(shape_of(tensor, sizes))
     return tuple(math.prod(next(extents) for _ in dim) for dim in tensor.dims)
 
@@ -214,7 +214,7 @@ def compare_exactly(
     dtype: torch.dtype,
     device: str = "cpu",
 ) -> Iterator[Comparison]:
-    """Compare with numbers that nothing but the storage format may round, once: to the last bit."""
+    """Compare to the last bit, with numbers that are rounded only once, to the storage format."""
     accumulated = accumulated_of(module.definition, variant.layer)
     for name, got in outcome(module.definition, variant.layer, kernels, case, values, dtype, device):
         right = expected[name.removesuffix(UNSAVED)]
@@ -235,9 +235,9 @@ def compare_at(
     dtype: torch.dtype,
     device: str = "cpu",
 ) -> Iterator[Comparison]:
-    """Compare with values and bounds that are known: at inputs where exponentials overflow, see ``extremes``.
+    """Compare with known values and bounds: at inputs where exponentials overflow, see ``extremes``.
 
-    Where the formula itself has no value, as 0 / 0 of a row that is -inf throughout, there is nothing to compare.
+    Elements for which the formula itself has no value, as 0 / 0 for a row of -inf, are not compared.
     """
     for name, got in outcome(module.definition, layer, kernels, case, values, dtype, device):
         right = expected[name.removesuffix(UNSAVED)]
@@ -248,7 +248,7 @@ def compare_at(
 
 
 def held(tensors: Mapping[str, torch.Tensor], dtypes: Sequence[torch.dtype]) -> dict[str, torch.Tensor]:
-    """Values that every one of some dtypes holds."""
+    """Values that all of some dtypes represent."""
 
     def rounded(tensor: torch.Tensor) -> torch.Tensor:
         if not tensor.is_floating_point():
@@ -263,7 +263,7 @@ def held(tensors: Mapping[str, torch.Tensor], dtypes: Sequence[torch.dtype]) -> 
 def formula_values(
     definition: Definition, layer: Layer, case: Case, values: Values, arithmetic: RunningError
 ) -> dict[str, Any]:
-    """Outputs and gradients by the formula and its adjoint, derived anew."""
+    """Outputs and gradients by the formula and its adjoint, derived again."""
     names = [name for name in definition.differentiable(layer) if name in values.tensors]
     derived = adjoint(layer, wrt=names, outputs=definition.real_results(layer))
     found: dict[str, Any] = {}
@@ -277,7 +277,7 @@ def formula_values(
 def outcome(
     definition: Definition, layer: Layer, kernels: Any, case: Case, values: Values, dtype: torch.dtype, device: str
 ) -> Iterator[tuple[str, torch.Tensor]]:
-    """Run forward, forward that saves nothing, and backward; results by the formula's names."""
+    """Run the forward, the forward without saved tensors, and the backward; results by the formula's names."""
 
     def placed(some: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         moved = {n: (t.to(dtype) if t.is_floating_point() else t).to(device) for n, t in some.items()}
@@ -297,7 +297,7 @@ def outcome(
 
 
 def channels_last(tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor with the second of at least three dimensions the fastest in memory."""
+    """The tensor in channels-last format: the second of at least three dimensions is the fastest in memory."""
     return tensor.movedim(1, -1).contiguous().movedim(-1, 1) if tensor.dim() > 2 else tensor
 
 
@@ -307,14 +307,14 @@ UNSAVED = " (nothing saved)"
 def named(
     layer: Layer, results: Sequence[torch.Tensor | None], suffix: str = "", skipped: Sequence[str] = ()
 ) -> Iterator[tuple[str, torch.Tensor]]:
-    """A forward program's outputs by name, without those that were skipped; one that is missing has no elements."""
+    """A forward program's outputs by name, without skipped ones; a missing one has no elements."""
     for name, tensor in zip(layer.outputs, results, strict=False):
         if name not in skipped:
             yield f"{name}{suffix}", torch.empty(0) if tensor is None else tensor
 
 
 def compared(name: str, got: torch.Tensor, expected: Any) -> Comparison:
-    """Compare every element; the one that misses by most, or comes nearest to its bound, is kept."""
+    """Compare every element; keep the one that exceeds its bound by most, or comes nearest to it."""
     real = isinstance(expected, Bounded)
     right = (expected.value if real else expected).double().reshape(-1)
     bound = (expected.error if real else torch.zeros_like(right)).reshape(-1)
@@ -325,7 +325,7 @@ def compared(name: str, got: torch.Tensor, expected: Any) -> Comparison:
         return Comparison(name, 0, (), 0.0, 0.0, 0.0, 0.0)
     same = (values == right) | (values.isnan() & right.isnan())
     difference = (values - right).abs()
-    comparable = (bound > 0) & bound.isfinite() & difference.isfinite()  # a bound without end shows nothing
+    comparable = (bound > 0) & bound.isfinite() & difference.isfinite()  # an infinite bound proves nothing
     ratio = torch.where(same, 0.0, torch.where(comparable, difference / bound, math.inf))
     place = int(ratio.argmax())
     shape = (expected.value if real else expected).shape
@@ -334,7 +334,7 @@ def compared(name: str, got: torch.Tensor, expected: Any) -> Comparison:
 
 
 def indices_of(place: int, shape: Sequence[int]) -> tuple[int, ...]:
-    """The indices of an element by its place; the last axis is the fastest."""
+    """The indices of an element by its position in row-major order."""
     indices = []
     for extent in reversed(shape):
         place, index = divmod(place, extent)

@@ -1,13 +1,14 @@
 """Inputs at which exponentials overflow, the values that a formula has there, and bounds that are finite there.
 
-Which inputs enter exponents is read off the formula's own expressions. Each of them is drawn around levels that belong
-to the arithmetic's own largest number: below its logarithm, where squares of exponentials overflow, and beyond, of
-either sign; apart along every axis, so that rows of very different size lie side by side and one element is far above
-all others; all elements equal; whole rows of -inf, and an element of every other row.
+Which inputs enter exponents follows from the formula's own expressions. Each of them is drawn around levels relative to
+the largest number of the arithmetic: below its logarithm, where squares of exponentials overflow, and above it, with
+either sign; with large differences along every axis, so that neighbouring rows have very different magnitudes and one
+element is far above all others; with all elements equal; with whole rows of -inf, and one such element in every other
+row.
 
-The value is the literal formula's, in numbers whose exponents have no end (``precise``). The formula's own running
-error has no end there. The bound is that of the equations with shifted exponents, which the kernels compute; that these
-equal the formula is shown on symbols (level "source") and, at these very inputs, by the value.
+The value is that of the literal formula, in numbers with unlimited exponents (``precise``). The formula's own running
+error is infinite there. The bound is that of the equations with shifted exponents, which the kernels compute. That
+these equal the formula is proven on symbols (level "source") and checked at these inputs by the value.
 
 Input: a definition, a formula, a case, a dtype. Output: ``Extreme``s.
 """
@@ -40,20 +41,20 @@ __all__ = ["Extreme", "enters_exponents", "expected_at", "extremes"]
 
 LEVELS = (0.6, -1.2)
 """Levels as multiples of the logarithm of the largest number; at 0.6 only squares of exponentials overflow."""
-APART = (1.2, 100.0)  # and of distances between neighbours along an axis, in turn
+APART = (1.2, 100.0)  # multiples for the distances between neighbours along an axis, in turn
 ALONG = "apart along axis"
-LOWEST = -1e30  # stands for -inf where errors are computed: its exponential is 0 at any shift
+LOWEST = -1e30  # stands for -inf where errors are computed: its exponential is 0 for any shift
 
 
 @dataclass(frozen=True)
 class Extreme:
-    """Inputs, and what the formula gives there.
+    """Inputs, and the formula's results for them.
 
     Attributes:
         name: for reports.
-        apart: whether rows of very different size lie side by side.
+        apart: whether neighbouring rows have very different magnitudes.
         values: the inputs and gradients of the results.
-        expected: outputs and gradients by name; real ones with the error that any kernel of the dtype may have.
+        expected: outputs and gradients by name; real ones with the largest error that a kernel of the dtype may have.
     """
 
     name: str
@@ -63,7 +64,7 @@ class Extreme:
 
 
 def enters_exponents(layer: Layer) -> tuple[str, ...]:
-    """The real inputs that some exponential of a formula depends on, in order."""
+    """The real inputs on which some exponential of a formula depends, in order."""
     origins: dict[str, set[str]] = {tensor.name: {tensor.name} for tensor in layer.inputs}
     found: set[str] = set()
 
@@ -84,11 +85,11 @@ def extremes(
     """Every arrangement of every input that enters an exponent.
 
     Args:
-        definition: the definition that the formula is of.
+        definition: the definition of the formula.
         layer: the formula.
-        case: sizes and parameters; small ones, for the values take some 10 us an operation.
+        case: sizes and parameters; small ones, because the values take about 10 us per operation.
         dtype: float32 or float64.
-        apart: whether only rows of very different size are asked for.
+        apart: whether only rows of very different magnitudes are wanted.
     """
     names = [name for name in definition.differentiable(layer) if name not in case.absent]
     derived = adjoint(layer, wrt=names, outputs=definition.real_results(layer))
@@ -108,7 +109,7 @@ def extremes(
 
 
 def _nonzero(draw: random.Random) -> float:
-    """A number that is not 0: times an exponential that is no number of the dtype, 0 would have to be 0."""
+    """A number that is not 0: 0 times an exponential that the dtype does not represent would have to be 0."""
     return real(draw) or 1.0
 
 
@@ -116,7 +117,7 @@ Arrangement = Callable[[torch.Tensor], torch.Tensor]
 
 
 def _arrangements(rank: int, threshold: float) -> Iterator[tuple[str, Arrangement]]:
-    """Ways to move elements apart, each with what to call it."""
+    """Ways to change the distances between elements, each with its name."""
     for level in (threshold * part for part in LEVELS):
         yield f"around {level:.3g}", partial(_moved, level)
     for axis in range(rank):
@@ -135,20 +136,20 @@ def _equal(level: float, values: torch.Tensor) -> torch.Tensor:
 
 
 def _apart(axis: int, level: float, values: torch.Tensor) -> torch.Tensor:
-    """Elements moved by 1, -1, 0, -1, -1, 1, ... times a level along an axis: next to the largest lie much smaller."""
+    """Elements shifted by 1, -1, 0, -1, -1, 1, ... times a level along an axis: large ones lie next to small ones."""
     pattern = torch.tensor([1.0, -1.0, 0.0, -1.0, -1.0], dtype=values.dtype)
     places = pattern[torch.arange(values.shape[axis]) % len(pattern)]
     return values + level * places.reshape([-1 if dim == axis else 1 for dim in range(values.dim())])
 
 
 def _without_outermost(threshold: float, values: torch.Tensor) -> torch.Tensor:
-    """-inf where some index is 0: along every axis one row is left out whole, and of the others an element."""
+    """-inf where some index is 0: along every axis one whole row, and one element of each of the others."""
     outermost = torch.as_tensor(np.asarray((np.indices(values.shape) == 0).any(0)))
     return torch.where(outermost, -math.inf, values - threshold)
 
 
 def expected_at(layer: Layer, case: Case, values: Values, dtype: torch.dtype) -> dict[str, Any]:
-    """The literal formula's values, with the bounds of the equations as they are computed, for one dtype."""
+    """The literal formula's values, with the bounds of the equations as computed, for one dtype."""
     shapes = {tensor.name: shape_of(tensor, case.sizes) for tensor in layer.inputs}
     given = {name: values.all[name].reshape(shape) for name, shape in shapes.items() if name in values.all}
     exact = precise_values(layer, given, dict(case.sizes))
@@ -159,7 +160,7 @@ def expected_at(layer: Layer, case: Case, values: Values, dtype: torch.dtype) ->
 
 
 def _bounded(value: torch.Tensor, bound: Any, dtype: torch.dtype) -> Any:
-    """A value that the dtype may not hold is infinite there."""
+    """A value that may exceed the dtype's range becomes infinite."""
     if not isinstance(bound, Bounded):
         return value
     target = RunningError(FORMATS[str(dtype).removeprefix("torch.")], Tensors())

@@ -1,8 +1,8 @@
-"""A formula's own value where float64 would overflow: numbers of 256 bits whose exponents have no end.
+"""A formula's own value where float64 would overflow: numbers of 256 bits with unlimited exponents.
 
-The formula and its adjoint are evaluated as they are written, nothing shifted, so that what the generator makes of
-exponentials is judged by something that knows nothing of it. At whatever magnitude, a rounding is 2**-256 of a result;
-no bound of a format in use can tell it from 0.
+The formula and its adjoint are evaluated as written, without shifted exponents. So the generator's treatment of
+exponentials is checked by code that does not use it. At any magnitude, a rounding is 2**-256 of a result, which is
+negligible for the bound of every format in use.
 
 Input: scalars of ``evaluate``. Output: mpmath's numbers, with IEEE's infinities and NaN.
 """

@@ -1,7 +1,7 @@
-"""What a program launches, found without a GPU.
+"""The launches of a program, found without a GPU.
 
-Programs run on tensors of torch's ``meta`` device, which have shapes and strides and no memory; each launch is
-recorded instead of run.
+Programs run on tensors of torch's ``meta`` device, which have shapes and strides but no memory; each launch is recorded
+instead of run.
 
 Input: a module's programs and a case. Output: ``Recorded``s of ``Launched``.
 """
@@ -41,20 +41,20 @@ __all__ = [
 PRODUCTS = "contraction"  # the tables that hold several entries
 TARGET = "sm_90"
 PACKAGE = "svertka.generated"
-REMEMBERING = ("launching", "schedule", "plans")  # modules of a package that keep what they found
-FETCHING = {"sm_90", "sm_100"}  # targets with a copy engine for boxes
+REMEMBERING = ("launching", "schedule", "plans")  # modules of a package that cache results
+FETCHING = {"sm_90", "sm_100"}  # targets with hardware loads through tensor descriptors
 
 
 @dataclass(frozen=True)
 class Launched:
-    """A launch that was recorded: the kernel and all its arguments.
+    """A recorded launch: the kernel and all its arguments.
 
     Attributes:
         kernel: the ``@triton.jit`` function.
-        programs: how many of its programs run.
+        programs: the number of its program instances.
         arguments: tensors and numbers, in order.
         constants: compile-time constants by name; ``tiles``: names of those that the schedule chose.
-        entry: the class of problems in the tile tables that they come from, as ``tables.class_names`` has it.
+        entry: the class of problems in the tile tables from which they come, as ``tables.class_names`` has it.
     """
 
     kernel: Any
@@ -65,7 +65,7 @@ class Launched:
     entry: str
 
     def tensors(self) -> list[torch.Tensor]:
-        """The tensors it was given."""
+        """The tensors among its arguments."""
         return [argument for argument in self.arguments if isinstance(argument, torch.Tensor)]
 
 
@@ -74,9 +74,9 @@ class Recorded:
     """A forward or a backward that was recorded.
 
     Attributes:
-        name: formula and direction; ``saving`` is the forward that keeps what the backward needs.
+        name: formula and direction; ``saving`` is the forward that saves tensors for the backward.
         launches: in order.
-        moved: bytes of the tensors of all launches, each tensor once a launch.
+        moved: bytes of the tensors of all launches, each tensor once per launch.
         required: bytes of the program's own inputs and outputs as far as they are touched, each once.
     """
 
@@ -99,14 +99,14 @@ def recorded(
     """Record a variant's forward, its forward for training and its backward.
 
     Args:
-        module: whose programs.
+        module: the module of the programs.
         variant: which of its formulas.
         kernels: the generated module.
-        case: at which sizes.
+        case: the sizes.
         dtype: of real tensors.
         last: whether all tensors are in channels_last format.
-        forced: an entry that stands alone in its table; otherwise the tables are as they are.
-        target: whose tables choose the tiles.
+        forced: an entry that becomes the only one in its table; otherwise the tables are unchanged.
+        target: the target whose tables choose the tiles.
     """
     layer = variant.layer
     tensors = {t.name: _meta(t, case, dtype, last) for t in layer.inputs if t.name not in case.absent}
@@ -134,9 +134,9 @@ def recording(
     """Record launches of a generated package instead of running them.
 
     Args:
-        target: whose tables choose the tiles.
-        forced: an entry that stands alone in its table and serves every size.
-        boxes: whether operands that are boxes are fetched as such, where the target can.
+        target: the target whose tables choose the tiles.
+        forced: an entry that becomes the only one in its table and serves every size.
+        boxes: whether operands that are boxes are loaded as such, if the target can.
         package: name of the package.
     """
     names = ("launching", "plans", "schedule")
@@ -172,7 +172,7 @@ def recording(
 
 @contextmanager
 def remembering_nothing(package: str = PACKAGE) -> Iterator[None]:
-    """Whatever tables, devices or settings are changed inside: what came of others is forgotten before and after."""
+    """Clear the package's caches before and after, so that tables, devices and settings may be changed inside."""
     forget(package)
     try:
         yield
@@ -181,10 +181,10 @@ def remembering_nothing(package: str = PACKAGE) -> Iterator[None]:
 
 
 def forget(package: str = PACKAGE) -> None:
-    """Empty everything in which a package keeps what tables, devices and settings led to.
+    """Clear everything that a package caches from tables, devices and settings.
 
-    Choosers keep tiles, ``launching`` what it asked of devices, and plans the compiled kernels of whole calls: who
-    empties one of them alone measures, or records, what the others still hold.
+    Choosers cache tiles, ``launching`` the properties of devices, and plans the compiled kernels of whole calls. If
+    only one of them is cleared, results of the old settings remain in the others.
     """
     for name in REMEMBERING:
         for value in list(vars(importlib.import_module(f"{package}.{name}")).values()):
@@ -194,7 +194,7 @@ def forget(package: str = PACKAGE) -> None:
 
 
 def _telling(schedule: ModuleType, tell: Callable[[str], None]) -> dict[str, Any]:
-    """The choosers of tiles, each telling first from which entry of the tables it chooses."""
+    """The choosers of tiles, each of which first reports the entry of the tables that it uses."""
     lanes, rows = schedule.lanes, schedule.rows
 
     def of_lanes(results: int, window: int, *rest: Any) -> Any:
@@ -219,13 +219,13 @@ def _telling(schedule: ModuleType, tell: Callable[[str], None]) -> dict[str, Any
 
 
 def entries(target: str = TARGET) -> list[str]:
-    """The entries of a target's tables that have several to choose among."""
+    """The entries of a target's tables that have several alternatives."""
     tables = importlib.import_module(f"{PACKAGE}.tables").TABLES[target][PRODUCTS]
     return [f"{PRODUCTS}/{table}/{place}" for table, rows in tables.items() for place in range(len(rows))]
 
 
 def _with_forced(schedule: ModuleType, target: str, forced: str) -> dict[str, Any]:
-    """A target's tables; where an entry is forced, it takes every size."""
+    """A target's tables; a forced entry serves every size."""
     tables: dict[str, Any] = copy.deepcopy(schedule.TABLES.get(target) or schedule.TABLES["default"])
     if forced:
         _, table, place = forced.split("/")
@@ -243,7 +243,7 @@ def _recorded(name: str, launches: list[Launched], own: list[torch.Tensor | None
 
 
 def _bytes(values: Iterable[Any]) -> dict[int, int]:
-    """Bytes of tensors by their memory; views of one tensor are one."""
+    """Bytes of tensors by their memory; views of one tensor count once."""
     memories = (value.untyped_storage() for value in values if isinstance(value, torch.Tensor))
     return {memory._cdata: memory.nbytes() for memory in memories}
 

@@ -1,6 +1,6 @@
-"""Evaluate equations at some places only, and those that they read only where they are read.
+"""Evaluate equations at some positions only, and the equations that they read only where they are read.
 
-Input: a layer's equations. Output: elements, as they are asked for; and how much work some elements are.
+Input: a layer's equations. Output: elements on demand; and the work that some elements need.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["Partly", "at", "lanes_needed"]
 
 
 class Partly:
-    """The result of an equation, of which elements are computed when they are first read."""
+    """The result of an equation whose elements are computed when they are first read."""
 
     def __init__(self, shape: Sequence[int], compute: Callable[[torch.Tensor], Any], device: torch.device) -> None:
         self.shape, self._compute = tuple(shape), compute
@@ -28,7 +28,7 @@ class Partly:
         self._values: Any = None
 
     def read(self, wanted: torch.Tensor) -> Any:
-        """Elements at some places, in the places' shape."""
+        """Elements at some positions, in the shape of the positions."""
         found, there = self._find(wanted)
         if not bool(there.all()):
             missing: torch.Tensor = wanted.reshape(-1)[~there.reshape(-1)].unique()  # type: ignore[no-untyped-call]
@@ -41,7 +41,7 @@ class Partly:
         return at(self._values, found)
 
     def _find(self, wanted: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Where places lie among those that are known, and whether they are."""
+        """Indices of positions among the known ones, and whether they are known."""
         if not len(self._places):
             return torch.zeros_like(wanted), torch.zeros_like(wanted, dtype=torch.bool)
         found = torch.searchsorted(self._places, wanted.contiguous()).clamp(max=len(self._places) - 1)
@@ -49,7 +49,7 @@ class Partly:
 
 
 def at(values: Any, places: torch.Tensor) -> Any:
-    """Elements of a result at flat places."""
+    """Elements of a result at flat positions."""
     if isinstance(values, Bounded):
         return Bounded(values.value.reshape(-1)[places], values.error.reshape(-1)[places])
     return values.reshape(-1)[places]
@@ -62,7 +62,7 @@ def _joined(left: Any, right: Any) -> Any:
 
 
 def lanes_needed(layer: Layer, sizes: Mapping[str, Any], samples: int) -> int:
-    """At most so many elements of loops are evaluated for some elements of every output.
+    """Upper bound of the loop elements that are evaluated for some elements of every output.
 
     Args:
         layer: the layer.
@@ -88,7 +88,7 @@ def _extents(axes: Any, sizes: Mapping[str, Any]) -> list[int]:
 
 
 def _summed(equation: Equation, sizes: Mapping[str, Any]) -> dict[str, int]:
-    """Extents of what an equation reduces over."""
+    """Extents of the reduction of an equation."""
     if not isinstance(equation.value, Reduction):
         return {}
     indices = equation.value.indices

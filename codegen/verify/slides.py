@@ -1,4 +1,4 @@
-"""Every worked number of the lecture through the formula, the reference and the generated kernel.
+"""Every worked number of the lecture, computed by the formula, the reference and the generated kernel.
 
 Input: ``svertka.spec.slides`` and ``svertka.spec.errata``. Output: ``Row``s of a table.
 """
@@ -27,7 +27,7 @@ AGREES, DIFFERS, NONE = "agrees", "differs", "-"
 
 @dataclass(frozen=True)
 class Row:
-    """A number or matrix of a slide, and how each of the three roads comes to it.
+    """A number or matrix of a slide, and the result of each of the three computations.
 
     Attributes:
         cells: slide, what it shows, the expected value, then formula, reference and kernel.
@@ -37,13 +37,13 @@ class Row:
 
     @property
     def holds(self) -> bool:
-        """Whether no road differs."""
+        """Whether all three computations agree with the slide."""
         return DIFFERS not in self.cells
 
 
 @dataclass(frozen=True)
 class _Roads:
-    """An example's exact result, and what reference and kernel give within a bound of float64's rounding."""
+    """An example's exact result; reference and kernel must agree within a bound of float64's rounding."""
 
     exact: Any
     reference: Any
@@ -114,7 +114,7 @@ def _example_row(example: Example, roads: _Roads) -> Row:
 
 
 def _sum_rows(roads: _Roads) -> Iterator[Row]:
-    """The sums that the slides write out: their products add up, and every road has the result in that place."""
+    """The sums that the slides write out: the sum of their products equals the element in each computation."""
     for worked in WORKED_SUMS:
         text = " + ".join(f"{a}*{b}" for a, b in worked.products)
         total = sum(a * b for a, b in worked.products)
@@ -124,7 +124,7 @@ def _sum_rows(roads: _Roads) -> Iterator[Row]:
 
 
 def _pooling_rows(roads: _Roads) -> Iterator[Row]:
-    """The pooled matrix as each slide has filled it in."""
+    """The pooled matrix as far as each slide has filled it in."""
     for step in POOLING_STEPS:
         marks = []
         for road in (roads.exact, roads.reference, roads.kernel):
@@ -139,7 +139,7 @@ def _pooling_rows(roads: _Roads) -> Iterator[Row]:
 
 
 def _photograph() -> Row:
-    """Slide 2: the photograph's size goes in, the network's comes out."""
+    """Slide 2: from the photograph's size to the network's input size."""
     from svertka.generated import functional
 
     expected = f"{NETWORK_SIZE[1]} x {NETWORK_SIZE[0]}"
@@ -153,7 +153,7 @@ def _photograph() -> Row:
 
 
 def _errata_rows() -> Iterator[Row]:
-    """What the slides leave out or get wrong, each by a computation with the formula."""
+    """Omissions and errors of the slides, each shown by a computation with the formula."""
     values = (1, 5, 1, 5)
     with_root = errata.normalised_variance(values, root=True)
     without = errata.normalised_variance(values, root=False)
@@ -217,7 +217,7 @@ def _is_within(found: Any, expected: Any, bound: Any) -> bool:
 
 
 def _shown(values: Any) -> str:
-    """A matrix in a line: rows by slashes."""
+    """A matrix in one line, rows separated by slashes."""
     if not isinstance(values, tuple | list):
         return str(values)
     if (

@@ -1,8 +1,8 @@
-"""Evaluate a layer over whole tensors, in values that carry their rounding error.
+"""Evaluate a layer over whole tensors, in values with their rounding error.
 
-The meaning of a formula is ``spec.evaluate``; this is the same for many elements at once, on the CPU or on a GPU, so
-that kernels can be judged at sizes that people use. Both branches of a selection are computed; where rounding may turn
-a comparison round, the bound covers both.
+``spec.evaluate`` defines the meaning of a formula. This module computes the same for many elements at once, on the CPU
+or on a GPU, so that kernels can be checked at realistic sizes. Both branches of a selection are computed; if rounding
+may change a comparison, the bound covers both.
 
 Input: a ``Layer``, tensors by name, extents and parameters, an arithmetic. Output: tensors, real ones ``Bounded``.
 """
@@ -41,7 +41,7 @@ from svertka.spec.running_error import Bounded, RunningError
 
 __all__ = ["evaluate_tensors"]
 
-LANES = 1 << 21  # elements of a loop nest that are held at once
+LANES = 1 << 21  # elements of a loop nest that are kept at once
 
 
 def evaluate_tensors(
@@ -59,11 +59,11 @@ def evaluate_tensors(
             be left out.
         sizes: all extents and parameters by name.
         arithmetic: a ``RunningError`` over ``Tensors``.
-        sampled: outputs of which only some elements are wanted, with these elements' places; where all are sampled,
-            what they read is evaluated only where they read it.
+        sampled: outputs of which only some elements are wanted, with the positions of these elements; if all are
+            sampled, intermediates are evaluated only where they are read.
 
     Returns:
-        ``Bounded`` tensors for real outputs, int64 tensors for the others; of sampled outputs one axis.
+        ``Bounded`` tensors for real outputs, int64 tensors for the others; sampled outputs have one axis.
     """
     scope = _Scope(arithmetic, dict(sizes), next(iter(tensors.values())).device)
     for tensor in layer.inputs:
@@ -98,7 +98,7 @@ class _Scope:
         self.defaults: dict[str, Bounded] = {}
 
     def run(self, equation: Equation, chosen: torch.Tensor | None = None) -> Any:
-        """All elements of an equation's target, or those at the chosen places, some lanes at a time."""
+        """All elements of an equation's target, or those at the chosen positions, some lanes at a time."""
         shape = [self._extent(index) for index in equation.target.axes]
         reduction = equation.value if isinstance(equation.value, Reduction) else None
         summed = list(reduction.indices) if reduction is not None else []
@@ -121,12 +121,12 @@ class _Scope:
         return torch.cat(parts).reshape(shape)
 
     def later(self, equation: Equation) -> Partly:
-        """An equation's target, computed where it is read."""
+        """An equation's target whose elements are computed when they are read."""
         shape = [self._extent(index) for index in equation.target.axes]
         return Partly(shape, lambda places: self.run(equation, places), self.device)
 
     def is_large(self, equation: Equation) -> bool:
-        """Whether an equation's loops, or those of what it reads, have more elements than are evaluated at once."""
+        """Whether the loops of an equation, or of one that it reads, have more elements than are evaluated at once."""
         summed = equation.value.indices if isinstance(equation.value, Reduction) else ()
         if math.prod(self._extent(index) for index in (*equation.target.axes, *summed)) > LANES:
             return True
@@ -137,7 +137,7 @@ class _Scope:
 
 
 def _places(indices: Any, extents: list[int], lanes: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
-    """Value of each index in every lane; the last index is the fastest."""
+    """Value of each index in every lane; the last index varies fastest."""
     for index, extent in zip(reversed(indices), reversed(extents), strict=True):
         yield index.name, lanes % max(extent, 1)
         lanes = lanes // max(extent, 1)
@@ -182,7 +182,7 @@ class _Chunk:
         return self._extreme(node, member, value, error)
 
     def _extreme(self, node: Reduction, member: torch.Tensor, value: torch.Tensor, error: torch.Tensor) -> Any:
-        """Largest element, or its place: of several the first, of NaN the last; NaN is largest, nothing is -inf."""
+        """Largest element, or its position: the first of equals, the last NaN; NaN is largest, nothing gives -inf."""
         if self.depth == 0:
             nothing = torch.full((self.results,), -math.inf, dtype=torch.float64, device=self.scope.device)
             return (
@@ -238,7 +238,7 @@ class _Chunk:
         )
 
     def _gathered(self, array: torch.Tensor, node: Read) -> torch.Tensor:
-        """Elements of an array; a place outside, which a guard rules out, gives any element."""
+        """Elements of an array; a position outside, which a guard excludes, gives an arbitrary element."""
         if array.numel() == 0:
             return torch.zeros((), dtype=array.dtype, device=array.device)
         return array.reshape(-1)[self._place(array.shape, node)]
@@ -281,7 +281,7 @@ class _Chunk:
         return self._operation(node, [self.real(part) for part in node.args])
 
     def _product(self, node: Expr) -> Bounded:
-        """A product; what a selecting factor leaves out does not count."""
+        """A product; if a selecting factor is 0, the other factors do not count."""
         arithmetic = self.arithmetic
         selecting, others = selections(node)
         zero = arithmetic.number(S.Zero)

@@ -1,4 +1,4 @@
-"""What evaluation over tensors computes with: tensors as numbers, conditions that may be in doubt, random fields."""
+"""Numbers for evaluation over tensors: tensors as numbers, conditions that may be uncertain, random fields."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _sign(value: torch.Tensor) -> torch.Tensor:
 
 
 class Tensors:
-    """float64 tensors, and plain numbers beside them, for the error formulas."""
+    """float64 tensors and plain numbers for the error formulas."""
 
     RELATIONS: ClassVar[Mapping[str, Callable[[Any, Any], Any]]] = RELATIONS
     FUNCTIONS: ClassVar[Mapping[str, Callable[[torch.Tensor], torch.Tensor]]] = {
@@ -44,14 +44,14 @@ class Tensors:
         return torch.where(condition, *self._pair(if_true, if_false, condition.device))
 
     def larger(self, left: Any, right: Any) -> Any:
-        """The larger of two; NaN wins."""
+        """The larger of two; NaN if either is NaN."""
         if not isinstance(left, torch.Tensor) and not isinstance(right, torch.Tensor):
             return max(left, right)
         device = left.device if isinstance(left, torch.Tensor) else right.device
         return torch.maximum(*self._pair(left, right, device))
 
     def _pair(self, left: Any, right: Any, device: torch.device) -> list[torch.Tensor]:
-        """Both as tensors of one type; int64 only if both are whole."""
+        """Both as tensors of one type; int64 only if both are whole numbers."""
         real = any(
             isinstance(v, float) or (isinstance(v, torch.Tensor) and v.is_floating_point()) for v in (left, right)
         )
@@ -74,14 +74,14 @@ class Tensors:
 
 @dataclass(frozen=True)
 class Truth:
-    """A condition lane by lane, and where rounding may turn it round."""
+    """A condition for every lane, and the lanes where rounding may change it."""
 
     value: torch.Tensor
     doubt: torch.Tensor | None = None
 
     @property
     def certain(self) -> bool:
-        """Whether no lane is in doubt."""
+        """Whether no lane is uncertain."""
         return self.doubt is None or not bool(self.doubt.any())
 
     def __invert__(self) -> Truth:
@@ -89,7 +89,7 @@ class Truth:
 
     @staticmethod
     def every(parts: Sequence[Truth]) -> Truth:
-        """All at once; a part that is surely false leaves no doubt."""
+        """Conjunction; a part that is certainly false makes the result certain."""
         value, possible, sure = parts[0].value, parts[0]._possible(), parts[0]._sure()
         for part in parts[1:]:
             value, possible, sure = value & part.value, possible & part._possible(), sure & part._sure()
@@ -109,7 +109,7 @@ _WORD = np.uint64(0xFFFFFFFF)
 
 
 def philox_uniform(seed: int, places: torch.Tensor) -> torch.Tensor:
-    """The elements of a seed's random field at some places, as ``spec.arithmetic.uniform`` has them."""
+    """The elements of a seed's random field at some positions, as ``spec.arithmetic.uniform`` computes them."""
     place = places.cpu().numpy().astype(np.uint64)
     half = np.uint64(32)
     blocks = place // np.uint64(4)

@@ -1,8 +1,8 @@
-"""Validate generated kernels against their formulas before anything is written, or at any time after.
+"""Validate generated kernels against their formulas before anything is written, or at any later time.
 
-A candidate package is put into a scratch folder, imported from there, and every level (``levels``) is checked
-for each of its formulas, several at a time. A kernel that misses its formula is an error that names the element, what
-the kernel gives and what the formula gives.
+A candidate package is written to a temporary folder and imported from there, and every level (``levels``) is checked
+for each of its formulas, several at a time. A kernel that differs from its formula is an error; the message names the
+element, the kernel's value and the formula's value.
 
 Input: a package and definitions. Output: ``Verdict``s.
 """
@@ -35,7 +35,7 @@ PROCESSES = 2
 
 
 class ValidationError(Exception):
-    """A folder holds no package to validate."""
+    """A folder contains no package to validate."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Verdict:
 
 @contextmanager
 def load_package(folder: Path) -> Iterator[str]:
-    """Import a generated package from any folder under a name of its own; yields that name."""
+    """Import a generated package from any folder under a unique name; yields that name."""
     name = f"svertka_candidate_{abs(hash(str(folder)))}"
     spec = importlib.util.spec_from_file_location(
         name, folder / "__init__.py", submodule_search_locations=[str(folder)]
@@ -110,9 +110,9 @@ def validate_folder(
     Args:
         folder: the package.
         definitions: what to validate.
-        progress: told a formula's name whenever one is done.
+        progress: called with a formula's name when it is done.
         levels: names of the levels to check.
-        processes: how many formulas are validated side by side.
+        processes: how many formulas are validated in parallel.
 
     Raises:
         ValueError: there is no such level.
@@ -122,7 +122,7 @@ def validate_folder(
         if level not in LEVELS:
             raise ValueError(f"level {level!r}: there is no such level; use {', '.join(LEVELS)}")
     work = [(definition, variant) for definition in definitions for variant in definition.variants]
-    work.sort(key=lambda item: -_loops(item[1]))  # the longest first, so that none is left alone at the end
+    work.sort(key=lambda item: -_loops(item[1]))  # the longest first, so that none runs alone at the end
     found: dict[str, tuple[Outcome, ...]] = {}
     if processes < 2 or len(work) < 2:
         with load_package(folder) as package:
@@ -145,7 +145,7 @@ def validate_folder(
 
 
 def _loops(variant: Variant) -> int:
-    """How deep the formula's deepest loops are nested."""
+    """Depth of the formula's deepest loop nest."""
     layer = normal_form(variant.layer)
     return max(
         len(equation.target.axes) + sum(len(r.indices) for r in equation.value.atoms(Reduction))
@@ -161,7 +161,7 @@ def _outcomes(package: str, module: KernelModule, variant: Variant, levels: Sequ
     found = []
     for level in levels:
         try:
-            # Lanes behind a tile's end compute with what they have; they store nothing.
+            # Masked lanes at a tile's end compute with arbitrary values; they store nothing.
             with np.errstate(all="ignore"):
                 found.append(LEVELS[level](subject))
         except Exception as error:
@@ -174,7 +174,7 @@ _worker: dict[str, Any] = {}
 
 
 def _open(folder: Path) -> None:
-    """Import the package once a process; it stays imported until the process ends."""
+    """Import the package once per process; it stays imported until the process ends."""
     import torch
 
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -184,7 +184,7 @@ def _open(folder: Path) -> None:
 
 
 def _end_with_parent() -> None:
-    """A worker waits for work for ever, also when its parent was killed; then it ends."""
+    """End a worker whose parent was killed; it would otherwise wait for work forever."""
     parent = parent_process()
     assert parent is not None
     parent.join()

@@ -1,4 +1,4 @@
-"""The layers of the lecture, one file each; ``DEFINITIONS`` holds them by name, in the lecture's order."""
+"""The layers of the lecture, one file per layer; ``DEFINITIONS`` holds them by name, in the lecture's order."""
 
 from __future__ import annotations
 

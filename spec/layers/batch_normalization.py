@@ -1,7 +1,7 @@
-"""Batch normalization, slide 20, with the square root that the slide lacks (``svertka.spec.errata``).
+"""Batch normalization, slide 20, with the square root that the slide omits (``svertka.spec.errata``).
 
-In training the batch is normalised by its own mean and biased variance, and the running estimates take a step
-of ``momentum`` towards its mean and unbiased variance. In inference the running estimates normalise.
+In training the batch is normalised by its own mean and biased variance, and the running estimates move by the share
+``momentum`` towards its mean and unbiased variance. In inference the running estimates normalise the batch.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ SEVERAL_VALUES = Rule(
 
 
 def _module(rank: int) -> ModuleFace:
-    """As torch's ``_BatchNorm.forward``: momentum None means the plain mean of all batches so far."""
+    """As torch's ``_BatchNorm.forward``: momentum None means the plain mean of all batches seen so far."""
     return ModuleFace(
         f"BatchNorm{rank}d",
         base=f"torch.nn.BatchNorm{rank}d",

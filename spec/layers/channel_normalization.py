@@ -1,8 +1,8 @@
 """Normalization across channels, slide 21: x' = x / (K + alpha * SS / windowChannelSize)^beta.
 
-SS sums the squares over a window of channels, and the window divides it at the borders too, where fewer
-channels are summed. The window reaches floor((w - 1) / 2) channels back and floor(w / 2) on, as in MATLAB,
-whose layer the slide names; PyTorch's local response normalization mirrors even windows: floor(w / 2) back.
+SS sums the squares over a window of channels. The divisor is the window's size at the borders too, where fewer channels
+are summed. The window contains floor((w - 1) / 2) channels before and floor(w / 2) channels after, as in MATLAB, whose
+layer the slide names; PyTorch's local response normalization mirrors even windows: floor(w / 2) before.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ k, alpha, beta = number("k"), number("alpha"), number("beta")
 
 
 def normalization(name: str, back: Expr) -> Layer:
-    """The formula with a window that reaches ``back`` channels back."""
+    """The formula with a window that contains ``back`` channels before the current one."""
     squares = Sum(x[n, c + j - back, m] ** 2, j)
     return Layer(name, (x,), (Equation(y, x[n, c, m] / (k + alpha * squares / j.extent) ** beta),), ("output",))
 
@@ -38,7 +38,7 @@ def _reals(defaults: dict[str, float]) -> tuple[Argument, ...]:
 
 
 MIRRORED = Equivalent("torch.nn.LocalResponseNorm", {"window_channel_size": "size"}, "self.size % 2 == 1")
-"""A window of odd size reaches as far back as on, so that mirroring it changes nothing."""
+"""A window of odd size has equally many channels before and after the centre, so mirroring it changes nothing."""
 
 DEFINITIONS = (
     Definition(

@@ -1,7 +1,6 @@
 """Convolution: a stack of kernels slides over a stack of maps, slides 3 to 10.
 
-As on the slides, and as everywhere in deep learning, the kernel is not turned round: this is a
-cross-correlation.
+As on the slides, and as everywhere in deep learning, the kernel is not flipped: this is a cross-correlation.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Cross-entropy of a softmax and a target, on top of slide 18.
+"""Cross-entropy of a softmax and a target, based on slide 18.
 
-An example's loss is minus the sum over the classes of target times log-probability, each class weighted. A
-label is the target that is 1 at its class; ``label_smoothing`` spreads that share of the target over all
-classes. An example whose label is ``ignore_index`` adds nothing, neither to a sum nor to the weight that a
-mean divides by.
+The loss of an example is minus the sum over the classes of target times log-probability, with a weight per class. A
+label stands for the target that is 1 at its class; ``label_smoothing`` spreads that share of the target over all
+classes. An example whose label is ``ignore_index`` adds nothing to a sum, and nothing to the weight that a mean divides
+by.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ weighted = weight[k] * log_probability[n, k, m]
 
 LOG_SOFTMAX = Equation(log_probability, x[n, k, m] - log(Sum(exp(x[n, j, m]), j)))
 
-# An infinite log-probability (a masked class) has no part in the loss unless target or smoothing asks for it.
+# An infinite log-probability (a masked class) does not enter the loss unless target or smoothing has a share there.
 at_label = Sum(Select(is_label, weighted, 0), k)
 at_every_class = Select(Gt(label_smoothing, 0), label_smoothing / k.extent * Sum(weighted, k), 0)
 LABELS = (

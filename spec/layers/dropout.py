@@ -1,6 +1,6 @@
-"""Dropout, slide 19: in training an element is dropped with probability p; what stays is divided by 1 - p.
+"""Dropout, slide 19: in training an element is dropped with probability p; the others are divided by 1 - p.
 
-With p = 1 everything is dropped: the field is less than 1 everywhere.
+With p = 1 everything is dropped, because the random field is less than 1 everywhere.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ x, y = Tensor("input", i), Tensor("output", i)
 p = number("p")
 seed = integer("seed")
 
-kept = Select(Lt(p, 1), 1 - p, 1)  # where nothing is kept, nothing is divided by 0
+kept = Select(Lt(p, 1), 1 - p, 1)  # with p = 1 this avoids a division by 0
 FORMULA = Layer("dropout", (x,), (Equation(y, x[i] * Select(Ge(Uniform(seed, i), p), 1 / kept, 0)),), ("output",))
 
 DEFINITIONS = (

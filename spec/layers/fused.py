@@ -1,4 +1,4 @@
-"""Layers that are computed together because nothing between them needs memory: compositions, and nothing else."""
+"""Layers that are computed together because nothing between them needs memory. All of them are compositions."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SHARED = {
     "torch.nn.Conv2d": "torch.nn.modules.conv._ConvNd",
     "torch.nn.BatchNorm2d": "torch.nn.modules.batchnorm._NormBase",
 }
-"""What torch's modules have their state from. Who converts or folds torch's modules asks for those, not for these."""
+"""Base classes with the state of torch's modules; tools that convert or fold test for the modules' own classes."""
 CONSTRUCTOR = """
 def __init__(
     self,
@@ -61,7 +61,7 @@ def __init__(
 
 
 def _module(part: Definition, name: str, takes: tuple[str, ...] = (), constructor: str = "") -> ModuleFace:
-    """A module like that of a part that works in two dimensions."""
+    """A module like that of a part, for two spatial dimensions."""
     face = next(face for face in part.modules if "2d" in face.name)
     before = tuple(
         line.replace("self._check_input_dim(", f"{face.base}._check_input_dim(self, ") for line in face.before

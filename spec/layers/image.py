@@ -1,9 +1,9 @@
 """The input layer, slide 2: a photograph of any size becomes 224 x 224, zero-centred or standardised.
 
-Resizing is two weighted sums, one an axis. The weights are triangles around the output pixel's centre, seen
-in the input (half-pixel centres); with ``antialias`` a triangle is as wide as the reduction, so that every
-pixel counts. A sum goes over the window of the pixels that the triangle covers and leaves out those whose weight is 0:
-a pixel that is NaN spoils what it has a part in, and nothing else.
+Resizing is two weighted sums, one per axis. The weights are triangles around the output pixel's centre, in coordinates
+of the input (half-pixel centres). With ``antialias`` a triangle is as wide as the reduction factor, so that every pixel
+counts. A sum runs over the window of the pixels that the triangle covers and leaves out those whose weight is 0: a NaN
+pixel changes only results in which its weight is not 0.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ class _Resized:
 
     @property
     def reach(self) -> Expr:
-        """Half a triangle's width, in pixels of the input times ``extent``."""
+        """Half of the triangle's width, in pixels of the input times ``extent``."""
         shrunk = antialias * self.index.extent
         return Select(Gt(shrunk, self.extent), shrunk, self.extent)
 
     @property
     def place(self) -> Expr:
-        """The window's pixel: its last one is the last whose centre lies within the triangle."""
+        """A pixel of the window; the last one is the last whose centre lies within the triangle."""
         last = FloorDiv(self.centre + 2 * self.reach - self.extent - 1, 2 * self.extent)
         return last + 1 - self.window.extent + self.window
 
@@ -81,8 +81,8 @@ class _Resized:
         return Equation(target, self.triangle(self.window) / Sum(self.triangle(twin), twin, where=within))
 
     def sum(self, element: Expr, weights: Tensor) -> Expr:
-        """The weighted sum, of pixels that have a weight."""
-        # Places are whole numbers: whether a pixel is covered is decided without rounding.
+        """The weighted sum over the pixels whose weight is not 0."""
+        # In whole numbers: whether a pixel is covered is decided without rounding.
         covered = Gt((2 * self.place + 1) * self.extent + 2 * self.reach, self.centre)
         return Sum(Select(covered, element * weights[weights.axes], 0), self.window)
 
@@ -98,7 +98,7 @@ def _resizing(rows: _Resized, columns: _Resized, target: Tensor) -> tuple[Equati
 
 
 def _middle(inner: Expr, outer: Expr) -> Expr:
-    """Where a piece from the middle begins: half of what is cut, rounded to even as torchvision does."""
+    """Index at which the middle piece begins: half of what is cut, rounded to even as in torchvision."""
     cut = outer - inner
     half = FloorDiv(cut, 2)
     return FloorDiv(cut + half - 2 * FloorDiv(half, 2), 2)
@@ -123,7 +123,7 @@ NORMALIZE = Layer(
     (Equation(normalised, (pixel[n, c, m] - mean[c]) / std[c]),),
     ("output",),
 )
-# Resizing to scaled_h x scaled_w and cropping the middle, but nothing is computed that the crop throws away.
+# Resizing to scaled_h x scaled_w and cropping the middle; pixels outside the crop are not computed.
 IMAGE_INPUT = Layer(
     "image_input",
     (x, mean, std),
@@ -136,17 +136,17 @@ IMAGE_INPUT = Layer(
 
 
 def _covering(output: Index, index: Index, other_output: Index, other: Index) -> Expr:
-    """Extent when the image just covers the output with its proportions kept, else the output's."""
+    """With ``crop`` the smallest extent that covers the output with the proportions kept; else the output's extent."""
     return maximum(output.extent, crop * FloorDiv(index.extent * other_output.extent, other.extent))
 
 
 def _taps(index: Index, extent: Expr) -> Expr:
-    """How many pixels a triangle covers at most when an axis is resized."""
+    """Maximum number of pixels that a triangle covers when an axis is resized."""
     return FloorDiv(2 * maximum(antialias * index.extent, extent) + extent - 1, extent)
 
 
 def _countable(index: Index, extent: Expr) -> Rule:
-    """Places of pixels are computed in 32 bits."""
+    """The rule that positions of pixels fit into 32 bits."""
     return Rule(
         Le(index.extent * extent, 2**29),
         "size",

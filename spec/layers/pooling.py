@@ -1,6 +1,6 @@
 """Subsampling (pooling): the largest or the mean element of each window, slides 12 to 16.
 
-Padding never wins a maximum. The mean's divisor counts the window's elements inside the input, or, with
+Padding is never the maximum. The divisor of the mean counts the window's elements inside the input, or, with
 ``count_include_pad``, inside the padded input; ``divisor_override`` replaces it.
 """
 
@@ -45,7 +45,7 @@ divisor_override = integer("divisor_override")
 
 
 def max_pooling(rank: int) -> Layer:
-    """The formula: y[p, q] = max over r, s of x[stride p + dilation r - padding, ...], and where it was."""
+    """The formula: y[p, q] = max over r, s of x[stride p + dilation r - padding, ...], and its position."""
     windows, x, y, element = _window_of(rank)
     kernels = tuple(window.kernel for window in windows)
     position = Tensor("position", *y.dims, kind="integer")
@@ -67,7 +67,7 @@ def max_pooling(rank: int) -> Layer:
 
 
 def _places_within(position: Expr, windows: tuple[Window, ...]) -> tuple[Expr, ...]:
-    """Place within the window along each axis, from the position that counts the window row by row."""
+    """Position within the window along each axis, from the position that counts the window in row-major order."""
     if len(windows) == 1:
         return (position,)
     row = FloorDiv(position, windows[-1].kernel.extent)
@@ -84,7 +84,7 @@ def average_pooling(rank: int) -> Layer:
 
 
 def _counted(window: Window) -> Expr:
-    """How many of a window's elements count: those in the input, widened by padding that is included."""
+    """Number of a window's elements that count: those in the input, extended by the padding that is included."""
     first = window.stride * window.output - window.low
     widened = count_include_pad * window.low
     return minimum(first + window.kernel.extent, window.input.extent + widened) - maximum(first, -widened)

@@ -1,7 +1,7 @@
 """Softmax, slide 18: p(C_k given x) = exp(a_k) / sum over j of exp(a_j), and its logarithm.
 
-Nothing is subtracted from the exponents here. That the result does not change when the maximum is subtracted
-is a theorem (``svertka.spec.errata.softmax_is_shift_invariant``), and to use it is codegen's affair.
+Nothing is subtracted from the exponents here. That subtracting the maximum does not change the result is a theorem
+(``svertka.spec.errata.softmax_is_shift_invariant``); codegen applies it.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """Spatial axes and the windows over them, for layers of one, two and three dimensions.
 
-The letters are CUTLASS's: input ``d h w``, output ``z p q``, kernel ``t r s``. A layer of rank 2 uses the
-last two of each, a layer of rank 1 the last one, so that a formula is written once and read at any rank.
+The letters are CUTLASS's: input ``d h w``, output ``z p q``, kernel ``t r s``. A layer of rank 2 uses the last two of
+each, a layer of rank 1 the last one, so that a formula is written once and read at any rank.
 
-Input: the rank. Output: ``Window``s, one a spatial axis, from which a layer builds indices, extents and
-rules.
+Input: the rank. Output: ``Window``s, one per spatial axis, from which a layer builds indices, extents and rules.
 """
 
 from __future__ import annotations
@@ -32,12 +31,12 @@ class Window:
 
     Attributes:
         input: index along the input.
-        output: index along the output, one a window.
+        output: index along the output, one per window.
         kernel: index within the window.
         stride: step from window to window.
         dilation: step from element to element of a window.
         low: padding before the first element.
-        high: padding behind the last element; equal to ``low`` for pooling.
+        high: padding after the last element; equal to ``low`` for pooling.
     """
 
     input: Index
@@ -50,12 +49,12 @@ class Window:
 
     @property
     def place(self) -> Expr:
-        """Where the window's element lies in the input; outside it is padding."""
+        """Position of the window's element in the input; a position outside is padding."""
         return self.stride * self.output + self.dilation * self.kernel - self.low
 
     @property
     def span(self) -> Expr:
-        """Elements from a window's first to its last."""
+        """Number of elements from a window's first to its last."""
         return self.dilation * (self.kernel.extent - 1) + 1
 
     @property
@@ -65,19 +64,19 @@ class Window:
 
     @property
     def windows(self) -> Expr:
-        """How many windows lie in the padded input."""
+        """Number of windows in the padded input."""
         return FloorDiv(self.padded - self.span, self.stride) + 1
 
     @property
     def windows_or_more(self) -> Expr:
-        """With ``ceil_mode`` a window may stick out behind if it starts in the input or before it."""
+        """With ``ceil_mode`` a window may extend beyond the end if it starts in the input or before it."""
         ceil_mode = boolean("ceil_mode")
         enough = FloorDiv(self.padded - self.span + ceil_mode * (self.stride - 1), self.stride)
         starting = FloorDiv(self.input.extent + self.low - 1, self.stride)
         return minimum(enough, starting) + 1
 
     def fits(self, count: Expr) -> Rule:
-        """There is at least one window."""
+        """The rule that there is at least one window."""
         return Rule(
             Ge(count, 1),
             "input",
@@ -88,7 +87,7 @@ class Window:
 
     @property
     def half_padded(self) -> Rule:
-        """Padding is at most half the window; undilated, every window then reaches into the input."""
+        """The rule that padding is at most half of the window; every undilated window then overlaps the input."""
         return Rule(
             Le(2 * self.low, self.kernel.extent),
             "padding",
@@ -102,7 +101,7 @@ def spatial_windows(rank: int, *, one_padding: bool = False, dilated: bool = Tru
 
     Args:
         rank: 1, 2 or 3.
-        one_padding: the padding before and behind are the same symbol.
+        one_padding: the padding before and after is the same symbol.
         dilated: there is a dilation; otherwise it is 1.
     """
     return tuple(_window(*letters, one_padding, dilated) for letters in _LETTERS[-rank:])
@@ -122,5 +121,5 @@ def _window(name: str, output: str, kernel: str, meaning: str, one_padding: bool
 
 
 def names(symbols: Iterable[Symbol | Index]) -> tuple[str, ...]:
-    """Names by which a definition refers to symbols; for an axis, of its extent."""
+    """Names by which a definition refers to symbols; for an axis, the name of its extent."""
     return tuple(str(symbol.extent) if isinstance(symbol, Index) else str(symbol.name) for symbol in symbols)

@@ -1,8 +1,8 @@
-"""What the correctness phase costs: ``python3 -m tests.benchmarks.budget`` measures it without a GPU, into a file.
+"""The cost of the correctness phase: ``python3 -m tests.benchmarks.budget`` measures it without a GPU, into a file.
 
-For every formula and part: seconds of work on this side of the driver, and kernels to compile that no part before
-had to; and the seconds that compiling one takes, from a sample. The command orders its items by these, and prints
-their sum.
+For every formula and part it measures seconds of host work, and counts kernels to compile that no earlier part needs;
+it also measures the seconds for compiling one kernel, from a sample. The command orders its items by these numbers and
+prints their sum.
 
 Input: nothing. Output: the file; for the command, lines and weights.
 """
@@ -25,18 +25,18 @@ from tests.benchmarks.stub import library
 __all__ = ["arithmetic", "known", "main", "seconds"]
 
 PATH = Path(__file__).with_name("budget.json")
-SAMPLED = 12  # every so many kernels one is compiled, to know what one takes
+SAMPLED = 12  # one in so many kernels is compiled, to measure the time
 
 
 @functools.cache
 def known() -> Mapping[str, Any]:
-    """What was measured; nothing where it was not."""
+    """The measured data; empty if there is none."""
     found: dict[str, Any] = json.loads(PATH.read_text(encoding="utf-8")) if PATH.exists() else {}
     return found
 
 
 def seconds(formula: str, part: str) -> float:
-    """What a part of a formula takes on one core; of one that was not measured more than of any other."""
+    """Seconds of a part of a formula on one core; for a part that was not measured, more than for any other."""
     parts = known().get("formulas", {}).get(formula, {})
     if part not in parts:
         return float("inf")
@@ -44,7 +44,7 @@ def seconds(formula: str, part: str) -> float:
 
 
 def arithmetic(items: Sequence[Mapping[str, Any]], processes: int) -> list[str]:
-    """Lines: kernels to compile, seconds a kernel, their sum by part and over the processes."""
+    """Lines for the summary: kernels to compile, seconds per kernel, their sum by part and over the processes."""
     if not known():
         return ["not measured: python3 -m tests.benchmarks.budget"]
     each = known()["seconds_a_kernel"]
@@ -61,7 +61,7 @@ def arithmetic(items: Sequence[Mapping[str, Any]], processes: int) -> list[str]:
 
 
 class _Counted:
-    """What stands for a compiled kernel where kernels are only counted."""
+    """Stands for a compiled kernel while kernels are only counted."""
 
     packed_metadata = ()
     function = None
@@ -77,13 +77,13 @@ class _Counted:
 
 
 def _worked() -> float:
-    """Seconds that this process and those it started have worked; others on the machine do not count."""
+    """CPU seconds of this process and its children; other processes on the machine do not count."""
     return sum(os.times()[:4])
 
 
 @contextmanager
 def _counting() -> Iterator[tuple[list[str], list[float]]]:
-    """Count kernels that would be compiled; one in ``SAMPLED`` is compiled, and how long that took is kept."""
+    """Count kernels that would be compiled; compile one in ``SAMPLED`` and record its time."""
     from triton.runtime.jit import JITFunction
 
     compile = JITFunction._do_compile
@@ -105,7 +105,7 @@ def _counting() -> Iterator[tuple[list[str], list[float]]]:
 
 
 def _text(found: Mapping[str, Any]) -> str:
-    """The file: a formula a line."""
+    """The text of the file: one formula per line."""
     rows = ",\n".join(f"  {json.dumps(name)}: {json.dumps(parts)}" for name, parts in found["formulas"].items())
     head = ",\n".join(f" {json.dumps(name)}: {json.dumps(found[name])}" for name in ("measured", "seconds_a_kernel"))
     return f'{{\n{head},\n "formulas": {{\n{rows}\n }}\n}}\n'

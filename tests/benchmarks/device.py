@@ -1,15 +1,15 @@
-"""``make device``: everything that only a GPU can tell, in one command of nine minutes.
+"""``make device``: all checks and measurements that need a GPU, in one command of nine minutes.
 
-``python3 -m tests.benchmarks.device --out DIR --seconds 530`` runs the phases of ``phases.py``, each in processes of
-its own, and writes to DIR as it goes:
+``python3 -m tests.benchmarks.device --out DIR --seconds 530`` runs the phases of ``phases.py``, each in its own
+processes, and writes its results to DIR immediately:
 
-    results.jsonl       a line an item
-    summary.md          what a person reads
-    table-sm_90.json    the tiles that were found; ``svertka generate`` takes them from codegen/emit/schedules
+    results.jsonl       one line per item
+    summary.md          a summary to read
+    table-sm_90.json    the tiles that were found; ``svertka generate`` reads them from codegen/emit/schedules
     tune.jsonl          every time of the search
     log.txt             the tail of what processes printed
 
-Exit codes: 0 everything ran and holds; 1 something does not, or fell away; 2 there is no GPU.
+Exit codes: 0 everything ran and holds; 1 a check failed, or an item did not run; 2 there is no GPU.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ ROOM = 4 * 2**30  # bytes
 LOG_KEPT = 2**20  # bytes
 FILES = ("results.jsonl", "summary.md", "log.txt", "tune.jsonl", "table-*.json")
 FIRST = {phase.kind for phase in STAGES[0]}
-GRACE = 3.0  # seconds after the deadline until the command ends itself, whatever it is at
+GRACE = 3.0  # seconds after the deadline at which the command ends itself in any case
 
 
 def options() -> argparse.Namespace:
-    """What the call says."""
+    """The options of the command line."""
     parser = argparse.ArgumentParser(description="Everything that only a GPU can tell, in one command.")
     parser.add_argument("--out", type=Path, default=Path(os.environ.get("OUT") or "build/device"), help="for results")
     parser.add_argument("--seconds", type=float, default=WHOLE, help="after which it stops itself")
@@ -63,7 +63,7 @@ class Run:
         self.deadline = self.start + given.seconds
         self.out: Path = given.out.resolve()
         self.out.mkdir(parents=True, exist_ok=True)
-        for pattern in FILES:  # of an earlier run: a search would go on from its table
+        for pattern in FILES:  # of an earlier run: a search would continue from its table
             for path in self.out.glob(pattern):
                 path.unlink()
         self.results: list[dict[str, Any]] = []
@@ -90,7 +90,7 @@ class Run:
         return {**inherited, **folders, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 
     def report(self, phase: Phase, item: dict[str, Any], found: dict[str, Any]) -> None:
-        """Keep a result, and write its line."""
+        """Store a result and print its line."""
         if phase.kind == "plan":
             self.items, self.budget = found.pop("items", {}), found.pop("budget", [])
         row = {"phase": phase.name, "id": item["id"], **found}
@@ -99,7 +99,7 @@ class Run:
             stream.write(json.dumps(row) + "\n")
 
     def all_stages(self) -> int:
-        """Run every stage; the exit code."""
+        """Run every stage; returns the exit code."""
         for stage in STAGES:
             chosen = [self._limited(phase) for phase in stage if self._is_wanted(phase)]
             if chosen:
@@ -128,23 +128,23 @@ class Run:
         return phase.limited(most or phase.processes, limit or phase.limit)
 
     def _first_items(self) -> Mapping[str, Sequence[dict[str, Any]]]:
-        """Of the first stage, before anything is known."""
+        """The items of the first stage, before any result is known."""
         processes = next(phase for stage in STAGES for phase in stage if phase.name == "correctness").processes
         common = {"shrink": self.given.shrink, "out": str(self.out), "only": self.given.only, "processes": processes}
         return {phase.name: [{"id": phase.name, **common}] for phase in STAGES[0]}
 
     def write_summary(self) -> None:
-        """Write ``summary.md`` as things stand; a reader never finds half of it."""
+        """Write ``summary.md`` for the results so far; the file is replaced in one step."""
         try:
             text = summary(self.results, self.ended, self.budget, time.monotonic() - self.start)
-        except Exception:  # what was measured is in results.jsonl; the run goes on
+        except Exception:  # the results are in results.jsonl; the run continues
             text = f"The summary could not be made:\n\n{traceback.format_exc()}"
         written = self.out / "summary.new"
         written.write_text(text, encoding="utf-8")
         written.replace(self.out / "summary.md")
 
     def trim_log(self) -> None:
-        """Keep the log's tail."""
+        """Keep only the log's tail."""
         path = self.out / "log.txt"
         if path.exists() and path.stat().st_size > LOG_KEPT:
             with path.open("rb") as stream:
@@ -154,17 +154,17 @@ class Run:
 
 
 def _disk() -> Path | None:
-    """The RAM disk where it has room for what the compilers keep; None for the usual place."""
+    """The RAM disk if it has enough room for the compilers' caches; None for the usual place."""
     return RAM_DISK if RAM_DISK.is_dir() and shutil.disk_usage(RAM_DISK).free >= ROOM else None
 
 
 def say(text: str) -> None:
-    """A line of progress, at once."""
+    """Print a line of progress immediately."""
     print(text, flush=True)
 
 
 def _stop_in_time(run: Run) -> None:
-    """Whatever the command is at: end it, and everything it started, a little after its time, or when it is told to."""
+    """End the command and all its processes shortly after its time, or when it is told to."""
 
     def stop(*unused: Any) -> None:
         run.scheduler.stop()
@@ -180,7 +180,7 @@ def _stop_in_time(run: Run) -> None:
 
 
 def main() -> int:
-    """Run all and write the report; the exit code says whether everything holds."""
+    """Run everything and write the report; the exit code says whether everything holds."""
     run = Run(options())
     _stop_in_time(run)
     try:

@@ -1,4 +1,4 @@
-"""The goals, and what a run says of each: met or not, by which ratio, and what stands behind it.
+"""The goals, and the result of a run for each: met or not, by which ratio, and the causes.
 
 Input: results of the benchmark, of torch.compile and of the training step. Output: lines of a table.
 """
@@ -43,7 +43,7 @@ class Measured:
     failed: Mapping[str, str]
 
     def ratio(self, road: str) -> float | None:
-        """How many times as fast as a road svertka is; None where one of them has no time."""
+        """Time of another road over svertka's time; None if one of them has no time."""
         own, other = self.seconds.get("svertka"), self.seconds.get(road)
         return other / own if own and other else None
 
@@ -55,18 +55,18 @@ class Measured:
 
     @property
     def result(self) -> str:
-        """What the check at this size said."""
+        """The result of the check at this size."""
         return "WRONG" if self.wrong else "not checked" if self.unchecked else "right"
 
     @property
     def why(self) -> str:
-        """What stands behind missing or wrong figures."""
+        """The reasons for missing or wrong figures."""
         texts = [*self.wrong[:1], self.unchecked, *(f"{road}: {text}" for road, text in self.failed.items())]
         return "; ".join(" ".join(text.split())[:160] for text in texts if text)
 
     @property
     def cause(self) -> str:
-        """What the figures say of a ratio that falls short."""
+        """The likely cause of a ratio below the goal, from the figures."""
         if self.wrong:
             return "its result is wrong"
         if not self.limit:
@@ -76,7 +76,7 @@ class Measured:
 
 
 def measured_rows(results: Sequence[Mapping[str, Any]]) -> list[Measured]:
-    """One a workload and direction; times of later phases join those of earlier ones, each ratio within one phase."""
+    """One per workload and direction; times of later phases are added, each ratio is taken within one phase."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for result in results:
         for row in result.get("rows", ()):
@@ -109,7 +109,7 @@ def _measured(name: str, direction: str, row: Mapping[str, Any]) -> Measured:
 
 
 def goal_lines(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """The table of goals, and behind it each figure that falls short, with its cause."""
+    """The table of goals, followed by each figure below its goal, with its cause."""
     rows = [row for row in measured_rows(results) if row.dtype == COMPARED]
     memory = [row for row in rows if row.kind == "memory"]
     linear = [row for row in rows if row.function == LINEAR]
@@ -145,7 +145,7 @@ class Goal:
     mean: bool = False
 
     def figures(self) -> list[tuple[Measured, float]]:
-        """The rows that have the figure; a wrong result has none that counts."""
+        """The rows that have the figure; wrong results are excluded."""
         pairs = [(row, self.figure(row)) for row in self.rows if not row.wrong]
         return [(row, value) for row, value in pairs if value is not None]
 
@@ -164,7 +164,7 @@ class Goal:
         )
 
     def short(self) -> Iterator[str]:
-        """What falls short, with what the figures say of it."""
+        """The rows below the goal, with their causes."""
         missed = [(row, value) for row, value in self.figures() if value < self.wanted]
         for row, value in sorted(missed, key=lambda pair: pair[1]):
             yield f"- {self.name}: {row.name} {row.direction}: {value:.2f} of {self.wanted:g}; {row.cause}"

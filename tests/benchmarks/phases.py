@@ -1,8 +1,8 @@
-"""What the command does, in order, as data: phases in stages, each with its time.
+"""The phases of the command, in order, as data: phases in stages, each with its time.
 
-Times are seconds after the start of a run of ``WHOLE`` seconds; a shorter run shortens them all. Phases of one stage
-run side by side. A stage that ends early lets the next begin early; what a phase does not come to is said in the
-summary, or is taken up by a later phase that ``resumes`` it.
+Times are seconds after the start of a run of ``WHOLE`` seconds; in a shorter run all are shortened in proportion.
+Phases of one stage run in parallel. If a stage ends early, the next begins early. Items that a phase does not reach are
+listed in the summary, or are run by a later phase that ``resumes`` it.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class Phase:
         processes: how many workers it has.
         limit: seconds that an item may take before its worker is killed.
         resumes: the phase whose remaining items it takes up.
-        waits: whether its stage waits for it; otherwise it ends with the others.
-        gpu: whether its workers touch the GPU.
+        waits: whether its stage waits for it; otherwise it is ended with the others.
+        gpu: whether its workers use the GPU.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Phase:
     gpu: bool = True
 
     def limited(self, processes: int, limit: float) -> Phase:
-        """With at most so many workers, and another limit of an item."""
+        """The phase with at most so many workers, and another time limit per item."""
         return replace(self, processes=min(self.processes, processes), limit=limit)
 
 

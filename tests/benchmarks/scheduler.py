@@ -1,7 +1,7 @@
-"""Run phases of items in worker processes, within a time that is kept whatever a worker does.
+"""Run phases of items in worker processes, within a time limit that holds whatever a worker does.
 
-A worker that crashes, hangs or breaks its CUDA context costs the item that it was at, which is reported with the cause;
-another worker goes on with the rest. Every result is handed on as it comes.
+If a worker crashes, hangs or breaks its CUDA context, only its current item is lost; it is reported with the cause, and
+another worker continues with the rest. Every result is passed on immediately.
 
 Input: stages, their items, a deadline. Output: calls of ``report``, and for every phase how it ended.
 """
@@ -30,14 +30,14 @@ ROOT = Path(__file__).resolve().parents[2]
 START_LIMIT = 60.0  # seconds that a worker may take to import what it needs
 MOST_CRASHES_AT_START = 3
 TICK = 0.2
-BESIDES = ("shared", "limit")  # what items before shared, and seconds that an item may take
+BESIDES = ("shared", "limit")  # data shared by earlier items, and the time limit of an item in seconds
 Item = dict[str, Any]
 Report = Callable[[Phase, Item, dict[str, Any]], None]
 
 
 @dataclass
 class Ended:
-    """How a phase ended: how many of its items are done, and which were not come to, or were cut short."""
+    """How a phase ended: how many of its items are done, and which were not reached, or were interrupted."""
 
     phase: Phase
     total: int
@@ -48,7 +48,7 @@ class Ended:
 
     @property
     def whole(self) -> bool:
-        """Whether nothing fell away; of a phase that only helps others, nothing does."""
+        """Whether all items are done; always true for a phase that only prepares others."""
         return not self.phase.waits or not (self.left or self.trouble)
 
 
@@ -80,7 +80,7 @@ class Worker:
         answers.put((self, None))
 
     def give(self, item: Item, limit: float) -> None:
-        """Let it run an item; at ``limit``, on the monotonic clock, it has taken too long."""
+        """Give it an item to run; at ``limit``, on the monotonic clock, its time is over."""
         self.item, self.limit = item, limit
         assert self.process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # it has ended; its last answer says so
@@ -88,7 +88,7 @@ class Worker:
             self.process.stdin.flush()
 
     def kill(self) -> None:
-        """End it, and whatever it started; this does not wait."""
+        """End it and its child processes, without waiting."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
 
@@ -127,11 +127,11 @@ class Scheduler:
 
     Args:
         environment: of workers.
-        log: where they write what they print.
-        report: is called with every result.
-        say: is called with lines of progress.
+        log: the file for their output.
+        report: called with every result.
+        say: called with lines of progress.
         deadline: on the monotonic clock; nothing runs after it.
-        scale: by which times of phases are multiplied.
+        scale: the factor of all times of phases.
     """
 
     def __init__(
@@ -152,7 +152,7 @@ class Scheduler:
         self.answers: queue.Queue[Any] = queue.Queue()
 
     def run(self, stage: Sequence[Phase], items: Mapping[str, Sequence[Item]]) -> list[Ended]:
-        """Run a stage to its end, or to its time's."""
+        """Run a stage until it is done, or until its time is over."""
         now = time.monotonic()
         running = []
         for phase in stage:
@@ -172,9 +172,9 @@ class Scheduler:
         return [one.ended for one in running]
 
     def stop(self) -> None:
-        """End every worker at once.
+        """End every worker immediately.
 
-        Nothing is waited for: a signal may have come while this thread waits for one of them, and holds its lock.
+        It does not wait: a signal may have come while this thread waits for a worker and holds its lock.
         """
         for worker in list(self.workers):
             worker.kill()
@@ -184,7 +184,7 @@ class Scheduler:
         return any(one.busy and one.phase.waits and now < one.end for one in running)
 
     def _serve(self, one: _Running) -> None:
-        """Give items to workers that have none, start workers, end those that take too long."""
+        """Give items to idle workers, start workers, end those that exceed their time."""
         now = time.monotonic()
         if now >= one.end:
             return
@@ -206,7 +206,7 @@ class Scheduler:
             idle += 1
 
     def _besides(self, one: _Running) -> Item:
-        """What a worker is told besides an item's own."""
+        """Data that a worker gets in addition to an item."""
         return dict(zip(BESIDES, (self.shared, one.phase.limit), strict=True))
 
     def _take_answers(self, running: Sequence[_Running]) -> None:
@@ -241,11 +241,11 @@ class Scheduler:
         passed = time.monotonic() - self.start
         count = f"{one.ended.done}/{one.ended.total}"
         line = f"{passed:6.1f} s  {one.phase.name} {count}  {item['id']}  {found.get('seconds', 0):.1f} s{verdict}"
-        self.report(one.phase, item, found)  # kept before it is told: whoever ends the run then loses nothing
+        self.report(one.phase, item, found)  # stored first: if the run ends now, nothing is lost
         self.say(line)
 
     def _blame(self, one: _Running, worker: Worker, cause: str) -> None:
-        """A worker is no more: its item is done with this cause; a worker without an item only counts."""
+        """A worker has ended: its item is done with this cause; without an item it is only counted."""
         self._end(worker)
         one.workers.remove(worker)
         if worker.item is not None:
@@ -260,7 +260,7 @@ class Scheduler:
         self.workers.discard(worker)
 
     def _close(self, one: _Running) -> None:
-        """End a phase's workers and note what was not come to."""
+        """End a phase's workers and record the items that were not reached."""
         cut = [worker.item for worker in one.workers if worker.item is not None]
         for worker in list(one.workers):
             self._end(worker)

@@ -1,4 +1,4 @@
-"""``summary.md``: what a person reads of a run.
+"""``summary.md``: the summary of a run.
 
 Input: results, how phases ended. Output: Markdown.
 """
@@ -36,7 +36,7 @@ def summary(results: Sequence[Result], ended: Sequence[Ended], budget: Sequence[
 
 
 def judged(results: Sequence[Result]) -> bool:
-    """Whether any item but those that prepare ran; that none failed says nothing otherwise."""
+    """Whether any item ran except those that only prepare; otherwise the absence of failures means nothing."""
     return any(row["phase"] not in PREPARING for row in results)
 
 
@@ -86,7 +86,7 @@ def _failures(results: Sequence[Result]) -> Iterator[str]:
 
 
 def _shown(text: str) -> str:
-    """A line of a list."""
+    """One line of a list."""
     return " ".join(text.split())[:300]
 
 

@@ -1,4 +1,4 @@
-"""What generation costs: ``make benchmark``. Quote medians and ratios of one run."""
+"""The cost of generation: ``make benchmark``. Compare medians and ratios within one run only."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from svertka.spec.layers import DEFINITIONS
 
 
 def _forget() -> None:
-    """Derivations are kept in a process; the function of this name hides the module."""
+    """Clear the cache of derivations; the module is hidden by its function of the same name."""
     sys.modules["svertka.spec.adjoint"]._adjoint.cache_clear()
 
 
@@ -38,7 +38,7 @@ def test_generate_and_validate_everything_cold(benchmark: Any, tmp_path: Any) ->
 
 @pytest.mark.parametrize("name", ["convolution_1d", "convolution_2d", "convolution_3d", "batch_normalization"])
 def test_derive_an_adjoint(benchmark: Any, name: str) -> None:
-    """Sizes are symbols here: the cost cannot depend on them."""
+    """Sizes are symbols here, so the cost does not depend on them."""
     layer = DEFINITIONS[name].variants[0].layer
     derived = benchmark.pedantic(lambda: adjoint(layer), setup=_forget, rounds=20)
     assert derived.outputs

@@ -1,7 +1,7 @@
-"""A process that runs items: one line of JSON in, one flushed line of JSON out, until there are no more.
+"""A process that runs items: one line of JSON in, one flushed line of JSON out, until the input ends.
 
-What an item raises is its result. After an illegal access a CUDA context is dead and fails everything that follows: the
-worker says so in the item's result and ends; whoever started it starts another.
+An exception of an item is its result. After an illegal access a CUDA context is invalid, and every later call fails:
+the worker reports that in the item's result and ends; the scheduler starts another.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("spec", "reference", "codegen", "generated", "networks")
 STANDS_IN = "SVERTKA_STUB"
 LONGEST = 600  # characters of a failure
-DEAD = 75  # exit code: the context is dead
+DEAD = 75  # exit code: the context is invalid
 PARENT_DIED = 1  # prctl's PR_SET_PDEATHSIG
 
 
@@ -43,7 +43,7 @@ def make_importable() -> None:
 
 
 def failure_of(error: BaseException) -> str:
-    """A line for what was raised: its class, its text, where, and what it came from."""
+    """One line for an exception: its class, its text, its place, and its cause."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if any(f"/{name}/" in frame.filename for name in (*FOLDERS, "tests"))]
     where = f" ({Path(own[-1].filename).name}:{own[-1].lineno})" if own else ""
@@ -53,11 +53,11 @@ def failure_of(error: BaseException) -> str:
 
 
 def main() -> int:
-    """Serve items of a kind, the only argument, until the input ends."""
+    """Run items of one kind, the only argument, until the input ends."""
     kind = sys.argv[1]
-    ctypes.CDLL(None).prctl(PARENT_DIED, signal.SIGKILL)  # no worker outlives the command, even one that hangs
+    ctypes.CDLL(None).prctl(PARENT_DIED, signal.SIGKILL)  # no worker outlives the command, even if it hangs
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # whatever libraries print goes to the log, not among the answers
+    os.dup2(2, 1)  # output of libraries goes to the log, not among the answers
     try:
         module = _module(kind)
     except Exception as error:
@@ -75,19 +75,19 @@ def main() -> int:
             found["ended"] = True
         print(json.dumps(found), file=answers, flush=True)
         if dead:
-            os._exit(DEAD)  # ending in order would wait for the context
+            os._exit(DEAD)  # a normal exit would wait for the context
     return 0
 
 
 def prepare() -> None:
-    """Make svertka importable and, in a rehearsal, stand in for the GPU."""
+    """Make svertka importable and, in a rehearsal, replace the GPU."""
     make_importable()
     if os.environ.get(STANDS_IN):
         importlib.import_module("tests.benchmarks.stub.torch_stand_in").install()
 
 
 def _module(kind: str) -> Any:
-    """A module of ``items``; of a kind with a dot, that module, which needs nothing prepared."""
+    """A module of ``items``; a kind with a dot is a module name, which needs no preparation."""
     if "." in kind:
         return importlib.import_module(kind)
     prepare()
@@ -103,7 +103,7 @@ def _run(module: Any, item: dict[str, Any]) -> dict[str, Any]:
 
 
 def _context_is_dead() -> str:
-    """What is wrong with this process's CUDA context; "" if nothing is."""
+    """The fault of this process's CUDA context; "" if there is none."""
     torch = importlib.import_module("torch")
     try:
         torch.cuda.synchronize()

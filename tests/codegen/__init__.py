@@ -1,1 +1,1 @@
-"""Tests of the code generator; a package, so that they share what they need."""
+"""Tests of the code generator; a package, so that they can share helpers."""

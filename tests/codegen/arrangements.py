@@ -1,4 +1,4 @@
-"""Where a tensor's elements may stand in memory."""
+"""Arrangements of a tensor's elements in memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["channels_last", "scattered"]
 
 
 def channels_last(tensor: torch.Tensor) -> torch.Tensor:
-    """The second of at least three dimensions is the fastest."""
+    """Channels last: the second of at least three dimensions is the fastest."""
     if tensor.dim() < 3:
         return tensor.contiguous()
     return tensor.movedim(1, -1).contiguous().movedim(-1, 1)
@@ -17,7 +17,7 @@ def channels_last(tensor: torch.Tensor) -> torch.Tensor:
 def scattered(tensor: torch.Tensor) -> torch.Tensor:
     """Every other element along every dimension, dimensions in reverse order, NaN in between.
 
-    A kernel that takes a stride for another, or reads what it should not, meets a NaN.
+    A kernel that uses a wrong stride, or reads outside, reads a NaN.
     """
     between = float("nan") if tensor.is_floating_point() else -1
     room = tuple(2 * extent + 1 for extent in reversed(tensor.shape))

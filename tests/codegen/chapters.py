@@ -1,4 +1,4 @@
-"""Chapters of the book, worked once for all tests."""
+"""Chapters of the book, computed once for all tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of the code generator share."""
+"""Shared fixtures of the code generator's tests."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import torch
 
 from svertka.codegen.verify.levels import bfloat16
 
-# The shapes are small: threads would only wait for each other.
+# The shapes are small: several threads would be slower.
 torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
 def device() -> str:
-    """Where kernels run: ``"cpu"`` in the interpreter."""
+    """The device of the kernels: ``"cpu"`` in the interpreter."""
     return "cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda"
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _rounding_of_bfloat16(device: str) -> Iterator[None]:
-    """The interpreter's casts of bfloat16 are wrong; see ``bfloat16``."""
+    """Correct the interpreter's casts of bfloat16; see ``bfloat16``."""
     with bfloat16.repaired_on(device):
         yield

@@ -1,7 +1,7 @@
-"""Cases with values and expectations, and the comparison of kernels with them.
+"""Cases with values and expected results, and the comparison of kernels with them.
 
-``verify.equivalence`` validates kernels before they are written. The tests draw other values, arrange them in
-other ways and compare on their own. What both share is the formula's evaluation.
+``verify.equivalence`` validates kernels before they are written. The tests draw other values, arrange them differently
+and compare with separate code. Both use the same evaluation of the formula.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ Arrange = Callable[[torch.Tensor], torch.Tensor]
 
 @functools.cache
 def module_of(name: str) -> KernelModule:
-    """A definition's kernels and programs, derived once a process."""
+    """A definition's kernels and programs, derived once per process."""
     return build(DEFINITIONS[name])
 
 
@@ -71,7 +71,7 @@ class Problem:
     """A case with values: inputs, and gradients of the results.
 
     Attributes:
-        kind: ``"float64"``, ``"float32"``, ``"half"`` (values that float16 and bfloat16 hold) or ``"integer"``.
+        kind: ``"float64"``, ``"float32"``, ``"half"`` (values that float16 and bfloat16 represent) or ``"integer"``.
     """
 
     module: KernelModule
@@ -114,7 +114,7 @@ class Inexact(Exception):  # noqa: N818 - it is raised to say so, and caught
 
 
 def definition_of(layer: str) -> tuple[Definition, Variant]:
-    """The definition that has a formula of this name, and the variant."""
+    """The definition of the formula of this name, and the variant."""
     return next((d, v) for d in DEFINITIONS.values() for v in d.variants if v.layer.name == layer)
 
 
@@ -126,7 +126,7 @@ def problem_names() -> list[str]:
 
 @functools.cache
 def cases_of(layer: str) -> tuple[Case, ...]:
-    """The cases of a formula, drawn once a process."""
+    """The cases of a formula, drawn once per process."""
     return tuple(cases(*definition_of(layer)))
 
 
@@ -155,7 +155,7 @@ def of_case(module: KernelModule, variant: Variant, case: Case, kind: str) -> Pr
 
 
 def emptied(given: Problem) -> Problem | None:
-    """The case without examples: the first axis of the first real tensor has no element; None if a rule forbids it."""
+    """The case without examples: the first extent of the first real tensor is 0; None if a rule forbids it."""
     leading = next(t for t in given.layer.inputs if t.kind == "real")
     sizes = {**given.case.sizes, str(leading.axes[0].extent): 0}
     rules = (*given.module.definition.rules, *given.variant.rules)
@@ -176,7 +176,7 @@ def _drawn(tensor: Tensor, definition: Definition, case: Case, kind: str, draw: 
     values = torch.tensor([draw.gauss(0.0, 1.0) for _ in range(total)], dtype=torch.float64)
     if tensor.default == 1 or tensor.name.endswith("var"):  # scales and variances are positive
         values = values.abs() + 0.5
-    if kind == "half":  # so large that float16 holds them too
+    if kind == "half":  # large enough for float16 too
         values = values.to(torch.bfloat16).double()
         values = torch.where(values.abs() < 2.0**-10, 0.0, values)
     if kind == "float32":
@@ -187,7 +187,7 @@ def _drawn(tensor: Tensor, definition: Definition, case: Case, kind: str, draw: 
 def outcome(
     given: Problem, kernels: ModuleType, dtype: torch.dtype, device: str, arrange: Arrange = torch.Tensor.contiguous
 ) -> dict[str, torch.Tensor | None]:
-    """Run forward, forward that saves nothing, and backward; the first and the third by the formula's names."""
+    """Run forward, forward without saved tensors, and backward; the first and the third by the formula's names."""
 
     def placed(values: Mapping[str, torch.Tensor]) -> Values:
         cast = {n: v.to(dtype) if v.is_floating_point() else v for n, v in values.items()}
@@ -210,7 +210,7 @@ def outcome(
 
 
 def misses(found: Mapping[str, torch.Tensor | None], expected: Mapping[str, Any], dtype: torch.dtype) -> list[str]:
-    """What lies outside its bound, one line a tensor."""
+    """Elements outside their bounds, one line per tensor."""
     lines = []
     for name, tensor in found.items():
         assert tensor is not None, f"{name} is missing"
@@ -224,7 +224,7 @@ def misses(found: Mapping[str, torch.Tensor | None], expected: Mapping[str, Any]
 
 
 def _bad(values: torch.Tensor, right: Any, dtype: torch.dtype) -> list[str]:
-    """Elements that differ by more than they may; where nothing but the result is rounded, by anything."""
+    """Elements that exceed their bound; if only the result is rounded, all elements that differ."""
     if not isinstance(right, Bounded):
         want, bound = right.reshape(-1), torch.zeros(right.numel())
     elif not bool((right.error != 0).any()) and dtype != torch.float64:

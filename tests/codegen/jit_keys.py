@@ -1,6 +1,7 @@
-"""Cache keys of launches, as the project computes them and as Triton's own JIT does; a process without the interpreter.
+"""Cache keys of launches as svertka computes them and as Triton's own JIT does; a process without the interpreter.
 
-``python -m tests.codegen.jit_keys LAYER...`` prints a row of JSON a launch: what differs, which is nothing.
+``python -m tests.codegen.jit_keys LAYER...`` prints one row of JSON per launch with the differences, which must be
+empty.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ TARGET = "sm_90"
 
 
 class Driver:
-    """As much of a driver as a launch asks before it compiles."""
+    """The part of a driver that a launch needs before compilation."""
 
     def get_current_device(self) -> int:
         return 0
@@ -39,7 +40,7 @@ class Driver:
 
 
 class HandedOverError(Exception):
-    """Thrown where the JIT hands over to the compiler, with what it hands over."""
+    """Raised where the JIT calls the compiler, with the arguments of that call."""
 
 
 @contextmanager
@@ -52,7 +53,7 @@ def of_the_jit() -> Iterator[None]:
 
 
 def asked_by_jit(launch: Launched) -> tuple[Any, Any, Any]:
-    """What ``JITFunction.run`` asks the compiler for, on tensors of memory's usual alignment."""
+    """The compiler's input from ``JITFunction.run``, for tensors with the usual alignment."""
     try:
         launch.kernel.run(*launch.arguments, grid=(launch.programs,), warmup=True, **launch.constants)
     except HandedOverError as asked:
@@ -83,7 +84,7 @@ def row(launch: Launched) -> dict[str, Any]:
 
 
 def shifted(launch: Launched) -> Launched:
-    """The same on views that begin one element into their memory."""
+    """The same for views that begin one element into their memory."""
     arguments = []
     for value in launch.arguments:
         if isinstance(value, torch.Tensor):

@@ -1,4 +1,4 @@
-"""Kernels of a formula that no committed package has, generated and imported from a folder of their own."""
+"""Kernels of a formula outside the committed package, generated and imported from a temporary folder."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Scratch:
 
 
 def defined(layer: Layer, extents: Mapping[str, Expr] | None = None) -> Definition:
-    """A definition for a formula, with nothing more than its tensors."""
+    """A definition for a formula, with only its tensors as arguments."""
     arguments = tuple(TensorArgument(name=t.name, differentiable=t.kind == "real") for t in layer.inputs)
     return Definition(
         name=layer.name,
@@ -55,7 +55,7 @@ def defined(layer: Layer, extents: Mapping[str, Expr] | None = None) -> Definiti
 
 
 def sources_of(module: KernelModule) -> dict[str, str]:
-    """A package with the kernels of one definition and what they need."""
+    """A package with the kernels of one definition and everything they need."""
     templates = environment()
     return formatted(
         {
@@ -86,7 +86,7 @@ def scratch(definition: Definition) -> Iterator[Scratch]:
 
 
 def failures(made: Scratch, device: str, kind: str = "float32") -> list[str]:
-    """What misses the formula in any of the definition's cases, forward and backward."""
+    """Elements that differ from the formula in any of the definition's cases, forward and backward."""
     found = []
     dtype = {"float32": torch.float32, "float64": torch.float64, "integer": torch.float32}[kind]
     for variant in made.module.definition.variants:

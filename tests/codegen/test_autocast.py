@@ -1,4 +1,4 @@
-"""What autocast does to a formula: its operations decide, and nothing else does."""
+"""The effect of autocast on a formula follows from the formula's operations alone."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_precision(name: str) -> None:
 
 
 def test_one_variant_decides_for_all() -> None:
-    """A function has one rule, whichever of its formulas a call takes."""
+    """A function has one rule for all its formulas."""
     layers = [
         Layer(name, (x, y), (Equation(*FORMULAS[name][:2]),), ("o",))
         for name in ("square", "power of a sum", "product")
@@ -46,7 +46,7 @@ def test_one_variant_decides_for_all() -> None:
 
 
 def test_through_several_equations() -> None:
-    """A product of what intermediates were made of."""
+    """A product of computed intermediates."""
     weighted, other = Tensor("weighted", a, b), Tensor("other", b, c)
     layer = Layer(
         "formula",
@@ -58,7 +58,7 @@ def test_through_several_equations() -> None:
         ),
         ("o",),
     )
-    assert precision([layer]) == Precision.KEPT  # one side is made of nothing that is given
+    assert precision([layer]) == Precision.KEPT  # one side depends on no input
     both = Layer(
         "formula",
         (x, bias, y),

@@ -1,4 +1,4 @@
-"""Benchmarks where there is no GPU: fewer examples, and kernels that do nothing for the host's part of a call."""
+"""Benchmarks without a GPU: fewer examples, and kernels that do nothing to measure the host's part of a call."""
 
 from __future__ import annotations
 
@@ -62,13 +62,13 @@ def test_the_command_tells_that_launches_did_nothing(tmp_path: Path) -> None:
     assert content["settings"]["host"] == "times of launching kernels that do nothing"
     (row,) = content["rows"]
     assert row["direction"] == "host"
-    assert 0 < row["limit"] < row["seconds"]["svertka"]  # what a call costs that computes nothing
+    assert 0 < row["limit"] < row["seconds"]["svertka"]  # the cost of a call that computes nothing
     assert min(row["seconds"].values()) > 0
 
 
 @pytest.mark.parametrize("small", [False, True], ids=["whole", "shrunk"])
 def test_every_workload_is_a_call(small: bool) -> None:
-    """On tensors without data: shapes and arguments fit, those of a machine without a GPU too."""
+    """On tensors without data: shapes and arguments fit, also those for a machine without a GPU."""
     names = set()
     for workload in workloads():
         chosen = shrunk(workload) if small else workload
@@ -82,7 +82,7 @@ def test_every_workload_is_a_call(small: bool) -> None:
 
 
 def test_phases_of_a_short_run() -> None:
-    """Each has an order without ties but for dtypes of a row, bfloat16 and channels_last unless it says otherwise."""
+    """Each phase has a unique order except for dtypes of a row; default: bfloat16 and channels_last."""
     phases = {name: in_phase(name) for name in ("benchmark", "compile", "tune")}
     assert (len(phases["benchmark"]), len(phases["compile"])) == (45, 14)
     for name, found in phases.items():
@@ -108,7 +108,7 @@ def test_launches_of_tf32_are_recorded_as_tf32() -> None:
 
 
 def test_every_workload_is_compiled_and_none_falls_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of one function, many more than dynamo compiles of one code object."""
+    """For one function, many more than dynamo compiles of one code object."""
     torch._dynamo.reset()
     graphs = []
 
@@ -134,7 +134,7 @@ def test_every_workload_is_compiled_and_none_falls_back(monkeypatch: pytest.Monk
 
 
 def test_a_road_that_would_fall_back_has_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A broken graph, and a function that is compiled anew more often than dynamo does."""
+    """A graph break, and a function that is recompiled more often than dynamo allows."""
     options = {"backend": "eager", "dynamic": False}
 
     def breaking(input: torch.Tensor) -> torch.Tensor:
@@ -164,7 +164,7 @@ def test_a_road_that_would_fall_back_has_no_time(monkeypatch: pytest.MonkeyPatch
 def test_everything_of_a_workload_runs_in_its_precision(
     dtype: str, expected: tuple[str, bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Checks, both roads, forward and backward, and the count of bytes; whatever torch was set to before."""
+    """Checks, both roads, forward and backward, and the count of bytes; with any previous setting of torch."""
     seen: list[tuple[str, Any]] = []
 
     class Asking(torch.autograd.Function):
@@ -209,7 +209,7 @@ def _on_cpu(tensors: Callable[..., Any]) -> Callable[..., Any]:
     return lambda self, device, seed=0: tensors(self, "cpu", seed)
 
 
-# What fails, and what is killed ---------------------------------------------------------------------------------------
+# Failures and killed runs ---------------------------------------------------------------------------------------------
 
 
 FAILURES = [
@@ -222,7 +222,7 @@ FAILURES = [
 
 
 def test_whatever_a_compiler_or_driver_raises_ends_one_workload(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The class is named; the others run; each is told as it comes, before the next begins."""
+    """The class is named; the others run; each is reported before the next begins."""
     told: list[Row | Problem] = []
     done: list[str] = []
     counts: list[int] = []
@@ -283,7 +283,7 @@ def test_a_killed_run_leaves_what_it_measured(tmp_path: Path) -> None:
 
 
 class Machine:
-    """A host and a GPU with a clock: seconds of a call on either, and whether a call waits for the GPU."""
+    """A simulated host and GPU with a clock: seconds of a call on either, and whether a call waits for the GPU."""
 
     def __init__(self, host: float, gpu: float, waits: bool = False) -> None:
         self.host, self.gpu, self.waits = host, gpu, waits
@@ -338,7 +338,7 @@ class Machine:
 
 @pytest.mark.parametrize(("host", "gpu"), [(1e-4, 1e-6), (1e-5, 1e-3), (3e-5, 3e-5), (1e-3, 1e-5)])
 def test_the_hosts_part_of_a_call_is_not_measured(host: float, gpu: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The GPU is put to sleep before each first event, and is never idle from there to the last."""
+    """The GPU is put to sleep before each first event, and is never idle from then to the last event."""
     machine = Machine(host, gpu)
     assert machine.measured(monkeypatch) == pytest.approx(gpu)
     events = [place for place, (what, _) in enumerate(machine.log) if what == "event"]
@@ -350,7 +350,7 @@ def test_the_hosts_part_of_a_call_is_not_measured(host: float, gpu: float, monke
 
 
 def test_a_host_that_is_slower_than_it_was_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A batch that the GPU was too early for does not count."""
+    """A batch that the GPU reached too early does not count."""
     machine = Machine(1e-5, 2e-6)
     plain, calls = machine.call, []
 
@@ -369,7 +369,7 @@ def test_a_call_that_waits_for_the_gpu_has_no_time(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_gradient_is_timed_without_the_others() -> None:
-    """Of a product: with only the kernels of the gradient that is asked for."""
+    """For a product: only the kernels of the requested gradient run."""
     chosen = workload("conv2d", (2, 3, 6, 7), shapes={"weight": (4, 3, 3, 3)}, kind="matrix")
     road, sets = roads(chosen, False)[0], [chosen.tensors("cpu")]
     for name, other in (("input", "weight"), ("weight", "input")):

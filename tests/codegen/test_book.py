@@ -1,4 +1,4 @@
-"""``svertka book``: pages that stand alone, figures that show what the formula reads, numbers that are the slides'."""
+"""``svertka book``: self-contained pages, figures that show the formula's reads, and the slides' numbers."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_there_is_a_page_a_layer_in_the_lectures_order() -> None:
 
 @pytest.mark.parametrize("path", PAGES)
 def test_pages_are_valid(path: str) -> None:
-    """A strict parser finds no error; names are given once."""
+    """A strict parser finds no error; identifiers are unique."""
     html5lib.HTMLParser(strict=True).parse(book()[path])
     names = re.findall(r'\bid="([^"]*)"', book()[path])
     assert len(names) == len(set(names))
@@ -80,7 +80,7 @@ MATHML = {*ARGUMENTS, "math", "mrow", "mi", "mn", "mo", "mtext", "mspace", "mtab
 
 @pytest.mark.parametrize("path", PAGES)
 def test_formulas_and_drawings_are_well_formed(path: str) -> None:
-    """MathML with the elements of browsers alone, each with as many parts as it needs; SVG that is XML."""
+    """MathML only with elements that browsers know, each with the right number of parts; SVG that is XML."""
     found = re.findall(r"<math.*?</math>", book()[path], re.DOTALL)
     for text in found:
         for node in ElementTree.fromstring(text.replace("&nbsp;", " ")).iter():
@@ -96,7 +96,7 @@ def test_formulas_and_drawings_are_well_formed(path: str) -> None:
 
 @pytest.mark.parametrize("path", PAGES)
 def test_pages_need_no_network(path: str) -> None:
-    """Nothing is fetched from elsewhere, and every link leads to a page and a place that are there."""
+    """Nothing is loaded from elsewhere, and every link leads to an existing page and anchor."""
     text = book()[path]
     assert not re.search(r"@import|url\(|<(?:link|img|iframe|object|embed)\b", text)
     targets = re.findall(r'\b(?:href|src|srcset|action|data)="([^"]*)"', text)
@@ -110,7 +110,7 @@ def test_pages_need_no_network(path: str) -> None:
 
 
 def test_pages_say_when_nothing_is_proven(tmp_path: Path) -> None:
-    """Without kernels and certificates there is no number of elements on any page."""
+    """Without kernels and certificates no page states a number of proven elements."""
     found = pages([DEFINITIONS["relu"]], tmp_path)
     for path in ("layers/relu.html", "proofs.html"):
         assert "there is no kernels/relu.py; run `svertka generate relu`" in found[path]
@@ -119,7 +119,7 @@ def test_pages_say_when_nothing_is_proven(tmp_path: Path) -> None:
 
 
 def test_every_network_is_drawn_and_told_in_numbers() -> None:
-    """A drawing each, a row a layer, and the totals that the summary has."""
+    """One drawing each, one row per layer, and the totals of the summary."""
     page = book()["networks.html"]
     shown = architectures()
     assert [one.name for one in shown] == list(NETWORKS)
@@ -133,11 +133,11 @@ def test_every_network_is_drawn_and_told_in_numbers() -> None:
         total = re.findall(r"<td[^>]*>([^<]*)</td>", section.rpartition("<tr>")[2])
         assert total == ["", "", f"{known.parameters:,}", f"{known.multiply_adds:,}", ""]
         assert f'href="networks.html#{name}"' in book()["index.html"]
-    assert "60,965,224" in page  # the lecture's network, as published
+    assert "60,965,224" in page  # the published number of parameters
 
 
 def test_a_book_of_other_layers_does_not_speak_of_the_lecture(tmp_path: Path) -> None:
-    """No slides, errata, networks, and no link to them, also where a layer is named as one of the lecture is."""
+    """No slides, errata, networks, and no link to them, also if a layer has the name of one of the lecture."""
     i = axis("i", many=True)
     x, y = Tensor("values", i), Tensor("squares", i)
     found = pages([define(Layer("relu", (x,), (Equation(y, x[i] ** 2),), ("squares",)))], tmp_path)
@@ -213,7 +213,7 @@ SIMPLE = re.compile(r"= ([^=≈]*[+·/(][^=≈]*) = ([^=≈]*)$")
 
 @pytest.mark.parametrize("name", DEFINITIONS)
 def test_what_is_written_out_adds_up(name: str) -> None:
-    """The text itself, read as arithmetic, has the value behind its last sign of equality."""
+    """The text itself, read as arithmetic, equals the value after its last equals sign."""
     found = 0
     for figure in (*chapter_of(name).figures, *chapter_of(name).gradients):
         for words in (*words_of(figure), *figure.before):
@@ -236,7 +236,7 @@ def arithmetic(text: str) -> Fraction:
 
 @pytest.mark.parametrize("seed", ["0", "1"])
 def test_same_input_same_bytes(seed: str, tmp_path: Path) -> None:
-    """Whatever the hash seed, the command writes the same pages."""
+    """For every hash seed, the command writes the same pages."""
     command = [sys.executable, "-m", "svertka.codegen", "book", "--into", str(tmp_path / "book")]
     environment = {**os.environ, "PYTHONHASHSEED": seed}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)

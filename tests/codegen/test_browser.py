@@ -1,8 +1,8 @@
-"""The book's pages in a real browser: headless Chromium, where the machine has it.
+"""The book's pages in a real browser: headless Chromium, if it is installed.
 
-The browser is driven by what it has for that itself: it prints the page as it stands after the scripts, and writes
-pictures. A script is appended to a copy of the page that presses keys and buttons as a reader would and notes what it
-sees.
+Only options of the browser itself are used: it prints the page as it is after the scripts have run, and writes
+pictures. A script appended to a copy of the page presses keys and buttons like a reader and records the state of the
+page.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def complaints(done: subprocess.CompletedProcess[str]) -> list[str]:
 
 
 def picture(page: Path, profile: Path, *options: str) -> np.ndarray[Any, Any]:
-    """The page as a picture, rows by columns by red, green, blue, 0 to 255."""
+    """The page as a picture, rows by columns by red, green, blue, from 0 to 255."""
     target = profile.parent / f"{profile.name}.png"
     done = browse(page, profile, f"--screenshot={target}", *options)
     assert not complaints(done)
@@ -96,12 +96,12 @@ def picture(page: Path, profile: Path, *options: str) -> np.ndarray[Any, Any]:
 
 
 def share_of(image: np.ndarray[Any, Any], colour: Sequence[int], within: int = 6) -> float:
-    """How much of a picture has about that colour."""
+    """The share of a picture that has about that colour."""
     return float((np.abs(image - np.array(colour)).max(axis=-1) <= within).mean())
 
 
 def test_a_reader_steps_through_a_figure(folder: Path, tmp_path: Path) -> None:
-    """Keys and buttons show one step after another; around the end it goes on at the beginning."""
+    """Keys and buttons show one step after another; after the last step comes the first."""
     text = (folder / PAGE).read_text(encoding="utf-8")
     page = folder / "layers" / "read.html"
     page.write_text(text.replace("<body>", f"<body>{WATCH}").replace("</body>", f"{READER}</body>"), encoding="utf-8")
@@ -125,7 +125,7 @@ def test_a_page_looks_like_something(width: int, folder: Path, tmp_path: Path) -
     image = picture(folder / PAGE, tmp_path / "profile", f"--window-size={width},1200")
     assert image.shape[0] == 1200
     assert share_of(image, (0xFD, 0xFC, 0xFA)) > 0.2
-    assert share_of(image, (0xF2, 0xA9, 0x00)) > 0.0005  # borders of what is read
+    assert share_of(image, (0xF2, 0xA9, 0x00)) > 0.0005  # borders of the elements that are read
     assert len(np.unique(image.reshape(-1, 3), axis=0)) > 100
 
 
@@ -149,7 +149,7 @@ document.body.append(Object.assign(document.createElement("pre"), {id: "seen", t
 
 
 def test_without_scripts_all_steps_stand_side_by_side(folder: Path, tmp_path: Path) -> None:
-    """Every step of a figure is there, each in a place of its own, and no buttons that would do nothing."""
+    """Every step of a figure is visible at its own position, and there are no buttons without function."""
     text = re.sub(r"<script>.*?</script>", "", (folder / PAGE).read_text(encoding="utf-8"), flags=re.DOTALL)
     page = folder / "layers" / "silent.html"
     page.write_text(text.replace("</body>", f"{COUNTER}</body>"), encoding="utf-8")
@@ -176,7 +176,7 @@ document.body.append(Object.assign(document.createElement("pre"), {id: "seen", t
 
 
 def test_no_words_of_a_network_s_drawing_meet(folder: Path, tmp_path: Path) -> None:
-    """On the page, whose own style is about other drawings."""
+    """On the page, whose own style is for other drawings."""
     page = folder / "measured.html"
     text = (folder / "networks.html").read_text(encoding="utf-8")
     page.write_text(text.replace("</body>", f"{MEASURER}</body>"), encoding="utf-8")

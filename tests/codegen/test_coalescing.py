@@ -1,4 +1,4 @@
-"""Which kernels' lanes access neighbours, by structure, and what the schedule makes of it."""
+"""Which kernels' lanes access neighbouring elements, by structure, and how the schedule uses it."""
 
 from __future__ import annotations
 

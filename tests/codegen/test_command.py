@@ -19,7 +19,7 @@ Call = Callable[..., tuple[int, str, str]]
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run ``svertka`` in a process of its own, without the interpreter's variable."""
+    """Run ``svertka`` in a separate process, without the interpreter's variable."""
     inherited = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
     return subprocess.run(
         [sys.executable, "-m", "svertka.codegen", *arguments],
@@ -128,7 +128,7 @@ def test_validate_takes_levels(call: Call) -> None:
 
 
 def test_a_certificate_is_of_its_kernels(tmp_path: Path) -> None:
-    """Kernels without a certificate, or with one of other kernels, are validated anew and not waved through."""
+    """Kernels without a certificate, or with one for other kernels, are validated again."""
     folder = tmp_path / "package"
     assert run("generate", "relu", "--into", str(folder)).returncode == 0
     path = folder / "kernels" / "relu.json"
@@ -149,7 +149,7 @@ def test_a_certificate_is_of_its_kernels(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", ["generate", "validate", "compile", "gate", "explain", "book"])
 def test_a_mistyped_layer_is_answered_before_anything_is_imported_for_it(command: str, tmp_path: Path) -> None:
-    """With what was likely meant; no kernel is built, torch and Triton are not even imported."""
+    """With a suggestion; no kernel is built, torch and Triton are not even imported."""
     code = (
         "import sys\nfor name in ('torch', 'triton'): sys.modules[name] = None\n"
         "from svertka.codegen.command import main\n"
@@ -257,7 +257,7 @@ main()
 
 
 def without_ruff(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """``svertka`` where ruff cannot be imported."""
+    """``svertka`` in a process where ruff cannot be imported."""
     code = WITHOUT_RUFF.format(arguments=", ".join(map(repr, arguments)))
     inherited = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
     return subprocess.run(
@@ -304,7 +304,7 @@ print(module()(torch.tensor([1.0, 2.0])).tolist(), "ruff" in sys.modules)
 
 
 def test_a_layer_made_on_the_fly_needs_no_ruff(tmp_path: Path) -> None:
-    """Not in the process that asks for it, and not in the one that generates it, where ruff's program is hidden."""
+    """Neither in the calling process nor in the one that generates it, where ruff's program is hidden."""
     hidden = tmp_path / "hidden"
     hidden.mkdir()
     (hidden / "ruff.py").write_text("raise ImportError('hidden')\n")

@@ -1,4 +1,4 @@
-"""Repeated expressions get a name, once, before their first use."""
+"""Common subexpressions get a name, once, before their first use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every kernel compiles for GPUs that are not here; ``test_gate`` reads the machine code for one of them."""
+"""Every kernel compiles for GPUs that are not present; ``test_gate`` checks the machine code for one of them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def compiled(target: str, dtype: str, *options: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize(("target", "dtype"), [("sm_80", "bfloat16"), ("sm_100", "float32"), ("gfx942", "float32")])
 def test_every_kernel_compiles(target: str, dtype: str) -> None:
-    """In a process without the interpreter; no box is fetched where there is no copy engine, or of float32."""
+    """In a process without the interpreter; no box is loaded on targets without a copy engine, or in float32."""
     rows = compiled(target, dtype, "--row-major")
     assert {row["kernel"] for row in rows} == {k.name for d in DEFINITIONS.values() for k in build(d).kernels}
     assert all(row["registers"] > 0 for row in rows)
@@ -81,7 +81,7 @@ for name in ("batch_normalization", "cross_channel_normalization", "cross_entrop
 
 
 def test_numbers_reach_a_float64_kernel_in_full() -> None:
-    """As float64 parameters; a kernel of float64 has no float32 in it, where a number could lose its last digits."""
+    """As float64 parameters; a float64 kernel has no float32, which would lose the last digits of a number."""
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
     command = [sys.executable, "-c", IN_FULL]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
@@ -89,7 +89,7 @@ def test_numbers_reach_a_float64_kernel_in_full() -> None:
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert {tuple(names) for _, names, _, _ in rows} == {(), ("momentum",), ("label_smoothing",), ("p",)}
     for kernel, names, doubles, narrow in rows:
-        random = names == ["p"]  # the field's own numbers have the bits of a float32
+        random = names == ["p"]  # the random field's numbers have the bits of a float32
         assert (doubles, narrow > 0) == (len(names), random), kernel
 
 
@@ -117,7 +117,7 @@ for one in recorded(build(definition), variant, kernels, large_case(definition, 
 
 
 def test_a_seed_may_lie_in_memory() -> None:
-    """As a graph of CUDA needs it, which draws it anew at every replay: the kernel loads it."""
+    """CUDA graphs need it: every replay draws a new seed, which the kernel loads."""
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
     command = [sys.executable, "-c", IN_MEMORY]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
@@ -153,7 +153,7 @@ def test_widths_of_accesses(line: str, expected: tuple[int, int, int]) -> None:
 
 @pytest.mark.parametrize("layers", [("linear", "softmax", "max_pooling_2d", "batch_normalization", "dropout")])
 def test_what_is_compiled_here_is_what_triton_asks_for_there(layers: tuple[str, ...]) -> None:
-    """Signature, constants, attributes, options and key of every launch are those of the JIT, of odd views too."""
+    """Signature, constants, attributes, options and key of every launch are those of the JIT; unaligned views too."""
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
     command = [sys.executable, "-m", "tests.codegen.jit_keys", *layers]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)

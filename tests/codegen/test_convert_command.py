@@ -1,4 +1,4 @@
-"""``svertka convert``: a table of an importable model, nothing changed, and one sentence where the call is wrong."""
+"""``svertka convert``: a table of an importable model, which stays unchanged, and one sentence if the call is wrong."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_chains_are_shown_if_asked_for(call: Call) -> None:
 
 
 def test_a_model_that_computes_while_it_is_made(call: Call) -> None:
-    """Without data it cannot be made; it is made on the CPU."""
+    """It cannot be made without data; it is made on the CPU."""
     code, printed, _ = call("convert", "some_models:Counting")
     assert code == 0
     assert "2 converted" in printed

@@ -1,4 +1,4 @@
-"""A comparison says what it found, and does not pass where it could not fail."""
+"""A comparison reports its result correctly, and does not pass where it could not fail."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def bounded(values: list[float], errors: list[float]) -> Bounded:
         (1.0, 1.0, 0.0, True),
         (1.5, 1.0, 0.5, True),
         (1.5, 1.0, 0.25, False),
-        (1.5, 1.0, math.inf, False),  # a bound without end shows nothing
+        (1.5, 1.0, math.inf, False),  # an infinite bound proves nothing
         (1.0, 1.0, math.inf, True),
         (math.nan, math.nan, 0.0, True),
         (math.nan, 1.0, 0.5, False),

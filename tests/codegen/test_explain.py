@@ -1,4 +1,4 @@
-"""``svertka explain``: what is shown is what was derived, and is printed so that it means what it says."""
+"""``svertka explain``: it shows what was derived, and the printed text has the same meaning."""
 
 from __future__ import annotations
 
@@ -109,12 +109,12 @@ def test_formulas_wrap_and_lose_nothing(name: str, width: int) -> None:
                 assert "".join(plain(tree).split()) in words
 
 
-# What is shown is what there is -----------------------------------------------------------------------------------
+# The text agrees with the derived layer ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", DEFINITIONS)
 def test_kernels_are_shown_with_the_equations_that_they_compute(name: str) -> None:
-    """Every reduction and every result of every launch, none else, as ``build`` gives them."""
+    """Every reduction and every result of every launch, and no others, as ``build`` gives them."""
     module = build(DEFINITIONS[name])
     for formula, (forward, saving, backward) in zip(explanation(name).formulas, module.programs, strict=True):
         programs = [forward, *([saving] if saving.launches != forward.launches else []), backward]
@@ -133,7 +133,7 @@ def test_kernels_are_shown_with_the_equations_that_they_compute(name: str) -> No
 
 @pytest.mark.parametrize("name", DEFINITIONS)
 def test_the_gradient_shown_is_the_adjoint(name: str) -> None:
-    """Equations that only rename are left out; what is left has the adjoint's values to the last digit."""
+    """Equations that only rename are left out; the others have the adjoint's values to the last digit."""
     found = [worked_example(example, explanation(name)) for example in examples_of(name)]
     assert found
     for one in found:
@@ -155,7 +155,7 @@ def test_only_copies_are_left_out() -> None:
 
 @pytest.mark.parametrize("name", DEFINITIONS)
 def test_names_of_long_parts_stand_for_these_parts(name: str) -> None:
-    """Put back in, they give the equation itself."""
+    """Substituted back, they give the equation itself."""
     lines = [
         line
         for formula in explanation(name).formulas
@@ -231,7 +231,7 @@ EXPRESSIONS = st.recursive(LEAVES, _combined, max_leaves=8)
 
 
 def meaning(text: str) -> Fraction:
-    """Value of a formula in Python's syntax; its precedence is that of mathematics."""
+    """Value of a formula in Python's syntax, whose precedence is that of mathematics."""
     return Fraction(eval(re.sub(r"(\d+)", r"Fraction(\1)", text), {"Fraction": Fraction, "max": max, **VALUES}))
 
 
@@ -255,14 +255,14 @@ def of_plain(tree: Tree) -> str:
 
 
 def of_mathml(tree: Tree) -> str:
-    """The text that browsers show, with fractions and powers made explicit and nothing else bracketed."""
+    """The text that browsers show, with explicit fractions and powers and no other brackets."""
 
     def text(node: ElementTree.Element) -> str:
         parts = [text(child) for child in node]
         if node.tag == "mfrac":
             return f"(({parts[0]})/({parts[1]}))"
         if node.tag == "msup":
-            assert parts[0].isalnum() or parts[0].endswith(")")  # a browser raises it above this alone
+            assert parts[0].isalnum() or parts[0].endswith(")")  # a browser raises only this part
             return f"{parts[0]}**({parts[1]})"
         return (node.text or "").replace("·", "*").replace("−", "-") + "".join(parts)
 
@@ -286,7 +286,7 @@ def _inner_powers(text: str) -> str:
 @given(EXPRESSIONS)
 @pytest.mark.parametrize("language", [of_plain, of_mathml, of_latex])
 def test_brackets_keep_the_meaning(language: Callable[[Tree], str], expression: Expr) -> None:
-    """What stands there, read by the rules of arithmetic, has the expression's value."""
+    """The text, read by the rules of arithmetic, has the expression's value."""
     try:
         expected = value_of(expression)
     except (ZeroDivisionError, TypeError, ValueError):
@@ -311,7 +311,7 @@ def test_the_notation_is_printed_in_three_languages() -> None:
 
 @pytest.mark.parametrize("name", DEFINITIONS)
 def test_latex_is_balanced(name: str) -> None:
-    """Braces, brackets that grow and environments are closed; a name's underscore is no subscript."""
+    """Braces, growing brackets and environments are closed; the underscore of a name is no subscript."""
     for formula in explanation(name).formulas:
         for line in (*formula.lines, *formula.again, *formula.gradient):
             for tree in (line.tree, *line.where, *line.conditions):

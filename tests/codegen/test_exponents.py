@@ -1,4 +1,4 @@
-"""Exponentials of any size: kernels and plain road, forward and backward, against numbers that do not overflow."""
+"""Exponentials of any size: kernels and CPU path, forward and backward, against numbers that do not overflow."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ INVARIANT = [name for name in FORMULAS if name != "some_of_all"]
 
 
 def _mixed(values: torch.Tensor) -> torch.Tensor:
-    """Rows and elements of very different size; the first, which guards leave out, is far above the others."""
+    """Rows and elements of very different magnitudes; the first, which guards exclude, is far above the others."""
     places = torch.arange(values.numel()).reshape(values.shape)
     steps = torch.tensor([9e3, 0.0, 360.0, -800.0, 100.0, 359.0, -1e4], dtype=torch.float64)
     return values + steps[places % len(steps)]
@@ -194,7 +194,7 @@ def test_the_function_stays(name: str) -> None:
 
 @pytest.mark.parametrize("name", INVARIANT)
 def test_no_exponent_is_unbounded(name: str) -> None:
-    """Where a value is bounded at every size of its inputs, no exponential in it can overflow."""
+    """If a value is bounded for every size of its inputs, no exponential in it can overflow."""
     for equations in (FORMULAS[name], adjoint(FORMULAS[name])):
         changed = bounds.computed(equations)
         assert unshifted(changed) == ()
@@ -206,7 +206,7 @@ def test_no_exponent_is_unbounded(name: str) -> None:
 
 
 def test_a_shift_is_of_the_sum_s_own_elements() -> None:
-    """Two sums of one row over other elements have shifts of their own."""
+    """Two sums over other elements of one row have different shifts."""
     changed = stabilize(bounds.inline_maps(bounds.normal_form(FORMULAS["some_of_all"])))
     maxima = [e.value for e in changed.equations if isinstance(e.value, Reduction) and e.value.operation == "max"]
     assert len(maxima) == 2
@@ -214,7 +214,7 @@ def test_a_shift_is_of_the_sum_s_own_elements() -> None:
 
 
 def test_no_level_passes_without_the_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Kernels, plain road and bounds of equations that are not shifted: both levels that run numbers refuse them."""
+    """Kernels, CPU path and bounds from equations that are not shifted: both levels that run numbers refuse them."""
     for module in (build, torch_printer, bounds):
         monkeypatch.setattr(module, "stabilize", lambda layer: layer)
     bounds.computed.cache_clear()
@@ -231,7 +231,7 @@ def test_no_level_passes_without_the_pass(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize("branch", ["one step", "several steps"])
 def test_the_shift_of_another_row_is_seen(branch: str) -> None:
-    """It cancels over the reals; it overflows where the rows differ in size."""
+    """Over the reals it cancels; it overflows where the rows differ in magnitude."""
     for subjects in made([FORMULAS["softmax_of_formula"]]):
         (subject,) = subjects.values()
         path = Path(str(subject.kernels.__file__))
@@ -246,7 +246,7 @@ def test_the_shift_of_another_row_is_seen(branch: str) -> None:
 
 
 def test_precise_numbers_have_no_end() -> None:
-    """exp(1e4) / exp(1e4 - 1) is e; results that float64 does not hold become its infinities and zeros."""
+    """exp(1e4) / exp(1e4 - 1) is e; results outside float64's range become infinities and zeros."""
     one = Layer("one", (x,), (Equation(grid, exp(x[n, c]) / exp(x[n, c] - 1)),), ("y",))
     large = Layer("large", (x,), (Equation(grid, exp(x[n, c])),), ("y",))
     given = {"x": torch.tensor([[1e4, -1e4]], dtype=torch.float64)}

@@ -1,4 +1,4 @@
-"""Figures of the book: what is lit up is what the formula reads, and the numbers are where they belong."""
+"""Figures of the book: highlighted cells are the formula's reads, and the numbers are at the right positions."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from .chapters import chapter_of, words_of, worked
 
 
 class Watched(list[Any]):
-    """Values that note which of them are taken."""
+    """Values that record which of them are read."""
 
     def __init__(self, values: list[Any], taken: set[tuple[str, int]], name: str) -> None:
         super().__init__(values)
@@ -51,7 +51,7 @@ class Watched(list[Any]):
 
 
 def read_by_the_evaluator(one: Worked, tensor: str) -> Iterator[set[tuple[str, tuple[int, ...]]]]:
-    """For each element, what ``spec.evaluate`` takes when it computes this element alone."""
+    """For each element, the reads of ``spec.evaluate`` when it computes this element alone."""
     equation = next(e for e in one.layer.equations if e.target.name == tensor)
     arithmetic = Exact() if one.exact else Float()
     known = {t.name: t for t in one.layer.tensors.values() if t.name in one.values and t.name != tensor}
@@ -91,7 +91,7 @@ def test_windows_are_what_the_evaluator_reads(name: str) -> None:
 
 
 def test_a_window_moves_by_the_stride_and_reaches_into_the_padding() -> None:
-    """Slide 7's place: stride 2, padding 1, a window of 2."""
+    """The position on slide 7: stride 2, padding 1, a window of 2."""
     one = next(w for w in worked("convolution_2d") if w.example.arguments == {"stride": 2, "padding": 1})
     found = picture(one.forward, one.result, one.call.shape)
     for frame, (p, q) in zip(found.frames, product(range(2), range(2)), strict=True):
@@ -108,11 +108,11 @@ def test_origins_reach_through_other_tensors() -> None:
     (one,) = worked("batch_normalization")
     (first, *_) = one.forward.steps(one.result)
     through = {place for name, place in one.forward.origins(first) if name == "input"}
-    assert through == {(n, 0, 0) for n in (1, 2, 3)}  # its own element it reads itself
+    assert through == {(n, 0, 0) for n in (1, 2, 3)}  # its own element is a direct read
 
 
 def numbers_under_marks(figure: Figure, plate: int, kind: str) -> list[str]:
-    """The numbers in the middle of cells that a frame marks, wherever they are drawn."""
+    """The numbers in the middle of the cells that a frame marks, in drawing coordinates."""
     frame = re.sub(r"<use[^>]*/>", "", figure.plates[plate].drawing)
     texts = [n for text in (figure.symbols, frame) for n in ElementTree.fromstring(text).iter() if n.tag == "text"]
     at = {(int(n.get("x", 0)), int(n.get("y", 0))): n.text or "" for n in texts if n.get("class") != "label"}
@@ -123,7 +123,7 @@ def numbers_under_marks(figure: Figure, plate: int, kind: str) -> list[str]:
 
 @pytest.mark.parametrize("name", DEFINITIONS)
 def test_marks_lie_on_the_numbers_that_are_read(name: str) -> None:
-    """In the drawing itself: under the marks stand the values that the step reads and the one it computes."""
+    """In the drawing itself, the marked cells contain the values that the step reads and the one it computes."""
     for one, figure in zip(worked(name), chapter_of(name).figures, strict=True):
         found = picture(one.forward, one.result, one.call.shape)
         drawn = {block.name: block for block in found.blocks}
@@ -161,14 +161,14 @@ def test_padding_counts_in_a_position_and_never_wins() -> None:
     ]
 
 
-# Formulas of one's own --------------------------------------------------------------------------------------------
+# Users' formulas ---------------------------------------------------------------------------------------------------
 
 OWN = sorted((Path(__file__).parents[2] / "examples").glob("*.py"))
 
 
 @pytest.mark.parametrize("file", OWN, ids=lambda file: file.stem)
 def test_formulas_without_examples_have_figures_of_small_numbers(file: Path) -> None:
-    """Few steps, numbers that are numbers, and windows that are what the evaluator reads, forward and backward."""
+    """Few steps, finite numbers, and windows that agree with the evaluator's reads, forward and backward."""
     for definition in definitions_of(file):
         (one,) = worked_examples(explain(definition, PACKAGE))
         assert len(one.forward.steps(one.result)) <= 24

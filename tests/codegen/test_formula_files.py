@@ -1,4 +1,4 @@
-"""Formulas in files of users' own: from the command line to a package that is imported and trained."""
+"""Formulas in users' files: from the command line to a package that is imported and trained."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def folder(tmp_path: Path) -> Path:
 def test_what_is_taken_from_a_file(folder: Path) -> None:
     found = {definition.name: definition for definition in definitions_of(folder / "my_layers.py")}
     assert list(found) == ["dense", "bell"]
-    assert found["dense"].modules[0].name == "Dense"  # with its face, and once
+    assert found["dense"].modules[0].name == "Dense"  # with its interface, and only once
     assert found["bell"].modules[0].name == "Bell"
     assert found["bell"].source == "my_layers.py"
     assert str(folder) not in sys.path
@@ -110,7 +110,7 @@ def test_a_file_becomes_a_package(folder: Path) -> None:
 
 
 def test_a_package_needs_torch_and_triton_alone(folder: Path) -> None:
-    """Nothing of svertka, SymPy or Jinja is imported by a package of formulas, on either road."""
+    """A package of formulas imports nothing of svertka, SymPy or Jinja, on either path."""
     package = folder / "my_package"
     assert run("generate", str(folder / "my_layers.py"), "bell", "--into", str(package)).returncode == 0
     roots = set()
@@ -188,7 +188,7 @@ def test_a_file_needs_a_folder_to_go_to(folder: Path) -> None:
 
 
 def test_a_wrong_kernel_is_not_written(folder: Path) -> None:
-    """A formula file that plants its own fault in the printer gets nothing."""
+    """A formula file that plants a fault in the printer gets no package."""
     fault = "\nfrom svertka.codegen.emit import triton_printer\ntriton_printer._BINARY['multiply'] = (6, '/')\n"
     with (folder / "my_layers.py").open("a", encoding="utf-8") as file:
         file.write(fault)
@@ -212,7 +212,7 @@ def test_nothing_of_a_killed_run_goes_on(folder: Path) -> None:
         "    main()\n"
     )
     (folder / "killing.py").write_text(code, encoding="utf-8")
-    with (folder / "children").open("w") as stream:  # a pipe would be held open by what goes on
+    with (folder / "children").open("w") as stream:  # processes that survive would keep a pipe open
         subprocess.run([sys.executable, str(folder / "killing.py")], stdout=stream, stderr=stream, check=False)
     children = [int(number) for number in (folder / "children").read_text().split() if number.isdecimal()]
     assert len(children) == 2

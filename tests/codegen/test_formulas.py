@@ -99,7 +99,7 @@ def test_formula(name: str, device: str) -> None:
 
 
 def test_depthwise_convolution_is_a_window(device: str) -> None:
-    """Both factors have the channel, so that there is no matrix product in it."""
+    """Both factors have the channel index, so there is no matrix product."""
     with scratch(_depthwise()) as made:
         families = [launch.kernel.family for launch in made.module.programs[0][0].launches]
         assert families == [Family.WINDOW]
@@ -115,7 +115,7 @@ def _argmax() -> Definition:
 
 @pytest.mark.parametrize("small", [False, True])
 def test_argmax_over_rows(device: str, small: bool) -> None:
-    """Ties go to the first, NaN is larger than all and the last one wins, in one chunk and in several."""
+    """The first of equal elements; NaN is larger than all, and the last NaN is taken; in one chunk and in several."""
     values = torch.tensor([[1.0, 5, 5, 2, 5], [0, 0, 0, 0, 0], [-7, -3, math.nan, 9, math.nan], [4, 3, 2, 1, 4]])
     rows = torch.cat([values, values.flip(1), torch.full((1, 5), -math.inf)]).repeat(1, 9)
     with scratch(_argmax()) as made:
@@ -157,7 +157,7 @@ def test_a_sum_over_nothing_is_zero(device: str) -> None:
 
 
 def test_harness_sees_a_wrong_formula(device: str) -> None:
-    """The comparison fails where kernel and formula differ, so that it can fail."""
+    """The comparison fails if kernel and formula differ."""
     layer, _ = FORMULAS["total_of_rows"]
     other = _layer("total_of_rows", Sum(x[a, b], b) * Rational(1001, 1000), Tensor("out", a))
     with scratch(defined(layer)) as made, scratch(defined(other)) as altered:

@@ -1,4 +1,4 @@
-"""One call from a formula to a layer, in processes as users have them: without Triton's interpreter."""
+"""One call from a formula to a layer, in processes like users' ones: without Triton's interpreter."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ print("certificate", certificate_of(bell))
 
 
 def python(code: str, cache: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """A script in a process of its own; nothing guards it against being run again by a child."""
+    """A script in a separate process; the script has no guard against being run again by a child."""
     inherited = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
     script = cache / "script.py"
     cache.mkdir(exist_ok=True, parents=True)
@@ -102,7 +102,7 @@ def test_without_validation_there_is_no_certificate(tmp_path: Path) -> None:
 
 
 def test_what_misses_its_formula_is_not_kept(tmp_path: Path) -> None:
-    """A fault in the generator's copy that a child would import is met by the levels, and told."""
+    """A fault in the copy of the generator that a child imports is found by the levels and reported."""
     fault = tmp_path / "fault" / "sitecustomize.py"
     fault.parent.mkdir()
     fault.write_text(
@@ -121,7 +121,7 @@ def test_what_misses_its_formula_is_not_kept(tmp_path: Path) -> None:
 
 
 def scaled(many: bool = True, positive: bool = False, **face: str) -> Path:
-    """Where a formula's package would lie."""
+    """The folder of a formula's package."""
     i = axis("i", many=many)
     x, y = Tensor("input", i), Tensor("output", i)
     layer = Layer("scaled", (x,), (Equation(y, x[i] * number("factor", positive=positive)),), ("output",))
@@ -129,14 +129,14 @@ def scaled(many: bool = True, positive: bool = False, **face: str) -> Path:
 
 
 def test_what_differs_has_another_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Also where the formula's text is the same: axes and parameters are more than their names."""
+    """Also if the formula's text is the same: axes and parameters have more properties than their names."""
     monkeypatch.setenv("SVERTKA_CACHE", str(tmp_path))
     others = [scaled(many=False), scaled(positive=True), scaled(title="Another."), scaled(function="times")]
     assert len({scaled(), *others}) == 5
     assert scaled() == scaled()
     start = time.perf_counter()
     scaled()
-    assert time.perf_counter() - start < 1.0  # the generator's digest is taken once a process
+    assert time.perf_counter() - start < 1.0  # the generator's digest is computed once per process
 
 
 @pytest.mark.parametrize("given", [3, None, "relu", number("scale") ** 2], ids=repr)

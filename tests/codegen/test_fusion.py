@@ -1,4 +1,4 @@
-"""Which equations share a kernel, and what the forward keeps for the backward."""
+"""Which equations share a kernel, and which tensors the forward saves for the backward."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ x, y, z = Tensor("x", a, b), Tensor("y", b, c), Tensor("z", c)
 
 
 def plans(layer: Layer) -> list[tuple[Family, list[str], list[str]]]:
-    """Family, reductions and results of every kernel."""
+    """Loop pattern, reductions and results of every kernel."""
     found = partition(inline_maps(normal_form(layer)))
     return [(p.family, [e.target.name for e in p.reductions], [r.name for r in p.results]) for p in found]
 
@@ -64,7 +64,7 @@ def test_a_map_over_a_bounded_row_joins_its_sum() -> None:
 
 
 def test_a_map_over_an_unbounded_row_gets_its_own_kernel() -> None:
-    """A row of examples has no bound: it need not fit, so that the map reads it once more in parallel."""
+    """A row of examples has no bound and need not fit, so the map reads it once more in parallel."""
     from svertka.spec import axis
 
     n = axis("n", batch=True)
@@ -105,8 +105,8 @@ def test_what_another_kernel_reads_is_stored() -> None:
 @pytest.mark.parametrize(
     ("name", "kept"),
     [
-        ("batch_normalization_training", True),  # sums over all examples: computed once, kept
-        ("max_pooling_2d", True),  # where the maximum was
+        ("batch_normalization_training", True),  # sums over all examples: computed once, saved
+        ("max_pooling_2d", True),  # the position of the maximum
         ("softmax", False),  # a row's sum costs nothing where the row is read anyway
         ("relu", False),
         ("convolution_2d", False),
@@ -123,7 +123,7 @@ def test_a_gradient_nobody_wants_costs_no_kernel() -> None:
 
 
 def test_equal_kernels_are_one() -> None:
-    """No two kernels of a module differ in their name alone."""
+    """No two kernels of a module differ only in their name."""
     from dataclasses import replace
 
     for name in DEFINITIONS:

@@ -1,4 +1,4 @@
-"""Machine code and traffic are as committed, and each rule of the gate fails where it must."""
+"""Machine code and traffic agree with the committed table, and each rule of the gate can fail."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from svertka.codegen.machine.gate import Table, complaints, read, skipped
 
 COMMITTED = Path(__file__).parents[1] / "benchmarks" / "static.json"
-PARTS = 4  # so that workers share them
+PARTS = 4  # so that test workers share them
 
 
 def gate(*options: str) -> subprocess.CompletedProcess[str]:
@@ -33,7 +33,7 @@ def test_figures_are_as_committed(part: int) -> None:
 
 
 def edited(table: Table, changes: dict[str, Any], of: str = "") -> tuple[str, Table]:
-    """The table with one row changed, the first whose name begins so."""
+    """The table with one row changed, the first whose name begins with the text."""
     kernels = {row: dict(figures) for row, figures in table.kernels.items()}
     row = next(row for row in kernels if row.startswith(of))
     kernels[row] |= {figure: change(kernels[row][figure]) for figure, change in changes.items()}
@@ -53,7 +53,7 @@ PLANTED = [
     ("softmax_output float32", "registers", more(9)),
     ("linear_output float32", "shared", more(129)),
 ]
-"""A row, a figure, and what a worse kernel would have."""
+"""A row, a figure, and its value for a worse kernel."""
 
 
 @pytest.mark.parametrize(("of", "figure", "change"), PLANTED)
@@ -77,7 +77,7 @@ def test_fewer_boxes_and_more_bytes_are_told() -> None:
 
 
 def test_what_no_table_excuses() -> None:
-    """A spill and a missing wgmma are told though they are committed."""
+    """A spill and a missing wgmma are reported although they are committed."""
     table = read(COMMITTED)
     row, worse = edited(table, {"spills": more(8), "wgmma": lambda value: 0}, "linear_output bfloat16")
     assert {(c.row, c.figure) for c in complaints(worse, worse)} == {(row, "spills"), (row, "wgmma")}
@@ -112,7 +112,7 @@ def test_rows_that_come_and_go_are_told() -> None:
 
 @pytest.fixture
 def table(tmp_path: Path) -> Path:
-    """A committed table by which one kernel has become worse."""
+    """A committed table compared with which one kernel has become worse."""
     data = json.loads(COMMITTED.read_text(encoding="utf-8"))
     row = next(row for row in data["kernels"] if row.startswith("relu_output float32 row-major"))
     data["kernels"][row]["wide_loads"] += 1

@@ -1,4 +1,4 @@
-"""The level "interface" sees faults between a call and the kernels; reductions over ``dim`` hold in every rank."""
+"""The level "interface" finds faults between a call and the kernels; reductions over ``dim`` hold in every rank."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ LAYERS["gradient"] = adjoint(Layer("squares", (x,), (Equation(y, Sum(x[m, c, s] 
 
 
 def faces(definition: Definition) -> Definition:
-    """A definition without kernels of second order, which cost time."""
+    """A definition without second-order kernels, which would take long."""
     return replace(definition, orders=1)
 
 
@@ -174,7 +174,7 @@ def test_a_fault_in_the_way_in_or_out_is_seen(fault: str) -> None:
 def test_nothing_is_written_where_a_function_is_wrong(
     tmp_path: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Kernels are sound, the function is not: generation stops."""
+    """The kernels are right, the function is not: generation stops."""
     from svertka.codegen.driver import from_python
     from svertka.codegen.verify import validate
 
@@ -204,7 +204,7 @@ def every_variant() -> Iterator[tuple[Definition, Any]]:
     ("definition", "variant"), [pytest.param(d, v, id=v.layer.name) for d, v in every_variant() if "3d" not in d.name]
 )
 def test_every_argument_is_told_and_left_out(definition: Definition, variant: Any) -> None:
-    """Of each argument there is a call that tells it, and of each default that small images allow one without it."""
+    """For each argument some call gives it, and for each default that small images allow some call leaves it out."""
     made = calls(definition, variant, small_cases(definition, variant))
     tensors = {tensor.name for tensor in variant.layer.inputs}
     for argument in definition.arguments:
@@ -236,5 +236,5 @@ def test_every_package_has_operators_of_its_own() -> None:
     assert len(set(spaces)) == len(names)
     assert spaces[0] == "svertka"
     assert all(space.isidentifier() for space in spaces)
-    importlib.import_module("svertka.generated.functional")  # defines them
+    importlib.import_module("svertka.generated.functional")  # importing defines them
     assert torch.ops.svertka.relu

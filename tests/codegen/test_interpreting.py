@@ -1,4 +1,4 @@
-"""Triton's interpreter and NumPy: a tile of one number is an index, whatever either makes of it."""
+"""Triton's interpreter and NumPy: a tile of one number can be used as an index with every version of both."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if os.environ.get("TRITON_INTERPRET") != "1":
 
 
 def refusing(tile: Any, scope: Any) -> None:
-    """The interpreter's patch of Triton 3.6 beside a NumPy that makes no number of an array with dimensions."""
+    """The interpreter's patch of Triton 3.6 with a NumPy that converts no array with dimensions to a number."""
 
     def index(self: Any) -> int:
         if self.handle.data.ndim:
@@ -28,7 +28,7 @@ def refusing(tile: Any, scope: Any) -> None:
 
 
 def test_the_interpreter_at_hand_makes_indices() -> None:
-    """Any kernel needs them: ``tl.arange`` of a constant, the number of a program."""
+    """Every kernel needs them: ``tl.arange`` of a constant, the number of a program."""
     assert interpreting.makes_indices(interpreter._patch_lang_tensor)
 
 

@@ -1,7 +1,7 @@
 """Every committed kernel, forward and backward, against its formula.
 
-Real values are compared within the error bound that the formula's own evaluation carries along. Whole numbers are asked
-to be equal wherever no operation of the formula rounds.
+Real values are compared within the error bound of the formula's own evaluation. Whole numbers must be equal wherever no
+operation of the formula rounds.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ EXACT = (
     "max_pooling_3d",
     "relu",
 )
-"""Formulas that never round whole numbers, whatever the case: sums of products, piecewise linear."""
+"""Formulas that never round whole numbers in any case: sums of products, piecewise linear."""
 SOMETIMES_EXACT = ("average_pooling_2d", "average_pooling_3d", "normalize")
 LAYERS = sorted({name.rsplit("-", 1)[0] for name in problem_names()})
 DTYPES = {
@@ -48,7 +48,7 @@ DTYPES = {
 
 
 def _asked() -> list[tuple[str, str]]:
-    """Formula and kind of values; where whole numbers must come out equal, reals run in one case."""
+    """Formula and kind of values; formulas with an exact comparison get only one case of reals."""
     names = problem_names()
     exact = [name for name in names if _layer(name) in EXACT]
     reals = [name for name in names if name not in exact or name.endswith("-1")]
@@ -61,7 +61,7 @@ def _layer(name: str) -> str:
 
 
 def _failures(given: Problem, device: str) -> list[str]:
-    """What misses its bound, in any dtype and memory format that the values serve."""
+    """Elements outside their bounds, in any dtype and memory format that the values allow."""
     expected = given.expected()
     kernels = kernels_of(given.module.definition.name)
     roads = [(dtype, torch.Tensor.contiguous) for dtype in DTYPES[given.kind]]
@@ -96,7 +96,7 @@ def test_whole_numbers(layer: str, device: str) -> None:
 
 @pytest.mark.parametrize("layer", LAYERS)
 def test_channels_last_results(layer: str, device: str) -> None:
-    """Tensors that follow a channels-last input are channels-last too, and the kernels know it."""
+    """Results that follow a channels-last input are channels-last too, and the kernels use it."""
     given = problem(f"{layer}-{smallest(layer)}", "float32")
     kernels = kernels_of(given.module.definition.name)
     leading = next(t for t in given.layer.inputs if t.kind == "real")
@@ -147,13 +147,13 @@ def _same_bits(one: torch.Tensor | None, other: torch.Tensor | None) -> bool:
 
 @pytest.mark.parametrize("layer", LAYERS)
 def test_empty_batch(layer: str, device: str) -> None:
-    """No examples: nothing to compute, and gradients of parameters are sums over nothing."""
+    """Without examples nothing is computed, and gradients of parameters are sums over nothing."""
     definition, _ = definition_of(layer)
     given = problem(f"{layer}-0", "float32")
     empty = emptied(given)
     if empty is None:
         pytest.skip("its rules ask for a value")
     found = outcome(empty, kernels_of(definition.name), torch.float32, device)
-    state = {a.updated_by for a in definition.tensor_arguments}  # the mean of nothing is 0 / 0
+    state = {a.updated_by for a in definition.tensor_arguments}  # the mean over nothing is 0 / 0
     found = {name: tensor for name, tensor in found.items() if name.split()[0] not in state}
     assert not misses(found, empty.expected(), torch.float32)

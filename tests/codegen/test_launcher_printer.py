@@ -58,7 +58,7 @@ CONDITIONS = {
 
 
 def by_hand(node: object, values: dict[str, int]) -> Fraction | bool:
-    """Evaluate by walking the tree with exact fractions, apart from the printer."""
+    """Evaluate by walking the tree with exact fractions, independent of the printer."""
     name, args = type(node).__name__, [by_hand(part, values) for part in getattr(node, "args", ())]
     if name == "Symbol":
         return Fraction(values[str(node)])
@@ -179,7 +179,7 @@ def test_text_does_not_depend_on_the_hash_seed() -> None:
 
 @pytest.mark.parametrize("name", ["linear", "convolution_2d_relu", "convolution_1d"])
 def test_a_product_has_the_type_of_its_operands(name: str) -> None:
-    """Not that of a tensor which only the epilogue takes, and which may be absent: a bias."""
+    """Not that of a tensor which only the epilogue reads, and which may be absent: a bias."""
     module = build(gradient_definition(DEFINITIONS[name]))
     text = module_source(module)
     products = [kernel for kernel in module.kernels if kernel.operands]

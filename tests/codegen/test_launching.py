@@ -1,4 +1,4 @@
-"""Offsets: 64 bits wherever some element lies beyond what 32 bits say."""
+"""Offsets have 64 bits if some element lies beyond the range of 32 bits."""
 
 from __future__ import annotations
 

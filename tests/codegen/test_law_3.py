@@ -1,8 +1,8 @@
 """Law 3: a changed formula changes the kernels.
 
-Each alteration is written twice: as a formula, from which kernels are generated into a scratch package, and as NumPy,
-forward and, by central differences in float64, backward. Kernels run in float64; they must equal the altered NumPy and
-must not equal the unaltered one.
+Each change is written twice: as a formula, from which kernels are generated into a temporary package, and in NumPy,
+forward and, by central differences in float64, backward. Kernels run in float64; they must equal the changed NumPy
+function and must not equal the original one.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ EPSILON = 0.25
 
 @dataclass(frozen=True)
 class Alteration:
-    """A definition, how its formula is altered, and both in NumPy as functions of the first input."""
+    """A definition, the change of its formula, and both versions in NumPy as functions of the first input."""
 
     name: str
     alter: Callable[[Layer], Layer]
@@ -54,7 +54,7 @@ def _with(layer: Layer, name: str, value: Any) -> Layer:
 
 
 def _flipped(layer: Layer) -> Layer:
-    """True convolution: the kernel is turned round."""
+    """True convolution: the kernel is flipped."""
     equation = _value(layer, "output")
     for node in walk(equation.value):
         if isinstance(node, Read) and node.tensor == "weight":
@@ -70,7 +70,7 @@ def _convolved(x: Array, w: Array, b: Array, turn: int) -> Array:
 
 
 def _without_root(layer: Layer) -> Layer:
-    """Slide 20 as it is printed."""
+    """Slide 20 as printed."""
     equation = _value(layer, "output")
     roots = {n: n.base ** (2 * n.exp) for n in walk(equation.value) if n.is_Pow and n.exp.q == 2}
     assert roots
@@ -83,7 +83,7 @@ def _normalised(x: Array, weight: Array, bias: Array, power: float) -> Array:
 
 
 def _linear_exponent(layer: Layer) -> Layer:
-    """1 + beta * (what had the power beta) in place of the power."""
+    """1 + beta * base instead of base to the power beta."""
     equation = _value(layer, "output")
     powers = [n for n in walk(equation.value) if n.is_Pow and n.exp.free_symbols]
     (power,) = powers
@@ -148,7 +148,7 @@ ALTERATIONS = (
 
 
 def _altered(alteration: Alteration) -> tuple[Definition, Definition]:
-    """The definition with the one variant, as it is and altered."""
+    """The definition with only the one variant, original and changed."""
     for definition in DEFINITIONS.values():
         for variant in definition.variants:
             if variant.layer.name == alteration.name:
@@ -168,16 +168,17 @@ def _run(made: Scratch, alteration: Alteration, device: str) -> tuple[dict[str, 
 
 
 def _close(left: Array, right: Array, operations: float) -> bool:
-    """Whether two float64 computations of the same numbers agree but for their roundings."""
+    """Whether two float64 computations of the same numbers agree up to rounding."""
     scale = np.abs(right).max() + 1
     return bool((np.abs(left - right) <= operations * 2.0**-52 * scale).all())
 
 
 def _differences(function: Callable[..., Array], inputs: list[Array], place: int, seed: Array) -> tuple[Array, float]:
-    """Central differences of <seed, function> by one input, and how far they may lie off.
+    """Central differences of <seed, function> by one input, and a bound of their error.
 
-    With step h they err by h**2 / 6 times the third derivative and by the values' roundings over h. The first is found
-    by halving the step (the finer one errs by a third of the difference), the second is 2**-52 of the terms over h.
+    With step h their error is h**2 / 6 times the third derivative plus the values' roundings over h. The first is found
+    by halving the step (the error of the finer one is a third of the difference), the second is 2**-52 of the terms
+    over h.
     """
     step = 2.0**-12
 
@@ -219,7 +220,7 @@ def test_law_3(alteration: Alteration, device: str) -> None:
 
 
 def _assert_both_ways_differ(old: Scratch, new: Scratch) -> None:
-    """Some kernel of the forward and some of the backward is another one."""
+    """Check that some kernel of the forward and some kernel of the backward differs."""
     for number in (0, 2):
         kernels = [[launch.kernel for launch in made.module.programs[0][number].launches] for made in (old, new)]
         assert kernels[0] != kernels[1]

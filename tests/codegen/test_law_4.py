@@ -1,7 +1,7 @@
-"""Law 4: no kernel is written unless it validated.
+"""Law 4: no kernel is written unless it was validated.
 
-Faults are planted in templates, in the printer and in the calculus. Each must be refused, with the case, the element,
-what the kernel gives and what the formula gives; and the command must leave the files of the folder as they were.
+Faults are planted in templates, in the printer and in the calculus. Each must be refused; the message names the case,
+the element, the kernel's value and the formula's value; and the command must not change the files of the folder.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from svertka.spec.notation import Divides, Read
 
 @dataclass(frozen=True)
 class Fault:
-    """Text of a template (or, without one, of the printer's tables) that is replaced, and a layer that must miss."""
+    """Text of a template (or, without one, of the printer's tables) that is replaced, and a layer that must fail."""
 
     template: str
     old: str
@@ -77,7 +77,7 @@ def planted(fault: Fault, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             patch.setattr(templates, "cache", {})
         elif fault.old in triton_printer._NAN:
             patch.setitem(triton_printer._NAN, fault.old, fault.new)
-        elif fault.old == "guard":  # an operand that lies in the padding is no longer 0
+        elif fault.old == "guard":  # an operand in the padding is no longer 0
             mask = triton_printer.TritonPrinter._mask
             patch.setattr(
                 triton_printer.TritonPrinter, "_mask", lambda *given: mask(*given).replace("other=0", "other=1")
@@ -127,13 +127,13 @@ def without_divisibility(*given: Any, **more: Any) -> Gather:
     [("partial_derivative", half_of, "relu"), ("gather", without_divisibility, "average_pooling_1d")],
 )
 def test_a_fault_of_the_calculus_is_refused(name: str, fault: Any, layer: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The kernel computes the wrong adjoint just as it stands; differentiation itself does not agree."""
+    """The kernel computes exactly the wrong adjoint; differentiation of the formula disagrees."""
     definition = DEFINITIONS[layer]
-    module = sys.modules["svertka.spec.adjoint"]  # the function of this name hides the module
+    module = sys.modules["svertka.spec.adjoint"]  # the module is hidden by its function of the same name
     try:
         with monkeypatch.context() as patch:
             patch.setattr(module, name, fault)
-            module._adjoint.cache_clear()  # derivations are kept
+            module._adjoint.cache_clear()  # derivations are cached
             package = generate_package([definition])
             (verdict,) = validate_package(package.sources, [definition])
     finally:
@@ -172,7 +172,7 @@ def test_generation_with_a_fault_leaves_the_files_alone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", ["kernels/primitives.py", "launching.py", "schedule.py"])
 def test_what_all_kernels_share_validates_them_all(path: str) -> None:
-    """A kernel whose own file is unchanged computes something else when what it calls has changed."""
+    """If a shared function changes, a kernel in an unchanged file computes something else."""
     chosen = [DEFINITIONS["relu"], DEFINITIONS["linear"]]
     package = generate_package(chosen)
     every = with_gradients(chosen)
@@ -189,7 +189,7 @@ def test_what_all_kernels_share_validates_them_all(path: str) -> None:
 
 @pytest.mark.parametrize("path", ["views.py", "runtime.py", "arguments.py", "plans.py"])
 def test_another_way_in_is_judged_again_and_nothing_else(path: str) -> None:
-    """Code between a call and its kernels is in every certificate of a function; kernels are what they were."""
+    """Code between a call and its kernels is in every certificate of a function; the kernels are unchanged."""
     chosen = [DEFINITIONS["relu"], DEFINITIONS["linear"]]
     package = generate_package(chosen)
     committed = {

@@ -1,4 +1,4 @@
-"""The laws of the house, as DESIGN.md numbers them. Laws 3 and 4 have files of their own."""
+"""The laws of the project, as numbered in DESIGN.md. Laws 3 and 4 have their own files."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ LAYERS = sorted({name.rsplit("-", 1)[0] for name in problem_names()})
 LECTURE = "slides.py"
 """The table of the lecture's worked numbers: it shows layers and makes none."""
 ADJECTIVES = {"symbolic": {"linear"}, "command": {"normalize"}}
-"""Words by the folder that means no layer with them: a linear structure or polynomial, Unicode's normal forms."""
+"""Words with another meaning, by folder: a linear structure or polynomial, Unicode's normal forms."""
 
 
 def layer_words() -> set[str]:
-    """Every name by which somebody may call a layer."""
+    """Every name that a layer may have."""
     words = set(DEFINITIONS) | {d.function for d in DEFINITIONS.values()}
     words |= {face.name for d in DEFINITIONS.values() for face in d.modules}
     return words | {variant.layer.name for d in DEFINITIONS.values() for variant in d.variants}
@@ -56,14 +56,14 @@ def words_of_python(source: str, strings: bool = True) -> Iterator[str]:
 
 
 def words_of_template(source: str) -> Iterator[str]:
-    """Every word but those of comments and docstrings."""
+    """All words except those of comments and docstrings."""
     bare = re.sub(r"{#.*?#}", "", source, flags=re.DOTALL)
     bare = re.sub(r'""".*?"""', "", bare, flags=re.DOTALL)
     yield from re.findall(r"\w+", re.sub(r"(?m)(?<!\S)#.*$", "", bare))
 
 
 def test_law_1_no_layer_has_a_name_in_codegen() -> None:
-    """Nothing per layer outside spec/layers and reference."""
+    """Only spec/layers and reference have code for single layers."""
     names = layer_words()
     assert {"relu", "Conv2d", "cross_entropy_labels_mean", "max_pool3d"} <= names
     files = [p for p in sorted(CODEGEN.rglob("*")) if p.suffix in (".py", ".jinja") and p.name != LECTURE]
@@ -83,7 +83,7 @@ def test_law_1_would_see_a_name() -> None:
 
 
 def test_law_2_no_gradient_in_a_formula() -> None:
-    """Layers are written forward alone."""
+    """Layers are written forward only."""
     folder = Path(svertka.spec.layers.__file__).parent
     for path in sorted(folder.glob("*.py")):
         words = set(words_of_python(path.read_text(encoding="utf-8"), strings=False))
@@ -92,7 +92,7 @@ def test_law_2_no_gradient_in_a_formula() -> None:
 
 @pytest.mark.parametrize("layer", LAYERS)
 def test_law_2_backward_kernels_compute_the_adjoint(layer: str) -> None:
-    """What a backward stores are equations of the adjoint, gradients or what these need, and nothing else."""
+    """The stored results of a backward are equations of the adjoint: gradients, or what these need."""
     definition, variant = definition_of(layer)
     forward, saving, backward = module_of(definition.name).programs[definition.variants.index(variant)]
     derived = normal_form(adjoint(variant.layer, wrt=_differentiated(backward.results), outputs=_given(backward)))
@@ -129,7 +129,7 @@ for path, text in sorted(generate_package(list(DEFINITIONS.values())).sources.it
 
 @pytest.mark.parametrize("seed", ["0", "1", "random"])
 def test_law_6_same_input_same_bytes(seed: str) -> None:
-    """Whatever the hash seed, generation gives the committed files, byte for byte."""
+    """For every hash seed, generation gives the committed files, byte for byte."""
     environment = {**os.environ, "PYTHONHASHSEED": seed}
     command = [sys.executable, "-c", GENERATE]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
@@ -143,7 +143,7 @@ def test_law_6_same_input_same_bytes(seed: str) -> None:
 
 
 def test_law_7_no_atomics() -> None:
-    """Gather, never scatter; that two runs give the same bits is in test_kernels."""
+    """Gather, never scatter; test_kernels checks that two runs give the same bits."""
     folder = Path(svertka.generated.__file__).parent
     sources = [path.read_text(encoding="utf-8") for path in folder.rglob("*.py")]
     assert any("tl.load" in source for source in sources)
@@ -151,7 +151,7 @@ def test_law_7_no_atomics() -> None:
 
 
 def test_law_7_no_output_is_read() -> None:
-    """A kernel that read what it stores would depend on the order of its programs."""
+    """If a kernel read what it stores, its result would depend on the order of its programs."""
     for name in DEFINITIONS:
         for kernel in module_of(name).kernels:
             stored = set(kernel.stored)

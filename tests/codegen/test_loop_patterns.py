@@ -1,4 +1,4 @@
-"""An equation's indices decide its family, and nothing else does."""
+"""An equation's indices alone decide its loop pattern."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ EQUATIONS = {
     ),
     "guard between sides": (
         Tensor("o", a, c),
-        Sum(x[a, b] * y[b, c], b, where=inside(a - c, d.extent)),  # the condition ties m to n
+        Sum(x[a, b] * y[b, c], b, where=inside(a - c, d.extent)),  # the condition couples m and n
         Family.ROW,
     ),
 }
@@ -60,7 +60,7 @@ def test_the_left_side_owns_the_first_axis_of_the_result() -> None:
 
 
 def test_fewest_batch_indices_win() -> None:
-    """A factor of the batch alone goes where it makes no more indices common."""
+    """A factor that depends only on the batch is placed so that no more indices become common."""
     scale = Tensor("scale", a)
     split = as_contraction(Equation(Tensor("o", a, c), Sum(scale[a] * x[a, b] * y[b, c], b)))
     assert split is not None
@@ -73,7 +73,7 @@ def test_windows_are_compile_time_constants() -> None:
 
 
 def contractions(name: str) -> int:
-    """How many kernels of a definition's first variant, forward and backward, are matrix products."""
+    """Number of kernels of a definition's first variant, forward and backward, that are matrix products."""
     layer = DEFINITIONS[name].variants[0].layer
     whole = (normal_form(layer), normal_form(adjoint(layer)))
     return sum(family(e) == Family.CONTRACTION for one in whole for e in inline_maps(one).equations)
@@ -81,5 +81,5 @@ def contractions(name: str) -> int:
 
 @pytest.mark.parametrize("name", ["convolution_1d", "convolution_2d", "convolution_3d", "linear"])
 def test_layers_of_products_are_three_of_one_family(name: str) -> None:
-    """Forward, gradient of the input, gradient of the weights: one template serves six kernels."""
+    """Forward, gradient of the input, gradient of the weights: one template gives six kernels."""
     assert contractions(name) == 3

@@ -1,9 +1,9 @@
-"""Memory and races: kernels touch nothing but their tensors, fill all of what they make, and run in any order.
+"""Memory and races: kernels access only their tensors, store all elements of their results, and run in any order.
 
-Every tensor, given or made, lies inside a larger buffer filled with a pattern that is a NaN in every format. A store
-outside a tensor changes the pattern around it; a load outside it, or of what was never stored, brings a NaN into the
-results; an element that was not stored still has the pattern. Programs that depend on each other give other results
-in another order; the interpreter runs them in any.
+Every tensor, given or allocated, lies inside a larger buffer filled with a pattern that is a NaN in every format. A
+store outside a tensor changes the pattern around it; a load outside it, or of an element that was never stored, brings
+a NaN into the results; an element that was not stored still has the pattern. Programs that depend on each other give
+other results in another order; the interpreter runs them in several orders.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ WHOLE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 PATTERN = {1: 0x40, 2: 0x7FC1, 4: 0x7FC05A41, 8: 0x7FF85A5A5A5A5A41}
 """By width, the first of 62 patterns: quiet NaNs with a payload in every floating-point format, and large integers.
 
-Each buffer has another one: a kernel that copies what lies outside one tensor to the outside of another is seen too.
+Each buffer has a different one, so that a kernel that copies from outside one tensor to outside another is found too.
 """
 MARGIN = 1024
-"""Elements before and after a tensor, beside as many as the tensor has; a multiple keeps the tensor aligned."""
+"""Elements before and after a tensor, in addition to as many as the tensor has; a multiple keeps the tensor aligned."""
 
 interpreted = pytest.mark.skipif(
     os.environ.get("TRITON_INTERPRET") != "1", reason="only the interpreter lets a test choose the order of programs"
@@ -58,9 +58,9 @@ class Block:
     Attributes:
         name: for reports.
         buffer: the buffer, as whole numbers.
-        pattern: what it was filled with.
+        pattern: its initial content.
         inside: which of its elements belong to the tensor.
-        made: whether a launcher made it; then kernels must fill it.
+        made: whether a launcher allocated it; then kernels must fill it.
     """
 
     name: str
@@ -71,13 +71,13 @@ class Block:
 
 
 class Guard:
-    """Puts tensors inside buffers, and says what happened to these."""
+    """Places tensors inside buffers, and reports damage to these."""
 
     def __init__(self) -> None:
         self.blocks: list[Block] = []
 
     def around(self, tensor: torch.Tensor, name: str = "", made: bool = False) -> torch.Tensor:
-        """A tensor of the same shape, strides and values inside a buffer; one that is made is full of NaN."""
+        """A tensor of the same shape, strides and values inside a buffer; an allocated one is full of NaN."""
         shape, strides = tensor.shape, tensor.stride()
         reach = sum((extent - 1) * stride for extent, stride in zip(shape, strides, strict=True)) + 1
         margin = MARGIN + -(-max(reach, 0) // MARGIN) * MARGIN
@@ -90,7 +90,7 @@ class Guard:
         return view if made else view.copy_(tensor)
 
     def damage(self) -> list[str]:
-        """What is wrong, one line a buffer."""
+        """The damage, one line per buffer."""
         lines = []
         for block in self.blocks:
             untouched = block.buffer == block.pattern
@@ -106,7 +106,7 @@ class Guard:
 
 @contextmanager
 def guarded(package: str = "svertka.generated") -> Iterator[Guard]:
-    """Let every tensor that a package's launchers make lie inside a guarded buffer."""
+    """Place every tensor that a package's launchers allocate inside a guarded buffer."""
     launching = importlib.import_module(f"{package}.launching")
     guard, patch = Guard(), pytest.MonkeyPatch()
 
@@ -130,7 +130,7 @@ def _watched(
     arrange: Callable[[torch.Tensor], torch.Tensor],
     package: str = "svertka.generated",
 ) -> tuple[Results, list[str]]:
-    """Results of a case whose every tensor is guarded, and what is wrong with the buffers."""
+    """Results of a case with all tensors guarded, and the damage to the buffers."""
     with guarded(package) as guard:
         found = outcome(given, kernels, torch.float32, device, lambda tensor: guard.around(arrange(tensor)))
     assert sum(block.made for block in guard.blocks) >= len(found)
@@ -199,7 +199,7 @@ def _case(layer: str) -> tuple[Problem, dict[str, Any]]:
 
 @pytest.mark.parametrize("layer", LAYERS)
 def test_canaries_and_poison(layer: str, device: str) -> None:
-    """Nothing outside a tensor is touched, all of a result is stored, and nothing else is read."""
+    """Nothing outside a tensor is changed, all of a result is stored, and nothing else is read."""
     given, expected = _case(layer)
     kernels = kernels_of(given.module.definition.name)
     for arrange in ARRANGEMENTS:
@@ -211,7 +211,7 @@ def test_canaries_and_poison(layer: str, device: str) -> None:
 @interpreted
 @pytest.mark.parametrize("layer", LAYERS)
 def test_programs_run_in_any_order(layer: str) -> None:
-    """Law 7, the part that one run cannot show: no program depends on another."""
+    """Law 7, which one run alone cannot show: no program depends on another."""
     given, expected = _case(layer)
     kernels = kernels_of(given.module.definition.name)
 
@@ -227,7 +227,7 @@ def test_programs_run_in_any_order(layer: str) -> None:
 
 
 def _about(count: int, programs: int) -> int:
-    """The largest power of two of which some elements make at least so many tiles."""
+    """The largest power of two with which some elements make at least so many tiles."""
     return 1 << (max(-(-count // programs), 1).bit_length() - 1)
 
 
@@ -248,7 +248,7 @@ def _products(batch: int, m: int, n: int, *_: Any) -> dict[str, Any]:
 
 @contextmanager
 def few_programs() -> Iterator[None]:
-    """Let every launch choose such tiles that it has a few programs: several, if it has several results."""
+    """Let every launch choose tiles for a few programs: several, if it has several results."""
     schedule, patch = importlib.import_module("svertka.generated.schedule"), pytest.MonkeyPatch()
 
     def chooser(name: str, table_for: Callable[..., dict[str, Any]], results: Callable[..., int]) -> None:
@@ -272,7 +272,7 @@ def few_programs() -> Iterator[None]:
         patch.undo()
 
 
-# The checks find what they look for ----------------------------------------------------------------------------------
+# The checks find the faults for which they are made ----------------------------------------------------------------
 
 
 HAND_WRITTEN = """
@@ -309,7 +309,7 @@ COUNT, SOME = 21, 8
 
 @pytest.fixture(scope="module")
 def hand_written(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
-    """Kernels with known faults; a jit function must stand in a file."""
+    """Kernels with known faults; a jit function must be in a file."""
     path = tmp_path_factory.mktemp("kernels") / "svertka_hand_written.py"
     path.write_text(HAND_WRITTEN, encoding="utf-8")
     spec = importlib.util.spec_from_file_location(path.stem, path)
@@ -321,7 +321,7 @@ def hand_written(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
 
 
 def _doubled(kernels: ModuleType, device: str, load_to: int, store_from: int, store_to: int) -> list[str]:
-    """Double some numbers, a few too many or too few, and say what the guards saw."""
+    """Double some numbers, a few too many or too few; returns the guards' report."""
     guard = Guard()
     numbers = torch.arange(1.0, COUNT + 1, device=device)
     source, target = guard.around(numbers, "source"), guard.around(numbers, "target", made=True)
@@ -350,7 +350,7 @@ def test_an_element_that_is_not_stored_is_seen(hand_written: ModuleType, device:
 
 @pytest.mark.parametrize("shift", [-1, 1])
 def test_a_load_outside_is_seen(hand_written: ModuleType, device: str, shift: int) -> None:
-    """What lies outside is a NaN, and no result is."""
+    """The element outside is a NaN, and no result is."""
     guard = Guard()
     source, target = (guard.around(torch.zeros(COUNT, device=device), made=made) for made in (False, True))
     hand_written.double[(4,)](source, target, COUNT, shift, 0, COUNT, BLOCK=8)
@@ -370,7 +370,7 @@ def _in_orders(kernel: Any) -> list[str]:
 
 @interpreted
 def test_programs_that_depend_on_each_other_are_seen(hand_written: ModuleType) -> None:
-    """One that reads what another stored, and two that store at one place."""
+    """One that reads what another stored, and two that store at one position."""
     every = [f"order {number}: target" for number in range(len(ORDERS))]
     assert _in_orders(hand_written.running_sum) == every
     assert _in_orders(hand_written.everyone_to_one_place) == every
@@ -387,7 +387,7 @@ FAULTS = (
 
 @pytest.mark.parametrize(("old", "new", "said"), FAULTS)
 def test_a_faulty_generated_kernel_is_seen(tmp_path: Path, device: str, old: str, new: str, said: str) -> None:
-    """The guards stand where generated launchers make tensors."""
+    """The guards also protect tensors that generated launchers allocate."""
     copy = tmp_path / "package"
     shutil.copytree(GENERATED, copy, ignore=shutil.ignore_patterns("__pycache__"))
     path = copy / "kernels" / "relu.py"

@@ -1,4 +1,4 @@
-"""Names that kernels use for themselves are refused, with the name in the message."""
+"""Names that kernels use internally are refused, with the name in the message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page of the notation: what it shows can be generated, what it refuses is refused in its words."""
+"""The notation page: its examples can be generated, and what it refuses is refused with the message it states."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ REFUSALS = re.findall(PYTHON + r"\n\n```text\n(.*?)\n```", REFUSED, re.S)
 
 
 def generated(example: str) -> dict[str, str]:
-    """Run an example behind the page's prelude and generate its layer, if it gets so far as to have one."""
+    """Run an example after the page's prelude and generate its layer, if it defines one."""
     names: dict[str, Any] = {}
     exec(compile(PRELUDE + example, "spec/NOTATION.md", "exec"), names)
     layer = names["layer"]
@@ -50,7 +50,7 @@ def test_what_is_refused_is_refused_in_these_words(number: int) -> None:
 
 @pytest.mark.parametrize("number", range(len(REFUSALS)))
 def test_a_file_says_the_same_with_its_line(number: int, tmp_path: Path) -> None:
-    """What fails while the file runs is told with file and line; what fails later names layer and equation."""
+    """Failures while the file runs are reported with file and line; later ones name layer and equation."""
     example, said = REFUSALS[number]
     path = tmp_path / "my_layers.py"
     path.write_text(PRELUDE + example, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Plans: a replayed program does what the program does, and nothing is replayed that another call would compile."""
+"""Plans: a replayed program gives the program's results, and is not replayed where another kernel would be compiled."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(not launching.INTERPRETING, reason="kernels stan
 
 
 class Compiled:
-    """What Triton returns of a launch, for a kernel of the interpreter: it runs again, by position."""
+    """Stands for the result of a Triton launch, for an interpreted kernel: it runs again with positional arguments."""
 
     packed_metadata = ()
 
@@ -43,7 +43,7 @@ class Compiled:
 
 
 class Kernel:
-    """A kernel of the interpreter that is launched as a compiled one is."""
+    """A kernel of the interpreter that is launched like a compiled one."""
 
     def __init__(self, kernel: Any) -> None:
         self.kernel, self.arg_names, self.bound = kernel, kernel.arg_names, 0
@@ -164,7 +164,7 @@ LAYOUTS: list[Callable[[torch.Tensor], torch.Tensor]] = [
 def test_any_layout_is_replayed(
     layout: Callable[[torch.Tensor], torch.Tensor], every_kernel: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where a flattened tensor is no view: then the call runs as it is written."""
+    """Also if a flattened tensor is no view: then the call runs without a plan."""
 
     def results(scale: float) -> tuple[torch.Tensor, ...]:
         x = layout(torch.linspace(-3, 5, 48).view(2, 4, 6) * scale).detach().requires_grad_()
@@ -177,11 +177,11 @@ def test_any_layout_is_replayed(
     same(found, results(-0.5))
 
 
-# What a plan is of ---------------------------------------------------------------------------------------------------
+# The key of a plan ---------------------------------------------------------------------------------------------------
 
 
 class Probe:
-    """A program of one launch, which counts how often it runs as it is written."""
+    """A program with one launch; it counts how often it runs without a plan."""
 
     arg_names = ("x", "y", "n", "scale", "BLOCK", "R")
 
@@ -201,7 +201,7 @@ class Probe:
 
 
 class Launched:
-    """What Triton returns of a launch of the probe."""
+    """Stands for the result of a Triton launch of the probe."""
 
     packed_metadata = ()
 
@@ -262,7 +262,7 @@ def test_integers_that_vary_are_apart_where_triton_compiles_for_them() -> None:
 
 @pytest.mark.parametrize("fault", ["escapes", "compiles"])
 def test_what_cannot_be_replayed_runs_as_written(fault: str) -> None:
-    """A tensor made behind the plan's back, or a Triton that returns something else."""
+    """A tensor made outside the plan's recording, or a Triton that returns something else."""
     probe = Probe()
     setattr(probe, fault, fault == "escapes")
     for _ in range(3):
@@ -271,7 +271,7 @@ def test_what_cannot_be_replayed_runs_as_written(fault: str) -> None:
 
 
 class Pair(Probe):
-    """A program of two tensors, and of a result that shows them."""
+    """A program with two tensors, and with a result that depends on them."""
 
     shown: Callable[[torch.Tensor], torch.Tensor] = staticmethod(lambda made: made)
 
@@ -306,7 +306,7 @@ def test_a_view_of_all_that_was_made_is_made_instead(monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("less", [lambda made: made[:2], lambda made: made.expand(3, 4, 6), lambda made: made[:, ::2]])
 def test_a_view_of_less_is_not_replayed(less: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Memory for the view alone would be too little for the kernel."""
+    """Memory for the view alone would be too small for the kernel."""
     monkeypatch.setattr(Pair, "shown", staticmethod(less))
     pair = Pair()
     for _ in range(2):
@@ -342,11 +342,11 @@ def test_a_program_within_one_that_has_no_plan_has_its_own() -> None:
     probe = Probe()
 
     def outer(x: torch.Tensor, *, n: int, scale: float) -> tuple[torch.Tensor, ...]:
-        return (run(probe, x.clone(), n, scale)[0] + 1,)  # made behind the plan's back
+        return (run(probe, x.clone(), n, scale)[0] + 1,)  # made outside the recording
 
     for _ in range(4):
         plans.run(outer, (X,), {"n": 5, "scale": 0.5}, ("scale",))
-    assert probe.written == 2  # once within the draft of the other, once for its own plan
+    assert probe.written == 2  # once within the other's recording, once for its own plan
     assert len(probe.launched) == 2
 
 
@@ -361,7 +361,7 @@ def test_an_error_leaves_no_draft() -> None:
 
 
 def test_threads_do_not_meet() -> None:
-    """The backward of one thread may run while another records."""
+    """The backward of one thread may run while another thread records."""
     probe, started, done = Probe(), threading.Event(), threading.Event()
 
     def slow(x: torch.Tensor, **symbols: Any) -> tuple[torch.Tensor, ...]:
@@ -388,7 +388,7 @@ def test_the_store_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_was_used_longest_ago_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plans, "MOST_PLANS", 3)
     probe = Probe()
-    for n in (1, 2, 3, 1, 4, 1, 3):  # 4 takes the place of 2
+    for n in (1, 2, 3, 1, 4, 1, 3):  # 4 replaces 2
         run(probe, n=n)
     assert probe.written == 4
     run(probe, n=2)

@@ -1,4 +1,4 @@
-"""Predictions from bytes and operations, against numbers worked out by hand."""
+"""Predictions from bytes and operations, against numbers computed by hand."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from svertka.codegen.machine.bench.predict import Prediction, predictions
 from svertka.codegen.machine.bench.report import summary
 from svertka.codegen.machine.bench.workload import Workload, precision, workloads
 
-UNIT = Limits(bandwidth=1.0, operations=1e-6)  # a second a byte; operations cost everything
+UNIT = Limits(bandwidth=1.0, operations=1e-6)  # one second per byte; operations take almost all the time
 BYTES_ONLY = Limits(bandwidth=1.0, operations=1e30)
 
 
@@ -31,7 +31,7 @@ def test_a_pointwise_layer_is_bound_by_its_bytes() -> None:
     assert forward.bound == "bytes"
 
 
-VECTORS = 400  # bytes of what has one element a channel, or one a channel and example
+VECTORS = 400  # bytes of tensors with one element per channel, or per channel and example
 
 
 def test_statistics_are_a_pass_more() -> None:
@@ -41,7 +41,7 @@ def test_statistics_are_a_pass_more() -> None:
     )
     forward, backward = predicted("batch_norm", shapes, BYTES_ONLY, training=True)
     assert 2 * size < forward.limit < 2 * size + 100 < 3 * size < forward.ours < 3 * size + VECTORS
-    assert (forward.launches, backward.launches) == (3, 3)  # parts of examples, their totals, and what they serve
+    assert (forward.launches, backward.launches) == (3, 3)  # parts of examples, their totals, and their use
     assert 5 * size < backward.ours < 5 * size + VECTORS
 
 
@@ -65,7 +65,7 @@ def test_the_table_writes_nothing(tmp_path: object, monkeypatch: pytest.MonkeyPa
 
 
 def test_float32_is_never_tf32_unless_it_says_so() -> None:
-    """Torch's own convolutions take tf32 by default: a comparison would mix the two."""
+    """Torch's own convolutions use tf32 by default: a comparison would mix the two."""
     found = {w.dtype: w for w in workloads(False, ("matrix",)) if w.name.startswith("resnet50 64->256 1x1/1 at 56 x64")}
     assert {"tf32", "float32", "bfloat16"} <= found.keys()
     before = (torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision())

@@ -1,4 +1,4 @@
-"""Names and texts from formulas: no name reaches a template unchecked, no text is read as code."""
+"""Names and texts from formulas: every name is checked before a template uses it, and no text is read as code."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_a_package_must_be_importable(name: str) -> None:
 
 
 def test_texts_are_texts(tmp_path: Path) -> None:
-    """Titles, sources, what axes count and what rules say may hold anything; it is shown and never run."""
+    """Titles, sources, meanings of axes and texts of rules may contain anything; they are shown and never executed."""
     n, c = axis("n", f"rows {INJECTION} {{n}}"), axis("c", f"columns '{INJECTION}' {{import_module}}")
     table, weight, sums = Tensor("input", n, c), Tensor("weight", c, default=1), Tensor("output", n)
     width = integer("width", positive=True)

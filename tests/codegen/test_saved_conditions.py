@@ -1,4 +1,4 @@
-"""What the forward keeps, what the backward asks results for, and which maps are stored for contractions."""
+"""Which tensors the forward saves, which results replace saved inputs, and which maps are stored for contractions."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def test_a_result_is_asked_where_that_saves_keeping_what_it_was_made_of() -> Non
 
 
 def test_nothing_is_asked_where_the_argument_is_computed_anyway() -> None:
-    """Batch norm keeps statistics, and computes from them and its input on which side of 0 an element lay."""
+    """Batch norm saves statistics, and recomputes from them and its input the sign of an element."""
     assert residuals("batch_normalization_relu") == residuals("batch_normalization")
 
 
 def answers(*values: object) -> dict[str, str]:
-    """Of a layer whose results are the values, in order."""
+    """For a layer whose results are the values, in order."""
     results = [Tensor(f"y{place}", i) for place in range(len(values))]
     equations = [Equation(y, value) for y, value in zip(results, values, strict=True)]
     layer = Layer("made", (x, g), tuple(equations), tuple(y.name for y in results))
@@ -43,10 +43,10 @@ def answers(*values: object) -> dict[str, str]:
     ("values", "found"),
     [
         ([maximum(x[i], 0)], {"x": "y0"}),
-        ([maximum(x[i], -3), x[i]], {"x": "y0"}),  # a copy's gradient asks for nothing
+        ([maximum(x[i], -3), x[i]], {"x": "y0"}),  # a copy's gradient needs nothing
         ([maximum(x[i], 0), g[i] ** 2], {"x": "y0"}),
         ([maximum(x[i], 0), x[i] ** 2], {}),  # the other result's gradient reads the input itself
-        ([maximum(x[i], 0), maximum(x[i], 1)], {}),  # neither answers what the other asks
+        ([maximum(x[i], 0), maximum(x[i], 1)], {}),  # neither result replaces the other's input
         ([maximum(x[i], g[i])], {}),
         ([maximum(2 * x[i], 0)], {}),
         ([2 * maximum(x[i], 0)], {}),

@@ -1,4 +1,4 @@
-"""Few long rows are reduced in two steps: what stays equal, what each kernel reads, and how many programs there are."""
+"""Reduction of few long rows in two steps: equal results, what each kernel reads, and the number of programs."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_no_row_runs_over_examples_and_more(name: str) -> None:
 
 @pytest.mark.parametrize("name", [*MERGED, *IN_TWO_STEPS])
 def test_squares_of_deviations_are_merged_and_nothing_else(name: str) -> None:
-    """Parts of what is merged wait for no total."""
+    """Only squares of deviations are merged, and their parts wait for no total."""
     layer = layer_of((MERGED | IN_TWO_STEPS)[name])
     assert (merged(layer) is not None) == (name in MERGED)
     found = split(prepared(layer))
@@ -146,7 +146,7 @@ def test_squares_of_deviations_are_merged_and_nothing_else(name: str) -> None:
 
 
 def test_rows_of_examples_stay_whole() -> None:
-    """What is reduced example by example, or over examples alone, has rows enough or nothing to part."""
+    """Reductions per example, or over examples only, have enough rows already or nothing to split."""
     for value, target in ((Sum(x[n, c, m], m), Tensor("out", n, c)), (Sum(x[n, c, m], n), Tensor("out", c, m))):
         layer = prepared(Layer("rows", (x,), (Equation(target, value),), ("out",)))
         assert split(layer) == layer
@@ -195,13 +195,13 @@ def programs(layer: str) -> tuple[Program, Program, Program]:
 
 
 def read_by(program: Program) -> list[set[str]]:
-    """What every launch reads."""
+    """The tensors that every launch reads."""
     return [{t.name for t in launch.kernel.tensors if not t.output} for launch in program.launches]
 
 
 @pytest.mark.parametrize("layer", ["batch_normalization_training", "batch_normalization_without_estimates"])
 def test_the_input_is_read_twice(layer: str) -> None:
-    """For the statistics and to apply them; between the two, only parts are read."""
+    """Once for the statistics and once to apply them; in between only partial results are read."""
     forward, saving, backward = programs(layer)
     assert forward.launches == saving.launches
     assert ["input" in names for names in read_by(forward)] == [True, False, True]
@@ -246,7 +246,7 @@ def test_channels_are_the_fastest_rows_of_a_part(name: str) -> None:
 
 
 def test_an_altered_formula_is_split_too(device: str) -> None:
-    """A spread about the mean of a product, which no layer has: merged, and equal to its formula, gradient and all."""
+    """A spread about the mean of a product, which no layer has: merged, and equal to its formula, gradient included."""
     scaled = Tensor("scaled", n, c, m)
     center = Tensor("center", c)
     equations = (
@@ -265,7 +265,7 @@ def test_an_altered_formula_is_split_too(device: str) -> None:
 
 
 def test_the_larger_bound_counts_where_squares_are_merged() -> None:
-    """One example is far from the others: its own mean errs by more than the mean of all."""
+    """One example is far from the others: the error of its own mean is larger than that of the mean of all."""
     layer = layer_of(MERGED["squares"])
     given = {"x": torch.linspace(-1, 1, 60, dtype=torch.float64).reshape(5, 2, 6)}
     given["x"][3] += 1000.0

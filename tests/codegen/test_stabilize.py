@@ -59,7 +59,7 @@ def test_every_exponent_of_a_sum_is_shifted(name: str) -> None:
 
 @pytest.mark.parametrize("name", FORMULAS)
 def test_the_function_stays(name: str) -> None:
-    """In float64, where nothing overflows, both evaluate to the same but for a few roundings of a power of e."""
+    """In float64, where nothing overflows, both have the same value up to a few roundings of a power of e."""
     sizes = {"A": 2, "B": 3}
     arrays = {
         "x": Array((2, 3), [0.5, -1.25, 2.0, 3.0, 0.0, -0.75]),
@@ -83,7 +83,7 @@ def test_kernels(name: str, device: str) -> None:
 @pytest.mark.parametrize("name", LARGE)
 @pytest.mark.parametrize("level", [-1000.0, 0.0, 1000.0])
 def test_levels_do_not_matter(name: str, level: float, device: str) -> None:
-    """Whole numbers added to a row shift or do not shift the result, and nothing else, to the bit."""
+    """Whole numbers added to a row shift the result or leave it, exactly to the bit."""
     values = torch.tensor([[0.0, 3.0, -2.0, 1.0], [5.0, 5.0, 5.0, 5.0]], device=device)
     seed_shape = (2,) if name == "logsumexp" else (2, 4)
     seed = torch.linspace(-1, 2, math.prod(seed_shape), device=device).reshape(seed_shape)
@@ -112,7 +112,7 @@ def test_a_row_of_minus_infinity_but_one(device: str) -> None:
 
 
 def test_what_does_not_come_out_of_its_sum_is_left_alone(device: str) -> None:
-    """A sum of sigmoids with a trained slope: two exponents, none of them positive, in terms of their own."""
+    """A sum of sigmoids with a trained slope: two exponents, neither positive, in separate terms."""
     slope = Tensor("slope")
     summed = Layer("summed", (x, slope), (Equation(rows, Sum(x[a, b] * sigmoid(slope[()] * x[a, b]), b)),), ("out",))
     assert not [e for e in stabilize(inline_maps(normal_form(summed))).equations if "_shift" in e.target.name]

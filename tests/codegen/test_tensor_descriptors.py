@@ -1,4 +1,4 @@
-"""Contractions of boxes: which there are, which launches take them, and that both routes give the formula."""
+"""Contractions with boxes: which exist, which launches use them, and that both routes give the formula."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ interpreter = pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") != "1", reas
 
 
 def boxes_of(layer: str, kernel: str) -> Boxes:
-    """How a kernel fetches boxes."""
+    """How a kernel loads boxes."""
     found = next(k for k in build(DEFINITIONS[layer]).kernels if k.name == f"{layer}_{kernel}")
     assert found.boxes is not None
     return found.boxes
 
 
 def contractions() -> Iterator[tuple[str, Kernel]]:
-    """All of them, with their definitions' names; and of a product one of whose operands is computed."""
+    """All contractions with their definitions' names, and one product with a computed operand."""
     for definition in (*DEFINITIONS.values(), define(COMPUTED)):
         yield from ((definition.name, k) for k in build(definition).kernels if k.operands)
 
 
 def test_products_of_stored_tensors_are_boxes_and_no_others() -> None:
-    """Nothing is a box that is not a tensor's element."""
+    """Only elements of a tensor are boxes."""
     found = {(name, kernel.boxes is not None) for name, kernel in contractions()}
     assert found == {*((name, True) for name in FETCHED), ("computed", False)}
 
@@ -90,14 +90,14 @@ def test_gradient_of_the_weight_walks_places_of_the_window_by_program() -> None:
 
 
 def operand(tensor: torch.Tensor) -> tuple[Any, ...]:
-    """A tensor as host programs show it."""
+    """A tensor as launchers describe it."""
     pairs = list(zip(tensor.shape, tensor.stride(), strict=True))
     return (tensor, pairs[-1][1], *pairs[:-1])
 
 
 @pytest.fixture
 def halves() -> Iterator[None]:
-    """What a GPU takes, whatever the interpreter does."""
+    """The types that a GPU accepts, also in the interpreter."""
     before = launching.BOXED_TYPES
     launching.BOXED_TYPES = {torch.float16, torch.bfloat16}
     yield
@@ -111,7 +111,7 @@ def halves() -> Iterator[None]:
         (torch.zeros(5, 16, dtype=torch.bfloat16), True),
         (torch.zeros(5, 16, dtype=torch.float16)[:, :9], True),
         (torch.zeros(5, 12, dtype=torch.float16), False),  # 24 bytes from row to row
-        (torch.zeros(1, 12, dtype=torch.float16), True),  # one row: its stride does not count
+        (torch.zeros(1, 12, dtype=torch.float16), True),  # one row: its stride does not matter
         (torch.zeros(16, 5, dtype=torch.bfloat16).T, False),
         (torch.zeros(5, 16, dtype=torch.float32), False),
         (torch.zeros(1, 16, dtype=torch.bfloat16).expand(5, 16), False),
@@ -170,7 +170,7 @@ SMALL = {
     "interpreter_contraction": {**PRODUCTS, "boxes": BOXES},
     "sums": {"least_depth": 1, "most_phases": 64, "steps_a_part": 1},
 }
-"""Tiles smaller than extents, and sums in parts."""
+"""Tiles smaller than extents, and partial sums."""
 
 
 @contextmanager
@@ -190,12 +190,12 @@ def subject_of(layer: str) -> Subject:
 
 
 def small(subject: Subject) -> tuple[Case, ...]:
-    """The smallest sizes at which halves can be fetched and sums have several steps."""
+    """The smallest sizes at which half precision can be loaded as boxes and sums have several steps."""
     return subject.aligned(subject.small_cases[:1], 16 if subject.layer.name == "linear" else 8)
 
 
 def run(subject: Subject, case: Case, count: int) -> list[Launched]:
-    """Compare with the formula in three dtypes, with so many processors; what was launched."""
+    """Compare with the formula in three dtypes, with so many processors; returns the launches."""
     from svertka.codegen.verify.levels.bfloat16 import repaired_on
 
     dtypes = (torch.float32, torch.float16, torch.bfloat16)
@@ -210,7 +210,7 @@ def run(subject: Subject, case: Case, count: int) -> list[Launched]:
 @pytest.mark.parametrize("layer", FETCHED[:3])
 @pytest.mark.parametrize("count", [1, 64])
 def test_boxes_give_the_formula(layer: str, count: int) -> None:
-    """One program walks all tiles and sums are whole, or there are more processors than tiles and sums are split."""
+    """One program loops over all tiles and sums are whole, or more processors than tiles and sums are split."""
     subject = subject_of(layer)
     seen: dict[str, set[str]] = {}
     for case in small(subject):
@@ -251,7 +251,7 @@ def test_phases_of_axes_of_one_name_are_not_mixed_up(place: Index, fetched: bool
 @interpreter
 @pytest.mark.parametrize("layer", FETCHED[:3])
 def test_pointers_give_the_formula_in_parts(layer: str) -> None:
-    """Odd extents cannot be fetched; the sums are split all the same."""
+    """Odd extents cannot be loaded as boxes; the sums are split nevertheless."""
     subject = subject_of(layer)
     parts = set()
     for case in subject.small_cases[:1]:
@@ -261,7 +261,7 @@ def test_pointers_give_the_formula_in_parts(layer: str) -> None:
 
 
 GEOMETRY = [
-    # stride, padding, dilation, kernel: phases without any place, phases that repeat, windows beyond both ends
+    # stride, padding, dilation, kernel: phases without any position, phases that repeat, windows beyond both ends
     (2, 1, 1, 3),
     (2, 0, 2, 3),
     (3, 2, 2, 2),
@@ -290,7 +290,7 @@ def test_every_geometry(stride: int, padding: int, dilation: int, kernel: int, g
 
 @interpreter
 def test_what_lies_outside_a_window_is_not_multiplied() -> None:
-    """An input that no window meets may be infinite: the gradient of the weight does not see it."""
+    """An input element in no window may be infinite: the gradient of the weight does not change."""
     subject = subject_of("convolution_1d")
     definition, layer = subject.module.definition, subject.layer
     drawn = next(iter(cases(definition, subject.variant))).sizes

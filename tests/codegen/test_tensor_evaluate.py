@@ -1,4 +1,4 @@
-"""Evaluation over tensors is the literal evaluation, value by value and bound by bound."""
+"""Evaluation over tensors agrees with the literal evaluation, value by value and bound by bound."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ UNIT = 2.0**-53
 
 
 def compare(layer: Layer, case: Case, tensors: dict[str, torch.Tensor]) -> int:
-    """Evaluate both ways; values may differ by float64's own rounding, bounds by as little."""
+    """Evaluate both ways; values may differ by float64's own rounding, bounds equally little."""
     literal, whole = RunningError(FORMATS["float32"]), RunningError(FORMATS["float32"], Tensors())
     given = {t.name: tensors[t.name].reshape(shape_of(t, case.sizes)) for t in layer.inputs if t.name in tensors}
     arrays = {
@@ -103,7 +103,7 @@ def test_lanes_in_several_parts_are_the_same(monkeypatch: pytest.MonkeyPatch) ->
 def test_some_elements_alone_are_the_same(
     definition: Definition, variant: Variant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever they read is evaluated where they read it, forward and backward."""
+    """Intermediates are evaluated only where they are read, forward and backward."""
     case, layer = small_cases(definition, variant)[0], variant.layer
     values = draw_values(definition, layer, case, real)
     names = [name for name in definition.differentiable(layer) if name in values.tensors]
@@ -137,7 +137,7 @@ def _size(found: Any) -> int:
 def test_some_elements_take_no_more_loops_than_they_reach(
     name: str, backward: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A few elements of a large result: so many loop elements as were foretold, and far from all there are."""
+    """A few elements of a large result: the predicted number of loop elements, far below the total."""
     definition, samples = DEFINITIONS[name], 16
     variant = definition.variants[0]
     results = definition.real_results(variant.layer)
@@ -159,13 +159,13 @@ def test_some_elements_take_no_more_loops_than_they_reach(
     places = {n: torch.arange(samples) * 7 % count for n, count in elements.items()}
     evaluate_tensors(layer, given, sizes, RunningError(FORMATS["float32"], Tensors()), places)
     foretold = lanes_needed(layer, sizes, samples)
-    small = (1 << 12) * len(normal_form(layer).equations)  # what is small is evaluated whole
+    small = (1 << 12) * len(normal_form(layer).equations)  # small equations are evaluated completely
     assert sum(loops) <= foretold + small
     assert 5 * foretold < lanes_needed(layer, sizes, max(elements.values()))
 
 
 def test_a_comparison_that_rounding_may_turn_round_is_covered_both_ways() -> None:
-    """Relu of a difference that is 0 but for rounding: its gradient may be 0 or 1."""
+    """Relu of a difference that is 0 up to rounding: its gradient may be 0 or 1."""
     i = axis("i", many=True)
     x, scale, y = Tensor("x", i), number("scale"), Tensor("y", i)
     layer = Layer("kink", (x,), (Equation(y, maximum(x[i] * scale - 1, 0)),), ("y",))
@@ -179,7 +179,7 @@ def test_a_comparison_that_rounding_may_turn_round_is_covered_both_ways() -> Non
 
 @pytest.mark.parametrize(("choose", "sign"), [(maximum, -1), (minimum, 1)])
 def test_the_side_not_taken_may_be_off_by_more(choose: Any, sign: int) -> None:
-    """Beside a tie the exact side is taken, yet a rounded evaluation may come out at the other."""
+    """Near a tie the exact branch is taken, but a rounded evaluation may take the other."""
     i = axis("i", many=True)
     x, scale, y = Tensor("x", i), number("scale"), Tensor("y", i)
     layer = Layer("beside", (x,), (Equation(y, choose(x[i], (x[i] * scale) / scale * (1 + sign * 2.0**-30))),), ("y",))

@@ -1,6 +1,6 @@
-"""Tiles smaller and larger than extents: every path of every template is taken, and each gives the formula.
+"""Tiles smaller and larger than extents: every path of every template is executed, and each gives the formula.
 
-The tables of tiles are replaced; what is launched is recorded, so that a path counts only if it was taken.
+The tile tables are replaced; launches are recorded, so that a path counts only if it was executed.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ SMALL_DEPTH = SMALL_TILES["interpreter_contraction"]["half"][0]["tile"][2]
 
 
 def test_every_path_is_taken() -> None:
-    """Over a few layers, each switch of each template stands once this way and once that."""
+    """Over a few layers, each switch of each template takes both values."""
     seen: dict[str, set[Any]] = {}
     programs: dict[Family, set[bool]] = {}
     for layer in ("convolution_1d", "max_pooling_1d", "softmax", "linear", "center_crop"):
@@ -95,10 +95,10 @@ def test_every_path_is_taken() -> None:
 
 
 WITHOUT_TAPS = table(2, 4, 1, (128, 4, 64))
-"""The window and the other summed axes are walked as one."""
+"""The window and the other summed axes are traversed as one."""
 
 RESIDUES = {
-    # formula: extent that walks along the tile, tile, other sizes
+    # formula: extent along the tile, tile, other sizes
     "relu": ("I", table(4, 4, 1, (4, 4, 4)), {}),
     "log_softmax": ("K", table(8, 4, 1, (4, 4, 4)), {"A": 2, "B": 3}),
     "softmax": ("B", table(8, 4, 4, (4, 4, 4)), {"A": 1, "K": 3}),

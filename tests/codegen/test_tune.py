@@ -1,4 +1,4 @@
-"""The search for tile tables, with a clock, a compiler and a check that are told what to say; no GPU is needed."""
+"""The search for tile tables, with a simulated clock, compiler and check; no GPU is needed."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ CASES = [Case(workload("float32"), "forward"), Case(workload("bfloat16"), "backw
 
 
 class Fake:
-    """A machine: ``times`` by block and case, blocks that do not compile, blocks that compute something else."""
+    """A simulated machine: ``times`` by block and case, blocks that do not compile, blocks with wrong results."""
 
     def __init__(self, best: int, spilling: Sequence[int] = (), wrong: Sequence[int] = ()) -> None:
         self.best, self.spilling, self.false = best, spilling, wrong
@@ -55,7 +55,7 @@ class Fake:
     def seconds(self, table: dict[str, Any], case: Case) -> float:
         chosen = entry(table, CLASS)
         self.measured.append((chosen, case.name))
-        # The two cases want different things of ``unroll``: 9 x 2 against 4 x 3, so that the product decides.
+        # The two cases have opposite best ``unroll``: 9 x 2 against 4 x 3, so that the product decides.
         unrolled = {16: (9.0, 2.0), 1: (4.0, 3.0)}[chosen["unroll"]][CASES.index(case)]
         return unrolled * (1 if chosen["window_block"] == self.best else 5) * chosen["window_warps"]
 
@@ -114,7 +114,7 @@ def test_a_killed_run_goes_on(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         found(first, record)
     with record.open("a", encoding="utf-8") as stream:
-        stream.write('{"state": "s", "key')  # what the kill left of a line
+        stream.write('{"state": "s", "key')  # an incomplete line of a killed run
     second = Fake(1024)
     chosen, _ = found(second, record)
     assert chosen == expected
@@ -125,7 +125,7 @@ def test_a_killed_run_goes_on(tmp_path: Path) -> None:
 
 
 def test_a_candidate_that_does_not_run_is_left_out(tmp_path: Path) -> None:
-    """Not the search with it; what is lost for all, and the table's own entry, end it."""
+    """The search continues; a fault of all candidates, or of the table's own entry, ends it."""
 
     class Failing(Fake):
         lost = False
@@ -231,7 +231,7 @@ def silent(what: str, total: int) -> Iterator[Any]:
 
 
 def test_the_whole_search_on_a_machine_without_a_gpu(tmp_path: Path) -> None:
-    """Cases are found by class, every step is told, and what changed is said."""
+    """Cases are found by class, every step is reported, and so are the changes."""
     old = read("sm_90")
     times = {"lanes/window": 0, "rows/along": 0}
 
@@ -269,7 +269,7 @@ def test_a_target_without_a_table_starts_from_the_default() -> None:
 
 
 def test_every_row_can_be_chosen() -> None:
-    """No row stands behind one that takes all it would serve; the last takes everything."""
+    """No row follows one that serves all its sizes; the last serves every size."""
     for table in tables().values():
         for rows in table["contraction"].values():
             for place, row in enumerate(rows):
@@ -318,7 +318,7 @@ def test_targets_have_tiles_of_their_own(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_every_candidate_is_launched_with_its_own_constants(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What one candidate left behind (tiles, plans of whole calls) serves no other: each is compiled anew."""
+    """Cached tiles and plans of one candidate are not used for another: each is compiled separately."""
     monkeypatch.setattr(schedule, "INTERPRETING", False)
     monkeypatch.setattr(launching, "target_of", lambda device: "sm_90")
     table, seen = read("sm_90"), list[set[Any]]()
@@ -350,7 +350,7 @@ def test_a_failed_measurement_leaves_nothing_behind(monkeypatch: pytest.MonkeyPa
 
 
 def test_whatever_a_package_remembers_is_forgotten() -> None:
-    """Every cache of the package's modules, wherever it stands, and every plan."""
+    """Every cache of the package's modules, and every plan."""
     package = importlib.import_module(PACKAGE)
     names = [found.name for found in pkgutil.walk_packages(package.__path__, f"{PACKAGE}.")]
     modules = [importlib.import_module(name) for name in names]

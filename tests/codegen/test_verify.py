@@ -1,4 +1,4 @@
-"""The check of benchmarks sees kernels that compute nothing, at the first call and when its plan is replayed."""
+"""The check of benchmarks finds kernels that compute nothing, at the first call and when its plan is replayed."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from svertka.generated import functional, kernels, plans
 
 from .test_plans import Compiled, Kernel
 
-FEWER = 4  # extents beyond are made this and a few more: all different, none less than a window
+FEWER = 4  # larger extents become this or slightly more: all different, none less than a window
 
 
 def tiny(workload: Workload) -> Workload:
-    """A workload whose large extents are small, and differ where they did."""
+    """A workload whose large extents are small, and different if they were."""
     shapes = [*workload.shapes.values(), *workload.labels.values(), (workload.classes,)]
     large = sorted({extent for shape in shapes for extent in shape if extent > FEWER})
     small = {extent: FEWER + place for place, extent in enumerate(large)}
@@ -43,11 +43,11 @@ def tiny(workload: Workload) -> Workload:
 
 
 def one_of_each() -> list[Workload]:
-    """A workload of every function and kind that a short run has, in float32."""
+    """One workload of every function and kind of a short run, in float32."""
     found = {(w.kind, w.function, str(w.arguments)): w for w in in_phase("benchmark")}
     functions: dict[tuple[str, ...], Workload] = {}
     for (kind, function, arguments), one in found.items():
-        # training and not are two formulas
+        # training and inference are two formulas
         functions[(kind, function, arguments) if function == "batch_norm" else (kind, function)] = one
     return [replace(tiny(w), dtype="float32") for w in functions.values()]
 
@@ -63,7 +63,7 @@ def _few_loops(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextmanager
 def compiled_kernels(compiled: type[Compiled] = Compiled) -> Iterator[None]:
-    """Kernels of the interpreter that are launched, planned and replayed as compiled ones are."""
+    """Kernels of the interpreter, launched, planned and replayed like compiled ones."""
     with ExitStack() as stack:
         for found in pkgutil.iter_modules(kernels.__path__):
             module = importlib.import_module(f"{kernels.__name__}.{found.name}")
@@ -92,7 +92,7 @@ def _standing_in(module: Any, compiled: type[Compiled]) -> dict[str, Any]:
 
 
 class Forgetful(Compiled):
-    """What is replayed does nothing."""
+    """A kernel whose replay does nothing."""
 
     def __getitem__(self, grid: tuple[int, ...]) -> Any:
         return lambda *values: None
@@ -100,7 +100,7 @@ class Forgetful(Compiled):
 
 @pytest.fixture
 def _memory_of_nothing() -> Iterator[None]:
-    """New memory holds NaN, and not the right result of a call before."""
+    """New memory holds NaN, not the right result of an earlier call."""
     before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(True)
     yield
@@ -134,13 +134,13 @@ def test_kernels_that_compute_nothing_fail_at_every_call(workload: Workload) -> 
         for _ in range(2):
             wrong = wrong_results(verify(workload, road, tensors))
             assert wrong >= expected(workload)
-            assert wrong - expected(workload)  # of the results themselves
+            assert wrong - expected(workload)  # failures of the results themselves
 
 
 @pytest.mark.parametrize("workload", FUNCTIONS)
 @pytest.mark.usefixtures("_memory_of_nothing")
 def test_what_is_replayed_is_compared(workload: Workload) -> None:
-    """The first call of each plan is right, and what is timed is not."""
+    """The first call of each plan is right, and the timed one is not."""
     road, tensors = roads(workload, False)[0], workload.tensors("cpu")
     with compiled_kernels(Forgetful):
         wrong = wrong_results(verify(workload, road, tensors))

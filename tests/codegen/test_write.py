@@ -1,4 +1,4 @@
-"""A package is written whole or not at all, whenever the run is killed."""
+"""A package is written completely or not at all, whenever the run is killed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Other tiles than the interpreter's tables would choose, and a record of what was launched with them."""
+"""Tiles other than those of the interpreter's tables, and a record of the launches with them."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def table(lanes: int, row: int, beside: int, contraction: tuple[int, int, int]) 
     """Tables for the interpreter.
 
     Args:
-        lanes: results a program.
-        row: elements a program of a row kernel.
-        beside: most rows side by side where these are neighbours.
+        lanes: results per program.
+        row: elements per program of a row kernel.
+        beside: maximum number of neighbouring rows side by side.
         contraction: rows, columns and depth of a product's tile.
     """
     rows = {"elements": row, "contiguous_rows": beside, "short_row": 1, "elements_a_warp": 512, "most_warps": 4}
@@ -42,7 +42,7 @@ def table(lanes: int, row: int, beside: int, contraction: tuple[int, int, int]) 
 
 
 SMALL_TILES = table(256, 16, 4, (128, 16, 8))
-"""Several programs a kernel, several chunks a row and a sum."""
+"""Several programs per kernel, several chunks per row and per sum."""
 LARGE_TILES = table(65536, 65536, 64, (1024, 64, 256))
 """Tiles larger than extents."""
 

@@ -1,4 +1,4 @@
-"""Packages of the examples' files, generated as ``svertka generate FILE.py --into`` does and imported."""
+"""Packages of the examples' files, generated as by ``svertka generate FILE.py --into`` and imported."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def test_every_level_holds(name: str) -> None:
 
 
 def test_no_example_is_known_to_the_generator() -> None:
-    """What an example needs is general: no file of the generator names one, and none reads the examples."""
+    """The generator is general: no file of it names an example, and none reads the examples."""
     words = {f"{name}_output" for name in WANTED} | {"examples"}
     folder = Path(svertka.codegen.__file__).parent
     texts = [path.read_text(encoding="utf-8") for path in sorted(folder.rglob("*.py"))]

@@ -1,4 +1,4 @@
-"""Every example, generated with its gradient's gradient, on both roads."""
+"""Every example, generated with its gradient's gradient, on both paths."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TWICE = sorted(WANTED)
 
 @pytest.fixture(scope="module")
 def twice(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
-    """One package with the examples, each to be differentiated twice."""
+    """One package with the examples, each differentiable twice."""
     definitions = [replace(definition, orders=2) for definition in examples().values()]
     with ExitStack() as stack:
         yield stack.enter_context(packaged(tmp_path_factory.mktemp("twice") / "all", definitions))
@@ -32,7 +32,7 @@ def twice(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
 def test_gradients_of_gradients(
     name: str, interpreted: bool, twice: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Against differences, as PyTorch takes them."""
+    """Against finite differences, by PyTorch's own check."""
     monkeypatch.setattr(importlib.import_module(f"{twice.__name__}.runtime"), "INTERPRETED", interpreted)
     known = CALLS[name]
     shapes = (*known.shapes, *known.optional.values())

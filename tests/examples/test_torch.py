@@ -1,4 +1,4 @@
-"""Every example against PyTorch's own function, forward and backward, on both roads: kernels and CPU."""
+"""Every example against PyTorch's own function, forward and backward, on both paths: kernels and CPU."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Known:
-    """A call of an example and what PyTorch has for it."""
+    """A call of an example and PyTorch's equivalent."""
 
     shapes: tuple[Shape, ...]
     oracle: Callable[..., torch.Tensor]
@@ -74,7 +74,7 @@ CALLS: dict[str, Known] = {
 
 @pytest.fixture(params=["kernels", "cpu"])
 def road(request: pytest.FixtureRequest, package: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    """The package's functions, on the kernels or as CPU tensors run without the interpreter."""
+    """The package's functions, on the kernels or on the CPU path without the interpreter."""
     if request.param == "cpu":
         runtime = importlib.import_module(f"{package.__name__}.runtime")
         monkeypatch.setattr(runtime, "INTERPRETED", False)
@@ -125,18 +125,18 @@ def test_forward_and_backward_agree(name: str, given: bool, road: ModuleType) ->
 
 
 FAR = (0.0, -0.0, 1e-8, -1e-8, 20.0, -20.0, 60.0, -60.0, 100.0, -100.0, 1e4, -1e4)
-"""From where exponentials are beside 0 to where float32 does not hold them."""
+"""From exponentials that are negligible to exponentials that exceed float32's range."""
 
 
 @pytest.mark.parametrize("name", ["leaky_relu", "gelu", "gelu_tanh", "silu", "mish"])
 def test_far_elements_have_their_gradient(name: str, road: ModuleType) -> None:
-    """Nothing overflows on the way to a result that does not: float32 keeps to float64's error, absolutely."""
+    """No intermediate overflows if the result does not: float32 differs from float64 by its rounding, absolutely."""
     values = torch.tensor(FAR, requires_grad=True)
     exact = torch.tensor(FAR, dtype=torch.float64, requires_grad=True)
     settings = CALLS[name].settings
     found, right = getattr(road, name)(values, **settings), CALLS[name].oracle(exact, **settings)
     (slope,) = torch.autograd.grad(found.sum(), values)
     (right_slope,) = torch.autograd.grad(right.sum(), exact)
-    share = 64 * 2.0**-24  # fewer than 64 roundings of float32, each of what is at most the element or 1
+    share = 64 * 2.0**-24  # fewer than 64 roundings of float32, each of a magnitude of at most the element or 1
     assert within(found.detach(), right.detach(), exact.detach().abs() + 1, share / ROUNDINGS_OF_TWO)
     assert within(slope, right_slope, exact.detach().abs() + 1, share / ROUNDINGS_OF_TWO)

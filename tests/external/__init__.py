@@ -1,1 +1,1 @@
-"""What others wrote to test such layers: the node tests of ONNX, torch's checks of gradients and operators."""
+"""External tests for such layers: the node tests of ONNX, torch's checks of gradients and operators."""

@@ -45,7 +45,7 @@ def linear(left: Array, right: Array, bias: Array | None, road: Road) -> Answer:
 
 
 def gemm(case: Case, road: Road) -> list[Answer]:
-    """The caller scales and transposes; a scaling rounds once, and is counted."""
+    """The caller scales and transposes; scaling rounds once, and is counted."""
     left, right, bias = _wide(case.input(0)), _wide(case.input(1)), case.optional(2)
     left = case.get("alpha", 1.0) * (left.T if case.get("transA", 0) else left)
     right = right.T if case.get("transB", 0) else right
@@ -53,7 +53,7 @@ def gemm(case: Case, road: Road) -> list[Answer]:
 
 
 def matmul(case: Case, road: Road) -> list[Answer]:
-    """One call for every matrix on the right."""
+    """One call for every matrix of the right operand."""
     left, right = case.input(0), case.input(1)
     shape = np.matmul(left, right).shape
     rows = left[None] if left.ndim == 1 else left
@@ -75,7 +75,7 @@ def relu(case: Case, road: Road) -> list[Answer]:
 def _scores(scores: Array, axis: int) -> tuple[Array, Array, Array]:
     """Probabilities p; |d| + sum p |d| + 1; |log sum exp d|, for differences d from the largest score.
 
-    The second is what d, each rounded once, does to exp(d) and to the sum, relative to these.
+    The second is the effect of d, each rounded once, on exp(d) and on the sum, relative to these.
     """
     distance = scores.max(axis, keepdims=True) - _wide(scores)
     share = np.exp(-distance)
@@ -85,7 +85,7 @@ def _scores(scores: Array, axis: int) -> tuple[Array, Array, Array]:
 
 
 def softmax(case: Case, road: Road) -> list[Answer]:
-    """Relative error: K additions, exp above and below, a division; and the differences' (see ``_scores``)."""
+    """Relative error: K additions, exp above and below, a division; and that of the differences (see ``_scores``)."""
     scores, axis = case.input(0), case.get("axis", -1)
     (value,) = road("softmax", input=scores, dim=axis)
     share, moved, _ = _scores(scores, axis)
@@ -93,7 +93,7 @@ def softmax(case: Case, road: Road) -> list[Answer]:
 
 
 def _log_softmax(scores: Array, axis: int, road: Road) -> Answer:
-    """Absolute error: of the sum a relative one, of its logarithm a share of the logarithm, and one of the result."""
+    """Absolute error: the sum's relative error, the logarithm's error as a share of it, and one of the result."""
     (value,) = road("log_softmax", input=scores, dim=axis)
     _, moved, logarithm = _scores(scores, axis)
     return Answer(value, moved + logarithm, scores.shape[axis] + 2 * FUNCTION + 2)
@@ -104,7 +104,7 @@ def log_softmax(case: Case, road: Road) -> list[Answer]:
 
 
 def cross_entropy(case: Case, road: Road) -> list[Answer]:
-    """Sums over N elements add N roundings each, one of the losses and one of the weights."""
+    """Sums over N elements add N roundings each, one sum of the losses and one of the weights."""
     scores, target, weight = case.input(0), case.input(1), case.optional(2)
     reduction, ignored = case.get("reduction", "mean"), case.get("ignore_index", -100)
     options: dict[str, Any] = {"weight": weight, "ignore_index": ignored, "reduction": reduction}
@@ -123,7 +123,7 @@ def cross_entropy(case: Case, road: Road) -> list[Answer]:
 
 
 def batch_normalization(case: Case, road: Road) -> list[Answer]:
-    """ONNX's momentum is the share that stays, and its running variance is that of the population."""
+    """ONNX's momentum is the share of the old value, and its running variance is that of the population."""
     input, scale, bias, mean, variance = (_wide(case.input(place)) for place in range(5))
     stays, eps = case.get("momentum", 0.9), case.get("epsilon", 1e-5)
     training = bool(case.get("training_mode", 0))
@@ -140,8 +140,8 @@ def batch_normalization(case: Case, road: Road) -> list[Answer]:
     if not training:
         size = (np.abs(input) + channels(np.abs(mean))) / np.sqrt(channels(variance) + eps)
         return [Answer(output, size * channels(np.abs(scale)) + channels(np.abs(bias)), 12)]
-    # Absolute values in place of differences: e = |x| + mean |x|, v = mean e**2; the variance errs by (3 n + 4) u v,
-    # the reciprocal of its root by half of that over variance + eps, relative to itself.
+    # Absolute values instead of differences: e = |x| + mean |x|, v = mean e**2; the variance errs by (3 n + 4) u v, the
+    # reciprocal of its root by half of that over variance + eps, relative to itself.
     centred = np.abs(input) + channels(np.abs(input).mean(axes))
     spread = (centred**2).mean(axes)
     true = input.var(axes) + eps
@@ -159,10 +159,10 @@ def batch_normalization(case: Case, road: Road) -> list[Answer]:
 
 
 def local_response(case: Case, road: Road) -> list[Answer]:
-    """ONNX's window, its odd element behind, is ``cross_channel_norm``'s; of odd size, ``local_response_norm``'s too.
+    """ONNX's window, with its odd element behind, is ``cross_channel_norm``'s; if odd, ``local_response_norm``'s too.
 
-    The base b > 0 errs by J + 4 roundings, its power by beta times that; a power taken as exp2(-beta log2 b) errs by
-    the logarithm's error times beta |ln b| besides.
+    The base b > 0 errs by J + 4 roundings, its power by beta times that; a power computed as exp2(-beta log2 b) also
+    errs by the logarithm's error times beta |ln b|.
     """
     input, size = case.input(0), case.attributes["size"]
     alpha, beta, k = case.get("alpha", 1e-4), case.get("beta", 0.75), case.get("bias", 1.0)
@@ -179,7 +179,7 @@ def local_response(case: Case, road: Road) -> list[Answer]:
 
 
 def dropout(case: Case, road: Road) -> list[Answer]:
-    """Without training, and where nothing is dropped, the input; the mask is what dropout leaves of ones."""
+    """Without training, or if nothing is dropped, the input; the mask is dropout of ones."""
     ratio, training = case.optional(1), case.optional(2)
     p = case.get("ratio", 0.5) if ratio is None else float(ratio)
     options = {"p": p, "training": training is not None and bool(training), "seed": case.get("seed", 0)}
@@ -193,12 +193,12 @@ def dropout(case: Case, road: Road) -> list[Answer]:
 def resize(case: Case, road: Road) -> list[Answer]:
     """Bilinear, half-pixel centres, over the last two axes.
 
-    Beside a border ONNX repeats its pixel, where the antialiased svertka, as torch, leaves out what lies outside; so
-    for it the caller repeats the border, as far as the image is large, and cuts the middle out.
+    At a border ONNX repeats its pixel, whereas svertka with antialias, like torch, leaves out pixels outside; so with
+    antialias the caller repeats the border, as far as the image is large, and cuts the middle out.
 
-    A centre W (q + 1/2) / Q is at most W and rounds three times, a distance from it once more; so a weight errs by
-    (5 W + 2) u. The at most 2 L weights of a triangle of half-width L >= 1 sum to L / 2 or more, also at a border:
-    all weights of one output, normalised, err together by 8 (5 W + 2) u, and the sum of products by another 4 L u.
+    A centre W (q + 1/2) / Q is at most W and rounds three times, a distance from it once more; so a weight errs by (5 W
+    + 2) u. The at most 2 L weights of a triangle of half-width L >= 1 sum to L / 2 or more, also at a border: all
+    weights of one output, normalised, err together by 8 (5 W + 2) u, and the sum of products by another 4 L u.
     """
     input, (height, width) = case.input(0), case.input(0).shape[2:]
     if case.get("mode", "nearest") != "linear":
@@ -227,7 +227,7 @@ def resize(case: Case, road: Road) -> list[Answer]:
 
 
 def center_crop(case: Case, road: Road) -> list[Answer]:
-    """Two axes at a time, which the caller moves to the end; the others whole."""
+    """Two axes at a time, which the caller moves to the end; the other axes stay whole."""
     input, wanted = case.input(0), case.input(1)
     axes = [axis % input.ndim for axis in case.get("axes", range(input.ndim))]
     changed = {axis: int(size) for axis, size in zip(axes, wanted, strict=True) if size != input.shape[axis]}
@@ -244,7 +244,7 @@ def center_crop(case: Case, road: Road) -> list[Answer]:
 
 
 def lacking(reason: str) -> Adapter:
-    """An adapter for an operator that svertka has not."""
+    """An adapter for an operator that svertka does not have."""
 
     def adapter(case: Case, road: Road) -> list[Answer]:
         raise NotRun(reason)

@@ -1,4 +1,4 @@
-"""What an adapter answers: results, and how far rounding may have moved them; or the reason for none."""
+"""The answer of an adapter: results, and a bound of their rounding error; or the reason why there is none."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Answer:
     """One output.
 
     Attributes:
-        value: what the road computed.
+        value: the result on the road.
         magnitude: the same computation on absolute values, in float64; None asks for equality.
-        roundings: on the longest way from an input to the result.
-        printed: what ONNX's own rounding to a few decimals, of inputs and outputs, may come to.
+        roundings: number on the longest way from an input to the result.
+        printed: largest error from ONNX's own rounding of inputs and outputs to a few decimals.
     """
 
     value: Array
@@ -37,12 +37,12 @@ class Answer:
 
 @dataclass(frozen=True)
 class Lacking:
-    """Why a case cannot run: a function that svertka has not, or an argument that the function has not.
+    """Why a case cannot run: a function that svertka does not have, or an argument that the function does not have.
 
     Attributes:
         text: what ONNX asks for.
         function: the public function that would compute it.
-        argument: the argument that would ask for it; empty if the function itself is lacking.
+        argument: the argument that would ask for it; empty if the function itself is missing.
     """
 
     text: str
@@ -50,7 +50,7 @@ class Lacking:
     argument: str = ""
 
     def holds(self) -> bool:
-        """Whether it is lacking still."""
+        """Whether it is still missing."""
         found = getattr(functional, self.function, None)
         return found is None or (bool(self.argument) and self.argument not in inspect.signature(found).parameters)
 
@@ -64,14 +64,15 @@ class NotRun(Exception):  # noqa: N818
 
 
 def agree(answer: Answer, expected: Array, road: Road) -> None:
-    """Ask an answer to differ from what ONNX expects by rounding alone.
+    """Check that an answer differs from ONNX's expected output only by rounding.
 
-    ONNX computes what it expects in float32 (some in float64, rounded once; some written down as the shortest decimals
-    that name the float32). Every operation errs by at most a share u = 2**-24 of its result, so that what it expects
-    lies within ``roundings * u * magnitude`` of the true value: ``tests.reference.bounds.within`` has the reasoning.
-    The reference computes in float64, where the same count of roundings is 2**29 times smaller: the counts are rounded
-    up by more. Over the generated functions, in float32 as well, the answer has the same bound as the expected output
-    has, and the two may differ by twice that. A float32 of an attribute (ONNX stores no other) is one more rounding.
+    ONNX computes the expected output in float32 (some in float64, rounded once; some are written as the shortest
+    decimals that identify the float32). Every operation errs by at most a share u = 2**-24 of its result, so the
+    expected output lies within ``roundings * u * magnitude`` of the true value: ``tests.reference.bounds.within`` has
+    the reasoning. The reference computes in float64, where the same count of roundings is 2**29 times smaller: the
+    counts are rounded up by more. For the generated functions, which compute in float32 too, the answer has the same
+    bound as the expected output, and the two may differ by twice that. A float32 of an attribute (ONNX stores no other
+    type) is one more rounding.
     """
     if answer.magnitude is None:
         assert answer.value.shape == expected.shape

@@ -21,7 +21,7 @@ class Call:
     """A call of a public function.
 
     Attributes:
-        operator: name of the operator that it leads to.
+        operator: name of the operator that it calls.
         function: name of the public function.
         shapes: of the real tensors by argument.
         options: the other arguments.

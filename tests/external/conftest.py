@@ -1,4 +1,4 @@
-"""The count of ONNX's cases, printed when a run ends."""
+"""The count of ONNX's cases, printed at the end of a run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 import torch
 
-# The shapes are small: threads would only wait for each other.
+# The shapes are small: several threads would be slower.
 torch.set_num_threads(1)
 
 

@@ -1,4 +1,4 @@
-"""The cases of ONNX that svertka does not run, each with its reason; and the faults that they have shown."""
+"""The ONNX cases that svertka does not run, each with its reason; and the faults that they have found."""
 
 from __future__ import annotations
 
@@ -94,5 +94,5 @@ NOT_RUN: dict[str, str] = {
     for case in names.split()
 }
 
-# Cases that fail by a fault of svertka's, by road; one that is mended must leave this table.
+# Cases that fail because of a fault in svertka, by road; a repaired case must be removed from this table.
 FAULTS: dict[tuple[str, str], str] = {}

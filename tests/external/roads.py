@@ -1,4 +1,4 @@
-"""The roads of a call: the NumPy reference itself, and the generated functions over each of their ways."""
+"""The roads (implementations) of a call: the NumPy reference, and the generated functions on each of their paths."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ __all__ = ["REFERENCE", "ROADS", "Road"]
 
 @dataclass(frozen=True)
 class Road:
-    """A way to compute.
+    """An implementation.
 
     Attributes:
         name: ``numpy``: ``svertka.reference`` in float64; ``functional``: ``svertka.generated.functional`` on float32
-            tensors of the CPU, which computes in float64 and rounds once; ``interpreter``: the same over the kernels
-            in Triton's interpreter; ``device``: the same over the kernels on a GPU.
+            tensors of the CPU, which computes in float64 and rounds once; ``interpreter``: the same with the kernels in
+            Triton's interpreter; ``device``: the same with the kernels on a GPU.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Road:
         return self.name != "numpy"
 
     def __call__(self, function: str, *, state: tuple[str, ...] = (), **arguments: Any) -> list[Array]:
-        """The results of a function, and behind them the arguments that it changes in place."""
+        """The results of a function, followed by the arguments that it changes in place."""
         taken = {name: self._taken(value) for name, value in arguments.items()}
         results = getattr(self._library, function)(**taken)
         listed = list(results) if isinstance(results, tuple) else [results]
@@ -61,7 +61,7 @@ class Road:
             return value
         real = np.issubdtype(value.dtype, np.floating)
         if not self.single:
-            return value.astype(np.float64 if real else value.dtype)  # a copy, which state may change
+            return value.astype(np.float64 if real else value.dtype)  # a copy, because state may be changed
         tensor = torch.from_numpy(value.astype(np.float32 if real else value.dtype))
         return tensor.cuda() if self.name == "device" else tensor
 

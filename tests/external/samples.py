@@ -1,4 +1,4 @@
-"""PyTorch's own samples of functions and modules, and two computations of one of them compared.
+"""PyTorch's own samples of functions and modules, and the comparison of two computations of a sample.
 
 A sample is a call: tensors of any shapes and strides, and options. ``torch.testing._internal`` holds them for PyTorch's
 own tests (OpInfo and ModuleInfo).
@@ -18,7 +18,7 @@ from svertka.generated import functional, modules
 
 from ..generated.agreement import agree, equal
 
-# PyTorch's own tests forbid the process to set flags of its backends from then on; others do set them.
+# PyTorch's own tests forbid later changes to the flags of its backends in this process; other tests set them.
 with mock.patch.object(torch.backends, "disable_global_flags"):
     from torch.testing._internal.common_methods_invocations import op_db
     from torch.testing._internal.common_modules import module_db
@@ -26,7 +26,7 @@ with mock.patch.object(torch.backends, "disable_global_flags"):
 __all__ = ["FUNCTIONS", "MODULES", "Sample", "called_with", "compare", "samples_of", "samples_of_module"]
 
 OTHERS = {"nn.functional.normalize"}
-"""Of one name with a function of ours, but another function: it divides by a norm."""
+"""A function with the same name as one of svertka, but another function: it divides by a norm."""
 
 
 def _own_name(name: str) -> str:
@@ -61,12 +61,12 @@ class Sample:
         return [*self.given, *self.options.values()]
 
     def moving(self) -> list[Tensor]:
-        """Fresh copies of the tensors that want a gradient, of the strides they have."""
+        """Fresh copies of the tensors that require a gradient, with their strides."""
         wanted = (v for v in self.values if isinstance(v, Tensor) and v.requires_grad)
         return [v.detach().clone().requires_grad_() for v in wanted]
 
     def call(self, function: Callable[..., Any], moving: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """Results with the tensors that want a gradient replaced, and the others as the call left them."""
+        """Results with the tensors that require a gradient replaced, and the other tensors after the call."""
         rest = iter(moving)
         values = [
             v if not isinstance(v, Tensor) else next(rest) if v.requires_grad else v.detach().clone()
@@ -96,7 +96,7 @@ def samples_of_module(info: Any, dtype: torch.dtype, training: bool) -> Iterator
 
 
 def called_with(function: Callable[..., Any], sample: Sample) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-    """Results, gradients of what wants one for a gradient that is always the same, and what the call left behind."""
+    """Results, gradients for an output gradient that is always the same, and the other tensors after the call."""
     moving = sample.moving()
     results, left = sample.call(function, moving)
     real = [r for r in results if r.requires_grad]
@@ -106,7 +106,7 @@ def called_with(function: Callable[..., Any], sample: Sample) -> tuple[list[Tens
 
 
 def _gradients(results: Sequence[Tensor]) -> list[Tensor]:
-    """Numbers of 8 bits: every type holds them as they are, so that calls in two types have one gradient."""
+    """Numbers of 8 bits: every type represents them exactly, so calls in two types have the same gradient."""
     random = torch.Generator().manual_seed(9)
     return [torch.randint(-128, 129, r.shape, generator=random).to(r.dtype) / 64 for r in results]
 
@@ -114,10 +114,10 @@ def _gradients(results: Sequence[Tensor]) -> list[Tensor]:
 def compare(
     ours: Callable[..., Any], theirs: Callable[..., Any], sample: Sample, exact: bool = False, inner: float = 0.0
 ) -> None:
-    """Ask for the same up to rounding, in float64; integers are the same.
+    """Check for equality up to rounding, in float64; integers must be equal.
 
-    ``exact``: results are elements that are given, and gradients sums of gradients that are given. ``inner``: size of
-    the terms, for a gradient of 1 in each result, that cancel within a gradient.
+    ``exact``: results are elements of the inputs, and gradients are sums of given gradients. ``inner``: size of the
+    terms, for a gradient of 1 in each result, that cancel within a gradient.
     """
     found, expected = called_with(ours, sample), called_with(theirs, sample)
     summed = sum(float(g.abs().sum()) for g in _gradients([r for r in expected[0] if r.is_floating_point()]))
@@ -140,13 +140,13 @@ def compare(
 
 
 def _size(sample: Sample) -> float:
-    """The largest square of an element: what statistics are made of."""
+    """The largest square of an element, the size of terms of statistics."""
     sizes = [float(v.detach().abs().max()) for v in sample.values if isinstance(v, Tensor) and v.numel()]
     return max([1.0, *sizes]) ** 2
 
 
 def _conditions(function: Callable[..., Any], sample: Sample) -> Iterator[float]:
-    """How far each result, then each gradient, moves when every tensor moves by its own size, added to its size."""
+    """Change of each result, then of each gradient, when every tensor changes by its own size, plus its size."""
     moving = [t.double() if t.dtype != torch.float64 else t for t in sample.moving()]
 
     def results(*tensors: Tensor) -> tuple[Tensor, ...]:
@@ -170,7 +170,7 @@ def _conditions(function: Callable[..., Any], sample: Sample) -> Iterator[float]
 
 
 def _reaches(function: Callable[..., tuple[Tensor, ...]], tensors: Sequence[Tensor]) -> Iterator[float]:
-    """By ``agreement.conditions``, in one pass a function; what is empty moves nothing."""
+    """By ``agreement.conditions``, in one pass per function; empty tensors have no effect."""
     sized = [place for place, tensor in enumerate(tensors) if tensor.numel()]
 
     def of_sized(*given: Tensor) -> tuple[Tensor, ...]:

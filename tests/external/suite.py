@@ -1,4 +1,4 @@
-"""The node tests of the ``onnx`` package, which makes models, inputs and outputs in memory."""
+"""The node tests of the ``onnx`` package, which creates models, inputs and outputs in memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["OPERATORS", "Array", "Case", "cases"]
 
 Array: TypeAlias = NDArray[Any]
 
-# The lecture's operators, as ONNX names them.
+# The lecture's operators under their ONNX names.
 OPERATORS = (
     "AveragePool",
     "BatchNormalization",
@@ -43,7 +43,7 @@ OPERATORS = (
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One call of one operator, and what it must give.
+    """One call of one operator, and its expected outputs.
 
     Attributes:
         name: ONNX's name of the test.
@@ -81,8 +81,8 @@ class Case:
 def cases() -> tuple[Case, ...]:
     """Every test of a lecture's operator.
 
-    ONNX repeats many of them, same inputs and outputs, with the operator written out in more primitive ones; those
-    test the writing out, and are left aside.
+    ONNX repeats many of them, with the same inputs and outputs, with the operator expanded into more primitive ones;
+    those test the expansion, and are left out.
     """
     return tuple(_cases())
 
@@ -91,7 +91,7 @@ def _cases() -> Iterator[Case]:
     from onnx.backend.test.case.node import collect_testcases
     from onnx.helper import get_attribute_value
 
-    state = np.random.get_state()  # ONNX seeds the global generator anew for every test
+    state = np.random.get_state()  # ONNX seeds the global generator for every test
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         collected = collect_testcases(None)

@@ -41,7 +41,7 @@ def test_case(
 
 
 def test_every_case_is_run_or_has_its_reason() -> None:
-    """A case that is listed cannot run for the reason listed, one that is not listed runs, and all listed exist."""
+    """A listed case cannot run for its reason, a case that is not listed runs, and all listed cases exist."""
     found = {}
     for case in cases():
         try:
@@ -66,7 +66,7 @@ def test_faults_are_of_cases_that_run() -> None:
 
 
 def test_a_wrong_answer_is_found() -> None:
-    """Every operator with a bound has a case whose bound refuses a result that is off by a share of 2**-12."""
+    """Every operator with a bound has a case whose bound refuses a result with a relative error of 2**-12."""
     bounded, refused = set(), set()
     for case in RUN:
         for answer, expected in zip(ADAPTERS[case.operator](case, REFERENCE), case.outputs, strict=True):

@@ -1,4 +1,4 @@
-"""PyTorch's own samples of the functions and modules here: each gives what PyTorch gives, or neither takes it."""
+"""PyTorch's own samples of the functions and modules here: each gives PyTorch's results, or both refuse it."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from .samples import FUNCTIONS, MODULES, Sample, called_with, compare, samples_o
 
 REAL = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 CHOSEN = 3
-"""So many samples of a function run over the kernels too: the interpreter is slow."""
+"""So many samples of a function run with the kernels too, because the interpreter is slow."""
 
 TAKEN = {"eps must be positive": "slide 20 has no eps: with 0 batch norm is the lecture's own formula"}
-"""What PyTorch refuses and svertka does not, by words of PyTorch's message, and why."""
+"""Calls that PyTorch refuses and svertka accepts, by words of PyTorch's message, and why."""
 
 EVENLY = 100
-"""About so many samples, evenly from all, where pooling has thousands, in other types than float64 and float32."""
+"""Approximate number of samples, evenly chosen (pooling has thousands), for types other than float64 and float32."""
 
 REFUSED = {
     torch.complex64: "the lecture's formulas are over real numbers",
@@ -39,12 +39,12 @@ REFUSED = {
     torch.uint8: "as int8",
     torch.bool: "truth values are no numbers",
 }
-"""Types that PyTorch takes for some function and svertka for none but those of ``INTEGERS``, and why."""
+"""Types that PyTorch accepts for some function and svertka only for those of ``INTEGERS``, and why."""
 INTEGERS = {"relu", "max_pool2d", "max_pool3d", "softmax_with_dtype", "log_softmax_with_dtype"}
 """Functions that take integers: maxima, and conversions."""
 
 CHOOSING = {"relu", "max_pool1d", "max_pool2d", "max_pool3d"}
-"""Functions that compute nothing, but choose among elements."""
+"""Functions that compute nothing, but select elements."""
 
 every_function = pytest.mark.parametrize("name", FUNCTIONS)
 every_module = pytest.mark.parametrize("name", MODULES)
@@ -60,14 +60,14 @@ def ours(name: str) -> Any:
 
 
 def same_random_numbers(sample: Sample) -> Sample:
-    """Dropout draws other numbers than PyTorch's: where it leaves nothing to chance, results can be compared."""
+    """Dropout draws other numbers than PyTorch's: results can be compared only if nothing is random."""
     share = sample.options.get("p", 0.5)
     settled = share in (0.0, 1.0) or not sample.options.get("training", True)
     return sample if settled else Sample(sample.given, {**sample.options, "p": 0.0})
 
 
 def cancelling(name: str, sample: Sample) -> float:
-    """How large terms are that cancel in a gradient, and so leave no trace in its derivatives.
+    """The size of terms that cancel in a gradient, and so do not show in its derivatives.
 
     In batch norm's, weight / deviation (g - mean(g) - z mean(g z)) of n values, no |z| exceeds sqrt(n).
     """
@@ -90,7 +90,7 @@ def taken(name: str, dtype: torch.dtype) -> Iterator[Sample]:
 
 
 def test_every_function_of_torch_has_samples() -> None:
-    """Those that PyTorch lacks, or has under another name, have tests of their own."""
+    """Functions that PyTorch lacks, or has under another name, have other tests."""
     lacking = {"center_crop", "image_input", "normalize", "resize", "cross_channel_norm"}
     fused = {"batch_norm_add_relu", "batch_norm_relu", "conv2d_relu", "relu_cross_channel_norm"}
     here = {FUNCTIONS[name].name.removeprefix("nn.functional.") for name in FUNCTIONS}
@@ -101,7 +101,7 @@ def test_every_function_of_torch_has_samples() -> None:
 
 @every_function
 def test_every_sample_in_float64(name: str) -> None:
-    """Results, every gradient and state, within the bound of the function's own condition."""
+    """Results, every gradient and state, within the bound from the function's own condition."""
     op, count = FUNCTIONS[name], 0
     for count, sample in enumerate(taken(name, torch.float64), 1):  # noqa: B007 - counted after the loop
         try:
@@ -114,7 +114,7 @@ def test_every_sample_in_float64(name: str) -> None:
 @every_function
 @pytest.mark.parametrize("dtype", REAL[1:], ids=str)
 def test_every_sample_in_narrow_types(name: str, dtype: torch.dtype) -> None:
-    """Computed in float64 and rounded once: what float64 gives, rounded."""
+    """The float64 result, rounded once."""
     samples = list(taken(name, dtype))
     for sample in samples if dtype == torch.float32 else samples[:: 1 + len(samples) // EVENLY]:
         results, gradients, _ = called_with(ours(name), sample)
@@ -128,7 +128,7 @@ def test_every_sample_in_narrow_types(name: str, dtype: torch.dtype) -> None:
 
 
 def widened(sample: Sample) -> Sample:
-    """The same in float64."""
+    """The same arguments in float64."""
 
     def wide(value: Any) -> Any:
         if isinstance(value, Tensor) and value.is_floating_point():
@@ -140,7 +140,7 @@ def widened(sample: Sample) -> Sample:
 
 @every_function
 def test_every_other_type_is_taken_or_refused(name: str) -> None:
-    """What PyTorch takes and svertka does not is refused by a sentence that names the type; nothing in silence."""
+    """A type that PyTorch accepts and svertka does not is refused by a sentence that names the type."""
     op = FUNCTIONS[name]
     for dtype in sorted(op.supported_dtypes("cpu") - set(REAL), key=str):
         samples = list(samples_of(op, dtype))
@@ -161,21 +161,21 @@ def test_every_other_type_is_taken_or_refused(name: str) -> None:
 
 @every_function
 def test_what_torch_refuses_is_refused(name: str) -> None:
-    """By a sentence of our own, before anything runs."""
+    """With svertka's own message, before anything runs."""
     op = FUNCTIONS[name]
     if op.error_inputs_func is None:
         assert name in {"relu", "linear", "cross_entropy", "dropout", "batch_norm", "softmax"} or "_" in name
         return
     for wrong in op.error_inputs("cpu"):
         sample = wrong.sample_input
-        with pytest.raises((ValueError, TypeError)):  # whose sentence names argument, value, rule and remedy
+        with pytest.raises((ValueError, TypeError)):  # the message names argument, value, rule and remedy
             ours(name)(sample.input, *sample.args, **sample.kwargs)
 
 
 @pytest.mark.skipif(not runtime.INTERPRETED, reason="needs the interpreter")
 @every_function
 def test_some_samples_over_the_kernels(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawn by the function's name."""
+    """Chosen by the function's name."""
     monkeypatch.setattr(runtime, "INTERPRETED", True)
     samples = list(taken(name, torch.float64))
     small = [s for s in samples if sum(v.numel() for v in s.values if isinstance(v, Tensor)) <= 200]

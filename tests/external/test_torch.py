@@ -1,4 +1,4 @@
-"""torch's own checks: gradients against differences, and operators against what ``torch.library`` asks of them."""
+"""torch's own checks: gradients against finite differences, and operators by ``torch.library``'s checks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ every_call = pytest.mark.parametrize("call", CALLS, ids=str)
 
 
 def recorded(call: Call, monkeypatch: pytest.MonkeyPatch) -> tuple[runtime.Operator, list[Any]]:
-    """The operator that a call leads to, and the arguments as ``torch.library`` takes them."""
+    """The operator that a call uses, with its arguments in ``torch.library``'s form."""
     found: list[tuple[runtime.Operator, list[Any]]] = []
     original = runtime.Operator.__call__
 
@@ -43,7 +43,7 @@ def recorded(call: Call, monkeypatch: pytest.MonkeyPatch) -> tuple[runtime.Opera
 
 
 def asking(operator: runtime.Operator, values: list[Any]) -> list[Any]:
-    """The arguments, with gradients asked for."""
+    """The arguments, which now require gradients."""
     return [
         value.detach().requires_grad_() if place in operator.differentiable and isinstance(value, Tensor) else value
         for place, value in enumerate(values)
@@ -59,7 +59,7 @@ def test_every_operator_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @every_call
 def test_gradient_against_differences(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every element of the Jacobian, over the reference."""
+    """Every element of the Jacobian, for the reference."""
     monkeypatch.setattr(runtime, "INTERPRETED", False)
     tensors = call.tensors()
     moving = [tensors[name].requires_grad_() for name in call.wanted()]
@@ -69,7 +69,7 @@ def test_gradient_against_differences(call: Call, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.skipif(not runtime.INTERPRETED, reason="needs the interpreter")
 @every_call
 def test_kernels_gradient_against_differences(call: Call) -> None:
-    """Random combinations of the Jacobian's rows and columns, over the kernels in Triton's interpreter."""
+    """Random combinations of the Jacobian's rows and columns, for the kernels in Triton's interpreter."""
     tensors = call.tensors()
     moving = [tensors[name].requires_grad_() for name in call.wanted()]
     with np.errstate(divide="ignore", invalid="ignore"):  # the interpreter divides in masked lanes too
@@ -78,7 +78,7 @@ def test_kernels_gradient_against_differences(call: Call) -> None:
 
 @every_call
 def test_operator_as_torch_asks(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Schema, autograd registration, fake tensors, and the graph of forward and backward for any extents."""
+    """Schema, autograd registration, fake tensors, and the graph of forward and backward for all extents."""
     monkeypatch.setattr(runtime, "INTERPRETED", False)
     operator, values = recorded(call, monkeypatch)
     torch.library.opcheck(operator.registered, tuple(asking(operator, values)))
@@ -86,7 +86,7 @@ def test_operator_as_torch_asks(call: Call, monkeypatch: pytest.MonkeyPatch) -> 
 
 @every_call
 def test_operator_with_residuals_as_torch_asks(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What training runs: results, and behind them what the backward reads."""
+    """The operator for training: results, followed by the saved tensors."""
     monkeypatch.setattr(runtime, "INTERPRETED", False)
     operator, values = recorded(call, monkeypatch)
     torch.library.opcheck(operator.registered_saving, tuple(asking(operator, values)))
@@ -94,7 +94,7 @@ def test_operator_with_residuals_as_torch_asks(call: Call, monkeypatch: pytest.M
 
 @every_call
 def test_operator_s_gradient_as_torch_asks(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The backward is an operator of its own, given every tensor, or shapes of those that it does not read."""
+    """The backward is a separate operator; it gets every tensor, or only the shape if it does not read the values."""
     monkeypatch.setattr(runtime, "INTERPRETED", False)
     operator, values = recorded(call, monkeypatch)
     results = operator.registered_saving(*values)

@@ -16,7 +16,7 @@ __all__ = ["average_pooling", "convolution", "global_average", "global_maximum",
 
 Pair: TypeAlias = tuple[int, int]
 
-# Cases whose inputs and outputs ONNX has written down with so many decimals.
+# Cases whose inputs and outputs ONNX has written with so many decimals.
 DECIMALS = {"test_averagepool_2d_ceil_last_window_starts_on_pad": 4}
 
 
@@ -31,7 +31,7 @@ def _reach(kernel: Sequence[int], dilation: Sequence[int]) -> list[int]:
 
 
 def _split(total: int, upper: bool) -> Pair:
-    """Padding of both sides together, the odd element behind where ``upper``."""
+    """Padding of both sides together, with the odd element behind if ``upper``."""
     less, more = total // 2, total - total // 2
     return (less, more) if upper else (more, less)
 
@@ -86,7 +86,7 @@ def transposed(case: Case, road: Road) -> list[Answer]:
     shape = case.get("output_shape")
     if shape is None and word.startswith("SAME"):
         shape = [size * step for size, step in zip(extents, strides, strict=True)]
-    if shape is not None:  # what is too much is cut off, what is too little is output padding
+    if shape is not None:  # elements beyond the shape are cut off, missing ones become output padding
         totals = [max(long - size, 0) for long, size in zip(whole, shape, strict=True)]
         padding = [_split(total, word == "SAME_UPPER") for total in totals]
     else:
@@ -100,9 +100,9 @@ def transposed(case: Case, road: Road) -> list[Answer]:
 
 
 def _laid_out(input: Array, padding: Sequence[Pair], kernel: Sequence[int], value: float) -> tuple[Array, list[int]]:
-    """The input and the padding for a pooling function, which takes one number an axis, at most half the window.
+    """The input and the padding for a pooling function, which takes one number per axis, at most half the window.
 
-    What is beyond that, the caller lays out round the input, as one does with torch's functions.
+    The caller pads the input for the rest, as with torch's functions.
     """
     if all(low == high and 2 * low <= size for (low, high), size in zip(padding, kernel, strict=True)):
         return input, [low for low, _ in padding]
@@ -125,7 +125,7 @@ def max_pooling(case: Case, road: Road) -> list[Answer]:
 
 
 def _places(indices: Array, extents: Sequence[int], columns: int) -> Array:
-    """ONNX counts through the whole tensor, each plane by rows or by columns; svertka through a plane by rows."""
+    """ONNX counts through the whole tensor, each plane by rows or by columns; svertka counts within a plane by rows."""
     order = "F" if columns else "C"
     in_plane = np.ravel_multi_index(np.unravel_index(indices, extents), extents, order=order)  # type: ignore[call-overload]
     planes = np.arange(prod(indices.shape[:2])).reshape(*indices.shape[:2], *[1] * len(extents))
@@ -150,7 +150,7 @@ def average_pooling(case: Case, road: Road) -> list[Answer]:
         return [Answer(value, magnitude, roundings, printed + half)]
     if given.shape == input.shape or counted:
         return [Answer(value, magnitude, roundings)]
-    # Padding that the caller laid out is not to be counted: the mean of the input over the share that is input.
+    # Padding added by the caller must not count: the mean of the input over the share of elements that are input.
     share = np.pad(np.ones_like(input), [(0, 0), (0, 0), *padding])
     (counts,) = road(function, input=share, **options)
     (exact,) = REFERENCE(function, input=share, **options)

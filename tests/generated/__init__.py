@@ -1,1 +1,1 @@
-"""Tests of the public face: functions, modules, operators."""
+"""Tests of the public interface: functions, modules, operators."""

@@ -1,4 +1,4 @@
-"""When two computations of one result agree."""
+"""The criterion for agreement of two computations of one result."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ Function = Callable[..., Tensor | tuple[Tensor, ...]]
 
 
 def equal(found: Tensor, expected: Tensor) -> None:
-    """Ask for the same numbers, NaN for NaN."""
+    """Check for the same numbers, NaN for NaN."""
     torch.testing.assert_close(found.detach().cpu(), expected.detach(), rtol=0, atol=0, equal_nan=True)
 
 
 def agree(found: Tensor, expected: Tensor, condition: float, elements: int) -> None:
-    """Ask two results of float64 to differ by rounding alone.
+    """Check that two results of float64 differ only by rounding.
 
-    ``condition`` tells how far the result moves when every input moves by its own size (see ``conditions``). No sum
-    in any layer has more terms than all tensors have ``elements``, none passes through more than four such sums, one
-    after another, and all functions and pointwise steps together add fewer than 64 roundings.
+    ``condition`` says how far the result changes when every input changes by its own size (see ``conditions``). No sum
+    in any layer has more terms than all tensors have ``elements``, none passes through more than four such sums in
+    sequence, and all functions and pointwise steps together add fewer than 64 roundings.
     """
     assert found.dtype == expected.dtype
     assert within(found.detach().cpu().numpy(), expected.detach().numpy(), condition, 4 * elements + 64)
 
 
 def conditions(function: Function, tensors: Sequence[Tensor]) -> list[float]:
-    """How far each result moves, in the largest element, when every input moves by its own size, added to its size.
+    """The change of each result, in its largest element, when every input changes by its own size, plus its size.
 
-    A rounding within the computation does what moving an input by a rounding's share would do: so sum |dy / dx| |x|
+    A rounding within the computation has the effect of an input's change by the rounding's share. So sum |dy / dx| |x|
     over all inputs, plus |y|, is the magnitude of the bound.
     """
     jacobian: Callable[..., Any] = torch.autograd.functional.jacobian
@@ -53,7 +53,7 @@ def conditions(function: Function, tensors: Sequence[Tensor]) -> list[float]:
 
 
 def nearest(values: Tensor, dtype: torch.dtype) -> Tensor:
-    """Float64 rounded once, to the nearest, ties to even; PyTorch rounds to bfloat16 by way of float32."""
+    """Float64 rounded once, to nearest, ties to even; PyTorch rounds to bfloat16 via float32."""
     if dtype != torch.bfloat16:
         return values.detach().to(dtype)
     fraction, exponent = np.frexp(values.detach().numpy())

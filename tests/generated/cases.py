@@ -1,4 +1,4 @@
-"""Calls of every public function over torch's full argument lists, at shapes whose extents all differ."""
+"""Calls of every public function with torch's full argument lists, at shapes whose extents all differ."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Case:
         return self.function in EXACT
 
     def tensors(self, dtype: torch.dtype = torch.float64, device: str = "cpu", largest: int = 4) -> dict[str, Tensor]:
-        """The real tensors: integers where the function keeps them."""
+        """The real tensors; integers if the function maps integers to integers."""
         random = torch.Generator().manual_seed(len(str(self)))
         made = {}
         for name, shape in self.shapes.items():
@@ -59,7 +59,7 @@ class Case:
         return made
 
     def others(self, dtype: torch.dtype = torch.float64, device: str = "cpu") -> dict[str, Any]:
-        """The other arguments; real tensors among them in another type."""
+        """The other arguments; real tensors among them converted to another type."""
         moved = {k: v.to(device) for k, v in self.options.items() if isinstance(v, Tensor)}
         typed = {k: v.to(dtype) if v.is_floating_point() else v for k, v in moved.items()}
         return self.options | typed

@@ -1,4 +1,4 @@
-"""A small network of the generated modules, and the same network of torch's."""
+"""A small network of the generated modules, and the same network of torch's modules."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class _NormalizationReLU(nn.BatchNorm2d):
 
 
 class _CrossChannelNorm(nn.LocalResponseNorm):
-    """Windows of odd size are the same in both."""
+    """Windows of odd size, for which both norms are the same."""
 
     def __init__(self, window_channel_size: int) -> None:
         super().__init__(window_channel_size, k=2.0)
@@ -41,14 +41,14 @@ _OWN = {
     "CrossChannelNorm": _CrossChannelNorm,
 }
 THEIRS = types.SimpleNamespace(**{**vars(nn), **_OWN})
-"""torch's modules, and what torch lacks as chains of them."""
+"""torch's modules; for modules that torch lacks, chains of them."""
 
 
 class Network(nn.Module):
     """One of every kind of layer.
 
     Args:
-        house: where the modules come from, ``generated`` or ``THEIRS``.
+        house: the source of the modules, ``generated`` or ``THEIRS``.
         dropped: the share of elements that dropout sets to 0.
     """
 
@@ -76,7 +76,7 @@ def seeded(device: str, house: Any = generated) -> Network:
 
 
 def exact_network(house: Any = generated) -> nn.Module:
-    """Layers that keep whole numbers whole; its parameters are whole numbers, in float64."""
+    """Layers that map whole numbers to whole numbers; its parameters are whole numbers, in float64."""
     network = nn.Sequential(
         house.Conv2d(CHANNELS, 4, 3, padding=1),
         house.ReLU(),
@@ -109,14 +109,14 @@ def labels(count: int = 5, device: str = "cpu") -> Tensor:
 
 
 def loss_of(network: nn.Module, device: str = "cpu", count: int = 5, dtype: torch.dtype = torch.float32) -> Tensor:
-    """The loss of a batch, with dropout's field always drawn from the same state."""
+    """The loss of a batch; dropout always draws from the same state."""
     torch.manual_seed(3)
     loss: Tensor = generated.CrossEntropyLoss()(network(images(count, dtype, device)), labels(count, device))
     return loss
 
 
 def same_state(one: nn.Module, other: nn.Module) -> None:
-    """Ask for the same parameters and buffers, to the last bit and in the same types."""
+    """Check for the same parameters and buffers, to the last bit and in the same types."""
     states = one.state_dict(), other.state_dict()
     assert list(states[0]) == list(states[1])
     for left, right in zip(*(state.values() for state in states), strict=True):
@@ -125,12 +125,12 @@ def same_state(one: nn.Module, other: nn.Module) -> None:
 
 
 def gradients(network: nn.Module) -> list[Tensor | None]:
-    """Of the parameters, in order."""
+    """Gradients of the parameters, in order."""
     return [parameter.grad for parameter in network.parameters()]
 
 
 def same_gradients(one: nn.Module, other: nn.Module) -> None:
-    """Ask for gradients of all parameters, the same to the last bit."""
+    """Check for gradients of all parameters, equal to the last bit."""
     for left, right in zip(gradients(one), gradients(other), strict=True):
         assert left is not None
         assert right is not None
@@ -138,7 +138,7 @@ def same_gradients(one: nn.Module, other: nn.Module) -> None:
 
 
 def trained(network: nn.Module, device: str, count: int = 5) -> Tensor:
-    """The loss of a batch, after its gradients were added."""
+    """The loss of a batch; its gradients are added to the parameters'."""
     loss = loss_of(network, device, count)
     loss.backward()
     return loss.detach()

@@ -1,4 +1,4 @@
-"""Every public function in PyTorch: ``torch.nn.functional`` where it has the function, else its formula in tensors."""
+"""Every public function in PyTorch: ``torch.nn.functional`` if it has the function, else the formula in tensors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["oracle"]
 
 
 def oracle(name: str) -> Callable[..., Any]:
-    """PyTorch's own function of that name, or ours from the formula."""
+    """PyTorch's own function of that name, or one written here from the formula."""
     return OWN.get(name) or getattr(functional, name)  # type: ignore[no-any-return]
 
 

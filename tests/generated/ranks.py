@@ -1,6 +1,6 @@
 """One process of a ``DistributedDataParallel`` training: ``python -m tests.generated.ranks RANK FOLDER ROAD...``.
 
-Each of two processes takes its half of a batch; what it ends with, road by road, is left in the folder.
+Each of two processes takes its half of a batch and writes its final state, path by path, to the folder.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ STEPS = 3
 
 
 def exact_batch(ranks: range) -> Tensor:
-    """The images of some of the processes, whole numbers; three each."""
+    """The images of some of the processes, whole numbers; three per process."""
     every = whole_numbers(3 * RANKS, CHANNELS, 8, 6)
     return every[3 * ranks.start : 3 * ranks.stop]
 
@@ -40,7 +40,7 @@ def trained(rank: int, device: str) -> dict[str, Any]:
     """Gradients of the exact network; the state of the other one after some steps on this process's own data."""
     exact = DistributedDataParallel(exact_network().to(device))
     exact_loss(exact, exact_batch(range(rank, rank + 1)).to(device)).backward()
-    torch.manual_seed(rank)  # processes begin with parameters of their own
+    torch.manual_seed(rank)  # processes begin with different parameters
     network = DistributedDataParallel(Network().to(device))
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
     own = []
@@ -58,9 +58,9 @@ def _gradients(network: nn.Module) -> dict[str, Tensor | None]:
 
 
 def main(rank: int, folder: Path, roads: list[str]) -> None:
-    """Join the other process, train, leave what came out."""
+    """Join the other process, train, write the results."""
     torch.set_num_threads(1)
-    meeting = f"file://{folder / 'meeting'}"  # a file where the port of a server could be taken
+    meeting = f"file://{folder / 'meeting'}"  # a file, because the port of a server may be in use
     distributed.init_process_group("gloo", meeting, timedelta(seconds=90), RANKS, rank)
     found = {}
     for road in roads:

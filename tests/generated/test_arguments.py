@@ -1,4 +1,4 @@
-"""Every kind of bad argument, for every public function: the message names argument and value, and nothing has run."""
+"""Every kind of wrong argument, for every public function: the message names argument and value; nothing has run."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def arguments(function: str) -> dict[str, Any]:
-    """A call without fault."""
+    """A valid call."""
     case = GOOD[function]
     return {**case.tensors(), **case.others()}
 
@@ -61,7 +61,7 @@ def refuses(function: str, error: type[Exception], pattern: str, **wrong: object
 
 
 def bad_tensors(argument: TensorArgument, given: Tensor, first: bool) -> Iterator[Wrong]:
-    """What a tensor argument must not be."""
+    """Invalid tensor arguments."""
     name = argument.name
     yield name, TypeError, given.tolist(), rf"^{name}="
     yield name, TypeError, 3.5, rf"^{name}=3\.5: must be a torch\.Tensor"
@@ -95,7 +95,7 @@ def test_tensors(function: str, name: str, error: type[Exception], value: object
 
 
 def ranked() -> Iterator[Any]:
-    """Functions whose first tensor has a smallest rank, with an input of too low a rank."""
+    """Functions whose first tensor has a minimum rank, with an input of too low a rank."""
     for definition in DEFINITIONS.values():
         first = next(a for a in definition.tensor_arguments)
         tensor = next(t for t in definition.variants[0].layer.inputs if t.name == first.bound)
@@ -115,7 +115,7 @@ def test_ranks(function: str, value: Tensor) -> None:
 
 
 def bad_scalars(argument: Argument) -> Iterator[Wrong]:
-    """What an argument that is no tensor must not be."""
+    """Invalid values of arguments that are no tensors."""
     name, shown = argument.name, rf"^{argument.name}="
     if isinstance(argument, PerAxis | Padding):
         count = len(argument.symbols if isinstance(argument, PerAxis) else argument.low)
@@ -183,7 +183,7 @@ def test_every_kind_of_argument_is_tried(definition: Definition) -> None:
     assert all(list(bad_scalars(argument)) for argument in others)
 
 
-# Arguments that do not go together
+# Arguments that contradict each other
 
 
 def ones(*shape: int) -> Tensor:
@@ -247,7 +247,7 @@ FORMS: list[tuple[str, list[dict[str, Any]]]] = [
 
 @pytest.mark.parametrize(("function", "spellings"), FORMS, ids=lambda value: str(value)[:40])
 def test_spellings_of_one_call(function: str, spellings: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Integers, sequences and words reach the operator as the same numbers."""
+    """Integers, sequences and words give the operator the same numbers."""
     seen: list[dict[str, Any]] = []
 
     def record(operator: runtime.Operator, *tensors: Tensor, skipped: tuple[str, ...] = (), **symbols: Any) -> None:

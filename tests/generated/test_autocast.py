@@ -1,4 +1,4 @@
-"""``torch.autocast``: which type each function computes in, what a training step does, tensors of mixed types."""
+"""``torch.autocast``: the type in which each function computes, a training step, tensors of mixed types."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .oracles import oracle
 HALF = [torch.bfloat16, torch.float16]
 every_half = pytest.mark.parametrize("dtype", HALF, ids=["bfloat16", "float16"])
 
-# torch's antialiased resizing takes no half precision on the CPU.
+# torch's antialiased resizing supports no half precision on the CPU.
 ANTIALIASED = {"resize", "image_input"}
 POSSIBLE = [case for case in CASES if case.function not in ANTIALIASED or case.options.get("antialias") is False]
 FIRST = {case.function: case for case in reversed(POSSIBLE)}
@@ -35,9 +35,9 @@ ON_CPU_ALONE = {
     "cross_channel_norm",
     "relu_cross_channel_norm",
 }
-"""Where torch's rules for the CPU are not those for CUDA; ours are the latter, on both."""
+"""Functions for which torch's rules for the CPU and for CUDA differ; svertka uses those for CUDA on both."""
 BY_CHANNEL = {"normalize", "image_input"}
-"""Where torch has no function: a type follows the image as in torchvision, not the numbers of its channels."""
+"""Functions that torch lacks: the type follows the image, as in torchvision, not the channels' numbers."""
 
 
 def called(function: Any, case: Case, given: dict[str, Tensor], device: str) -> Tensor:
@@ -58,7 +58,7 @@ def leaves(case: Case, device: str, first: torch.dtype = torch.float32) -> dict[
 @every_half
 @every_function
 def test_types_are_torch_s(case: Case, dtype: torch.dtype, road: str, device: str) -> None:
-    """Of results and gradients, for images in float32 and for those that are half precision already."""
+    """Types of results and gradients, for images in float32 and for those already in half precision."""
     for first in (torch.float32, dtype):
         found, expected = leaves(case, device, first), leaves(case, device, first)
         with torch.autocast(device, dtype):
@@ -79,7 +79,7 @@ def test_types_are_torch_s(case: Case, dtype: torch.dtype, road: str, device: st
 
 @every_half
 def test_products_are_those_of_cast_tensors(dtype: torch.dtype, road: str, device: str) -> None:
-    """A cast is all that autocast adds: the same bits as with tensors that were cast by hand, gradients too."""
+    """Autocast only adds casts: the same bits as with tensors that were cast explicitly, gradients too."""
     case = FIRST["conv2d"]
     given = leaves(case, device)
     with torch.autocast(device, dtype):
@@ -95,7 +95,7 @@ def test_products_are_those_of_cast_tensors(dtype: torch.dtype, road: str, devic
 
 
 def test_float64_stays(road: str, device: str) -> None:
-    """As in torch, whose autocast leaves double precision alone."""
+    """As in torch, whose autocast does not change double precision."""
     given = torch.ones(2, 3, dtype=torch.float64, device=device)
     with torch.autocast(device, torch.bfloat16):
         assert functional.linear(given, given).dtype == torch.float64
@@ -127,8 +127,8 @@ MIXED = {(case.function, *case.options.items(), *map(str, case.shapes)): case fo
 @every_half
 @pytest.mark.parametrize("case", MIXED.values(), ids=str)
 def test_parameters_stay_float32_beside_half(case: Case, dtype: torch.dtype, road: str, device: str) -> None:
-    """Nothing is rounded but what is half itself: results, and gradients of half tensors."""
-    wide = torch.float64 if road == "reference" else torch.float32  # in which the road computes
+    """Only half precision values are rounded to half precision: results, and gradients of half precision tensors."""
+    wide = torch.float64 if road == "reference" else torch.float32  # the type in which the path computes
     halves = {"input", "residual"}
 
     def made(first: torch.dtype, other: torch.dtype) -> dict[str, Tensor]:
@@ -173,7 +173,7 @@ def test_only_float32_may_stand_beside_half(road: str, device: str) -> None:
 
 
 def step(network: nn.Module, scaler: torch.amp.GradScaler, dtype: torch.dtype, device: str) -> Tensor:
-    """One step of training in mixed precision, as torch's documentation has it."""
+    """One step of training in mixed precision, as in torch's documentation."""
     optimizer = torch.optim.SGD(network.parameters(), lr=0.125)
     optimizer.zero_grad()
     with torch.autocast(device, dtype):
@@ -207,7 +207,7 @@ def test_a_network_is_typed_as_torch_s(dtype: torch.dtype, road: str, device: st
 
 
 def test_a_scaled_loss_trains_as_a_plain_one(road: str, device: str) -> None:
-    """To the last bit: a power of two moves no fraction, and bfloat16 has float32's exponents."""
+    """To the last bit: a power of two changes no fraction, and bfloat16 has float32's exponents."""
     states: Sequence[list[Tensor]] = [[], []]
     for enabled, state in zip((True, False), states, strict=True):
         torch.manual_seed(8)
@@ -222,7 +222,7 @@ def test_a_scaled_loss_trains_as_a_plain_one(road: str, device: str) -> None:
 
 
 def test_a_step_that_overflows_is_skipped(road: str, device: str) -> None:
-    """Gradients out of float16's range are infinite, and the scale is halved until they are finite."""
+    """Gradients outside float16's range are infinite, and the scale is halved until they are finite."""
     torch.manual_seed(8)
     network = Network().to(device)
     scaler = torch.amp.GradScaler(device, init_scale=2.0**40)
@@ -240,7 +240,7 @@ def test_a_step_that_overflows_is_skipped(road: str, device: str) -> None:
 
 
 def test_whole_numbers_are_exact_under_autocast(road: str, device: str) -> None:
-    """Numbers that bfloat16 holds come through layers under autocast as they do in float64."""
+    """Numbers that bfloat16 represents give the same results under autocast as in float64."""
     network = exact_network().to(device)
     part = network[:3]
     given = whole_numbers(2, 3, 4, 6).to(device)
@@ -254,7 +254,7 @@ def test_whole_numbers_are_exact_under_autocast(road: str, device: str) -> None:
 
 
 def test_compiled_as_eager() -> None:
-    """Autocast's state is part of what a graph is compiled for."""
+    """A graph is compiled for autocast's state."""
     device, dtype = ("cpu" if runtime.INTERPRETED else "cuda"), torch.bfloat16
     torch._dynamo.reset()
     torch.manual_seed(8)
@@ -272,7 +272,7 @@ def test_compiled_as_eager() -> None:
 
 
 def test_switched_off_it_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No tensor is touched: the very ones that were given reach the operator."""
+    """No tensor is copied: the operator gets the given objects."""
     seen: list[tuple[Any, ...]] = []
     original = runtime.Operator.__call__
 

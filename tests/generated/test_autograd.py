@@ -1,4 +1,4 @@
-"""Autograd and ``torch.compile``: which gradients are asked for, what is saved, second order, in place, graphs."""
+"""Autograd and ``torch.compile``: requested gradients, saved tensors, second order, in-place flags, graphs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ every_function = pytest.mark.parametrize("case", FIRST.values(), ids=FIRST)
 
 
 def formula(case: Case) -> tuple[object, ...]:
-    """What decides which of a function's formulas a call takes."""
+    """The arguments that select a function's formula for a call."""
     options = case.options
     mean = "running_mean" in case.shapes
     return case.function, options.get("training"), mean, options.get("reduction"), "target" in case.shapes
@@ -47,7 +47,7 @@ def differentiable(case: Case) -> list[str]:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[bool, ...]]:
-    """What every backward was asked for."""
+    """The requested gradients of every backward."""
     found: list[tuple[bool, ...]] = []
     compute = runtime.Operator.backward
 
@@ -93,7 +93,7 @@ def test_nothing_is_kept_without_gradients(case: Case, road: str) -> None:
 
 
 def generic(case: Case) -> dict[str, Tensor]:
-    """The case's tensors with real elements, which lie on no kink and tie nowhere."""
+    """The case's tensors with real elements, away from kinks and ties."""
     random = torch.Generator().manual_seed(3)
     found = {}
     for name, tensor in case.tensors().items():
@@ -105,7 +105,7 @@ def generic(case: Case) -> dict[str, Tensor]:
 
 @every_formula
 def test_second_order(case: Case, road: str) -> None:
-    """Gradients of gradients against differences, as PyTorch takes them."""
+    """Gradients of gradients against finite differences, by PyTorch's own check."""
     given = generic(case)
     wanted = [name for name, tensor in given.items() if tensor.requires_grad]
 
@@ -167,7 +167,7 @@ IN_PLACE: list[Callable[..., Tensor]] = [functional.relu, lambda t, **k: functio
 
 @pytest.mark.parametrize("function", IN_PLACE, ids=["relu", "dropout"])
 def test_in_place(function: Callable[..., Tensor], road: str) -> None:
-    """The result stands in the input, and gradients are those of the other way."""
+    """The result overwrites the input, and gradients equal those of the call without the flag."""
     leaf = torch.tensor([[-1.0, 2.0, 0.5], [3.0, -4.0, 5.0]], requires_grad=True)
     expected = function(leaf * 2).square()
     moved = leaf * 2
@@ -193,7 +193,7 @@ def test_channels_last_stays(function: Callable[[Tensor], Tensor]) -> None:
 
 @pytest.mark.parametrize("name", ["softmax", "log_softmax"])
 def test_along_a_dimension_results_are_row_major(name: str, road: str) -> None:
-    """As torch's, whatever the image's format: a result of channels last has no ``view`` with places put together."""
+    """As in torch, for any format of the image: ``view`` cannot merge dimensions of a channels-last result."""
     image = torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last).requires_grad_()
     for module in (functional, torch.nn.functional):
         output = getattr(module, name)(image, 1)
@@ -214,7 +214,7 @@ LAYOUTS: dict[str, Callable[[], Tensor]] = {
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("name", ["relu", "dropout"])
 def test_results_and_gradients_lie_in_memory_as_torchs_do(name: str, layout: str, road: str) -> None:
-    """What follows may take a view of them, or be fast in this format alone."""
+    """The code that follows may take a view of them, or be fast in this format only."""
     found = []
     for functions in (functional, torch.nn.functional):
         given = LAYOUTS[layout]().requires_grad_()
@@ -226,7 +226,7 @@ def test_results_and_gradients_lie_in_memory_as_torchs_do(name: str, layout: str
 
 @pytest.mark.parametrize("rank", [2, 3])
 def test_weights_with_channels_last_bring_them_last(rank: int, road: str) -> None:
-    """As torch's convolutions: a model moved to the format takes images as they come, and stays in it."""
+    """As in torch's convolutions: a model in channels-last format accepts images in any format, and keeps its own."""
     last = {2: torch.channels_last, 3: torch.channels_last_3d}[rank]
     image = torch.arange(3.0 * 4**rank).view(1, 3, *[4] * rank)  # whole numbers, which no sum here rounds
     weight = torch.arange(6.0 * 2**rank).view(2, 3, *[2] * rank).to(memory_format=last)
@@ -238,7 +238,7 @@ def test_weights_with_channels_last_bring_them_last(rank: int, road: str) -> Non
         found.append((output, gradient))
     for ours, theirs in zip(*found, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
-    assert found[0][0].is_contiguous(memory_format=last)  # torch's own on a CPU does so for images, not for volumes
+    assert found[0][0].is_contiguous(memory_format=last)  # so does torch on a CPU for images, not for volumes
     assert rank == 3 or found[0][0].stride() == found[1][0].stride()
 
 
@@ -246,7 +246,7 @@ def test_weights_with_channels_last_bring_them_last(rank: int, road: str) -> Non
 
 
 def test_nothing_is_drawn_where_nothing_is_dropped(road: str) -> None:
-    """With p = 0 the input itself comes back, and the generator stays where it is, as torch's."""
+    """With p = 0 the input itself is returned, and the generator's state does not change, as in torch."""
     before, ones = torch.get_rng_state(), torch.ones(3, 4)
     assert functional.dropout(ones, 0.0) is ones
     assert torch.equal(torch.get_rng_state(), before)
@@ -303,7 +303,7 @@ def test_compiled_dropout_draws_anew() -> None:
 
 
 def test_compiled_for_any_batch() -> None:
-    """One graph serves all sizes."""
+    """One graph is used for all sizes."""
     torch._dynamo.reset()
     counted = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
     function = torch.compile(

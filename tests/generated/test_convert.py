@@ -1,4 +1,4 @@
-"""``convert`` and ``revert``: what is swapped, what is kept on the way, what is left and what is said about it."""
+"""``convert`` and ``revert``: what is converted, what is preserved, what is left unchanged and what the report says."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _reference(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Own(nn.Conv2d):
-    """A layer of the user's own."""
+    """A layer of the user."""
 
     def forward(self, input: Tensor) -> Tensor:
         return -super().forward(input)
@@ -66,7 +66,7 @@ MODULES: dict[type[nn.Module], tuple[Callable[[], nn.Module], tuple[int, ...]]] 
 
 
 def test_every_layer_with_a_counterpart_is_known() -> None:
-    """What is convertible is what definitions say, and all of it is tried below."""
+    """The definitions list what is convertible, and all of it is tested below."""
     faces = [face for d in DEFINITIONS.values() if not d.parts for face in d.modules]
     assert {face.base for face in faces if face.base != "torch.nn.Module"} == {
         f"torch.nn.{taken.base.__name__}" for taken in LAYERS
@@ -76,7 +76,7 @@ def test_every_layer_with_a_counterpart_is_known() -> None:
 
 @pytest.mark.parametrize("base", MODULES, ids=lambda base: base.__name__)
 def test_a_layer_there_and_back(base: type[nn.Module]) -> None:
-    """Its class changes and nothing else: the same tensors, the same bits as the layer made anew, and torch's after."""
+    """Only its class changes: the same tensors, the same bits as a newly made layer, and torch's after reverting."""
     torch.manual_seed(0)
     make, shape = MODULES[base]
     theirs, values = make(), torch.rand(shape)
@@ -169,7 +169,7 @@ def test_one_layer_under_two_names_stays_one() -> None:
 
 
 def test_hooks_that_make_a_weight_stay() -> None:
-    """Normalized weights of the old kind are made by a hook of a plain layer, which goes on."""
+    """Old-style weight normalization is a hook that makes the weight of a plain layer; it stays active."""
     layer = nn.utils.spectral_norm(nn.Linear(4, 3)).double().eval()
     values = torch.rand(5, 4, dtype=torch.float64)
     expected = layer(values)

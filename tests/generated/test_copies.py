@@ -32,7 +32,7 @@ COPIES: dict[str, Callable[[nn.Module], nn.Module]] = {
 
 @pytest.mark.parametrize("how", COPIES)
 def test_a_copy_goes_on_as_the_original(how: str, place: str) -> None:
-    """After a first step, so that it is more than what the constructor makes; and it shares no memory."""
+    """After a first step, so that its state is not that of the constructor; and it shares no memory."""
     network = seeded(place)
     trained(network, place)
     network.zero_grad()
@@ -50,7 +50,7 @@ def test_a_copy_goes_on_as_the_original(how: str, place: str) -> None:
 
 @pytest.mark.parametrize("ours_first", [True, False], ids=["ours-theirs", "theirs-ours"])
 def test_a_state_moves_between_torch_and_here(ours_first: bool, place: str) -> None:
-    """Strictly, through a file without code, in both directions."""
+    """With strict loading, through a file without code, in both directions."""
     ours, theirs = seeded(place), Network(THEIRS).to(place)
     source, target = (ours, theirs) if ours_first else (theirs, ours)
     trained(source, place)

@@ -19,7 +19,7 @@ SECONDS = 120
 
 
 def test_two_processes_train_one_network(tmp_path: Path) -> None:
-    """Averaged gradients are those of the whole batch, exactly on whole numbers; afterwards both have one state."""
+    """Averaged gradients are those of the whole batch, exactly on whole numbers; both end with the same state."""
     environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo"}  # the processes are on one machine
     command = [sys.executable, "-m", "tests.generated.ranks"]
     processes = [
@@ -46,6 +46,6 @@ def test_two_processes_train_one_network(tmp_path: Path) -> None:
             assert int((parameter.grad != 0).sum()) > 0
             for rank in range(RANKS):
                 equal(RANKS * found[rank]["exact"][name], parameter.grad)
-        assert found[0]["losses"] != found[1]["losses"]  # each had data of its own
+        assert found[0]["losses"] != found[1]["losses"]  # each had its own data
         for name, _ in Network().named_parameters():
             equal(found[0]["state"][name], found[1]["state"][name])

@@ -1,4 +1,4 @@
-"""At the edges torch's answer is ours: NaN and infinity, weights of 0, empty tensors, integers, what torch refuses."""
+"""In edge cases svertka agrees with torch: NaN and infinity, weights of 0, empty tensors, integers, refused calls."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NAN, INF = float("nan"), float("inf")
 
 
 def answers(library: Any, name: str, *given: Any, **options: Any) -> list[Tensor | None]:
-    """Results of a function, then the gradients of the tensors that want one."""
+    """Results of a function, then the gradients of the tensors that require one."""
     tensors = [t for t in (*given, *options.values()) if isinstance(t, Tensor) and t.requires_grad]
     results = getattr(library, name)(*given, **options)
     listed = list(results) if isinstance(results, tuple) else [results]
@@ -50,7 +50,7 @@ def agree(name: str, device: str, *given: Any, exactly: bool = True, **options: 
 
 
 def kinds(values: Tensor) -> Tensor:
-    """NaN, infinity and 0 as they are, and the sign of every other number."""
+    """NaN, infinity and 0 unchanged, and the sign of every other number."""
     return torch.where(values.isfinite(), values.detach().sign(), values.detach())
 
 
@@ -63,13 +63,13 @@ def scores(*rows: list[float]) -> Tensor:
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.25])
 def test_a_mean_over_ignored_labels_alone_has_no_gradient(smoothing: float, road: str, device: str) -> None:
-    """The loss is 0 / 0; yet no score has a part in it."""
+    """The loss is 0 / 0, but it depends on no score."""
     given = scores([0.5, -1.0, 2.0], [3.0, 1.0, 0.0]), torch.tensor([-100, -100])
     agree("cross_entropy", device, *given, label_smoothing=smoothing)
 
 
 def test_a_mean_without_weight_is_none(road: str, device: str) -> None:
-    """Labels whose class weighs 0 are counted, and 0 / 0 is their gradient; an ignored one's is 0."""
+    """Labels whose class has weight 0 count, and their gradient is 0 / 0; that of an ignored label is 0."""
     given = scores([0.5, -1.0, 2.0], [3.0, 1.0, 0.0]), torch.tensor([1, -100])
     agree("cross_entropy", device, *given, weight=torch.tensor([1.0, 0.0, 2.0]))
 
@@ -99,7 +99,7 @@ def test_ignore_index_beside_probabilities_is_refused(road: str, device: str) ->
 
 
 def covered(extent: int, size: int, antialias: bool) -> list[list[bool]]:
-    """For each output pixel of an axis, which pixels of the input have a weight."""
+    """For each output pixel of an axis, the pixels of the input with nonzero weight."""
     scale = Fraction(extent, size)
     support = max(scale, Fraction(1)) if antialias else Fraction(1)
     half = Fraction(1, 2)
@@ -112,7 +112,7 @@ def covered(extent: int, size: int, antialias: bool) -> list[list[bool]]:
 def test_a_pixel_that_is_no_number_spoils_what_it_has_a_part_in(
     extent: tuple[int, int], size: tuple[int, int], edge: float, antialias: bool, road: str, device: str
 ) -> None:
-    """Forward, and backward for a gradient that is none."""
+    """Forward, and backward for a gradient with a NaN."""
     row, column, out_row, out_column = extent[0] // 3, extent[1] // 2, size[0] // 2, size[1] // 3
     image, grad = torch.zeros(1, 1, *extent), torch.zeros(1, 1, *size)
     image[0, 0, row, column] = grad[0, 0, out_row, out_column] = edge
@@ -139,7 +139,7 @@ def test_one_pixel_in_a_reduction_by_eight(road: str, device: str) -> None:
 
 @pytest.mark.parametrize("name", ["batch_norm", "batch_norm_relu"])
 def test_values_whose_squares_overflow(name: str, road: str, device: str) -> None:
-    """float32's variance is infinite and the result the bias, as in torch; the state says so."""
+    """float32's variance is infinite and the result the bias, as in torch; the state is infinite too."""
     values = torch.tensor([[1e30], [2e30], [-1e30]])
     found = values.to(device).requires_grad_()
     mean, variance = torch.zeros(1, device=device), torch.ones(1, device=device)
@@ -248,7 +248,7 @@ def test_a_type_for_softmax_that_is_none_is_refused(road: str, device: str) -> N
 
 @pytest.mark.parametrize("shape", [(3,), (2, 3), (4, 2, 3), (0, 3)])
 def test_a_weight_of_one_dimension(shape: tuple[int, ...], road: str, device: str) -> None:
-    """Every input row gives a number, and the dimension of the outputs is left out."""
+    """Every input row gives one number, and the dimension of the outputs is left out."""
     values = torch.arange(float(torch.Size(shape).numel())).view(shape).requires_grad_()
     weight = torch.tensor([2.0, -1.0, 0.5], requires_grad=True)
     agree("linear", device, values, weight)
@@ -268,7 +268,7 @@ def test_a_fused_normalization_is_not_converted_as_if_it_were_torch_s(name: str)
 
 
 def test_a_fused_module_is_none_of_torch_s() -> None:
-    """Who folds batch norm into convolution asks for these classes."""
+    """Tools that fold batch norm into convolution look for these classes."""
     for name in ("Conv2dReLU", "BatchNorm2dReLU", "BatchNorm2dAddReLU"):
         assert not issubclass(getattr(generated, name), nn.Conv2d | nn.modules.batchnorm._BatchNorm)
     torch.manual_seed(3)

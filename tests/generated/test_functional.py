@@ -1,4 +1,4 @@
-"""Every public function against PyTorch in float64, forward and backward, on every road."""
+"""Every public function against PyTorch in float64, forward and backward, on every path."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Results = tuple[list[Tensor], list[Tensor]]
 
 
 def firsts() -> list[Case]:
-    """One case a function, the first with a batch and most of its tensors."""
+    """One case per function, the first with a batch and most of its tensors."""
     found: dict[str, Case] = {}
     for case in CASES:
         found.setdefault(case.function, case)
@@ -41,7 +41,7 @@ def run(
     others: dict[str, Any],
     factor: int = DIVISIBLE,
 ) -> Results:
-    """The results, then state, and the gradients for an output gradient of integers, averages' divisible by counts."""
+    """Results, then state, and the gradients for an integer output gradient, for averages a multiple of the counts."""
     given = {k: t.detach() if k in case.constant else t.detach().requires_grad_() for k, t in tensors.items()}
     state = {k: t.clone() for k, t in given.items() if k.startswith("running")}
     outputs = as_list(function(**given | state, **others))
@@ -129,7 +129,7 @@ def test_strides_do_not_matter(case: Case, layout: str, road: str, device: str) 
 
 @every_function
 def test_empty_batch(case: Case, road: str, device: str) -> None:
-    """The output has no elements, gradients of what is shared by the batch are 0, state stays."""
+    """The output has no elements, gradients of tensors without a batch are 0, state stays."""
     batched = {"input", "target", "residual"}
     tensors = {k: t[:0] if k in batched else t for k, t in case.tensors(device=device).items()}
     others = {k: v[:0] if k in batched else v for k, v in case.others(device=device).items()}

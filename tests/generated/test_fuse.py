@@ -1,4 +1,4 @@
-"""``convert(fuse=True)``: which chains are computed as one, which are left, and that nothing else changes."""
+"""``convert(fuse=True)``: which chains are fused, which are left, and that nothing else changes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _reference(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Given(nn.Module):
-    """Layers, and a forward that is given."""
+    """Layers, and a forward that the test passes."""
 
     def __init__(self, forward: Callable[[Any, Tensor], Any]) -> None:
         super().__init__()
@@ -113,7 +113,7 @@ def agree(model: nn.Module, values: Tensor, fused: nn.Module) -> None:
     for mode in (True, False):
         pairs = zip(results(fused.train(mode), values), results(model.train(mode), values), strict=True)
         for found, expected in pairs:
-            # A chain rounds as its layers do but for a multiple of the unit roundoff.
+            # A chain has its layers' rounding errors, up to a multiple of the unit roundoff.
             bound = 256 * torch.finfo(values.dtype).eps * (1 + float(expected.abs().max()))
             assert float((found - expected).abs().max()) <= bound
 
@@ -149,7 +149,7 @@ def test_a_chain_is_left_where_it_is_not_one(name: str) -> None:
 
 
 def test_what_is_overwritten_in_between_was_read_before() -> None:
-    """The chain would be computed where its last layer stands, and read what is there then."""
+    """The chain would be computed at its last layer, and read the value that is there then."""
 
     def forward(m: Any, x: Tensor) -> Tensor:
         c = m.conv(x)
@@ -183,7 +183,7 @@ def test_hooks_that_come_later_on_the_layer_with_state_are_called() -> None:
 
 
 def test_hooks_of_a_block_are_called() -> None:
-    """What has hooks of its own keeps its forward; chains within it are found, chains across its border are not."""
+    """A module with hooks keeps its forward; chains within it are found, chains across its boundary are not."""
     model, called = made(lambda m, x: m.relu(m.body(x))), []
     model.body.append(nn.ReLU()).append(nn.Identity())
     model.body.register_forward_hook(lambda *_: called.append(1))
@@ -194,7 +194,7 @@ def test_hooks_of_a_block_are_called() -> None:
 
 
 class Drawing(nn.Module):
-    """A forward that a trace would freeze, around a chain that it would not."""
+    """A forward that a trace would make constant, around a chain that it would not."""
 
     def __init__(self, forward: Callable[[Any, Tensor], Any]) -> None:
         super().__init__()
@@ -224,7 +224,7 @@ UNTRACED: dict[str, tuple[Callable[[Any, Tensor], Any], str]] = {
 
 @pytest.mark.parametrize("name", UNTRACED)
 def test_what_cannot_be_traced_is_left_with_the_reason(name: str) -> None:
-    """The model runs its own forward; what is inside it and can be traced is computed as one all the same."""
+    """The model runs its own forward; traceable modules inside it are fused nevertheless."""
     forward, reason = UNTRACED[name]
     model = Drawing(forward)
     before = torch.get_rng_state(), random.getstate(), dict(vars(model))
@@ -246,7 +246,7 @@ def test_a_residual_of_another_shape_is_added_as_torch_adds() -> None:
 
 
 def test_training_flags_are_asked_at_every_call() -> None:
-    """A normalization that is frozen on its own stays so."""
+    """A normalization that is frozen separately stays frozen."""
     model = made(FUSED["residual first"][0])
     fused, _ = convert(copy.deepcopy(model), fuse=True)
     for one in (model, fused):
@@ -258,7 +258,7 @@ def test_training_flags_are_asked_at_every_call() -> None:
 
 def test_copies_and_pickles_of_a_fused_model() -> None:
     model = convert(made(FUSED["residual"][0]), fuse=True)[0].eval()
-    del model.own  # a function without a name of its own, which cannot be pickled
+    del model.own  # a function without a global name, which cannot be pickled
     expected = model(values())
     for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
         assert torch.equal(twin(values()), expected)

@@ -27,7 +27,7 @@ from .network import CLASSES, Network, gradients, images, labels, loss_of, same_
 def test_compiled_whole(backend: str, place: str) -> None:
     """Loss, gradients, running statistics and dropout's field are eager's, in one graph, and in one more for any batch.
 
-    Inductor draws random numbers in its own way, as it says, unless it is told to draw them as eager does.
+    Inductor draws other random numbers, as documented, unless it is told to draw the same as eager.
     """
     torch._dynamo.reset()
     eager = seeded(place)
@@ -47,7 +47,7 @@ def test_compiled_whole(backend: str, place: str) -> None:
     assert network.rest[0].num_batches_tracked == 4
 
 
-# Gradients that nobody asked for
+# Gradients that are not requested
 
 SEVERAL = {
     case.function: case for case in reversed(CASES) if len([n for n in case.shapes if n not in case.constant]) > 1
@@ -56,7 +56,7 @@ SEVERAL = {
 
 @pytest.mark.parametrize("case", SEVERAL.values(), ids=SEVERAL)
 def test_no_kernel_computes_what_is_not_wanted(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the backward would launch on a GPU; kernels with several results are given no place for the unwanted."""
+    """The launches of a backward on a GPU; kernels with several results get no pointers for unwanted gradients."""
     monkeypatch.setattr(runtime, "INTERPRETED", True)
     names = [name for name in case.shapes if name not in case.constant]
     launched = {}
@@ -79,7 +79,7 @@ def test_no_kernel_computes_what_is_not_wanted(case: Case, monkeypatch: pytest.M
 
 
 def test_frozen_parameters_get_nothing(device: str, road: str, asked: list[list[bool]]) -> None:
-    """The others get what they get without; a layer before the first that learns has no backward at all."""
+    """The others get the same gradients as without freezing; layers before the first trained one have no backward."""
     network = seeded(device)
     whole = copy.deepcopy(network)
     trained(whole, device)
@@ -96,15 +96,15 @@ def test_frozen_parameters_get_nothing(device: str, road: str, asked: list[list[
         else:
             assert parameter.grad is not None
             equal(parameter.grad, expected[name].grad.cpu())  # type: ignore[union-attr]
-    # The loss, the last layer without its bias, dropout, ReLU, batch norm, cross-channel norm, and the bias alone of
-    # the second convolution; pooling, the first batch norm and the first convolution have nothing to learn.
+    # Trained: the loss, the last layer without its bias, dropout, ReLU, batch norm, cross-channel norm, and only the
+    # bias of the second convolution; pooling, the first batch norm and the first convolution are frozen.
     assert asked == [[True], [True, True, False], [True], [True], [True] * 3, [True], [False, False, True]]
     assert every == len(asked) + 3
 
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[bool]]:
-    """What every backward was asked for; that it gives None for the rest."""
+    """The requested gradients of every backward; checks that it gives None for the rest."""
     found: list[list[bool]] = []
     compute = runtime.Operator.backward
 
@@ -124,7 +124,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[bool]]:
 
 
 def test_deterministic_algorithms(device: str) -> None:
-    """Nothing is refused, the bits are the same, and no result is left as memory was: torch fills that with NaN."""
+    """Nothing is refused, the bits are the same, and no result is uninitialized: torch fills such memory with NaN."""
     network = seeded(device)
     twin = copy.deepcopy(network)
     plain = trained(twin, device)
@@ -140,7 +140,7 @@ def test_deterministic_algorithms(device: str) -> None:
 
 
 def test_made_without_memory(place: str) -> None:
-    """On meta tensors a network has shapes; given memory and a state, it computes."""
+    """On meta tensors a network has shapes; with memory and a state, it computes."""
     network = seeded(place)
     with torch.device("meta"):
         empty = Network()
@@ -192,7 +192,7 @@ def test_called_with_other_parameters(place: str) -> None:
 
 @pytest.mark.parametrize("reentrant", [True, False], ids=["reentrant", "plain"])
 def test_checkpointed(reentrant: bool, place: str) -> None:
-    """Computed again in the backward: the same gradients, dropout's field included."""
+    """Recomputed in the backward: the same gradients, dropout's field included."""
     network = seeded(place)
     twin = copy.deepcopy(network)
     given = [images(device=place).requires_grad_() for _ in range(2)]
@@ -210,7 +210,7 @@ def test_checkpointed(reentrant: bool, place: str) -> None:
 
 
 def test_hooks(place: str) -> None:
-    """Each module's forward and backward are seen once, with what goes in and out."""
+    """Each module's forward and backward hooks are called once, with its inputs and outputs."""
     network = seeded(place)
     seen: list[tuple[str, str, torch.Size]] = []
     layers = {name: layer for name, layer in network.named_modules() if not any(layer.children())}

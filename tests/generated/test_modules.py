@@ -1,4 +1,4 @@
-"""Modules: drop-ins for torch's, with the same constructor, state and results."""
+"""Modules: drop-in replacements for torch's, with the same constructor, state and results."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ drop_ins = pytest.mark.parametrize(
 
 
 def pair(name: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> tuple[nn.Module, nn.Module]:
-    """Our module and torch's, in float64, with torch's state."""
+    """The generated module and torch's, in float64, with torch's state."""
     ours = getattr(generated, name)(*arguments, **options, **double(name))
     theirs = getattr(nn, name)(*arguments, **options, **double(name))
     ours.load_state_dict(theirs.state_dict())
@@ -93,8 +93,8 @@ def test_as_torch(
 ) -> None:
     """Results and state of three calls: two in training, one in evaluation.
 
-    A module adds nothing to its function, whose bound the tests of the functions derive. Here a coarser one will do: no
-    layer sums more than products of all that it is given, and what it divides by is at least of the order of 1.
+    A module adds nothing to its function, for which other tests derive the bound. Here a coarser bound is enough: no
+    layer sums more than products of all its inputs, and its divisors are at least of the order of 1.
     """
     ours, theirs = pair(name, arguments, options)
     ours.to(device)
@@ -103,7 +103,7 @@ def test_as_torch(
             ours.eval()
             theirs.eval()
         given = inputs(name, shape)
-        # In-place layers change what they are given.
+        # In-place layers change their input.
         found = as_tuple(ours(*(t.to(device) for t in copy.deepcopy(given))))
         expected = as_tuple(theirs(*copy.deepcopy(given)))
         every = (*given[:1], *theirs.state_dict().values())
@@ -155,7 +155,7 @@ def test_batches_are_counted(road: str, device: str) -> None:
 
 
 def test_gradients_pass_through_a_network(road: str, device: str) -> None:
-    """Of integers, so that equality is asked for."""
+    """With integers, so that results must be equal."""
     gradients = []
     for house in (generated, nn):
         network = nn.Sequential(
@@ -224,7 +224,7 @@ FUSED: dict[str, tuple[str, tuple[Any, ...], tuple[int, ...], int, Callable[...,
 
 @pytest.mark.parametrize("name", FUSED)
 def test_fused_modules(name: str, road: str, device: str) -> None:
-    """They have the unfused module's state, give what their functions give, and count batches."""
+    """They have the unfused module's state, give their functions' results, and count batches."""
     parts, arguments, shape, count, function = FUSED[name]
     module = getattr(generated, name)(*arguments).to(device, torch.float64)
     unfused = getattr(generated, parts)(*arguments).to(device, torch.float64)

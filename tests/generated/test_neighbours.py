@@ -1,4 +1,4 @@
-"""Neighbours that change a result in place, or take the memory of an argument away."""
+"""Code around a layer that changes a result in place, or resizes the memory of an argument."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_relu_in_place_behind_batch_norm(road: str) -> None:
 
 @every_function
 def test_results_are_no_views_and_share_no_memory(case: Case, road: str) -> None:
-    """With arguments or with each other: a neighbour changes nothing else."""
+    """Not with arguments, and not with each other: an in-place change affects nothing else."""
     given = {k: t.requires_grad_(k in differentiable(case)) for k, t in case.tensors().items()}
     results = as_tuple(call(case, given))
     memories = [t.untyped_storage().data_ptr() for t in (*results, *given.values()) if t.numel()]
@@ -72,7 +72,7 @@ def test_results_are_no_views_and_share_no_memory(case: Case, road: str) -> None
 
 
 def test_what_the_backward_reads_may_not_change() -> None:
-    """As with torch's own: the version that was saved is missed, and nothing is computed wrongly in silence."""
+    """As with torch's own layers: autograd detects the changed version and raises an error."""
     scores = IMAGE.clone().requires_grad_()
     hidden = scores * 1
     out = functional.softmax(hidden, 1)
@@ -84,7 +84,7 @@ def test_what_the_backward_reads_may_not_change() -> None:
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16], ids=str)
 @every_function
 def test_arguments_keep_memory_of_their_own(case: Case, dtype: torch.dtype, road: str) -> None:
-    """It may grow and shrink after a call and its backward, as sharded training has it."""
+    """It may be resized after a call and its backward, as sharded training does."""
     if road == "interpreter" and dtype == torch.bfloat16:
         pytest.skip("the interpreter casts bfloat16 wrongly; the memory is float16's")
     given = {k: t.requires_grad_(k in differentiable(case)) for k, t in case.tensors(dtype).items()}
@@ -97,7 +97,7 @@ def test_arguments_keep_memory_of_their_own(case: Case, dtype: torch.dtype, road
 
 
 def test_the_sign_of_a_negative_view_is_kept(road: str) -> None:
-    """The imaginary part of a conjugate is a tensor whose sign is not in its memory."""
+    """The imaginary part of a conjugate is a tensor whose sign is a flag, not in its memory."""
     numbers = torch.complex(torch.tensor([1.0, -2.0, 3.0]), torch.tensor([-1.0, 2.0, -3.0]))
     view = numbers.conj().imag
     assert view.is_neg()
@@ -108,10 +108,10 @@ def test_the_sign_of_a_negative_view_is_kept(road: str) -> None:
 
 
 def test_memory_formats_are_kept(road: str) -> None:
-    """Convolution, pooling and normalizations give channels last for channels last, as torch's do."""
+    """Convolution, pooling and normalizations return channels last for channels last, as torch's do."""
     image = IMAGE.contiguous(memory_format=torch.channels_last)
     for name, layer in LAYERS.items():
-        if name not in ("linear", "dropout"):  # dropout's mask counts elements in the order of their places
+        if name not in ("linear", "dropout"):  # dropout's mask follows row-major positions
             out = layer()(image)
             assert out.is_contiguous(memory_format=torch.channels_last), name
     strides = [functional.max_pool2d(one, 2).stride() for one in (image, IMAGE)]

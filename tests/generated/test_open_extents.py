@@ -1,4 +1,4 @@
-"""Programs whose numbers of examples stay open, and models as tracers take them."""
+"""Programs with an open number of examples, and models in the form that tracers use."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_an_ensemble_of_normalizations_updates_its_estimates(road: str) -> None:
 
 
 def test_a_normalization_is_made_functional(road: str) -> None:
-    """Its estimates are among what is given: ``functionalize`` refuses to write to any other tensor."""
+    """Its estimates are among the inputs: ``functionalize`` refuses to write to any other tensor."""
     layer, images = generated.BatchNorm2d(4), torch.linspace(-1, 1, 3 * 4 * 6 * 6).view(IMAGES)
     other = copy.deepcopy(layer)
     expected = other(images)

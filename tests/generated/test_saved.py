@@ -1,4 +1,4 @@
-"""What a forward keeps for its backward: no more bytes than torch's own layer keeps, and nothing that is not read."""
+"""The tensors that a forward saves for its backward: not more bytes than torch's own layer, and nothing unread."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ESTIMATES = ("running_mean", "running_var")
 
 
 def bytes_kept(function: Callable[..., Any], given: dict[str, Tensor], others: dict[str, Any]) -> int:
-    """Bytes that autograd holds between forward and backward, every memory once; parameters are there anyway."""
+    """Bytes that autograd holds between forward and backward, shared memory once; without parameters."""
     held: dict[int, int] = {}
 
     def pack(tensor: Tensor) -> Tensor:
@@ -36,7 +36,7 @@ def bytes_kept(function: Callable[..., Any], given: dict[str, Tensor], others: d
 
 
 def of_torch(name: str) -> Callable[..., Any]:
-    """Torch's function; where it has none, the same formula of its functions."""
+    """Torch's function; where it has none, the same formula composed of its functions."""
 
     def norm(input: Tensor, window_channel_size: int, alpha: float, beta: float, k: float) -> Tensor:
         return torch.nn.functional.local_response_norm(input, window_channel_size, alpha, beta, k)
@@ -66,7 +66,7 @@ def of_torch(name: str) -> Callable[..., Any]:
     return own.get(name) or getattr(torch.nn.functional, name)
 
 
-UNLIKE = ("image_input", "center_crop")  # torch has no function of the kind; they keep no image
+UNLIKE = ("image_input", "center_crop")  # torch has no such function; they save no image
 COMPARED = {
     key: case
     for key, case in EVERY_FORMULA.items()
@@ -75,10 +75,10 @@ COMPARED = {
 
 
 def kept(case: Case) -> tuple[int, int]:
-    """Bytes that svertka's kernels keep and that torch keeps."""
+    """Bytes that svertka's kernels save and that torch saves."""
     options = {k: v for k, v in case.others(torch.float32).items() if k != "seed"}
     if isinstance(options.get("target"), Tensor) and not options["target"].is_floating_point():
-        options["target"] = options["target"].long()  # as which labels are kept; torch keeps bytes as bytes
+        options["target"] = options["target"].long()  # the type in which labels are saved; torch saves bytes as bytes
     ours = {"seed": 7} if case.function == "dropout" else {}
     functions = (getattr(functional, case.function), ours), (of_torch(case.function), {})
     mine, theirs = (bytes_kept(f, case.tensors(torch.float32), options | more) for f, more in functions)
@@ -88,7 +88,7 @@ def kept(case: Case) -> tuple[int, int]:
 @pytest.mark.skipif(not runtime.INTERPRETED, reason="needs the interpreter")
 @pytest.mark.parametrize("case", COMPARED.values(), ids=str)
 def test_no_more_is_kept_than_torch_keeps(case: Case) -> None:
-    """But for resize, whose sums of weights are kept: a number a row and a column of the result, none a pixel."""
+    """Except resize, which saves sums of weights: one number per row and per column of the result, none per pixel."""
     mine, theirs = kept(case)
     sums = sum(case.options["size"]) * torch.float32.itemsize if case.function == "resize" else 0
     assert mine <= theirs + sums
@@ -96,7 +96,7 @@ def test_no_more_is_kept_than_torch_keeps(case: Case) -> None:
 
 @every_formula
 def test_what_is_not_kept_is_not_read(case: Case, road: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """NaN in its stead changes no gradient."""
+    """NaN instead of it changes no gradient."""
     gradients = []
     for fill in (None, float("nan")):
         given = {k: t.requires_grad_(k in differentiable(case)) for k, t in case.tensors().items()}
@@ -132,7 +132,7 @@ def test_a_result_is_kept_in_the_place_of_the_input_it_answers_for() -> None:
 def test_a_gradient_does_not_tell_an_input_from_the_result_that_answers_for_it(
     operator: runtime.Operator, road: str
 ) -> None:
-    """Bit for bit, at ties, infinities and NaN; the gradient's own operator too, which second order asks."""
+    """Bit for bit, at ties, infinities and NaN; also the gradient's own operator, which second order uses."""
     numbers = torch.tensor([0.0, -0.0, 1e-45, -1e-45, 3.0, -3.0, math.inf, -math.inf, math.nan])
     assert operator.tensors == ("input",)
     assert not operator.symbols
@@ -145,7 +145,7 @@ def test_a_gradient_does_not_tell_an_input_from_the_result_that_answers_for_it(
 
 
 def test_layers_that_meet_keep_what_lies_between_them_once(road: str) -> None:
-    """A result that the next layer keeps as its input is no second tensor."""
+    """A result that the next layer saves as its input is not a second tensor."""
     torch.manual_seed(0)
     layers = [Conv2d(3, 5, 3), ReLU(), MaxPool2d(2), Flatten(), Linear(5 * 3 * 4, 7), ReLU(inplace=True)]
     model = torch.nn.Sequential(*layers)
@@ -170,7 +170,7 @@ def test_layers_that_meet_keep_what_lies_between_them_once(road: str) -> None:
 
 @pytest.mark.parametrize("function", [functional.relu, torch.relu])
 def test_an_input_may_change_once_its_result_is_kept(function: Callable[[Tensor], Tensor], road: str) -> None:
-    """And the result may not, as with torch's function."""
+    """And the result must not change, as with torch's function."""
     leaf = torch.tensor([1.0, -2.0, 0.0, math.nan], requires_grad=True)
     given = leaf * 1
     result = function(given)

@@ -1,4 +1,4 @@
-"""Second derivatives by the ways that PyTorch has for them, and the types in which they come."""
+"""Second derivatives by PyTorch's different methods, and the types of their results."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .test_transforms import double, of_case
 
 
 def products(values: list[Tensor], gradients: tuple[Tensor, ...], directions: list[Tensor]) -> list[Tensor]:
-    """The matrix of second derivatives times directions, by reverse mode twice; 0 where a gradient does not move."""
+    """The matrix of second derivatives times directions, by reverse mode twice; 0 for a constant gradient."""
     moving = [(g, v) for g, v in zip(gradients, directions, strict=True) if g.requires_grad]
     along = sum((g * v).sum() for g, v in moving)
     if not isinstance(along, Tensor):
@@ -25,7 +25,7 @@ def products(values: list[Tensor], gradients: tuple[Tensor, ...], directions: li
 
 @every_function
 def test_forward_over_reverse_is_reverse_over_reverse(case: Case, road: str) -> None:
-    """By dual numbers that autograd records, and by ``jvp`` of ``grad``: what is saved for a backward moves too."""
+    """By dual numbers that autograd records, and by ``jvp`` of ``grad``: saved tensors have tangents too."""
     function, given, names = of_case(case)
     values = [given[name] for name in names]
     directions = [double(*value.shape, seed=place) for place, value in enumerate(values)]
@@ -52,7 +52,7 @@ def test_forward_over_reverse_is_reverse_over_reverse(case: Case, road: str) -> 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_gradients_that_are_recorded_keep_the_type_of_their_tensor(dtype: torch.dtype, road: str) -> None:
-    """Estimates and weights are float32 beside half precision, and hold what half precision does not."""
+    """Estimates and weights are float32 beside half precision, and have values that half precision cannot represent."""
     image = torch.linspace(-1, 1, 3 * 4 * 16 * 16).view(4, 3, 16, 16).to(dtype).requires_grad_()
     weight, bias = torch.ones(3, requires_grad=True), torch.zeros(3, requires_grad=True)
     output = functional.batch_norm(image, None, None, weight, bias, True)
@@ -68,7 +68,7 @@ def test_gradients_that_are_recorded_keep_the_type_of_their_tensor(dtype: torch.
 
 
 def test_zeros_without_memory_are_zeros(road: str) -> None:
-    """As autograd has them where no tangent is: whoever asks for their memory gets none."""
+    """Autograd passes such tensors for missing tangents; access to their memory fails."""
     zeros = torch._efficientzerotensor
     image = torch.ones(1, 2, 4, 4, requires_grad=True)
     (gradient,) = torch.autograd.grad(functional.relu(image), image, zeros(1, 2, 4, 4))

@@ -1,4 +1,4 @@
-"""Dropout's mask, flags that write in place, and numbers at the edge."""
+"""Dropout's mask, flags for in-place results, and special values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a trace would fix or lose: forwards that ``convert(fuse=True)`` leaves as they are, or asks at every call."""
+"""What a trace would make constant or lose: forwards that ``convert(fuse=True)`` leaves, or evaluates at every call."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def values() -> Tensor:
 
 
 class Reversed(torch.autograd.Function):
-    """Turns gradients round, which its operations do not say."""
+    """Reverses gradients, which its operations do not show."""
 
     @staticmethod
     def forward(ctx: Any, input: Tensor) -> Tensor:
@@ -45,7 +45,7 @@ OUTSIDE: list[Any] = []
 
 
 class Holding(nn.Module):
-    """A chain, things that a forward may write to, and what it does behind the chain."""
+    """A chain, things that a forward may write to, and what it does after the chain."""
 
     def __init__(self, then: Callable[[Any, Tensor], Any]) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ def within(make: Callable[[], Any]) -> Callable[[Any, Tensor], Any]:
 
 
 def lines(source: str, result: str = "y") -> Callable[[Any, Tensor], Any]:
-    """Statements, which a lambda has not."""
+    """Statements, which a lambda cannot contain."""
     known = {"torch": torch, "is_grad_enabled": is_grad_enabled, "OUTSIDE": OUTSIDE}
     exec(f"def then(m, y):\n    {source}\n    return {result}", known)
     found: Callable[[Any, Tensor], Any] = known["then"]  # type: ignore[assignment]
@@ -120,7 +120,7 @@ WATCHED: dict[str, tuple[Callable[[Any, Tensor], Any], str]] = {
 
 
 def held(model: Any) -> list[Any]:
-    """All that a forward may write to."""
+    """Everything that a forward may write to."""
     copied = (
         list(model.feats),
         dict(model.cache),
@@ -155,7 +155,7 @@ def test_a_frozen_part_gets_no_gradients() -> None:
 
 
 class Masked(nn.Module):
-    """A chain, and arguments that need not be given."""
+    """A chain, and arguments that may be left out."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -222,7 +222,7 @@ def test_arguments_that_a_trace_cannot_take(name: str) -> None:
 
 
 def test_functions_of_python_are_as_before() -> None:
-    """A compiler that was imported while they were replaced would not know them; a profiler goes on."""
+    """A compiler that was imported while they were replaced would not recognize them; a profiler continues."""
     before, seen = (isinstance, hasattr, callable), set()
     sys.setprofile(lambda frame, event, what: seen.add(frame.f_code.co_name))
     try:

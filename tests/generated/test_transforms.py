@@ -30,7 +30,7 @@ def double(*shape: int, seed: int = 1) -> Tensor:
 
 
 def of_case(case: Case) -> tuple[Function, dict[str, Tensor], list[str]]:
-    """A function of the differentiable tensors of a case, its tensors in generic places, and their names."""
+    """A function of the differentiable tensors of a case, its tensors away from kinks, and their names."""
     given = {name: tensor.detach() for name, tensor in generic(case).items()}
     names = differentiable(case)
 
@@ -46,7 +46,7 @@ def of_case(case: Case) -> tuple[Function, dict[str, Tensor], list[str]]:
 
 @every_function
 def test_gradient_of_torch_func(case: Case, road: str) -> None:
-    """It is autograd's."""
+    """It equals autograd's gradient."""
     function, given, names = of_case(case)
     values = [given[name] for name in names]
     places = tuple(range(len(names)))
@@ -59,7 +59,7 @@ def test_gradient_of_torch_func(case: Case, road: str) -> None:
 
 @every_function
 def test_forward_mode_against_reverse_mode(case: Case, road: str) -> None:
-    """For every direction v and weight u: the product of J v with u is that of v with the gradient along u."""
+    """For every direction v and weight u: the product of J v with u equals that of v with the gradient for u."""
     function, given, names = of_case(case)
     values = [given[name] for name in names]
     directions = [double(*value.shape, seed=place) for place, value in enumerate(values)]
@@ -110,7 +110,7 @@ COMPOSED: dict[str, Function] = {
 @pytest.mark.parametrize("transform", COMPOSED)
 @pytest.mark.parametrize("name", SMOOTH)
 def test_composed_as_torch_composes(name: str, transform: str, road: str) -> None:
-    """Values of torch's own functions under the same transform, or one that must give the same."""
+    """Values of torch's own functions under the same transform, or under an equivalent one."""
     given = double(5, 3, 4) if transform == "vmap of grad" else double(3, 4)
     ours = COMPOSED[transform](lambda x: SMOOTH[name](OURS, x))(given)
     # torch's jacrev(jacfwd) of its batch norm contradicts its own hessian.
@@ -125,7 +125,7 @@ def test_second_tangents_are_refused(road: str) -> None:
 
 
 def test_no_tangent_without_second_order(road: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One sentence names what would generate it."""
+    """The error message names the option that would generate it."""
     monkeypatch.setitem(vars(functional._RELU), "gradient", None)
     with pytest.raises(NotImplementedError, match=r"relu: forward mode .* define\(\.\.\., orders=2\)"):
         torch.func.jvp(functional.relu, (double(3),), (double(3),))
@@ -136,9 +136,9 @@ def test_no_tangent_without_second_order(road: str, monkeypatch: pytest.MonkeyPa
 
 @every_function
 def test_vmap_is_slice_by_slice(case: Case, road: str) -> None:
-    """Over each tensor alone, over all, along the last dimension, over none of no slices."""
+    """Over each tensor alone, over all, along the last dimension, and over an empty batch."""
     if "running_mean" in case.shapes and case.options.get("training"):
-        case = Case(case.function, case.shapes, case.options | {"training": False})  # state is not in batches
+        case = Case(case.function, case.shapes, case.options | {"training": False})  # vmap does not support state
     function, given, names = of_case(case)
     values = [given[name] for name in names]
     size = 3
@@ -160,7 +160,7 @@ def test_vmap_is_slice_by_slice(case: Case, road: str) -> None:
 
 @every_function
 def test_batches_of_gradients(case: Case, road: str) -> None:
-    """``is_grads_batched``: each gradient by itself."""
+    """``is_grads_batched``: each gradient equals the separate one."""
     function, given, names = of_case(case)
     leaves = [given[name].clone().requires_grad_() for name in names]
     result = function(*leaves)
@@ -202,7 +202,7 @@ def test_dropout_in_batches_obeys_randomness(road: str) -> None:
 
 @every_function
 def test_fake_tensors_have_shapes_and_strides(case: Case, road: str) -> None:
-    """Those of the real ones, of results and gradients, for row-major and channels-last images."""
+    """They equal those of the real tensors, for results and gradients, for row-major and channels-last images."""
     for last in (False, True):
         tensors = case.tensors()
         if last and "input" in tensors and tensors["input"].dim() == 4:
@@ -229,7 +229,7 @@ def test_fake_dropout(road: str) -> None:
 
 
 class Marked(Tensor):
-    """A subclass with nothing of its own."""
+    """A subclass without additions."""
 
 
 @every_function
@@ -243,7 +243,7 @@ def test_subclasses_are_kept(case: Case, road: str) -> None:
 
 
 def test_operations_are_counted(road: str) -> None:
-    """Forward and backward of products, as of torch's own; of groups torch counts too much in the weight's gradient."""
+    """Forward and backward of products, as in torch; for groups torch counts too much in the weight's gradient."""
     image, weight = double(2, 4, 5, 6), double(6, 4, 3, 2)
 
     def counted(F: Any) -> dict[str, int]:
@@ -259,7 +259,7 @@ def test_operations_are_counted(road: str) -> None:
 
 @pytest.mark.parametrize("mode", ["real", "fake", "symbolic"])
 def test_traced_into_a_graph(mode: str, road: str) -> None:
-    """The graph computes anew from what it is given."""
+    """The graph computes the values from its inputs."""
 
     def network(x: Tensor, w: Tensor) -> Tensor:
         return functional.softmax(functional.max_pool2d(functional.relu(functional.conv2d(x, w)), 2), 1)
@@ -271,7 +271,7 @@ def test_traced_into_a_graph(mode: str, road: str) -> None:
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_traced_by_torch_jit(road: str) -> None:
-    """No result of the traced call is baked in; that its shapes are is told."""
+    """No result of the traced call becomes a constant; torch warns that its shapes do."""
     layer = generated.Conv2d(3, 4, 3, padding=1, dtype=torch.float64).requires_grad_(False)
     image = double(2, 3, 6, 7)
     with pytest.warns(torch.jit.TracerWarning, match=r"these shapes alone; torch\.export keeps shapes open"):
@@ -324,7 +324,7 @@ def test_channels_last_images_of_any_size_compile(place: str) -> None:
 
 
 def test_numbers_that_change_compile(place: str) -> None:
-    """A probability, a momentum, a smoothing that a schedule moves."""
+    """A probability, a momentum, a smoothing that a schedule changes."""
     torch._dynamo.reset()
     x, labels = torch.rand(4, 3), torch.tensor([0, 2, 1, 1])
     functions: list[Function] = [
@@ -341,7 +341,7 @@ def test_numbers_that_change_compile(place: str) -> None:
 
 
 def test_numbers_that_change_compile_as_often_as_torchs() -> None:
-    """``torch.compile`` takes a number for a constant, whoever's function takes it; no kernel is compiled for it."""
+    """``torch.compile`` treats a number as a constant, for any function; no kernel is compiled for it."""
     x, labels = torch.rand(4, 3), torch.tensor([0, 2, 1, 1])
     calls: list[Callable[[Any, float], Tensor]] = [
         lambda house, p: house.dropout(x, p),
@@ -364,7 +364,7 @@ def test_numbers_that_change_compile_as_often_as_torchs() -> None:
 
 @every_function
 def test_the_forward_runs_once_when_compiled(case: Case, road: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the backward reads is kept, and not computed again."""
+    """The saved tensors are used, and not computed again."""
     torch._dynamo.reset()
     names = differentiable(case)
     compiled = torch.compile(getattr(functional, case.function), fullgraph=True, backend="aot_eager")
@@ -387,7 +387,7 @@ def test_the_forward_runs_once_when_compiled(case: Case, road: str, monkeypatch:
 
 
 def test_a_mask_is_not_baked_into_a_graph_of_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While one is captured, what is drawn is a tensor: a replay draws anew into it, and kernels load that."""
+    """During capture the seed is a tensor: a replay draws a new one into it, and kernels load it."""
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
     monkeypatch.setattr(runtime, "INTERPRETED", True)

@@ -29,7 +29,7 @@ def main(
     again: Annotated[bool, typer.Option("--again", help="Forget earlier results.")] = False,
     show: Annotated[bool, typer.Option("--list", help="List the faults and stop.")] = False,
 ) -> None:
-    """Plant every seeded fault and see which level of validation finds it."""
+    """Plant every seeded fault and report which level of validation detects it."""
     mutants = _wanted(limit, kind, only or ())
     if show:
         for mutant in mutants:

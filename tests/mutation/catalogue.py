@@ -1,4 +1,4 @@
-"""The catalogue of seeded faults: which files, how many faults in each, which layers are to show them.
+"""The catalogue of seeded faults: the files, the number of faults in each, and the layers that should reveal them.
 
 Input: the repository. Output: ``Mutant``s, the same ones every time.
 """
@@ -49,7 +49,7 @@ EMITTED = {
     "batch_normalization_relu": 4,
     "relu_cross_channel_normalization": 4,
 }
-"""How many faults in which emitted module; those that validate fast have more."""
+"""Number of faults by emitted module; modules that validate fast have more."""
 
 LANES = ("relu", "max_pooling_1d", "average_pooling_1d", "center_crop")
 ROWS = ("log_softmax", "softmax", "linear", "batch_normalization")
@@ -67,12 +67,12 @@ EVERY = (
     "convolution_1d",
     "dropout",
 )
-"""Every family, cheapest first."""
+"""Every loop pattern, cheapest first."""
 
 
 @dataclass(frozen=True)
 class Quota:
-    """How many faults are seeded in a file, what proposes them and which layers show them."""
+    """How many faults are seeded in a file, what proposes them and which layers reveal them."""
 
     kind: str
     file: str
@@ -82,11 +82,11 @@ class Quota:
 
 
 SPEED = re.compile(r"warps|unroll|stages|GROUP|best =|width|strict|access|precision|lru_cache|_of_target|processors")
-"""What only decides how fast a kernel runs."""
+"""Names that only affect the speed of a kernel."""
 
 
 def _schedule_edits(text: str) -> list[Edit]:
-    """Faults that can change what is computed, not only how fast."""
+    """Faults that can change results, not only speed."""
     starts = [(edit, text.rfind("\n", 0, edit.start) + 1) for edit in python_template_edits(text)]
     return [edit for edit, start in starts if not SPEED.search(text[start : text.find("\n", edit.end)])]
 
@@ -103,11 +103,11 @@ NOT_INTERPRETED = {
         *("_scratch", "_give_scratch"),
     ),
 }
-"""Functions of a launch that decide nothing in the interpreter."""
+"""Functions of a launch that have no effect in the interpreter."""
 
 
 def _launching_edits(text: str) -> list[Edit]:
-    """The same; where results lie in memory and on which device is no part of their values."""
+    """Faults that can change results; memory layout and device of results do not count."""
     return [edit for edit in python_template_edits(text) if edit.scope not in NOT_INTERPRETED]
 
 
@@ -117,7 +117,7 @@ def _primitive_edits(text: str) -> list[Edit]:
 
 
 def _table_edits(text: str) -> list[Edit]:
-    """Entries of the interpreter's tables that are no power of two."""
+    """Entries of the interpreter's tables that are not powers of two."""
     found = []
     for line in re.finditer(r'^ *"interpreter.*?(?:\}|\]\n  \})', text, re.MULTILINE | re.DOTALL):
         for number in re.finditer(r"\b\d+\b", line[0]):
@@ -199,7 +199,7 @@ def _place_of(text: str) -> Callable[[Edit], tuple[str, str]]:
 
 
 def _named(named: Named) -> list[Mutant]:
-    """A fault with a name; it must have a place."""
+    """A fault with a name; its text must occur."""
     text = text_of(named.file)
     function = text.index(f"def {named.scope}(") if named.scope else 0
     following = re.compile(r"\n *(?:@|def )").search(text, function) if named.scope else None

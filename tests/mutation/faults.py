@@ -1,4 +1,4 @@
-"""What a seeded fault is, and how a fair few are chosen among many.
+"""Seeded faults, and the choice of a representative number among many.
 
 Input: texts and the edits that operators propose for them. Output: ``Mutant``s whose identifiers do not depend on line
 numbers, so that a recorded reason stays with its fault.
@@ -15,7 +15,7 @@ from pathlib import Path
 
 __all__ = ["KINDS", "REPOSITORY", "Edit", "Mutant", "chosen", "difference", "mutants_of"]
 
-CONSIDERED = 60  # proposals of an operator, at each choice
+CONSIDERED = 60  # proposals of an operator, in each choice
 REPOSITORY = Path(__file__).resolve().parents[2]
 KINDS = ("emitted", "template", "printer", "calculus", "schedule")
 
@@ -25,10 +25,10 @@ class Edit:
     """One replacement in a text.
 
     Attributes:
-        start, end: what is replaced, in characters.
-        new: by what.
+        start, end: the replaced range, in characters.
+        new: the replacement.
         operator: which operator proposes it.
-        scope: the function it is in.
+        scope: the function that contains it.
     """
 
     start: int
@@ -65,8 +65,7 @@ FIRST_PATHS = {
     "codegen/emit/templates/launching.py.jinja": "codegen/templates/launching.py.jinja",
     "codegen/emit/schedules/interpreter.json": "codegen/schedules/interpreter.json",
 }
-"""Where files lay when their faults were first identified: a file that moves keeps its faults, and what is known of
-them."""
+"""Paths of files when their faults were first identified: a moved file keeps its faults and their recorded reasons."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +78,8 @@ class Mutant:
         file: path below the repository.
         line: of its first changed character.
         old, new: the replaced text and the replacement.
-        layers: definitions that are to show it, the cheapest first.
-        family, direction: of the kernel, for emitted ones.
+        layers: definitions that should reveal it, the cheapest first.
+        family, direction: loop pattern and direction of the kernel, for emitted ones.
     """
 
     identifier: str
@@ -124,10 +123,10 @@ def mutants_of(
     Args:
         kind: of the mutants.
         file: path below the repository.
-        text: what the file holds.
+        text: the content of the file.
         edits: the proposals.
-        layers: definitions that are to show the faults.
-        place_of: family and direction of the kernel that an edit is in.
+        layers: definitions that should reveal the faults.
+        place_of: loop pattern and direction of the kernel that contains an edit.
     """
     found = []
     seen: Counter[str] = Counter()
@@ -162,9 +161,9 @@ def mutants_of(
 
 
 def chosen(mutants: Sequence[Mutant], quota: int, acceptable: Callable[[Mutant], bool]) -> list[Mutant]:
-    """So many of the mutants, spread over operators and functions; the same ones every time.
+    """The given number of mutants, spread over operators and functions; the same ones every time.
 
-    The order is that of the identifiers' digests, so that an edit elsewhere in a file moves few of the choices.
+    The order is that of the identifiers' digests, so that an edit elsewhere in a file changes few of the choices.
     """
     by_operator: dict[str, list[Mutant]] = {}
     for mutant in sorted(mutants, key=lambda mutant: mutant.identifier):

@@ -1,6 +1,6 @@
-"""Try all faults, two at a time, and keep every result, so that a run that is killed goes on where it stopped.
+"""Try all faults, two at a time, and store every result, so that a killed run continues where it stopped.
 
-Input: ``Mutant``s. Output: a ``Result`` each, in ``build/mutation.jsonl`` until the last is in.
+Input: ``Mutant``s. Output: one ``Result`` each, in ``build/mutation.jsonl`` until the last one is done.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ __all__ = ["RESULTS", "known_results", "run", "state_of_repository"]
 RESULTS = REPOSITORY / "build/mutation.jsonl"
 WORKERS = 2
 JUDGES = ("trial.py", "nursery.py")
-"""Modules here that a result depends on."""
+"""Modules of this folder that affect a result."""
 
 
 def state_of_repository() -> str:
-    """A digest of everything that faults are planted in or judged by."""
+    """A digest of all files in which faults are planted, or which check them."""
     total = hashlib.sha256()
     folders = [REPOSITORY / name for name in FOLDERS]
     files = [path for folder in folders for path in folder.rglob("*")]
@@ -39,7 +39,7 @@ def state_of_repository() -> str:
 
 
 def known_results(path: Path, state: str) -> dict[str, Result]:
-    """Results of an earlier run by the mutants' identifiers, as far as they are of this state of the repository."""
+    """Results of an earlier run by the mutants' identifiers, as far as they belong to this state of the repository."""
     found: dict[str, Result] = {}
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         try:
@@ -63,10 +63,10 @@ def run(
 
     Args:
         mutants: the faults.
-        sound: what the stages generate without a fault.
-        results: where results are kept.
-        state: which state of the repository they are of.
-        progress: told every mutant and its result.
+        sound: the output of the stages without a fault.
+        results: the file of results.
+        state: the state of the repository to which they belong.
+        progress: called with every mutant and its result.
         workers: how many are tried at a time.
     """
     found = known_results(results, state)
@@ -75,8 +75,8 @@ def run(
         if mutant.identifier in found:
             progress(mutant, found[mutant.identifier])
     with results.open("a", encoding="utf-8") as stream:
-        stream.write("\n")  # a line that a killed run began stays alone
-        for emitted in (True, False):  # each needs nurseries of its own
+        stream.write("\n")  # ends an incomplete line of a killed run
+        for emitted in (True, False):  # each needs separate nurseries
             due = [m for m in mutants if (m.kind == "emitted") == emitted and m.identifier not in found]
             for mutant, result in _tried(due, emitted, sound, workers):
                 entry = {"mutant": mutant.identifier, "state": state, **result.as_data()}
@@ -90,7 +90,7 @@ def run(
 def _tried(
     due: Sequence[Mutant], emitted: bool, sound: Mapping[str, str], workers: int
 ) -> Iterator[tuple[Mutant, Result]]:
-    """Hand mutants out to nurseries as these come free."""
+    """Give mutants to nurseries as these become free."""
     pending = list(reversed(due))
     with _nurseries(min(workers, len(due)), emitted, sound) as connections:
         busy: dict[Any, Mutant] = {}

@@ -1,6 +1,6 @@
-"""Faults in emitted kernels: what goes wrong in Triton code, besides the general operators of ``python_faults``.
+"""Faults in emitted kernels: mistakes in Triton code, in addition to the general operators of ``python_faults``.
 
-Input: the text of a module of kernels. Output: ``Edit``s, and where each kernel stands.
+Input: the text of a module of kernels. Output: ``Edit``s, and the position of each kernel.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ FAMILY = re.compile(r"Compute, in one (\w+) kernel")
 
 
 def kernel_edits(text: str) -> list[Edit]:
-    """All proposals for a module of kernels and host programs."""
+    """All proposals for a module of kernels and launchers."""
     return list(walk_tree(text, KERNEL_RULES))
 
 
 @cache
 def kernels_in(text: str) -> dict[str, str]:
-    """Names of the kernels of a module, each with its family of loops."""
+    """Names of the kernels of a module, each with its loop pattern."""
     found = {}
     for node in ast.parse(text).body:
         if isinstance(node, ast.FunctionDef) and (match := FAMILY.search(ast.get_docstring(node) or "")):
@@ -66,7 +66,7 @@ def kernels_in(text: str) -> dict[str, str]:
 
 
 def families(text: str, edit: Edit) -> tuple[str, str]:
-    """Family and direction of what an edit is in; host programs are a family of their own."""
+    """Loop pattern and direction of the place of an edit; launchers count as a separate family."""
     backward = "grad" in edit.scope or edit.scope.endswith("_backward")
     return kernels_in(text).get(edit.scope, "host"), "backward" if backward else "forward"
 
@@ -104,7 +104,7 @@ def call(tree: Tree, node: Any) -> Iterator[tuple[int, int, str, str]]:
         yield tree.replace(node, first, "missing guard")
     if name == "cdiv":
         yield tree.replace(node, "({} // {})".format(*map(of, node.args)), "off by one")
-    if name == "cast" and of(node.args[1]) == "INDEX":  # a cast to ACC is what arithmetic with a real does anyway
+    if name == "cast" and of(node.args[1]) == "INDEX":  # arithmetic with a real number casts to ACC anyway
         yield tree.replace(node, of(node.args[0]), "dropped cast")
     if name == "range":
         yield from _bounds(tree, node)
@@ -128,7 +128,7 @@ def name(tree: Tree, node: Any) -> Iterator[tuple[int, int, str, str]]:
 
 
 def names(tree: Tree, node: Any) -> Iterator[tuple[int, int, str, str]]:
-    """In a kernel: another stride of the same tensor, another extent, another index in its place."""
+    """In a kernel: another stride of the same tensor, another extent, another index instead."""
     arguments = [argument.arg for argument in node.args.args]
     if "ACC" not in arguments:
         return
@@ -149,7 +149,7 @@ def _assigned(function: Any, *sought: str) -> bool:
 
 
 def broadcast(tree: Tree, node: Any) -> Iterator[tuple[int, int, str, str]]:
-    """Rows for columns."""
+    """Rows instead of columns."""
     text = tree.source.of(node.slice)
     other = {":, None": "None, :", "None, :": ":, None"}.get(text)
     if other:
@@ -157,7 +157,7 @@ def broadcast(tree: Tree, node: Any) -> Iterator[tuple[int, int, str, str]]:
 
 
 def assignment(tree: Tree, node: Any) -> Iterator[tuple[int, int, str, str]]:
-    """A value that builds on its former one stays as it was."""
+    """A value computed from its previous one keeps the previous one."""
     target = node.targets[0]
     used = {part.id for part in ast.walk(node.value) if isinstance(part, ast.Name)}
     if isinstance(target, ast.Name) and target.id in used:

@@ -1,4 +1,4 @@
-"""Faults with a name: mistakes that people make in these layers, planted by hand beside those that operators find."""
+"""Faults with a name: mistakes that people make in these layers, planted by hand beside the operators' faults."""
 
 from __future__ import annotations
 

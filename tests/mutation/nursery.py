@@ -1,8 +1,8 @@
-"""Processes for trials: forked from one that has imported what takes long, limited in time and memory.
+"""Processes for trials: forked from one that has done the slow imports, with limits of time and memory.
 
-A fault may loop for ever, ask for all memory or read where nothing is; the process it runs in ends then, and the
-nursery notes the step in which it did. Faulty stages need a nursery that has imported nothing of svertka, faulty
-kernels one that has imported it all.
+A fault may cause an endless loop, an allocation of all memory or an invalid access; then its process ends, and the
+nursery records the step in which it did. Faulty stages need a nursery that has imported nothing of svertka, faulty
+kernels one that has imported all of it.
 
 Input: a ``Mutant``. Output: its ``Step``s.
 """
@@ -31,19 +31,19 @@ from .trial import FOLDERS, GENERATION, baseline, emitted_trial, spoken, tree_tr
 
 __all__ = ["Result", "Step", "attempt", "prepare", "serve", "sound_sources"]
 
-SECONDS = 90.0  # a step; the longest takes 22 alone on a core
+SECONDS = 90.0  # per step; the longest takes 22 alone on a core
 MEMORY = 8 << 30
 LASTING = ("torch", "triton", "triton.language", "triton.runtime.interpreter", "sympy", "numpy", "jinja2", "ruff")
 
 
 @dataclass
 class Step:
-    """What a level said of a layer.
+    """The result of a level for a layer.
 
     Attributes:
         step: the level, or ``generation``.
         failure: its first failure; empty if it has none.
-        inapplicable: why it says nothing; empty if it does.
+        inapplicable: why it does not apply; empty if it does.
     """
 
     step: str
@@ -55,7 +55,7 @@ class Step:
 
 @dataclass
 class Result:
-    """What became of a fault.
+    """The result for a fault.
 
     Attributes:
         steps: in order.
@@ -88,7 +88,7 @@ def prepare(with_svertka: bool) -> None:
 
 
 def serve(connection: Any, with_svertka: bool, sound: Mapping[str, str]) -> None:
-    """Try mutants that come through a connection until it closes."""
+    """Try mutants from a connection until it closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     prepare(with_svertka)
     while True:
@@ -100,7 +100,7 @@ def serve(connection: Any, with_svertka: bool, sound: Mapping[str, str]) -> None
 
 
 def attempt(mutant: Mutant, sound: Mapping[str, str]) -> Result:
-    """Try a fault, in as many processes as it takes: one that is killed in a step leaves the others to the next."""
+    """Try a fault, in as many processes as needed: after a killed step, the next process does the remaining ones."""
     result = Result()
     while True:
         done = {(step.step, step.layer) for step in result.steps if step.step != GENERATION}
@@ -123,7 +123,7 @@ def _trial(mutant: Mutant, sound: Mapping[str, str], done: Any, report: Any, scr
 
 
 def sound_sources() -> dict[str, str]:
-    """What sound stages generate, derived in a process of its own."""
+    """The output of fault-free stages, derived in a separate process."""
     found: dict[str, str] = {}
 
     def derive(report: Any, scratch: Path) -> None:
@@ -147,7 +147,7 @@ def sound_sources() -> dict[str, str]:
 def _process(
     work: Callable[[Any, Path], None], result: Result, other: Callable[[dict[str, Any]], None] = lambda event: None
 ) -> Step | None:
-    """Run work in a fork; None if it ends by itself, else the step it stayed in."""
+    """Run work in a fork; None if it ends normally, else the step in which it stopped."""
     scratch = Path(tempfile.mkdtemp(prefix="mutant-"))
     reading, writing = os.pipe()
     child = os.fork()
@@ -163,7 +163,7 @@ def _process(
 
 
 def _run(work: Callable[[Any, Path], None], scratch: Path, writing: int) -> None:
-    """The child: limits, silence, the work, and an end without the parent's handlers."""
+    """The child: limits, no output, the work, and an exit without the parent's handlers."""
     try:
         os.setpgid(0, 0)
         resource.setrlimit(resource.RLIMIT_AS, (_size() + MEMORY, resource.RLIM_INFINITY))

@@ -1,7 +1,7 @@
 """Faults in Python source: operators over its syntax tree, each a replacement of a piece of the text.
 
-Input: the text of a module. Output: ``Edit``s. What only speaks to people (docstrings, messages of exceptions,
-annotations) and what only names things (imports, ``__all__``) is left alone.
+Input: the text of a module. Output: ``Edit``s. Texts for people (docstrings, messages of exceptions, annotations) and
+mere names (imports, ``__all__``) are not changed.
 """
 
 from __future__ import annotations
@@ -98,29 +98,29 @@ CALLS = {"min": "max", "max": "min", "any": "all", "all": "any", "reversed": "li
 SYMMETRIC = ("Add", "Mul", "And", "Or", "min", "max", "maximum", "minimum")
 UNTOUCHED = ("isinstance", "getattr", "hasattr", "range", "cast")
 ORDERINGS = ("LAST",)
-"""Compile-time choices of the order in which lanes walk a tensor; every order computes the same."""
+"""Compile-time choices of the order in which lanes traverse a tensor; every order computes the same."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A text and where its syntax tree's nodes lie in it."""
+    """A text and the positions of its syntax tree's nodes."""
 
     text: str
 
     @cached_property
     def lines(self) -> list[tuple[int, bytes]]:
-        """Each line and how many characters stand before it."""
+        """Each line and the number of characters before it."""
         lines = self.text.splitlines(keepends=True)
         starts = accumulate(map(len, lines), initial=0)
         return [(start, line.encode()) for start, line in zip(starts, lines, strict=False)]
 
     def offset(self, line: int, column: int) -> int:
-        """Characters before a place; the tree counts columns in bytes."""
+        """Characters before a position; the tree counts columns in bytes."""
         start, content = self.lines[line - 1]
         return start + len(content[:column].decode())
 
     def span(self, node: Any) -> tuple[int, int]:
-        """First character of a node and the one behind it."""
+        """Position of a node's first character and of the character after its last."""
         return self.offset(node.lineno, node.col_offset), self.offset(node.end_lineno, node.end_col_offset)
 
     def of(self, node: Any) -> str:
@@ -129,7 +129,7 @@ class Source:
         return self.text[start:end]
 
     def between(self, left: Any, right: Any, sign: str) -> tuple[int, int]:
-        """Where an operator stands between its operands."""
+        """Position of an operator between its operands."""
         start, end = self.span(left)[1], self.span(right)[0]
         place = self.text.index(sign, start, end)
         return place, place + len(sign)
@@ -142,7 +142,7 @@ Rule = Callable[["Tree", Any], Iterator[tuple[int, int, str, str]]]
 
 @dataclass(frozen=True)
 class Tree:
-    """A module that faults are sought in."""
+    """A module in which faults are planted."""
 
     source: Source
 
@@ -157,7 +157,7 @@ def python_edits(text: str) -> list[Edit]:
 
 
 def walk_tree(text: str, rules: dict[type[ast.AST], tuple[Rule, ...]]) -> Iterator[Edit]:
-    """Apply rules to every node that does something."""
+    """Apply rules to every node that affects results."""
     tree = Tree(Source(text))
 
     def visit(node: ast.AST, scope: str) -> Iterator[Edit]:
@@ -177,7 +177,7 @@ def _working(node: ast.AST) -> Iterator[ast.AST]:
     """Children that compute."""
     for name, value in ast.iter_fields(node):
         if isinstance(node, ast.JoinedStr) or name in ("annotation", "returns", "decorator_list", "ctx", "bases"):
-            continue  # places inside a formatted string are not known exactly
+            continue  # positions inside a formatted string are not exact
         for child in value if isinstance(value, list) else [value]:
             silent = not isinstance(child, ast.AST) or isinstance(child, SILENT)
             if not silent and not _is_text(child) and not _is_names(child):
@@ -196,7 +196,7 @@ def _is_names(node: ast.AST) -> bool:
 
 
 def arithmetic(tree: Tree, node: Any) -> Iterator[tuple[int, int, str, str]]:
-    """Another operation between the same operands; one operand of a conjunction dropped."""
+    """Another operation on the same operands; one operand of a conjunction dropped."""
     if type(node.op) not in ARITHMETIC or any(_is_string(side) for side in (node.left, node.right)):
         return
     sign, other = ARITHMETIC[type(node.op)]
@@ -218,7 +218,7 @@ def comparison(tree: Tree, node: Any) -> Iterator[tuple[int, int, str, str]]:
 
 
 def connective(tree: Tree, node: Any) -> Iterator[tuple[int, int, str, str]]:
-    """And for or, and one operand less."""
+    """And instead of or, and one operand less."""
     word, other = ("and", "or") if isinstance(node.op, ast.And) else ("or", "and")
     terms = [tree.source.of(value) for value in node.values]
     yield tree.replace(node, f" {other} ".join(f"({term})" for term in terms), "operator")

@@ -1,4 +1,4 @@
-"""What a run of the mutation gate showed, as a table for people and as data.
+"""The results of a run of the mutation gate, as a table to read and as data.
 
 Input: mutants, their results, recorded equivalents. Output: ``REPORT.md`` and ``report.json``.
 """
@@ -30,14 +30,14 @@ def equivalents() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Judged:
-    """A mutant with what became of it: killed, survived, without effect, or equivalent."""
+    """A mutant with its outcome: killed, survived, without effect, or equivalent."""
 
     mutant: Mutant
     result: Result
     outcome: str
 
     def level(self, name: str) -> str:
-        """What a level said: killed, passed, or nothing."""
+        """The result of a level: killed, passed, or none."""
         steps = [step for step in self.result.steps if step.step == name]
         if any(step.failure for step in steps):
             return "killed"
@@ -50,7 +50,7 @@ def judged(mutants: Sequence[Mutant], results: Mapping[str, Result], reasons: Ma
 
 
 def outcome(mutant: Mutant, result: Result, reasons: Mapping[str, str]) -> str:
-    """The outcome in one word or two."""
+    """The outcome in one or two words."""
     if result.refused:
         return "killed"
     if mutant.identifier in reasons:

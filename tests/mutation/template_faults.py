@@ -1,4 +1,4 @@
-"""Faults in templates: operators over their text, in the parts that become Python and in the parts that steer Jinja.
+"""Faults in templates: operators over their text, in the parts that become Python and in the Jinja statements.
 
 Input: the text of a template. Output: ``Edit``s.
 """
@@ -101,6 +101,6 @@ def _places(text: str) -> Iterator[tuple[int, int, str, str]]:
 
 
 def python_template_edits(text: str) -> list[Edit]:
-    """All proposals for a template that is Python but for values put into it."""
+    """All proposals for a template that is Python except for inserted values."""
     python = re.sub(r"\{\{ *(\w+) *\}\}", lambda match: match[1].ljust(len(match[0]), "_"), text)
     return python_edits(python)

@@ -1,4 +1,4 @@
-"""The mutation gate itself: its faults are stable and well formed, and it tells a fault from none."""
+"""The mutation gate itself: its faults are stable and well formed, and it distinguishes a fault from none."""
 
 from __future__ import annotations
 

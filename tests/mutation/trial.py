@@ -1,9 +1,9 @@
-"""One fault tried: derive, print and check what it may change. Runs in a process of its own.
+"""The trial of one fault: derive, print and check what it may change. Runs in a separate process.
 
-Each step (generation, or a level on a layer) is announced before it begins and reported when it ends, so that whoever
-waits knows where a process that never comes back has stayed.
+Each step (generation, or a level on a layer) is reported at its begin and at its end, so that the observer knows the
+step in which a process hangs.
 
-Input: a ``Mutant`` and a scratch folder. Output: one JSON line an event, on a stream.
+Input: a ``Mutant`` and a temporary folder. Output: one JSON line per event, on a stream.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LEVELS_OF = {
     "calculus": (GENERATION, "adjoint", "reference", *OF_KERNELS),
     "schedule": (GENERATION, *OF_KERNELS),
 }
-"""Levels that can see a kind of fault; the first two levels run no kernel."""
+"""Levels that can detect a kind of fault; the first two levels run no kernel."""
 
 FOLDERS = ("spec", "reference", "codegen", "generated")
 MOST_LAYERS, MOST_OTHERS = 6, 3
@@ -42,7 +42,7 @@ Report = Callable[..., None]
 
 
 def emitted_trial(mutant: Mutant, scratch: Path, done: Collection[tuple[str, str]], report: Report) -> None:
-    """Check the formulas that launch a faulty kernel. The sound package is imported in this process already."""
+    """Check the formulas that launch a faulty kernel. The fault-free package is already imported in this process."""
     package = scratch / "package"
     (name,) = mutant.layers
     _linked(REPOSITORY / "generated", package, f"kernels/{name}.py", mutant)
@@ -52,9 +52,9 @@ def emitted_trial(mutant: Mutant, scratch: Path, done: Collection[tuple[str, str
 def tree_trial(
     mutant: Mutant, scratch: Path, done: Collection[tuple[str, str]], report: Report, sound: Mapping[str, str]
 ) -> None:
-    """Generate with a faulty stage and check the layers whose kernels came out otherwise than ``sound`` ones.
+    """Generate with a faulty stage and check the layers whose kernels differ from the fault-free ones.
 
-    Nothing of svertka is imported in this process yet; what is imported is a tree of links with the faulty file in it.
+    Nothing of svertka is imported in this process yet; the import uses a tree of links with the faulty file in it.
     """
     for folder in FOLDERS:
         if mutant.file.startswith(f"{folder}/"):
@@ -85,14 +85,14 @@ def tree_trial(
 
 
 def _others(mutant: Mutant) -> list[str]:
-    """What is tried when the chosen layers show nothing: layers with something of everything first."""
+    """The layers to try if the chosen ones reveal nothing: those with the most different features first."""
     definitions = importlib.import_module("svertka.spec.layers").DEFINITIONS
     rest = [name for name in definitions if name not in mutant.layers]
     return sorted(rest, key=lambda name: VARIED.index(name) if name in VARIED else len(VARIED))
 
 
 def baseline() -> dict[str, str]:
-    """Everything that the stages that are imported generate, by path."""
+    """The output of the imported stages, by path."""
     definitions = importlib.import_module("svertka.spec.layers").DEFINITIONS
     return _generated(definitions, list(definitions))
 
@@ -105,7 +105,7 @@ def _generated(definitions: Mapping[str, Any], names: Iterable[str]) -> dict[str
 
 
 def _differing(sources: Mapping[str, str], sound: Mapping[str, str], names: Sequence[str]) -> list[str]:
-    """Layers whose kernels, or what all kernels call, are not what sound stages print."""
+    """Layers whose kernels, or shared functions, differ from those of the fault-free stages."""
     shared = ("launching.py", "schedule.py", "kernels/primitives.py")
     if any(_body(sources[path]) != _body(sound[path]) for path in shared):
         return list(names)
@@ -141,7 +141,7 @@ def _checked(
     report: Report,
     scope: str = "",
 ) -> bool:
-    """Check layer after layer at every level, up to the first layer that some level refuses; whether one was."""
+    """Check layer after layer at every level, up to the first one that a level refuses; whether one was refused."""
     definitions = importlib.import_module("svertka.spec.layers").DEFINITIONS
     load_package = importlib.import_module("svertka.codegen.verify.validate").load_package
     with load_package(package) as imported:
@@ -160,7 +160,7 @@ def _checked(
 
 
 def _level(level: str, definition: Any, package: str, scope: str) -> tuple[str, str]:
-    """The first failure of a level on a layer's formulas, and why it says nothing of them (or "")."""
+    """The first failure of a level on a layer's formulas, and why it does not apply to them (or "")."""
     import numpy as np
 
     levels = importlib.import_module("svertka.codegen.verify.levels")
@@ -180,7 +180,7 @@ def _level(level: str, definition: Any, package: str, scope: str) -> tuple[str, 
 
 
 def _concerned(module: Any, scope: str) -> Iterator[Any]:
-    """Variants that launch a kernel, or whose host program it is; all if there is no such."""
+    """Variants that launch a kernel, or whose launcher it is; all if there is none."""
     found = []
     for programs, variant in zip(module.programs, module.definition.variants, strict=True):
         kernels = {launch.kernel.name for program in programs for launch in program.launches}

@@ -1,1 +1,1 @@
-"""Networks: what they are, what they compute, what is told and drawn of them."""
+"""Networks: their structure, their results, their summaries and drawings."""

@@ -1,9 +1,9 @@
-"""A network's values, with bounds of what any rounded run of it may differ by.
+"""A network's values, with bounds of the difference to any rounded run of it.
 
-The network itself runs, on float64, and every operator it calls is evaluated from its formula with running error. The
-errors go from layer to layer: they ride beside the tensors, found again by their memory, so that views keep them.
-Nothing here knows a layer. Sums of products of two tensors, which full-size networks have too many of to go through one
-by one, are bounded by the same formulas at once, with ``einsum``.
+The network itself runs in float64, and every operator that it calls is evaluated from its formula with running error.
+The errors are passed from layer to layer: they are stored beside the tensors and found by the tensors' memory, so that
+views keep them. Nothing here depends on a layer. Sums of products of two tensors, of which full-size networks have too
+many for separate evaluation, are bounded by the same formulas at once, with ``einsum``.
 
 Input: a network, images, formats. Output: ``Bounded`` tensors.
 """
@@ -37,18 +37,18 @@ EXACT = torch.zeros((), dtype=torch.float64)
 
 
 def on_the_host(dtype: torch.dtype) -> Format:
-    """What CPU tensors run: float64 between load and store."""
+    """The CPU path: float64 between load and store."""
     double = FORMATS["float64"]
     storage = FORMATS[str(dtype).removeprefix("torch.")]
     return replace(storage, compute=double.compute, compute_tiny=double.compute_tiny)
 
 
 def bounded(network: nn.Module, images: torch.Tensor, target: Format) -> Bounded:
-    """The network's scores by its formulas, and what a run in a format may differ by.
+    """The network's scores by its formulas, and the largest difference of a run in a format.
 
     Args:
-        network: in float64, its parameters held by the format.
-        images: in float64, held by the format.
+        network: in float64, with parameters that the format represents.
+        images: in float64, with values that the format represents.
         target: storage and arithmetic.
     """
     run = _Run(target)
@@ -60,14 +60,14 @@ def bounded(network: nn.Module, images: torch.Tensor, target: Format) -> Bounded
 
 
 class CarriedError(RunningError):
-    """Running error where stored inputs bring the errors they have."""
+    """Running error in which stored inputs have the errors of their computation."""
 
     def __init__(self, target: Format) -> None:
         super().__init__(target, Tensors())
         self.carried: dict[int, Bounded] = {}
 
     def holding(self, values: Mapping[str, Bounded]) -> dict[str, torch.Tensor]:
-        """Their values, whose errors are known from now on."""
+        """The values of bounded tensors, whose errors are recorded."""
         self.carried = {id(bounded.value): bounded for bounded in values.values()}
         return {name: bounded.value for name, bounded in values.items()}
 
@@ -77,11 +77,11 @@ class CarriedError(RunningError):
 
 
 class _Run:
-    """The run of a network: what is known of its tensors by their memory."""
+    """The run of a network: the known errors of its tensors, by their memory."""
 
     def __init__(self, target: Format) -> None:
         self.arithmetic = CarriedError(target)
-        self.known: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}  # tensors too, so that no memory is used twice
+        self.known: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}  # keeps tensors alive, so no memory is reused
 
     def know(self, tensor: torch.Tensor, error: torch.Tensor) -> None:
         self.known[tensor.data_ptr()] = tensor, error
@@ -90,7 +90,7 @@ class _Run:
         """The error of a tensor or of a view of it.
 
         Raises:
-            KeyError: an operation that is no formula made it, so that nothing is known.
+            KeyError: the tensor is the result of an operation without a formula, so its error is unknown.
         """
         whole_tensor, error = self.known[tensor.data_ptr()]
         assert tensor.is_contiguous()
@@ -98,7 +98,7 @@ class _Run:
         return error.expand(whole_tensor.shape).reshape(tensor.shape)
 
     def as_method(self) -> Any:
-        """What takes the place of ``Operator.forward``."""
+        """The replacement of ``Operator.forward``."""
 
         def forward(
             operator: Operator, tensors: Sequence[torch.Tensor | None], symbols: Any, save: bool, skipped: Any = ()
@@ -130,7 +130,7 @@ class _Run:
 
 
 def _extents(layer: Layer, given: Mapping[str, Bounded], symbols: Mapping[str, Any]) -> dict[str, int]:
-    """Extents from shapes; of several axes in one dimension all but one are known by then."""
+    """Extents from shapes; of several axes in one dimension all except one are known by then."""
     sizes = {name: value for name, value in symbols.items() if isinstance(value, int)}
     dims = [
         (dim, extent)
@@ -150,7 +150,7 @@ def _extents(layer: Layer, given: Mapping[str, Bounded], symbols: Mapping[str, A
 def evaluate_carrying(
     layer: Layer, given: Mapping[str, Bounded], sizes: Mapping[str, Any], arithmetic: CarriedError
 ) -> dict[str, Bounded]:
-    """Evaluate a layer equation by equation from inputs that carry errors.
+    """Evaluate a layer equation by equation from inputs with errors.
 
     Args:
         layer: the layer; its outputs are real.
@@ -179,7 +179,7 @@ def _literally(
     inputs = tuple(tensor for tensor in layer.tensors.values() if tensor.name in read)
     alone = Layer(layer.name, inputs, (equation,), (equation.target.name,))
     held = arithmetic.holding({name: known[name] for name in known if name in read})
-    # An equation without inputs is told where to compute by any tensor.
+    # For an equation without inputs, any tensor gives the device.
     tensors = held or {"": next(iter(known.values())).value}
     found = evaluate_tensors(alone, tensors, sizes, arithmetic)
     result: Bounded = found[equation.target.name]
@@ -189,7 +189,7 @@ def _literally(
 def _contracted(
     equation: Equation, known: Mapping[str, Bounded], sizes: Mapping[str, Any], arithmetic: CarriedError
 ) -> Bounded | None:
-    """A sum of products of two tensors, as ``RunningError`` bounds products and sums; None if it is none."""
+    """A sum of products of two tensors, bounded as in ``RunningError``; None if the equation is none."""
     node = equation.value
     if not (isinstance(node, Reduction) and node.operation == "sum" and node.body.is_Mul):
         return None
@@ -209,7 +209,7 @@ def _contracted(
 
 
 def _sum_of_products(form: str, left: Bounded, right: Bounded, count: int, arithmetic: CarriedError) -> Bounded:
-    """``RunningError.multiply`` and ``RunningError.summed``, summed before they are computed."""
+    """``RunningError.multiply`` and ``RunningError.summed``, with the sums computed first."""
     assert not arithmetic.format.factor, "factors are taken as they are"
     sizes = torch.einsum(form, left.value.abs(), right.value.abs())
     carried = torch.zeros_like(sizes)
@@ -232,7 +232,7 @@ class _Operand:
         self.guards: list[InRange] = []
 
     def spread(self, sizes: Mapping[str, Any], letters: dict[str, str]) -> tuple[str, Bounded]:
-        """Its elements along the indices it depends on, and letters for these."""
+        """Its elements along the indices on which it depends, and letters for these."""
         names = [place.name for place in self.read.indices if isinstance(place, Index)]
         plain = len(names) == len(self.read.indices) == len(set(names)) and not self.guards
         indices = list(self.read.indices) if plain else sorted(self.indices, key=lambda index: index.name)

@@ -1,4 +1,4 @@
-"""The road of CPU tensors, and the kernels' in Triton's interpreter or on the GPU."""
+"""The CPU path, and the kernel path in Triton's interpreter or on the GPU."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from svertka.generated import runtime
 
 INTERPRETED = runtime.INTERPRETED
 
-# Most shapes are small: threads would only wait for each other.
+# Most shapes are small: several threads would be slower.
 torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
 def _reference(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tensors of the CPU go through the reference unless a test asks for kernels."""
+    """Tensors of the CPU use the reference unless a test asks for kernels."""
     monkeypatch.setattr(runtime, "INTERPRETED", False)
 
 

@@ -1,14 +1,14 @@
-"""Where every float64 evaluation of a training step lies: running error, chained through layers, loss and optimizer.
+"""Enclosure of every float64 evaluation of a training step: running error through layers, loss and optimizer.
 
-Each layer's formula, and the adjoint that the calculus derives from it, is evaluated in values that carry a bound of
-their rounding error (``spec.running_error``); the bound of one result is carried into the next, from image to scores
-and back to the parameters, through the optimizer's arithmetic, and from step to step. For any order of sums, fused or
-not, a computation in float64 lies within it. Two things need care:
+Each layer's formula, and the adjoint that the calculus derives from it, is evaluated in values with a bound of their
+rounding error (``spec.running_error``). The bound of one result is passed to the next, from image to scores and back to
+the parameters, through the optimizer's arithmetic, and from step to step. For any order of sums, fused or not, a
+computation in float64 lies within it. Two things need care:
 
-- Selections. Within the bound, ReLU's sign and a window's winner must be the same for all evaluations, else a gradient
-  goes elsewhere. ``_decided`` asks for that of every element, so that nothing is left to chance.
-- The loss. Its formula has ``exp(x) / sum exp(x)``; shifted by the maximum, by way of the logarithm, divided by the
-  number of examples first or last, it is another computation. All are evaluated and the bound covers them.
+- Selections. Within the bound, ReLU's sign and a window's maximum must be the same for all evaluations, otherwise a
+  gradient goes to another element. ``_decided`` checks that for every element.
+- The loss. Its formula has ``exp(x) / sum exp(x)``. Shifted by the maximum, computed by the logarithm, or divided by
+  the number of examples first or last, it is another computation. All are evaluated, and the bound covers them.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def _exact(value: Tensor) -> Bounded:
 
 @dataclass
 class _Call:
-    """A layer, with what it was given."""
+    """A layer with its inputs."""
 
     layer: Layer
     inputs: dict[str, Bounded]
@@ -62,7 +62,7 @@ class _Call:
         return evaluate_tensors(layer, ARITHMETIC.holding(given), self.sizes, ARITHMETIC)
 
     def output(self) -> Bounded:
-        """The layer's first output, in the shape of its module's."""
+        """The layer's first output, in the shape of its module's output."""
         name = self.layer.outputs[0]
         found = self.evaluated(self.layer, {})[name]
         extents = [[whole(axis.extent, self.sizes) for axis in dim] for dim in self.layer.tensors[name].dims]
@@ -70,7 +70,7 @@ class _Call:
         return _shaped(found, shape if len(shape) > 1 else self.inputs["input"].value.shape)
 
     def gradients(self, given: Bounded, names: Sequence[str]) -> dict[str, Bounded]:
-        """Of the inputs that are named, in their shapes."""
+        """Gradients of the named inputs, in their shapes."""
         derived = adjoint(self.layer, wrt=names, outputs=["output"])
         found = self.evaluated(derived, {"grad_output": given})
         return {name: _shaped(found[f"grad_{name}"], self.inputs[name].value.shape) for name in names}
@@ -81,7 +81,7 @@ def _definition_of(module: nn.Module) -> Definition:
 
 
 def _call(module: Any, image: Bounded, parameters: Mapping[str, Bounded]) -> _Call:
-    """What a module computes, by its formula."""
+    """The result of a module, by its formula."""
     definition = _definition_of(module)
     layer, inputs = definition.variants[0].layer, {"input": image, **parameters}
     sizes: dict[str, Any] = {"G": 1, "ceil_mode": 0, "crop": 0}
@@ -103,7 +103,7 @@ def _call(module: Any, image: Bounded, parameters: Mapping[str, Bounded]) -> _Ca
 
 
 def _decided(module: nn.Module, image: Bounded) -> None:
-    """Ask that no evaluation within the bound selects otherwise."""
+    """Check that every evaluation within the bound makes the same selections."""
     value, error = image.value, image.error
     if isinstance(module, nn.ReLU):
         assert (value.abs() > error).all()
@@ -111,18 +111,18 @@ def _decided(module: nn.Module, image: Bounded) -> None:
         patches = [part.unfold(2, 2, 2).unfold(3, 2, 2).flatten(4) for part in (value, error)]
         best, order = patches[0].sort(-1, descending=True)
         lead, doubt = best[..., 0] - best[..., 1], patches[1].gather(-1, order)[..., :2].sum(-1)
-        # Where ReLU has cut the whole window off, it also cuts off the gradient, wherever that goes.
+        # If ReLU is 0 on the whole window, it also cuts off the gradient, whichever element gets it.
         assert ((lead > doubt) | (best[..., 0] == 0)).all()
 
 
 def _united(values: Sequence[Bounded]) -> Bounded:
-    """What covers all of them, about the first."""
+    """A bound that covers all of them, around the first."""
     errors = [abs(value.value - values[0].value) + value.error for value in values]
     return Bounded(values[0].value, torch.stack(errors).amax(0))
 
 
 def _loss_gradients(scores: Bounded, labels: Tensor, smoothing: float) -> Bounded:
-    """Gradient of the mean cross-entropy: by its formula, and in the orders in which it is computed."""
+    """Gradient of the mean cross-entropy: by its formula, and in the orders of actual computations."""
     a = ARITHMETIC
     count, classes = scores.value.shape
     definition = DEFINITIONS["cross_entropy"]
@@ -146,7 +146,7 @@ def _loss_gradients(scores: Bounded, labels: Tensor, smoothing: float) -> Bounde
 
 
 def _softmax(scores: Bounded) -> list[Bounded]:
-    """Shifted by the maximum, and by way of its logarithm."""
+    """Softmax, shifted by the maximum, and computed by its logarithm."""
     a = ARITHMETIC
     top = scores.value.argmax(1, keepdim=True)
     shifted = a.add(scores, _negative(Bounded(scores.value.gather(1, top), scores.error.gather(1, top))))
@@ -172,7 +172,7 @@ class Enclosure:
     """Bounds of a network's parameters, from the moment at which they are known exactly.
 
     Args:
-        network: generated layers one after another, an ``ImageInput`` first; only its shape and parameters are used.
+        network: generated layers in sequence, an ``ImageInput`` first; only its shape and parameters are used.
         smoothing: of the labels in the loss.
         momenta: the optimizer's, by the names of the parameters; none before the first step.
     """
@@ -198,7 +198,7 @@ class Enclosure:
             self.parameters[name] = a.add(parameter, _negative(moved))
 
     def gradients(self, images: Tensor, labels: Tensor) -> dict[str, Bounded]:
-        """Of the mean cross-entropy, by the parameters."""
+        """Gradients of the mean cross-entropy, by parameter."""
         calls: list[tuple[str, _Call, torch.Size]] = []
         value = _exact(images)
         for name, module in self.modules.items():
@@ -220,7 +220,7 @@ class Enclosure:
         return found
 
     def reached(self, network: nn.Module) -> float:
-        """The largest distance of a network's parameter from the bound's middle, in bounds: 1 is the limit."""
+        """The largest distance of a network's parameter from the bound's centre, in bounds: 1 is the limit."""
         shares = [
             ((parameter.detach().double() - bound.value).abs() / bound.error).max()
             for parameter, bound in zip(network.parameters(), self.parameters.values(), strict=True)

@@ -39,14 +39,14 @@ class Small(nn.Module):
 
 
 def small_run(**settings: Any) -> Training:
-    """A run of the small network at its beginning: 3 epochs of 4 steps."""
+    """A new run of the small network: 3 epochs of 4 steps."""
     asked = Settings(**{"network": "small", "epochs": 3, "batch": 7, "shift": 0.2, **settings})
     data = few()
     return Training(built(Small, data, asked.seed), data, asked)
 
 
 def run(training: Training, steps: int | None = None) -> Training:
-    """Some steps on, or to the end."""
+    """Run some steps, or to the end."""
     taken = 0
     while not training.finished and taken != steps:
         training.step()
@@ -55,7 +55,7 @@ def run(training: Training, steps: int | None = None) -> Training:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two states hold the same numbers, to the last bit and in the same types."""
+    """Whether two states have the same numbers, to the last bit and in the same types."""
     if isinstance(one, Tensor):
         return one.dtype == other.dtype and one.shape == other.shape and _bits(one) == _bits(other)
     if isinstance(one, dict):

@@ -1,4 +1,4 @@
-"""Networks, parameters and pictures that the tests share; the same ones every time."""
+"""Networks, parameters and pictures that the tests share; the same in every run."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ __all__ = ["NARROW", "images", "narrow", "of_both_signs", "photograph", "without
 
 NARROW: dict[str, Any] = {"maps": (6, 8, 10, 12, 14), "units": 9, "classes": 7}
 RAW = [1 / 255] * 3
-"""Divided by, it makes 0 to 255 of 0 to 1, so that normalization has something to do."""
+"""As a divisor it maps 0 to 1 to 0 to 255, so that normalization has an effect."""
 
 
 def narrow(name: str, **options: Any) -> nn.Module:
-    """LeNet-5, or an AlexNet of few maps, in evaluation."""
+    """LeNet-5, or an AlexNet with few maps, in evaluation mode."""
     torch.manual_seed(7)
     made = LeNet5(**options) if name == "lenet" else AlexNet(std=RAW, **NARROW, **options)
     return made.eval()
 
 
 def without_cancellation(network: nn.Module) -> nn.Module:
-    """Every kernel of one sign, three of four positive, its weights the shares of a mean; biases of the same sign.
+    """Every kernel has one sign, three of four positive, its weights those of a mean; biases have the same sign.
 
-    No sum cancels, since what comes into a layer is not negative. So the bound of the rounding errors is about as small
-    as the errors are, and what is not rounding lies outside. Rectification has kernels to silence, too.
+    No sum cancels, since the input of a layer is not negative. So the bound of the rounding errors is about as small as
+    the errors, and larger differences lie outside. Some kernels are negative, so that ReLU has an effect.
     """
     draw = torch.Generator().manual_seed(11)
     with torch.no_grad():
@@ -42,7 +42,7 @@ def without_cancellation(network: nn.Module) -> nn.Module:
 
 
 def of_both_signs(network: nn.Module) -> nn.Module:
-    """Normal parameters that keep the size of what goes through, so that scores depend on the image."""
+    """Normal parameters that preserve the magnitude of values, so that scores depend on the image."""
     draw = torch.Generator().manual_seed(5)
     with torch.no_grad():
         for parameter in network.parameters():
@@ -52,13 +52,13 @@ def of_both_signs(network: nn.Module) -> nn.Module:
 
 
 def images(channels: int, count: int = 2, height: int = 131, width: int = 97) -> torch.Tensor:
-    """Bright images of 0 to 1, values that every floating type holds."""
+    """Bright images of 0 to 1, with values that every floating type represents."""
     draw = torch.Generator().manual_seed(height)
     return torch.randint(32, 256, (count, channels, height, width), generator=draw) / 256
 
 
 def photograph(width: int = 2048, height: int = 1365) -> Image.Image:
-    """A sky, a sun and hills, with fine stripes that a resize without antialiasing would break."""
+    """A sky, a sun and hills, with fine stripes that a resize without antialiasing would distort."""
     down, across = np.mgrid[0:height, 0:width]
     sky = np.stack([40 + 150 * down / height, 90 + 120 * across / width, 220 - 60 * down / height], axis=-1)
     sky += 30 * ((across + 2 * down) // 3 % 2)[..., None]

@@ -1,4 +1,4 @@
-"""AlexNet: published numbers, how it starts, groups, types and layouts, refusals."""
+"""AlexNet: published numbers, initial parameters, groups, types and layouts, refusals."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_made_of_generated_layers_alone() -> None:
 
 
 def test_order_of_layers() -> None:
-    """Norms after the first two rectifications, pools after norms and the fifth, dropout before two full ones."""
+    """Norms after the first two ReLUs, pools after norms and the fifth ReLU, dropout before two linear layers."""
     network = narrow("alexnet")
     kinds = [type(m).__name__ for m in network.modules() if not any(m.children())]
     norm, last = ["Conv2d", "ReLU", "CrossChannelNorm", "MaxPool2d"], ["Conv2d", "ReLU", "MaxPool2d"]
@@ -45,8 +45,8 @@ def test_order_of_layers() -> None:
 def test_starts_as_published() -> None:
     """Biases of 1 where the paper has them; weights normal with deviation 0.01.
 
-    The mean of n such weights is within 6 / sqrt(n) deviations, but for two draws of a billion, and their mean square
-    within 6 sqrt(2 / n) of its own.
+    The mean of n such weights is within 6 / sqrt(n) deviations, with probability 1 - 2e-9, and their mean square within
+    6 sqrt(2 / n) of its own.
     """
     torch.manual_seed(0)
     network = AlexNet(maps=(16, 32, 32, 32, 32), units=64)
@@ -65,7 +65,7 @@ def test_starts_as_published() -> None:
 
 
 def test_norm_is_the_papers() -> None:
-    """Quotient a / (2 + 1e-4 * sum of squares over five channels)^0.75, the sum not divided."""
+    """Quotient a / (2 + 1e-4 * sum of squares over five channels)^0.75; the sum is not divided."""
     norm = narrow("alexnet").get_submodule("features.norm1")
     values = 200 * torch.rand(2, 7, 3, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     squares = np.square(np.pad(values.numpy(), ((0, 0), (2, 2), (0, 0), (0, 0))))
@@ -77,7 +77,7 @@ def test_norm_is_the_papers() -> None:
 
 
 def ungrouped_twin(grouped: nn.Module) -> nn.Module:
-    """The same without groups: kernels widened by zeros over the other group's maps."""
+    """The same without groups: kernels extended by zeros for the other group's maps."""
     twin, state = narrow("alexnet", grouped=False), dict(grouped.state_dict())
     for name, parameter in twin.named_parameters():
         weight = state[name]
@@ -101,7 +101,7 @@ def test_groups_are_kernels_with_zeros_for_the_other_half() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=str)
 def test_types_and_layouts(dtype: torch.dtype) -> None:
-    """Channels last is another order in memory and the same numbers; the meta device has shapes alone."""
+    """Channels last is another order in memory and the same numbers; the meta device has only shapes."""
     network, given = of_both_signs(narrow("alexnet")).to(dtype), images(3).to(dtype)
     scores = network(given).detach()
     assert scores.dtype == dtype
@@ -113,7 +113,7 @@ def test_types_and_layouts(dtype: torch.dtype) -> None:
 
 
 def test_every_parameter_learns() -> None:
-    """In training, dropout drawn anew, a loss has a gradient for every tensor."""
+    """In training, with dropout, a loss has a gradient for every tensor."""
     network = of_both_signs(narrow("alexnet", grouped=True)).train()
     given, labels = images(3), torch.tensor([1, 4])
     torch.manual_seed(0)

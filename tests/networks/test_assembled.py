@@ -1,4 +1,4 @@
-"""The networks and the same assembled from the reference: equal where they round alike, else within the derived bound.
+"""The networks and their assemblies from the reference: equal if they round alike, otherwise within the derived bound.
 
 The bound comes from the formulas of the layers, chained (``chained``). With parameters whose sums do not cancel it is
 so small that every fault planted in the assembly lies outside.
@@ -33,14 +33,14 @@ NETWORKS: list[tuple[str, dict[str, Any]]] = [("lenet", {}), ("alexnet", {}), ("
 
 
 def assembled(name: str, network: nn.Module, given: torch.Tensor) -> Array:
-    """The scores from the reference alone, in float64 all through."""
+    """The scores from the reference alone, in float64 throughout."""
     return ASSEMBLED[name](given.double().numpy(), arrays_of(network.state_dict()))
 
 
 def limits(network: nn.Module, given: torch.Tensor, target: Format) -> Bounded:
-    """The formulas' values, and by what a run in a format and one in float64 may differ.
+    """The formulas' values, and the largest difference of a run in a format and one in float64.
 
-    Either lies within the format's bound of the formulas' values, since float64 rounds no worse.
+    Both lie within the format's bound of the formulas' values, since float64 rounds no worse.
     """
     found = bounded(copy.deepcopy(network).cpu().double(), given.cpu().double(), target)
     return Bounded(found.value, 2 * found.error)
@@ -53,7 +53,7 @@ def run(network: nn.Module, given: torch.Tensor) -> torch.Tensor:
 
 
 def far(found: Any, expected: Any, limit: Bounded) -> int:
-    """How many scores lie outside the bound; NaN lies outside."""
+    """Number of scores outside the bound; NaN counts as outside."""
     difference = torch.as_tensor(found).double() - torch.as_tensor(expected).double()
     return int((~(difference.abs() <= limit.error)).sum())
 
@@ -61,7 +61,7 @@ def far(found: Any, expected: Any, limit: Bounded) -> int:
 @pytest.mark.parametrize(("name", "options"), NETWORKS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_rounded_after_every_layer_they_are_equal(name: str, options: dict[str, Any], dtype: torch.dtype) -> None:
-    """The assembly in the modules' own type: to the last bit."""
+    """The assembly in the modules' own type: equal to the last bit."""
     network = of_both_signs(narrow(name, **options)).to(dtype)
     given = images(CHANNELS[name]).to(dtype)
     found = ASSEMBLED[name](given.numpy(), arrays_of(network.state_dict()))
@@ -77,14 +77,14 @@ def test_within_the_derived_bound(name: str, options: dict[str, Any], dtype: tor
     limit, expected = limits(network, given, on_the_host(dtype)), assembled(name, network, given)
     assert not far(run(network, given), expected, limit)
     assert not far(limit.value, expected, limit)
-    # A bound as large as the scores would show nothing; half precision has eight bits or eleven for a dozen layers.
+    # A bound as large as the scores would prove nothing; half precision has eight or eleven bits for a dozen layers.
     assert float(limit.error.max()) < float(limit.value.abs().max())
 
 
 @pytest.mark.parametrize("name", CHANNELS)
 def test_probabilities_within_the_derived_bound(name: str) -> None:
     network = nn.Sequential(without_cancellation(narrow(name)), Softmax(dim=1))
-    if name == "alexnet":  # scores near 255 apart would leave one class alone
+    if name == "alexnet":  # scores about 255 apart would leave only one class
         with torch.no_grad():
             network[0].classifier.full3.weight.div_(64)  # type: ignore[union-attr, operator]
     given = images(CHANNELS[name], 1)
@@ -98,7 +98,7 @@ Fault = Callable[[pytest.MonkeyPatch], None]
 
 
 def changed(function: str, change: Callable[..., Any]) -> Fault:
-    """Plant a fault in a function of the reference: ``change(original, *arguments)`` takes its place."""
+    """Plant a fault in a function of the reference: ``change(original, *arguments)`` replaces it."""
     original = getattr(reference, function)
 
     def plant(patch: pytest.MonkeyPatch) -> None:
@@ -142,7 +142,7 @@ HARMLESS = {
     },
     "alexnet": set(),
 }
-"""What changes nothing, as LeNet-5 has no such layer."""
+"""Changes without effect, because LeNet-5 has no such layer."""
 
 
 @pytest.mark.parametrize("name", CHANNELS)
@@ -172,7 +172,7 @@ def test_the_published_network_on_a_photograph() -> None:
 
 
 class Small(nn.Module):
-    """Of the kind of both networks, small enough for the interpreter."""
+    """A network like both, small enough for the interpreter."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -199,7 +199,7 @@ def small_assembled(given: Array, state: dict[str, Array]) -> Array:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_kernels_within_the_derived_bound(dtype: torch.dtype, kernels: str) -> None:
-    """The same with the kernels, forward as they are launched."""
+    """The same for the forward kernels."""
     network, given = without_cancellation(Small()).to(dtype), images(2, 3, 9, 11).to(dtype)
     kind = FORMATS[str(dtype).removeprefix("torch.")]
     limit = limits(network, given, on_matrix_unit(kind) if kernels == "cuda" else kind)

@@ -1,4 +1,4 @@
-"""The bound that goes from layer to layer: whole sums at once as one by one, inputs' errors with them."""
+"""The bound from layer to layer: whole sums give the same bound as single terms, including the inputs' errors."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def convolution(error: float) -> dict[str, Bounded]:
 def test_a_sum_at_once_is_bounded_as_one_by_one(
     kind: str, error: float, sizes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Padding counts in the one and not in the other: there the bound is no smaller."""
+    """Padding counts in one computation and not in the other: there the bound is not smaller."""
     given, arithmetic = convolution(error), CarriedError(FORMATS[kind])
     taken = []
     original = chained._contracted
@@ -65,12 +65,12 @@ def test_a_sum_at_once_is_bounded_as_one_by_one(
     magnitude = evaluate_carrying(CONVOLUTION, sizes_of_terms, sizes, arithmetic)["output"].value
     assert within(at_once.value, one_by_one.value, magnitude, terms + 2)
     smaller = at_once.error if sizes is PLAIN else torch.minimum(at_once.error, one_by_one.error)
-    # An error is a sum of non-negative terms: three sums of products and what is made of them.
+    # An error is a sum of non-negative terms: three sums of products and their combinations.
     assert within(smaller, one_by_one.error, one_by_one.error, 3 * terms + 64)
 
 
 def test_errors_of_inputs_arrive_in_full() -> None:
-    """An input at the far end of its error moves the result as far as the bound says, but for roundings."""
+    """An input at the end of its error interval changes the result by as much as the bound says, up to rounding."""
     given = {"input": drawn(3, 7, error=0.5), "weight": drawn(5, 7, seed=1), "bias": drawn(5, seed=2)}
     sizes = {"M": 3, "I": 7, "O": 5}
     found = evaluate_carrying(FULL, given, sizes, CarriedError(FORMATS["float64"]))["output"]
@@ -85,7 +85,7 @@ def test_errors_of_inputs_arrive_in_full() -> None:
 
 
 def test_errors_grow_from_layer_to_layer() -> None:
-    """Two layers err by more than the second alone on the first one's values."""
+    """The error of two layers is larger than that of the second alone on the first one's values."""
     torch.manual_seed(1)
     first, second = Linear(6, 5).double(), Linear(5, 4).double()
     given = torch.randn(3, 6, dtype=torch.float64)
@@ -95,7 +95,7 @@ def test_errors_grow_from_layer_to_layer() -> None:
 
 
 def test_what_is_no_formula_is_not_taken_for_exact() -> None:
-    """An addition of torch's own between two layers is refused, since nothing bounds it."""
+    """An addition by torch between two layers is refused, because it has no bound."""
 
     class Between(nn.Module):
         def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Checkpoints: whole at every moment, damage is told, what they hold goes on."""
+"""Checkpoints: complete at every moment, damage is detected, and their state can be continued."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_file_that_was_cut_off_is_told(path: Path, kept: int) -> None:
 
 
 def test_no_flipped_bit_goes_unseen(path: Path) -> None:
-    """Wherever it falls, the file is refused or holds the same as before; in tensors it is refused."""
+    """For every position, the file is refused or has the same content as before; in tensors it is refused."""
     written = state()
     write(written, path)
     content, expected, draw = path.read_bytes(), read(path), random.Random(5)
@@ -96,7 +96,7 @@ def test_no_file_is_told(path: Path) -> None:
 
 
 def test_a_write_that_fails_leaves_the_old_one(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At the last moment before the new file takes its place, and in the middle of its writing."""
+    """At the last moment before the new file replaces it, and in the middle of its writing."""
     write(state(), path)
     expected, content = read(path), path.read_bytes()
     for name in ("replace", "fsync"):
@@ -106,7 +106,7 @@ def test_a_write_that_fails_leaves_the_old_one(path: Path, monkeypatch: pytest.M
                 write({"epochs": [1, 2]}, path)
         assert path.read_bytes() == content
         assert same(read(path), expected)
-    write({"epochs": [1, 2]}, path)  # over what the failed ones left
+    write({"epochs": [1, 2]}, path)  # over the remains of the failed writes
     assert read(path) == {"epochs": [1, 2]}
 
 
@@ -122,7 +122,7 @@ def trained(path: Path, **settings: Any) -> Training:
 
 
 def test_a_checkpoint_s_network_is_loaded(path: Path) -> None:
-    """With its normalization: its scores are those of the network that was trained."""
+    """With its normalization: its scores are those of the trained network."""
     made = trained(path)
     network, classes = load(path)
     assert classes == tuple("0123456789")

@@ -1,4 +1,4 @@
-"""Images with their classes: the digits, folders, the split, the order of batches."""
+"""Labelled images: the digits, folders, the split, the order of batches."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def pair(examples: Examples) -> tuple[Tensor, list[int]]:
 
 
 def test_every_digit_is_in_one_part() -> None:
-    """All that scikit-learn has, each once, with its label."""
+    """All of scikit-learn's digits, each once, with its label."""
     data, bundled = digits(), load_digits()
     everything = Examples(torch.from_numpy(bundled.images.astype(np.uint8))[:, None], torch.tensor(bundled.target))
     assert sorted(rows(data.training) + rows(data.test)) == rows(everything)
@@ -113,7 +113,7 @@ def test_an_order_does_not_touch_the_process_s_random_numbers() -> None:
 
 
 def whole_numbers(height: int, width: int) -> Tensor:
-    """An image of whole numbers, which come out whole where they are moved to: rounding finds them again."""
+    """An image of whole numbers, moved by whole pixels: rounding gives the numbers back."""
     drawn = torch.randint(0, 256, (1, 2, height, width), generator=torch.Generator().manual_seed(3))
     return drawn.double()
 
@@ -140,7 +140,7 @@ def test_an_image_of_half_the_size_takes_the_mean_of_four() -> None:
 
 
 def test_moves_stay_within_what_is_asked() -> None:
-    """Every one, and together they come near it on both sides."""
+    """Every move is within the limits, and together they come near both limits."""
     count, turn, zoom, shift = 500, 30.0, 0.25, 0.125
     torch.manual_seed(0)
     moves = drawn_moves(count, turn, zoom, shift)
@@ -164,7 +164,7 @@ def test_moves_stay_within_what_is_asked() -> None:
 
 
 def picture(path: Path, height: int, width: int, colour: bool = False, seed: int = 0) -> Tensor:
-    """Write an image; what it holds, channels first."""
+    """Write an image; returns its content, channels first."""
     shape = (height, width, 3) if colour else (height, width)
     values = np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -174,7 +174,7 @@ def picture(path: Path, height: int, width: int, colour: bool = False, seed: int
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """Two classes, of 5 and of 2 grey images, in sizes of their own."""
+    """Two classes, with 5 and 2 grey images of different sizes."""
     for number in range(5):
         picture(tmp_path / "walrus" / f"{number}.png", 7 + number, 6, seed=number)
     for number in range(2):
@@ -224,7 +224,7 @@ def test_colour_stays_and_grey_joins_it(place: Path) -> None:
 
 
 def test_a_photograph_is_read(tmp_path: Path) -> None:
-    """JPEG loses values, so it is compared with what Pillow makes of it."""
+    """JPEG is lossy, so it is compared with Pillow's result."""
     for name in ("a", "b"):
         for number in range(2):
             picture(tmp_path / name / f"{number}.jpg", 5, 4, colour=True, seed=number)
@@ -272,7 +272,7 @@ def test_a_class_of_one_image_is_refused(place: Path) -> None:
 
 
 def test_an_image_of_sixteen_bits_is_refused(place: Path) -> None:
-    """Pillow would make 255 of everything above it."""
+    """Pillow would clip everything above 255."""
     path = place / "walrus" / "deep.png"
     Image.fromarray(np.full((3, 4), 5000, dtype=np.uint16)).save(path)
     refused(place, [str(path), "mode='I;16'", "eight bits a channel", "convert"])

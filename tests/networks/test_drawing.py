@@ -1,4 +1,4 @@
-"""The drawing of a network: what it says, where it stands, and how a browser shows it."""
+"""The drawing of a network: its texts, its layout, and its rendering in a browser."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def texts(stage: ElementTree.Element) -> list[str]:
 
 
 def bodies(stage: ElementTree.Element) -> list[tuple[float, float]]:
-    """Width and height of the front faces, one a group."""
+    """Width and height of the front faces, one per group."""
     found = []
     for path in stage.iter(f"{SVG}path"):
         if str(path.get("class")).split()[1] not in ("top", "side"):
@@ -86,7 +86,7 @@ def test_every_number_of_the_summary_is_there(name: str) -> None:
 
 
 def test_boxes_are_as_large_as_the_maps() -> None:
-    """Thickness follows channels, height the maps; groups have bodies of their own."""
+    """Thickness follows channels, height the maps; each group has its own body."""
     summary = summary_of("alexnet")
     sizes = {texts(stage)[0]: bodies(stage) for stage in stages(draw(summary))}
     counts = {name: len(parts) for name, parts in sizes.items()}
@@ -180,7 +180,7 @@ def test_no_text_covers_another(name: str, tmp_path: Path) -> None:
 
 @in_a_browser
 def test_a_browser_shows_it_by_itself(tmp_path: Path) -> None:
-    """As a file of its own, in its colours: paper, convolutions, pools, fully connected layers."""
+    """As a separate file, in its colours: paper, convolutions, pools, fully connected layers."""
     page, target = tmp_path / "alexnet.svg", tmp_path / "alexnet.png"
     page.write_text(draw(summary_of("alexnet")), encoding="utf-8")
     browse(page, tmp_path / "profile", "--window-size=1440,420", f"--screenshot={target}")

@@ -1,4 +1,4 @@
-"""From a photograph to probabilities: pixels, the input layer beside Pillow and torch, refusals."""
+"""From a photograph to probabilities: pixels, the input layer against Pillow and torch, refusals."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_modes_are_converted(mode: str, channels: int) -> None:
 
 
 def test_a_photograph_stands_upright(tmp_path: Path) -> None:
-    """A camera held on its side says so in EXIF: orientation 6 is a quarter turn clockwise."""
+    """A rotated camera records it in EXIF: orientation 6 is a quarter turn clockwise."""
     picture = photograph(31, 17)
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -100,7 +100,7 @@ def test_the_input_layer_beside_pillow_and_torch() -> None:
     """2048 x 1365 to 224 x 224, all three within the formula's bound.
 
     Pillow's bilinear filter on floats computes in float64 and stores twice in float32: after the width and after the
-    height. Weights are positive and sum to 1, so that the first rounding arrives as it is.
+    height. Weights are positive and sum to 1, so that the first rounding error is not amplified.
     """
     given, layer = tensor_of(photograph()), ImageInput()
     found = layer(given)
@@ -147,7 +147,7 @@ def test_classify_is_the_network_and_softmax(name: str, channels: int) -> None:
 
 
 def test_classify_leaves_the_network_as_it_was() -> None:
-    """Modes module by module, gradients, and the state of the random numbers."""
+    """Modes of all modules, gradients, and the state of the random numbers."""
     network, picture = of_both_signs(narrow("alexnet")).train(), photograph(67, 41)
     network.get_submodule("features").eval()
     before, state = [module.training for module in network.modules()], torch.get_rng_state()

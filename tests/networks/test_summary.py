@@ -1,4 +1,4 @@
-"""A network's summary beside what is counted, run and tried otherwise."""
+"""A network's summary against independent counts, runs and experiments."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def on_meta(name: str, **options: Any) -> nn.Module:
 
 
 def calls(network: nn.Module, given: Tensor) -> dict[str, Tensor]:
-    """Outputs of the modules that hold no others, from a real run."""
+    """Outputs of the modules without submodules, from a real run."""
     found: dict[str, Tensor] = {}
     names = {m: name for name, m in network.named_modules() if not any(m.children())}
     hooks = [m.register_forward_hook(lambda m, _, out: found.update({names[m]: out})) for m in names]
@@ -52,7 +52,7 @@ def calls(network: nn.Module, given: Tensor) -> dict[str, Tensor]:
 @pytest.mark.parametrize("name", CHANNELS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64], ids=str)
 def test_shapes_and_memory_are_those_of_a_run(name: str, dtype: torch.dtype) -> None:
-    """Three images in their own type, while the network that was described has another."""
+    """For three images in their own type; the summarized network has another type."""
     network, given = narrow(name), images(CHANNELS[name], 3)
     summary = summarize(network, tuple(given.shape), dtype)
     network, given = network.to(dtype), given.to(dtype)
@@ -80,7 +80,7 @@ def test_published_numbers_come_out(options: dict[str, Any], parameters: int) ->
 
 
 def torch_twin(network: nn.Module) -> nn.Module:
-    """Convolutions and fully connected layers become torch's own, which torch knows how to count."""
+    """Convolutions and fully connected layers become torch's own, for which torch can count operations."""
     for module in network.modules():
         if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear):
             module.__class__ = next(kind for kind in type(module).__mro__ if kind.__module__.startswith("torch.nn"))
@@ -101,7 +101,7 @@ def test_multiply_adds_are_half_of_torchs_count(name: str, batch: int) -> None:
 
 
 def reached(network: nn.Module, height: int, width: int, places: list[tuple[int, int]]) -> dict[str, Tensor]:
-    """For every layer, which elements of its output become NaN when one pixel is; the first axis counts the pixels."""
+    """For every layer, the elements of its output that become NaN if one pixel is; the first axis counts the pixels."""
     channels = next(m.in_channels for m in network.modules() if isinstance(m, nn.Conv2d))
     given = torch.ones(len(places), channels, height, width)
     for number, (row, column) in enumerate(places):
@@ -110,13 +110,13 @@ def reached(network: nn.Module, height: int, width: int, places: list[tuple[int,
 
 
 def span(hits: Tensor) -> tuple[int, int]:
-    """First and last place that is hit."""
+    """First and last position that is reached."""
     places = hits.nonzero().flatten()
     return int(places[0]), int(places[-1])
 
 
 def test_receptive_field_of_alexnet_by_experiment() -> None:
-    """A NaN in one row of pixels after another, and which elements it reaches: NaN gets through every layer."""
+    """A NaN in one row of pixels after another, and the elements that it reaches: every layer propagates NaN."""
     features = narrow("alexnet").get_submodule("features")
     height, width = 288, 67
     summary = summarize(features, (1, 3, height, width))
@@ -137,7 +137,7 @@ def test_receptive_field_of_alexnet_by_experiment() -> None:
 
 
 def test_receptive_field_of_unequal_windows_by_experiment() -> None:
-    """Windows, strides and dilations that differ along the axes; every pixel by itself."""
+    """Windows, strides and dilations that differ along the axes; every pixel separately."""
     torch.manual_seed(4)
     network = nn.Sequential(
         Conv2d(1, 2, (3, 2), stride=(2, 1), dilation=(1, 3)),
@@ -164,7 +164,7 @@ def test_receptive_field_of_unequal_windows_by_experiment() -> None:
 
 
 class Residual(nn.Module):
-    """Two ways that meet, once in a module and once in an addition; one layer runs twice."""
+    """Two branches that are joined once in a module and once in an addition; one layer runs twice."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -195,7 +195,7 @@ def test_branches_keep_the_widest_field() -> None:
 
 
 def test_what_is_shared_counts_once() -> None:
-    """The layer that runs twice multiplies twice, and is there once."""
+    """The layer that runs twice multiplies twice; its parameters count once."""
     summary = summarize(Residual(), (2, 3, 8, 6))
     wide = [layer for layer in summary.layers if layer.name == "wide"]
     assert [layer.multiply_adds for layer in wide] == [2 * 4 * 8 * 6 * 4 * 25] * 2
@@ -218,7 +218,7 @@ def settings(network: nn.Module) -> Iterator[Any]:
 
 
 def test_the_network_is_left_as_it_was() -> None:
-    """Also in training, where dropout would draw numbers; and where the run fails."""
+    """Also in training, where dropout would draw numbers; and if the run fails."""
     network, state = narrow("alexnet").train(), torch.get_rng_state()
     network.get_submodule("classifier").eval()
     before = list(settings(network))

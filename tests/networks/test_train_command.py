@@ -1,4 +1,4 @@
-"""``svertka train``: to 98 % in time, through kills and Ctrl-C to the same bits, with messages."""
+"""``svertka train``: 98 % accuracy in limited time, the same bits after kills and Ctrl-C, and messages."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .few import same
 Call = Callable[..., tuple[int, str, str]]
 SHORT = ("--epochs", "2", "--batch", "48", "--seed", "3", "--every", "0")
 EPOCHS, STEPS = 2, 30  # 1438 images in batches of 48
-PATIENCE = 120.0  # seconds after which a process that does nothing is given up
+PATIENCE = 120.0  # seconds after which an idle process counts as hanging
 
 
 def command(*arguments: str) -> list[str]:
@@ -32,7 +32,7 @@ def command(*arguments: str) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """Of a user's shell."""
+    """The environment of a user's shell."""
     return {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
 
 
@@ -41,7 +41,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def stopped_at(path: Path, steps: int, number: signal.Signals, *arguments: str) -> tuple[int, str, str]:
-    """Start a run and send it a signal once its checkpoint has this many steps."""
+    """Start a run and send it a signal when its checkpoint has this many steps."""
     process = subprocess.Popen(
         command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
     )
@@ -56,7 +56,7 @@ def stopped_at(path: Path, steps: int, number: signal.Signals, *arguments: str) 
 
 
 def test_the_digits_are_learned_in_two_minutes(tmp_path: Path) -> None:
-    """At least 98 % of the test images, by a call without options; the time is what it takes of a processor."""
+    """At least 98 % of the test images, by a call without options; the time is processor time."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = run("--into", str(tmp_path))
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -85,7 +85,7 @@ def test_the_digits_are_learned_in_two_minutes(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A short run that nothing interrupted."""
+    """A short run without interruption."""
     place = tmp_path_factory.mktemp("whole")
     done = run(*SHORT, "--into", str(place))
     assert done.returncode == 0, done.stderr
@@ -99,7 +99,7 @@ def as_if_never_stopped(place: Path, whole: Path) -> None:
 
 
 def test_a_killed_run_ends_in_the_same_bits(tmp_path: Path, whole: Path) -> None:
-    """Killed in the first epoch and again in the second, each time in the middle of it."""
+    """Killed in the middle of the first epoch and again in the middle of the second."""
     kept = tmp_path / "checkpoint.pt"
     for steps in (7, STEPS + 11):
         code, _, _ = stopped_at(kept, steps, signal.SIGKILL, *SHORT, "--into", str(tmp_path))
@@ -115,7 +115,7 @@ def test_a_killed_run_ends_in_the_same_bits(tmp_path: Path, whole: Path) -> None
 
 
 def test_ctrl_c_says_how_to_go_on(tmp_path: Path, whole: Path) -> None:
-    """The step is finished and kept; the same call ends in the same bits."""
+    """The step is finished and saved; the same call ends in the same bits."""
     kept = tmp_path / "checkpoint.pt"
     code, _, said = stopped_at(kept, 9, signal.SIGINT, *SHORT, "--into", str(tmp_path))
     assert code == 130
@@ -193,7 +193,7 @@ def test_wrong_calls_exit_with_two_and_a_sentence(
 
 
 def test_a_folder_of_photographs(tmp_path: Path, call: Call) -> None:
-    """Bright and dark ones in colour, of different sizes, are told apart; --fresh begins again."""
+    """Bright and dark ones in colour, of different sizes, are distinguished; --fresh begins again."""
     draw = np.random.default_rng(3)
     for name, low in (("dark", 0), ("bright", 128)):
         (tmp_path / "photographs" / name).mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Training: the first steps follow PyTorch's own layers, both end alike, and every bit follows from seed and images."""
+"""Training: the first steps and the final accuracy agree with PyTorch's layers; every bit follows from the seed."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from .twin import twin
 
 
 def pair(data: Dataset, settings: Settings) -> tuple[Training, Training]:
-    """The same run of generated layers and of PyTorch's, in float64."""
+    """The same run with generated layers and with PyTorch's, in float64."""
     network = built(LeNet5, data, settings.seed).double()
     theirs = Training(twin(network), data, settings, nn.CrossEntropyLoss(label_smoothing=SMOOTHING))
     return Training(network, data, settings), theirs
 
 
-# Beside PyTorch's layers
+# Comparison with PyTorch's layers
 
 
 def dequantized(examples: Examples) -> Examples:
-    """The images between their 17 levels, so that no two windows of a background tie."""
+    """The images with values between their 17 levels, so that no two windows of a background tie."""
     noise = torch.randint(0, 15, examples.pixels.shape, generator=torch.Generator().manual_seed(7))
     return Examples(examples.pixels * 15 + noise.to(torch.uint8), examples.labels)
 
@@ -48,7 +48,7 @@ FEW = Settings(batch=5, seed=3, **STILL)
 
 
 def enclosed(training: Training) -> Enclosure:
-    """Bounds of the parameters, known exactly now."""
+    """Bounds of the parameters, which are known exactly now."""
     known = dict(training.network.named_parameters())
     states = training.optimizer.state
     momenta = {name: states[p]["momentum_buffer"] for name, p in known.items() if p in states}
@@ -56,7 +56,7 @@ def enclosed(training: Training) -> Enclosure:
 
 
 def moved(enclosure: Enclosure, training: Training) -> None:
-    """The bounds after the step that a run is about to take."""
+    """The bounds after the next step of a run."""
     settings, data = training.settings, training.data
     begin = training.seen.steps * settings.batch
     chosen = order(len(data.training), settings.seed, 0)[begin : begin + settings.batch]
@@ -65,7 +65,7 @@ def moved(enclosure: Enclosure, training: Training) -> None:
 
 
 def test_the_twin_is_pytorch_s() -> None:
-    """No layer of its is generated, and it begins with the same parameters."""
+    """It has no generated layer, and it begins with the same parameters."""
     network = LeNet5(mean=[0.3], std=[0.4])
     theirs = twin(network)
     assert same(dict(theirs.state_dict()), dict(network.state_dict()))
@@ -76,7 +76,7 @@ def test_the_twin_is_pytorch_s() -> None:
 
 
 def test_the_first_two_steps_stay_within_the_bound(noisy: Dataset) -> None:
-    """From the same initial parameters both roads lie in one enclosure, which is carried on from step to step."""
+    """From the same initial parameters both runs lie in one enclosure, which is passed on from step to step."""
     ours, theirs = pair(noisy, FEW)
     enclosure = enclosed(ours)
     for _ in range(2):
@@ -88,7 +88,7 @@ def test_the_first_two_steps_stay_within_the_bound(noisy: Dataset) -> None:
 
 
 def test_each_further_step_stays_within_the_bound(noisy: Dataset) -> None:
-    """From the same state at each step, momentum included, both roads lie in one enclosure."""
+    """From the same state at each step, momentum included, both runs lie in one enclosure."""
     ours, theirs = pair(noisy, FEW)
     run(ours, 1)
     for _ in range(3):
@@ -124,7 +124,7 @@ def loss(training: Training) -> None:
 
 @pytest.mark.parametrize("fault", [weight_decay, nesterov, float32, pooling, loss])
 def test_the_bound_tells_faults(fault: Callable[[Training], None], noisy: Dataset) -> None:
-    """A hundredth of the weight decay, the look ahead of the momentum, float32, another layer, another loss."""
+    """A hundredth of the weight decay, Nesterov's term of the momentum, float32, another layer, another loss."""
     ours, theirs = pair(noisy, FEW)
     enclosure = enclosed(ours)
     moved(enclosure, ours)
@@ -134,7 +134,7 @@ def test_the_bound_tells_faults(fault: Callable[[Training], None], noisy: Datase
 
 
 def test_both_end_at_the_same_accuracy() -> None:
-    """All epochs on all digits, in float64: as many test images are right after every epoch, and 98 % at the end."""
+    """All epochs on all digits, in float64: equal numbers of correct test images after every epoch, 98 % at the end."""
     ours, theirs = (run(training) for training in pair(digits(), Settings()))
     assert [epoch.test_right for epoch in ours.epochs] == [epoch.test_right for epoch in theirs.epochs]
     assert [epoch.training_right for epoch in ours.epochs] == [epoch.training_right for epoch in theirs.epochs]
@@ -146,7 +146,7 @@ def test_both_end_at_the_same_accuracy() -> None:
 
 
 def test_the_same_seed_gives_the_same_bits() -> None:
-    """Of parameters, momentum, curves; whatever was drawn elsewhere before."""
+    """Of parameters, momentum, curves; independent of random numbers drawn elsewhere before."""
     first = run(small_run(seed=5)).state_dict()
     torch.manual_seed(99)
     assert same(run(small_run(seed=5)).state_dict(), first)
@@ -160,7 +160,7 @@ def test_another_seed_differs() -> None:
 
 @pytest.mark.parametrize("steps", [0, 1, 4, 6, 11])
 def test_a_run_that_goes_on_ends_in_the_same_bits(steps: int) -> None:
-    """At the beginning, within an epoch, between two, before the last step; dropout and shifts go on as well."""
+    """At the beginning, within an epoch, between two, before the last step; dropout and shifts continue as well."""
     expected = run(small_run()).state_dict()
     other = small_run()
     other.load_state_dict(run(small_run(), steps).state_dict())
@@ -169,7 +169,7 @@ def test_a_run_that_goes_on_ends_in_the_same_bits(steps: int) -> None:
 
 
 def test_every_part_of_a_state_matters() -> None:
-    """Without it the run ends elsewhere, so that the test above can fail."""
+    """Without it the run ends with another state, so the test above can fail."""
     expected = run(small_run()).state_dict()
     start, half = small_run(), run(small_run(), 6).state_dict()
     parts = [name for name in half if name not in ("settings", "data")]
@@ -178,7 +178,7 @@ def test_every_part_of_a_state_matters() -> None:
         other.load_state_dict({**half, name: start.state_dict()[name]})
         try:
             ended = run(other, 24).state_dict()
-        except ValueError:  # a schedule that is at its end too early
+        except ValueError:  # the schedule reaches its end too early
             continue
         assert not same(ended, expected), name
 
@@ -190,7 +190,7 @@ def test_the_process_s_random_numbers_stay() -> None:
 
 
 def test_stopping_saves_and_returns() -> None:
-    """After the step in which it was asked; the run goes on to the same bits."""
+    """After the current step; the run then continues to the same bits."""
     training, saved = small_run(), []
     train(training, saved.append, every=1e9, stopped=lambda: len(training.losses) == 6)
     assert (len(training.losses), len(training.epochs), len(saved)) == (6, 1, 2)
@@ -206,7 +206,7 @@ def test_a_state_is_saved_after_every_epoch_and_in_time() -> None:
         assert len(saved) == count
 
 
-# What a step does
+# The effect of a step
 
 
 def test_every_image_is_seen_once_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,7 +223,7 @@ def test_every_image_is_seen_once_an_epoch(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_each_image_is_moved_every_time() -> None:
-    """No two epochs see the same, no image stays; without moves they are as they were."""
+    """No two epochs have the same images, and every image moves; without moves they are unchanged."""
     training = small_run()
     plain = training.data.training.images(slice(0, None), training.like)
     one, other = (training._moved(plain) for _ in range(2))
@@ -234,7 +234,7 @@ def test_each_image_is_moved_every_time() -> None:
 
 
 def test_the_figures_of_an_epoch_are_its_images() -> None:
-    """Counted one by one with a network that does not learn."""
+    """Counted one by one with a network that is not trained."""
     data = few()
     settings = Settings(network="small", epochs=1, batch=7, rate=1e-300, **STILL)
     network = built(Small, data, 0).eval()
@@ -295,7 +295,7 @@ def test_going_on_with_other_images_is_refused() -> None:
 
 
 def test_a_loss_that_is_not_finite_stops_the_run() -> None:
-    """Before anything is learned from it."""
+    """Before any parameter changes."""
     training = small_run(rate=1e30)
     with pytest.raises(ValueError, match=r"^rate=1e\+30: must keep the loss finite, .* epoch 1, step 2; use a smaller"):
         run(training)
@@ -308,7 +308,7 @@ def test_a_loss_that_is_not_finite_stops_the_run() -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available() or runtime.INTERPRETED, reason="kernels run where there is a GPU")
 def test_kernels_train_as_the_reference() -> None:
-    """The same bits twice, on from a checkpoint too; all digits to 98 %."""
+    """The same bits twice, also when continued from a checkpoint; all digits to 98 %."""
     settings = {"device": "cuda"}
     expected = run(small_run(**settings)).state_dict()
     other = small_run(**settings)

@@ -1,4 +1,4 @@
-"""The same network of PyTorch's own layers."""
+"""The same network with PyTorch's own layers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["twin"]
 
 
 class _Input(nn.Module):
-    """What PyTorch has no module for, in its functions; no line of the generated layer runs."""
+    """The input layer, for which PyTorch has no module, in PyTorch's functions; it uses no generated code."""
 
     def __init__(self, layer: ImageInput) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class _Input(nn.Module):
 
 
 def twin(network: nn.Module) -> nn.Module:
-    """A copy with the same parameters whose generated layers are ``torch.nn``'s of the same names."""
+    """A copy with the same parameters whose generated layers are replaced by ``torch.nn``'s of the same names."""
     copied = copy.deepcopy(network)
     _exchange(copied)
     return copied

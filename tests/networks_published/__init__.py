@@ -1,1 +1,1 @@
-"""Published networks, built unchanged from pure Python packages, with their layers swapped."""
+"""Published networks, built unchanged from pure Python packages, with their layers converted."""

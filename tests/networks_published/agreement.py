@@ -1,15 +1,16 @@
-"""Two networks of the same weights: what each gives, and how far rounding alone may part them.
+"""Two networks with the same weights: their results, and the largest difference that rounding alone can cause.
 
-The bound is measured in torch itself. In float32 its network misses its own float64 results by some amount, tensor by
-tensor; rounding errors are proportional to the unit roundoff, so that in float64 the same computation errs 2^29 times
-less, and rounding the result itself is no less than a unit roundoff of its largest element. Another order of summation
-can be worse: a sum of n terms errs in any order by less than n units of roundoff, and in none by less than one for its
-result, so that orders differ by at most n, the longest sum in the network. Two computations err, not one. So
+The bound is measured in torch itself. In float32 its network differs from its own float64 results by some amount,
+tensor by tensor; rounding errors are proportional to the unit roundoff, so in float64 the same computation has 2^29
+times smaller errors, and rounding the result itself is no less than a unit roundoff of its largest element. Another
+order of summation can be worse: a sum of n terms errs in any order by less than n units of roundoff, and in none by
+less than one for its result, so orders differ by at most n, the longest sum in the network. Two computations have
+errors, not one. So
 
     bound = 2 n 2^-29 (largest |float32 - float64| + 2^-24 largest |float64|)
 
-for each output, each gradient and each buffer, none of it chosen by looking at results. What computes in float32 has
-the same without the 2^-29.
+for each output, each gradient and each buffer; nothing in it was chosen from results. A computation in float32 has the
+same bound without the 2^-29.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ ROUNDOFF = 2.0**-24
 
 @dataclass(frozen=True)
 class Results:
-    """What a network gives: outputs, gradients of input and parameters, and its buffers afterwards."""
+    """The results of a network: outputs, gradients of input and parameters, and its buffers afterwards."""
 
     outputs: Named
     gradients: Named
@@ -45,13 +46,13 @@ class Results:
 
 @dataclass(frozen=True)
 class Bounds:
-    """How far results may lie from those of torch, and those."""
+    """Results of torch's network, and the largest allowed differences from them."""
 
     expected: Results
     allowed: Mapping[str, Mapping[str, float]]
 
     def check(self, found: Results) -> tuple[dict[str, float], float]:
-        """Ask every result to be within its bound.
+        """Check that every result is within its bound.
 
         Returns:
             The largest difference by part, and the largest share of a bound.
@@ -72,7 +73,7 @@ class Bounds:
 
 
 def bounds(network: nn.Module, images: Tensor, dtype: torch.dtype = torch.float64) -> Bounds:
-    """Results of torch's network in float64, and what rounding in a type may change of them."""
+    """Results of torch's network in float64, and the largest change by rounding in a type."""
     single = results(copy.deepcopy(network).float(), images.float())
     expected = results(network, images)
     factor = 2 * longest_sum(network, images) * (SCALE if dtype == torch.float64 else 1.0)
@@ -90,14 +91,14 @@ def _rounding(exact: Tensor, rounded: Tensor) -> float:
 
 
 def longest_sum(network: nn.Module, images: Tensor) -> int:
-    """The most terms that one sum has: over a filter, or over all places of all examples."""
+    """The largest number of terms of one sum: over a filter, or over all positions of all examples."""
     filters = [p[0].numel() for p in network.parameters() if p.dim() > 1]
     return max(*filters, images.shape[0] * images[0, 0].numel(), 1)
 
 
 def results(network: nn.Module, images: Tensor) -> Results:
     """Run a network forward and backward on its own copy of the images; parameters keep their gradients."""
-    torch.manual_seed(7)  # layers that draw and are torch's in both draw the same
+    torch.manual_seed(7)  # random layers that are torch's in both networks draw the same
     network.zero_grad()
     given = images.clone().requires_grad_()
     found = [one for one in _pytree.tree_leaves(network(given)) if isinstance(one, Tensor) and one.requires_grad]
@@ -112,14 +113,14 @@ def results(network: nn.Module, images: Tensor) -> Results:
 
 
 def _weights(like: Tensor) -> Tensor:
-    """Fixed numbers, so that no gradient is 0 for reasons of symmetry; the same in every type."""
+    """Fixed numbers, so that no gradient is 0 because of symmetry; the same in every type."""
     generator = torch.Generator().manual_seed(3)
     return torch.rand(like.shape, generator=generator, dtype=torch.float32).to(like.dtype)
 
 
 @contextmanager
 def still(network: nn.Module) -> Iterator[None]:
-    """Dropout keeps everything: its random field is another than torch's."""
+    """Dropout keeps everything, because its random field differs from torch's."""
     drops = [(one, one.training) for one in network.modules() if isinstance(one, nn.Dropout)]
     for one, _ in drops:
         one.eval()

@@ -1,7 +1,7 @@
-"""Which networks, how they are built and what they are given. Weights are drawn: nothing is downloaded.
+"""The networks, how they are built, and their inputs. Weights are random: nothing is downloaded.
 
-Images are as small as a network takes, and not square where it takes that. Those of ImageNet end in a pooling of 7 x 7,
-which fixes theirs.
+Images are as small as a network allows, and not square if it allows that. ImageNet networks end in a pooling of 7 x 7,
+which fixes their size.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ class Network:
     """A published architecture.
 
     Attributes:
-        name: as its package calls it.
-        package: where it comes from.
+        name: its name in its package.
+        package: the package that defines it.
         make: builds it.
         shape: of its input.
-        large: it is run once, in evaluation.
+        large: whether it is run only once, in evaluation.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Network:
     large: bool = False
 
     def built(self, seed: int = 0) -> nn.Module:
-        """The network in float64; normalizations have running estimates and weights of trained ones' kind."""
+        """The network in float64; normalizations have running estimates and weights like those of trained networks."""
         torch.manual_seed(seed)
         network = self.make().double()
         for module in network.modules():
@@ -58,7 +58,7 @@ class Network:
 
 
 def _classifier(file: str, name: str, size: int = 224, batch: int = 2, large: bool = False) -> Network:
-    """A classifier of pytorchcv for images of ImageNet's kind."""
+    """A classifier of pytorchcv for images like ImageNet's."""
 
     def make() -> nn.Module:
         made: nn.Module = _function(file, name)(in_size=(size, size), num_classes=CLASSES)

@@ -1,4 +1,4 @@
-"""Tensors of the CPU go through the reference unless a test asks for kernels."""
+"""Tensors of the CPU use the reference unless a test asks for kernels."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The table of published networks: ``python -m tests.networks_published.table`` writes it from what the tests noted.
+"""The table of published networks: ``python -m tests.networks_published.table`` writes it from the tests' records.
 
-Every run of ``test_numbers`` notes what it measured, a line a network and mode; the last line counts.
+Every run of ``test_numbers`` records its measurements, one line per network and mode; the last line counts.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ tests.
 
 @dataclass(frozen=True)
 class Row:
-    """What one test measured of a network in one mode."""
+    """The measurements of one test for a network in one mode."""
 
     name: str
     mode: str
@@ -47,7 +47,7 @@ class Row:
 
 
 def note(row: Row) -> None:
-    """Write a row down."""
+    """Record a row."""
     NOTES.parent.mkdir(exist_ok=True)
     with NOTES.open("a", encoding="utf-8") as file:
         file.write(json.dumps(asdict(row)) + "\n")

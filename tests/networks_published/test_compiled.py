@@ -24,7 +24,7 @@ def _larger(network: Network) -> Network:
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("fuse", [False, True], ids=["plain", "fused"])
 def test_one_graph_for_two_sizes(name: str, fuse: bool) -> None:
-    """``fullgraph=True`` raises where the graph would break; outputs and gradients are torch's at both sizes."""
+    """``fullgraph=True`` raises if the graph would break; outputs and gradients are torch's at both sizes."""
     torch.compiler.reset()
     network = named(name)
     theirs = network.built()

@@ -1,4 +1,4 @@
-"""Converted networks leave PyTorch: ``torch.export``, and ONNX of standard operators that onnxruntime runs."""
+"""Export of converted networks: ``torch.export``, and ONNX of standard operators that onnxruntime runs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def models(request: pytest.FixtureRequest, network: Network) -> tuple[nn.Module,
 
 
 def test_exported_programs_give_the_same_bits(network: Network, models: tuple[nn.Module, nn.Module]) -> None:
-    """What the program calls are operators of this package, and it computes what the model computes."""
+    """The program calls operators of this package, and computes the same as the model."""
     _, ours = models
     images = network.images()
     program = torch.export.export(ours, (images,))

@@ -1,4 +1,4 @@
-"""Outputs and every gradient of converted networks are torch's, in evaluation and in training, fused or not."""
+"""Outputs and every gradient of converted networks agree with torch, in evaluation and in training, fused or not."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Case:
     """A network in one of its two modes.
 
     Attributes:
-        network: which.
-        built: as its package makes it.
+        network: the network.
+        built: the network as its package builds it.
         ran: the same after one run, with its gradients.
-        bounds: the results of that run, and how far rounding may part others from them.
+        bounds: the results of that run, and the largest differences by rounding.
     """
 
     network: Network
@@ -49,7 +49,7 @@ def case(request: pytest.FixtureRequest) -> Case:
 
 
 def test_numbers_and_a_step_of_the_optimizer(case: Case) -> None:
-    """Results are torch's, and an optimizer made before the conversion moves the parameters where torch's go."""
+    """Results are torch's, and an optimizer made before the conversion moves the parameters as with torch's layers."""
     ours = copy.deepcopy(case.built)
     optimizer = torch.optim.SGD(ours.parameters(), lr=RATE)
     _, report = convert(ours)
@@ -69,7 +69,7 @@ def test_numbers_and_a_step_of_the_optimizer(case: Case) -> None:
 
 
 def test_fused_and_reverted(case: Case) -> None:
-    """Fused chains give torch's results; taken back, the network has torch's classes and gives the same bits."""
+    """Fused chains give torch's results; after reverting, the network has torch's classes and gives the same bits."""
     if case.network.large:
         pytest.skip("it has no normalization, and its only chains are those of smaller networks")
     ours = copy.deepcopy(case.built)
@@ -86,7 +86,7 @@ def test_fused_and_reverted(case: Case) -> None:
 
 
 def _noted(case: Case, report: Report, measured: tuple[dict[str, float], float], fuse: bool) -> None:
-    """Write down what the table shows."""
+    """Record the values of the table."""
     largest, share = measured
     mode = "training" if case.built.training else "evaluation"
     parameters = sum(parameter.numel() for parameter in case.built.parameters())

@@ -1,4 +1,4 @@
-"""The table shows every network of the catalogue in every mode, each within its bound."""
+"""The table has every network of the catalogue in every mode, each within its bound."""
 
 from __future__ import annotations
 

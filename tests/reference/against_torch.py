@@ -1,4 +1,4 @@
-"""Runs PyTorch in float64 beside the reference."""
+"""Run PyTorch in float64 for comparison with the reference."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -29,7 +29,7 @@ def torch_run(
     Args:
         function: Takes one tensor, or None, per array.
         arrays: The arguments to differentiate by; None stays None.
-        grad_output: The output's gradient; random where None.
+        grad_output: The output's gradient; random if None.
 
     Returns:
         Output, output gradient, and one gradient, or None, per array.
@@ -54,9 +54,8 @@ def check_linear(
 ) -> None:
     """Compare a function linear in each of its arrays, forward and backward.
 
-    For such a function the magnitude is the function itself on absolute values, and the
-    magnitudes of the gradients are its gradients there. PyTorch computes them too, so
-    that the code under test takes no part in its own bound.
+    For such a function the magnitude is the function itself on absolute values, and the magnitudes of the gradients are
+    its gradients there. PyTorch computes these too, so that the bound does not depend on the code under test.
 
     Args:
         forward: The reference, of the arrays.
@@ -64,7 +63,7 @@ def check_linear(
         torch_function: The same in PyTorch, of tensors.
         arrays: The arrays; None stays None.
         operations: Roundings on the longest way, forward or backward.
-        torch_magnitude: What takes the place of `torch_function` on absolute values.
+        torch_magnitude: Replaces `torch_function` on absolute values.
     """
     output, grad, gradients = torch_run(torch_function, arrays)
     absolute = [None if array is None else np.abs(array) for array in arrays]
@@ -79,7 +78,7 @@ def check_gradients(
     magnitudes: Sequence[Array | None],
     operations: float,
 ) -> None:
-    """Compare gradients one by one; None agrees with None alone."""
+    """Compare gradients one by one; None agrees only with None."""
     for found, wanted, magnitude in zip(actual, expected, magnitudes, strict=True):
         if wanted is None or magnitude is None:
             assert found is None

@@ -2,5 +2,5 @@
 
 import torch
 
-# The shapes are small: threads would only wait for each other.
+# The shapes are small: several threads would be slower.
 torch.set_num_threads(1)

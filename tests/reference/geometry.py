@@ -23,7 +23,7 @@ class Convolution:
 
 @st.composite
 def convolutions(draw: st.DrawFn) -> Convolution:
-    """Draw a convolution over 1 to 3 axes, all argument forms among them."""
+    """Draw a convolution over 1 to 3 axes, with all argument forms."""
     rank = draw(st.integers(1, 3))
     axes = range(rank)
 

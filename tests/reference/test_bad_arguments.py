@@ -1,4 +1,4 @@
-"""Complaints name the argument and its value."""
+"""Error messages name the argument and its value."""
 
 import re
 from typing import Any
@@ -175,7 +175,7 @@ def test_complaint(
     error: type[Exception],
     message: str,
 ) -> None:
-    """The message holds name and value, a rule after a colon, and a remedy at last."""
+    """The message has name and value, a rule after a colon, and a remedy at the end."""
     with pytest.raises(error, match=re.escape(message)) as raised:
         getattr(reference, name)(*arguments, **options)
     assert re.search(r"=.*: \S.*\. [A-Z].*\.$", str(raised.value))

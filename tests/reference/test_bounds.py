@@ -1,4 +1,4 @@
-"""The bound itself: what it lets pass, and what not."""
+"""The bound itself: which differences it accepts and which it refuses."""
 
 import numpy as np
 import pytest

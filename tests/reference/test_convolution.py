@@ -25,7 +25,7 @@ def torch_convolution(
     bias: torch.Tensor | None,
     **options: Any,
 ) -> torch.Tensor:
-    """Convolve in PyTorch; pairs of paddings, which it lacks, are put on beforehand."""
+    """Convolve in PyTorch; pairs of paddings, which it lacks, are applied before."""
     padding = options["padding"]
     if isinstance(padding, tuple) and isinstance(padding[0], tuple):
         pairs = list(padding) * (rank if len(padding) == 1 else 1)
@@ -39,9 +39,9 @@ def torch_convolution(
 def check(case: Convolution) -> None:
     """Compare one convolution with PyTorch's.
 
-    An output sums over a group's input channels and the taps, and adds the bias; an
-    input's gradient sums over a group's output channels and the taps at most; a
-    weight's, or a bias's, over batch and windows. Each product is one rounding more.
+    An output sums over a group's input channels and the taps, and adds the bias; an input's gradient sums over a
+    group's output channels and the taps at most; a weight's, or a bias's, over batch and windows. Each product is one
+    rounding more.
     """
     name = f"conv{case.rank}d"
     convolve: Callable[..., torch.Tensor] = torch_convolution
@@ -95,7 +95,7 @@ def test_asymmetric_shapes(padding: Any, dilation: Any, groups: int) -> None:
 
 
 def test_integers_give_equality() -> None:
-    """Sums of small integers are exact, so nothing less than equality will do."""
+    """Sums of small integers are exact, so results must be equal."""
     random = np.random.default_rng(7)
     image = random.integers(-9, 10, (2, 6, 7, 5)).astype(np.float64)
     weight = random.integers(-9, 10, (4, 3, 3, 2)).astype(np.float64)

@@ -1,4 +1,4 @@
-"""What holds for every function alike."""
+"""Properties of every function."""
 
 import inspect
 from typing import Any
@@ -63,7 +63,7 @@ def example(name: str, batch: int = 2) -> tuple[np.ndarray, dict[str, Any]]:
 
 
 def as_type(options: dict[str, Any], dtype: Any) -> dict[str, Any]:
-    """Turn the arrays of floats among some arguments into another type."""
+    """Convert the float arrays among some arguments to another type."""
     return {
         key: value.astype(dtype) if isinstance(value, np.ndarray) and np.issubdtype(value.dtype, np.floating) else value
         for key, value in options.items()
@@ -96,7 +96,7 @@ def test_backward_takes_what_forward_takes(name: str) -> None:
 @every
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
 def test_narrow_types_are_rounded_once(name: str, dtype: Any) -> None:
-    """Computing in float64 and rounding the result is all that happens."""
+    """The result is computed in float64 and rounded once."""
     input, options = example(name)
     narrow, narrow_options = input.astype(dtype), as_type(options, dtype)
     wide_options = as_type(narrow_options, np.float64)

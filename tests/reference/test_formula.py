@@ -1,8 +1,8 @@
 """The reference against the formula, forward and backward, for every layer.
 
-Two roads that must meet: the reference is written by hand from the textbook, the formula's adjoint is derived. Both are
-evaluated in float64; they may differ by the running error bound of the formula. Where all values are integers that
-float64 holds and the formula only adds, multiplies and compares, they must be equal.
+The two are independent: the reference is written by hand from the textbook, the formula's adjoint is derived. Both are
+evaluated in float64; they may differ by the running error bound of the formula. If all values are integers that float64
+represents and the formula only adds, multiplies and compares, they must be equal.
 """
 
 from __future__ import annotations

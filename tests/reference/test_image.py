@@ -24,8 +24,8 @@ extents = st.tuples(st.integers(1, 13), st.integers(1, 13))
 def test_resize(image: tuple[int, int], size: tuple[int, int], antialias: bool) -> None:
     """A weight 1 - |centre - position| / width errs by the size of the positions.
 
-    These reach the image's extent, however small the weight: so the magnitude is that
-    of the largest element, and the extents multiply the operations.
+    These are as large as the image's extent, however small the weight. So the magnitude is that of the largest element,
+    and the extents multiply the operations.
     """
     run = partial(
         functional.interpolate,
@@ -113,7 +113,7 @@ def test_normalize_without_mean_and_std_changes_nothing() -> None:
 def test_image_input(
     image: tuple[int, int], size: tuple[int, int], covering: tuple[int, int], rows: slice, columns: slice, crop: bool
 ) -> None:
-    """Resized by PyTorch to the covering size, which is worked out by hand, as are the slices."""
+    """Resized by PyTorch to the covering size; that size and the slices are computed by hand."""
     deviation = torch.tensor([0.5, 2.0, 0.25], dtype=torch.float64).view(3, 1, 1)
     centre = torch.tensor([0.25, -1.0, 2.0], dtype=torch.float64).view(3, 1, 1)
     shape = covering if crop else size

@@ -36,7 +36,7 @@ def test_slide_6_many_kernels() -> None:
 
 
 def test_slides_7_to_10_matrix_d() -> None:
-    """Values of ours: the slides' figures are lost."""
+    """Numbers of ours, because the slides' figures are lost."""
     image, kernel = D[None], B[None, None]
     padded = reference.conv2d(image, kernel, padding=1, stride=2)
     first = [-1 * 2, 2 * 4 - 1 * 9]
@@ -84,7 +84,7 @@ def test_slide_21_matlab_s_example() -> None:
 
 
 def test_erratum_3_torch_mirrors_even_windows() -> None:
-    """One loud channel of three: the slide's window looks ahead, torch's back."""
+    """One large channel of three: the slide's window extends further after the centre, torch's further before it."""
     input = np.array([0.0, 1.0, 0.0]).reshape(1, 3, 1) + 1e-3
     options = {"alpha": 1.0, "beta": 1.0, "k": 1.0}
     slide = reference.cross_channel_norm(input, 2, **options).reshape(-1)

@@ -12,7 +12,7 @@ import svertka.reference as reference
 from .against_torch import Float64Array, check_linear, normal, torch_run
 from .bounds import within
 
-# Bounds of exp and log in units of 2**-53: a few, whichever library computes them.
+# Bounds of exp and log in units of 2**-53: a few, for every library.
 FUNCTION = 4
 
 
@@ -55,12 +55,12 @@ def parts(values: Float64Array, dim: int) -> tuple[Float64Array, Float64Array, i
 @pytest.mark.parametrize(("shape", "dim"), ROWS)
 @pytest.mark.parametrize("scale", [1.0, 30.0])
 def test_softmax(shape: tuple[int, ...], dim: int, scale: float) -> None:
-    """The rounding of x - m errs by |x - m| in units of the exponent's result."""
+    """The rounding of x - m changes the exponential by |x - m| units."""
     values = scale * normal(4, *shape)
     run = partial(functional.softmax, dim=dim)
     output, grad, (expected,) = torch_run(run, [values])
     distance, softmax, count = parts(values, dim)
-    # The sum's terms err by their own distances: softmax, weighing them, sums to them.
+    # The sum's terms have errors from their own differences, weighted by softmax, which sums to 1.
     rows, wide = np.atleast_1d(softmax), np.atleast_1d(distance)
     drift = 1 + wide + (rows * wide).sum(axis=dim, keepdims=True)
     magnitude = (rows * drift).reshape(shape)
@@ -112,7 +112,7 @@ def test_extreme_rows(row: list[float]) -> None:
 
 
 def test_softmax_does_not_change_under_a_shift() -> None:
-    """Slide 18: exact, the shift of integers by an integer being exact."""
+    """Slide 18: exact, because the shift of integers by an integer is exact."""
     values = np.array([[3.0, -1.0, 0.0, 7.0]])
     shifted = reference.softmax(values + 4096, 1)
     np.testing.assert_array_equal(shifted, reference.softmax(values, 1))

@@ -19,7 +19,7 @@ REDUCTIONS = ["mean", "sum", "none"]
 
 
 def labels_for(shape: tuple[int, ...], ignored: int) -> Any:
-    """Return labels for logits of `shape`, every fourth of them ignored."""
+    """Return labels for logits of `shape`; every fourth label is ignored."""
     random = np.random.default_rng(11)
     classes = shape[1] if len(shape) > 1 else shape[0]
     places = (*shape[:1], *shape[2:]) if len(shape) > 1 else ()
@@ -30,8 +30,8 @@ def labels_for(shape: tuple[int, ...], ignored: int) -> Any:
 def size_of_terms(logits: Float64Array, weight: Float64Array | None) -> float:
     """Bound every |t w log p|, for targets whose sum over classes is at most 1.
 
-    |log p| is at most the spread of the logits plus log C; the 1 stands for the
-    error of the logarithm's argument, relative there and absolute in the result.
+    |log p| is at most the spread of the logits plus log C; the 1 stands for the error of the logarithm's argument,
+    which is relative there and absolute in the result.
     """
     spread = float(np.ptp(logits)) if logits.size else 0.0
     heaviest = 1.0 if weight is None else float(weight.max())
@@ -41,9 +41,9 @@ def size_of_terms(logits: Float64Array, weight: Float64Array | None) -> float:
 def check(logits: Float64Array, target: Any, **options: Any) -> None:
     """Compare loss and gradients with PyTorch's.
 
-    Every sample's loss sums C terms, each of at most `size`; a sum over samples has
-    that many times more. The mean divides both by the same number. In a gradient each
-    term passes one exponential more, and is multiplied by the loss's gradient.
+    Every sample's loss sums C terms, each of at most `size`; a sum over samples has that many times more. The mean
+    divides both by the same number. In a gradient each term has one more exponential, and is multiplied by the loss's
+    gradient.
     """
     weight = options.get("weight")
     tensors: dict[str, Any] = dict(options)
@@ -73,7 +73,7 @@ def check(logits: Float64Array, target: Any, **options: Any) -> None:
 
 
 def _divisor(target: Any, soft: bool, weight: Float64Array | None, options: dict[str, Any]) -> float:
-    """Return what a mean divides by at least, 1 where there is nothing."""
+    """Return a lower bound of the divisor of a mean; 1 if nothing is summed."""
     if soft or options.get("reduction", "mean") != "mean":
         return 1.0
     counted = int(np.sum(target != options.get("ignore_index", -100)))
@@ -120,7 +120,7 @@ def test_nothing_but_ignored_labels() -> None:
 
 
 def test_impossible_class_costs_nothing_unless_it_is_the_label() -> None:
-    """A logarithm of 0 counts where a label names the class, and nowhere else."""
+    """A logarithm of 0 counts only if a label names the class."""
     logits = np.array([[0.0, -np.inf, 0.0], [0.0, -np.inf, 0.0]])
     losses = reference.cross_entropy(logits, np.array([0, 1]), reduction="none")
     assert losses[1] == np.inf

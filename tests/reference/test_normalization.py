@@ -69,10 +69,9 @@ def batch_norm_magnitudes(
 ) -> list[Any]:
     """Return the magnitudes of the output and the three gradients.
 
-    The magnitude of x - mean is |x| + mean |x|. Mean and variance sum `count` values
-    each, and the variance's relative error is at most 2 (count + 4) u times
-    (mean x^2 / variance)^(1/2), Welford's included (Chan, Golub and LeVeque, 1983);
-    that condition goes into the magnitude.
+    The magnitude of x - mean is |x| + mean |x|. Mean and variance sum `count` values each, and the variance's relative
+    error is at most 2 (count + 4) u times (mean x^2 / variance)^(1/2), Welford's included (Chan, Golub and LeVeque,
+    1983); that condition goes into the magnitude.
     """
     input, weight, bias = arrays
     channels = input.shape[1]
@@ -140,10 +139,9 @@ WINDOWS = [1, 2, 3, 4, 5, 12]
 def check_window(name: str, size: int, before: int, after: int, shape: tuple[int, ...]) -> None:
     """Compare one normalisation across channels with `slide_21`.
 
-    The base of the power is a sum of positive terms, so relatively exact to size + 3
-    roundings, and the power multiplies that by its exponent. The gradient subtracts; on
-    absolute values its second part, of the same form as the gradient of the formula for
-    alpha < 0, adds.
+    The base of the power is a sum of positive terms, so it has a relative error of at most size + 3 roundings, and the
+    power multiplies that by its exponent. The gradient subtracts. On absolute values its second part is added; it then
+    has the form of the formula's gradient for alpha < 0.
     """
     options: dict[str, Any] = {"k": 1.5, "alpha": 4.0, "beta": 0.75}
     input = normal(27, *shape)
@@ -183,7 +181,7 @@ def test_local_response_norm_is_torch_s(size: int) -> None:
 
 
 def test_the_two_mirror_each_other() -> None:
-    """Turning the channels round turns one into the other."""
+    """Reversing the channels turns one into the other."""
     input = normal(29, 2, 6, 3)
     options = {"alpha": 3.0, "beta": 0.75, "k": 2.0}
     mirrored = reference.local_response_norm(input[:, ::-1], 4, **options)[:, ::-1]

@@ -21,7 +21,7 @@ NAN, INFINITY = float("nan"), float("inf")
 @quick
 @given(poolings(dilated=True))
 def test_maxima_with_ties(case: Pooling) -> None:
-    """Values of three kinds make ties; integers make everything exact."""
+    """Values of three kinds give ties; integers make everything exact."""
     random = np.random.default_rng(case.seed)
     image = random.integers(-1, 2, case.input_shape).astype(np.float64)
     name = f"max_pool{case.rank}d"
@@ -84,7 +84,7 @@ def test_special_values(row: Any, expected: Any, indices: Any) -> None:
 
 
 def test_last_of_several_nans_wins() -> None:
-    """As in PyTorch; among equal numbers it is the first."""
+    """As in PyTorch; of equal numbers the first is taken."""
     image = np.array([[1, NAN, NAN, 2]])
     found, places = reference.max_pool1d(image, 4, return_indices=True)
     assert np.isnan(found).all()
@@ -100,7 +100,7 @@ def test_padding_never_wins() -> None:
 
 
 def test_window_of_nothing_but_padding() -> None:
-    """A dilation can step over a small input; then there is no winner."""
+    """A dilation can step over a small input; then there is no maximum."""
     image = np.array([[7.0, 8.0]])
     options: dict[str, Any] = {
         "kernel_size": 2,

@@ -19,7 +19,7 @@ PUBLISHED = [
     ),
 ]
 
-# What Triton's interpreter gives for rand4x(seed, [0, 1]), in its own bits.
+# The results of Triton's interpreter for rand4x(seed, [0, 1]), as bits.
 TRITON = {
     0: "1.989fa2p-1 1.e963a6p-3 1.0ea14cp-1 1.93fc8ep-1 1.c6ccd4p-5 1.72c802p-1 1.396a2ap-1 1.2fdfeap-4",
     7: "1.73f0b8p-4 1.ffb030p-2 1.d3aba2p-3 1.5edac6p-3 1.a0ba38p-1 1.a3421ep-2 1.5fd7fap-2 1.59422ap-4",
@@ -77,7 +77,7 @@ def test_dropout(p: float, seed: int) -> None:
 
 
 def test_field_at_the_threshold_is_kept() -> None:
-    """The comparison is u >= p, in float32: a p that rounds to u keeps u, too."""
+    """The comparison is u >= p, in float32: if p rounds to u, u is kept too."""
     threshold = float(reference.uniform(0, 1)[0])
     for p in (threshold, threshold + 1e-12):
         assert reference.dropout(np.ones(1), p) > 0
@@ -86,7 +86,7 @@ def test_field_at_the_threshold_is_kept() -> None:
 
 
 def test_share_that_dropout_keeps() -> None:
-    """The number kept is binomial; five deviations are exceeded once in a million."""
+    """The number of kept elements is binomial; five deviations are exceeded once in a million."""
     count, p = 100_000, 0.3
     kept = np.count_nonzero(reference.dropout(np.ones(count), p, seed=5))
     deviation = np.sqrt(count * p * (1 - p))
@@ -103,7 +103,7 @@ def test_dropout_outside_training() -> None:
 
 
 def test_position_alone_decides() -> None:
-    """The mask goes by row-major index, whatever the shape or the memory order."""
+    """The mask depends on the row-major index, for every shape and memory order."""
     values = np.ones((6, 4))
     mask = reference.dropout(values, seed=9)
     flat = reference.dropout(np.ones(24), seed=9)

@@ -1,1 +1,1 @@
-"""Tests of the device command, against a stub of the driver; a package, so that workers can import its faults."""
+"""Tests of the device command with a stub of the driver; a package, so that workers can import its faulty items."""

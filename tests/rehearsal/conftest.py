@@ -1,4 +1,4 @@
-"""The machine's environment has nothing of svertka installed, as the machine itself has not."""
+"""An environment in which svertka is not installed, as on the device machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Items that end as items on a GPU may: well, by an exception, a crash, a hang, a dead context."""
+"""Items that end in all ways possible on a GPU: normally, by an exception, a crash, a hang, an invalid context."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ON_GPU = False
 
 
 def run(item: dict[str, Any]) -> dict[str, Any]:
-    """Do what the item says."""
+    """Do what the item asks for."""
     for name, act in ACTS.items():
         if name == item["does"]:
             return act(item) or {"seen": item["shared"], "process": os.getpid()}
@@ -22,7 +22,7 @@ def run(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def _wait_with_a_child(item: dict[str, Any]) -> None:
-    """Hang, with a process of its own that outlives no kill of the group."""
+    """Hang, with a child process that ends only when its group is killed."""
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     Path(item["file"]).write_text(str(child.pid), encoding="utf-8")
     time.sleep(600)

@@ -1,4 +1,4 @@
-"""What items compare, and what the summary makes of it, without the command around them."""
+"""The comparisons of items and their summary, without the command around them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.benchmarks.items.formulas import Planned, same_bits
 from tests.benchmarks.worker import failure_of
 
 SMALL = 3 * large.CHANNELS * 8**2  # elements of three images of 8 x 8, and a fourth
-HELD = 2**24  # whole numbers that float32 holds
+HELD = 2**24  # whole numbers that float32 represents
 
 
 def test_every_module_of_kernels_is_judged() -> None:
@@ -50,7 +50,7 @@ def test_bits_are_compared_and_not_values() -> None:
 
 
 class _Programs:
-    """Programs that the plans are asked to run."""
+    """Programs for the plans to run."""
 
     @staticmethod
     def some_forward(x: Any, *, p: float, n: int, save: bool = False, skipped: tuple[str, ...] = ()) -> tuple[Any, ...]:

@@ -1,7 +1,7 @@
-"""The whole command against a stub of the driver: every phase, with faults planted in kernels.
+"""The whole command with a stub of the driver: every phase, with faults planted in kernels.
 
-Kernels are compiled, loaded, launched and replayed by plans as on a GPU, and compute nothing. So every comparison
-must miss its values, and nothing may fail for any other reason but the planted ones.
+Kernels are compiled, loaded, launched and replayed by plans as on a GPU, but compute nothing. So every comparison must
+fail by its values, and nothing may fail for any other reason except the planted ones.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ ENDING = 20.0  # seconds that the system may take to end a process
 
 @dataclass(frozen=True)
 class Ran:
-    """What a run of the command left."""
+    """The files that a run of the command left."""
 
     code: int
     output: str
@@ -62,7 +62,7 @@ class Ran:
 
     @property
     def summary(self) -> str:
-        """The page."""
+        """The text of the summary."""
         return (self.folder / "summary.md").read_text(encoding="utf-8")
 
     def of(self, phase: str) -> list[dict[str, Any]]:
@@ -71,7 +71,7 @@ class Ran:
 
 
 class Command:
-    """The command in a process of its own, on the stub."""
+    """The command in a separate process, on the stub."""
 
     def __init__(self, folder: Path, *arguments: str, stub: bool = True, faults: Mapping[str, str] = NONE) -> None:
         self.folder, self.begun = folder / "out", time.monotonic()
@@ -97,7 +97,7 @@ LATE = "2000"  # seconds, so that no phase is late on a busy machine
 
 @pytest.fixture(scope="module")
 def hanging(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
-    """A kernel that hangs, and one that does not; it mostly waits, while the other command works."""
+    """A run with a kernel that hangs, and one that does not; it mostly waits while the other command works."""
     arguments = ["--seconds", LATE, "--processes", "1", "--limit", "60", "--phases", "correctness"]
     only = ["--only", f"{HANG} | first", f"{WELL} | first"]
     command = Command(tmp_path_factory.mktemp("hanging"), *arguments, *only, faults=HANGING)
@@ -108,13 +108,13 @@ def hanging(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory, hanging: Command) -> Ran:
-    """Every phase, two faults planted."""
+    """A run of every phase, with two faults planted."""
     arguments = ["--seconds", LATE, "--processes", "2", "--limit", "300", "--only", *ITEMS]
     return Command(tmp_path_factory.mktemp("whole"), *arguments, faults=FAULTS).ended()
 
 
 def kinds(row: dict[str, Any]) -> set[str]:
-    """What a result's failures begin with."""
+    """The kinds of a result's failures."""
     return {text.split(":")[0] for text in row["failures"]}
 
 
@@ -241,7 +241,7 @@ def test_a_run_that_is_told_to_stop_leaves_its_results_and_no_process(tmp_path: 
 
 
 def _workers(folder: Path) -> Sequence[int]:
-    """Processes that still write to a run's log; one that was told to end has some time to."""
+    """Processes that still write to a run's log; a process that was told to end has some time to do so."""
     end = time.monotonic() + ENDING
     while (found := _writing(folder)) and time.monotonic() < end:
         time.sleep(0.2)

@@ -1,4 +1,4 @@
-"""Whatever a worker does, every other item runs, the item at fault is named with its cause, and the time is kept."""
+"""Whatever a worker does, every other item runs, the failed item is named with its cause, and the time limit holds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.benchmarks.phases import Phase
 from tests.benchmarks.scheduler import Ended, Scheduler, Worker
 
 KIND = "tests.rehearsal.faulty"
-LIMIT = 20.0  # of an item, seconds: more than a busy machine takes for one that does nothing
+LIMIT = 20.0  # seconds per item: more than a busy machine takes for one that does nothing
 
 
 class Bench:
@@ -34,7 +34,7 @@ class Bench:
         self.found[item["id"]] = found
 
     def run(self, *acts: str, processes: int = 1, limit: float = LIMIT, end: float = 300, **more: Any) -> Ended:
-        """Run items, one an act, as the phase of that name."""
+        """Run items, one per act, as the phase of that name."""
         phase = Phase(more.pop("name", "phase"), more.pop("kind", KIND), end, processes, limit, more.pop("resumes", ""))
         items = [{"id": f"{act} {place}", "does": act, **more} for place, act in enumerate(acts)]
         (ended,) = self.scheduler.run([phase], {phase.name: items})
@@ -74,7 +74,7 @@ def test_an_item_that_hangs_is_ended_with_all_that_it_started(bench: Bench, tmp_
 
 
 def _lives(number: int) -> bool:
-    """Whether a process runs; one that ended and that nobody waited for does not."""
+    """Whether a process runs; a zombie does not."""
     try:
         state = Path(f"/proc/{number}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
     except FileNotFoundError:
@@ -157,7 +157,7 @@ def test_a_phase_that_only_helps_does_not_hold_its_stage_up(bench: Bench) -> Non
     items = {"leading": _items("sleeps"), "helping": _items("hangs", "well")}
     first, second = bench.scheduler.run([leading, helping], items)
     assert (first.done, second.done) == (1, 0)
-    assert second.whole  # nothing that anybody wanted fell away
+    assert second.whole  # no wanted item is missing
 
 
 def _items(*acts: str) -> Sequence[dict[str, Any]]:

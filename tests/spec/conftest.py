@@ -1,4 +1,4 @@
-"""What the tests of ``spec`` share."""
+"""Shared fixtures of the tests of ``spec``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from svertka.spec.layers import DEFINITIONS
 
 @pytest.fixture(scope="session")
 def complete() -> Callable[[Definition, Mapping[str, Any]], dict[str, Any]]:
-    """Adds the extents that a definition computes to those that are given."""
+    """Adds the extents that a definition computes to the given ones."""
 
     def add(definition: Definition, sizes: Mapping[str, Any]) -> dict[str, Any]:
         known = dict(sizes)
@@ -27,6 +27,6 @@ def complete() -> Callable[[Definition, Mapping[str, Any]], dict[str, Any]]:
 
 @pytest.fixture(scope="session")
 def owner() -> Callable[[str], Definition]:
-    """The definition that a formula belongs to, by the formula's name."""
+    """The definition to which a formula belongs, by the formula's name."""
     found = {v.layer.name: d for d in DEFINITIONS.values() for v in d.variants}
     return found.__getitem__

@@ -1,4 +1,4 @@
-"""Composed layers compute what their parts compute one after the other, and say why others cannot be composed."""
+"""Composed layers compute the same as their parts in sequence; a message says why others cannot be composed."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def drawn(layer: Layer, sizes: Mapping[str, int], seed: int = 0) -> dict[str, Ar
 
 
 def chained(first: Layer, second: Layer, into: str, arrays: Mapping[str, Array], sizes: Mapping[str, Any]) -> Any:
-    """The second layer of the first's result; arrays have the shapes of its own axes."""
+    """The second layer applied to the first's result; arrays have the shapes of its own axes."""
     given = {**arrays, into: evaluate(first, arrays, sizes, Rational())["output"]}
     own = {t.name: Array(shape_of(t, sizes), given[t.name].values) for t in second.inputs}
     return evaluate(second, own, sizes, Rational())
@@ -58,7 +58,7 @@ def test_convolution_then_relu() -> None:
 
 
 def test_the_axis_of_channels_becomes_groups_of_kernels() -> None:
-    """Mean over all but the channels: the channels of the consumer are a product of axes of the producer."""
+    """Mean over everything except the channels: the channels of the consumer are a product of axes of the producer."""
     n, c, m = axis("n", batch=True), axis("c"), axis("m", many=True)
     x, y, weight = Tensor("input", n, c, m), Tensor("output", c), Tensor("scale", c)
     mean = Layer("mean", (x, weight), (Equation(y, Sum(x[n, c, m], n, m) / m.extent * weight[c]),), ("output",))
@@ -70,7 +70,7 @@ def test_the_axis_of_channels_becomes_groups_of_kernels() -> None:
 
 
 def test_the_gradient_is_that_of_the_whole() -> None:
-    """The chain rule by hand: the second adjoint's result is the first adjoint's seed."""
+    """The chain rule by hand: the second adjoint's result is the output gradient for the first adjoint."""
     first, second = formula("convolution_2d"), formula("relu")
     layer, sizes = compose("both", first, second), SIZES | {"I": 12}
     arrays = drawn(layer, SIZES)
@@ -156,7 +156,7 @@ def test_arguments_of_both_required_ones_first() -> None:
 
 
 def test_nothing_between_is_stored() -> None:
-    """One kernel forward, though two layers were composed."""
+    """One forward kernel for two composed layers."""
     from svertka.codegen.lowering.build import build
 
     forward, saving, _ = build(DEFINITIONS["convolution_2d_relu"]).programs[0]

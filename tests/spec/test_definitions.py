@@ -99,7 +99,7 @@ def test_modules_name_torch_classes_and_arguments(definition: Definition) -> Non
         assert set(module.call) <= names
         assert set(module.buffers) <= names
         if module.base != "torch.nn.Module":
-            named = (module.like or module.base).removeprefix("torch.nn.")  # of layers in a row: whose state they have
+            named = (module.like or module.base).removeprefix("torch.nn.")  # composed: whose state they have
             assert issubclass(getattr(torch.nn, named), torch.nn.Module)
             shared = functools.reduce(getattr, module.base.split(".")[1:], torch)
             assert issubclass(getattr(torch.nn, named), shared)
@@ -110,7 +110,7 @@ def test_modules_name_torch_classes_and_arguments(definition: Definition) -> Non
             compile(expression, module.name, "eval")
 
 
-# what torch has and we leave out (deprecated), and what we have and torch has not
+# arguments of torch that svertka leaves out (deprecated), and arguments that torch does not have
 LEFT_OUT = {"_stacklevel", "size_average", "reduce"}
 EXTRA = {"seed"}
 
@@ -149,7 +149,7 @@ def rounded(result: Any) -> Any:
 
 
 def equal(result: Any, expected: torch.Tensor) -> bool:
-    """Exact equality of values and shape; what is not an integer is rounded once."""
+    """Exact equality of values and shape; values that are not integers are rounded once."""
     return bool(torch.equal(torch.tensor(rounded(result), dtype=torch.float64), expected.to(torch.float64)))
 
 
@@ -227,7 +227,7 @@ def test_unbatched_and_leading_dimensions() -> None:
 
 
 def test_masked_classes_do_not_spoil_the_loss() -> None:
-    """A logit of minus infinity, as torch: only as a label does it cost, and then infinitely."""
+    """A logit of minus infinity, as in torch: the loss is infinite if it is the label, and otherwise not affected."""
     scores = [[0.0, float("-inf"), 0.0]]
     loss = call(DEFINITIONS["cross_entropy"], Float(), input=scores, target=[2])
     assert loss == functional.cross_entropy(torch.tensor(scores, dtype=torch.float64), torch.tensor([2])).item()
@@ -235,7 +235,7 @@ def test_masked_classes_do_not_spoil_the_loss() -> None:
 
 
 def test_the_count_of_average_pooling_is_what_it_says() -> None:
-    """The closed form of the divisor is the sum of 1 over the elements that count."""
+    """The closed form of the divisor equals the sum of 1 over the elements that count."""
     layer = average_pooling(1)
     window = layer.tensors["input"].axes[2], layer.tensors["output"].axes[2]
     kernel = layer.equations[0].value.find(type(Sum(1, window[0]))).pop().indices[0]
@@ -267,7 +267,7 @@ def whole_symbols(layer: Layer, output: Index, kernel: Index, include: int) -> E
 @pytest.mark.parametrize("shape", [(7, 5), (5, 8), (4, 4)])
 @pytest.mark.parametrize("crop", [False, True])
 def test_image_input_is_its_three_steps(shape: tuple[int, int], crop: bool) -> None:
-    """One formula, and the same as resizing, cropping and normalising one after the other, exactly."""
+    """One formula equals resizing, cropping and normalising in sequence, exactly."""
     random, size = Random(3), 3
     image = nested([random.randint(0, 255) for _ in range(2 * shape[0] * shape[1])], (1, 2, *shape))
     normal = {"mean": (Fraction(1, 2), 100), "std": (3, Fraction(7, 2))}

@@ -1,7 +1,7 @@
 """The dot-product test, exactly: <J v, y> = <v, J* y> over random geometry and rational numbers.
 
-The tangent J and the adjoint J* are derived separately, forward and in reverse; equal they are only if both
-are right or wrong alike, and ``test_proofs`` excludes the latter.
+The tangent J and the adjoint J* are derived separately, forward and in reverse; they are equal only if both are right
+or have the same fault, and ``test_proofs`` excludes the latter.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def dot(left: Array, right: Array) -> Fraction:
 
 @cache
 def derived(layer: Layer, wrt: tuple[str, ...], outputs: tuple[str, ...]) -> tuple[Layer, Layer]:
-    """Tangent and adjoint, derived once a formula."""
+    """Tangent and adjoint, derived once per formula."""
     return tangent(layer, wrt), adjoint(layer, wrt, outputs)
 
 
@@ -109,7 +109,7 @@ def test_convolution(rank: int, complete: Completer) -> None:
 
 @pytest.mark.parametrize("rank", [1, 2, 3])
 def test_convolution_is_linear_in_the_image(rank: int, complete: Completer) -> None:
-    """<F x, y> = <x, F* y> with F itself, no tangent: the transposed convolution is the adjoint."""
+    """<F x, y> = <x, F* y> with F itself instead of a tangent: the transposed convolution is the adjoint."""
     definition = DEFINITIONS[f"convolution_{rank}d"]
     layer = definition.variants[0].layer
 
@@ -152,7 +152,7 @@ def test_channel_normalization(channels: int, window: int, beta: int, seed: int)
 @EXAMPLES
 @given(st.integers(1, 3), st.integers(2, 4), seeds)
 def test_batch_normalization(examples: int, elements: int, seed: int) -> None:
-    """Eps is chosen so that variance + eps is a square, and its root rational."""
+    """Eps is chosen so that variance + eps is a square of a rational."""
     values = [Fraction(Random(seed).randint(-3, 3)) for _ in range(examples * elements)]
     mean = sum(values) / len(values)
     variance = sum((value - mean) ** 2 for value in values) / len(values)
@@ -184,7 +184,7 @@ def test_image_layers(height: int, width: int, rows: int, columns: int, antialia
 @EXAMPLES
 @given(st.integers(0, 4), st.integers(0, 3), st.integers(0, 3), seeds)
 def test_layers_without_windows(first: int, second: int, third: int, seed: int) -> None:
-    """Extents of 0 among them."""
+    """Extents of 0 included."""
     for name, sizes, wrt in (
         ("relu", {"I": first}, ["input"]),
         ("dropout", {"I": first, "p": Fraction(1, 4), "seed": seed}, ["input"]),

@@ -1,4 +1,4 @@
-"""Inverting index maps: what ``gather`` describes are exactly the solutions found by trying everything."""
+"""Inverting index maps: the solutions of ``gather`` are exactly those found by trying all indices."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_coupled_systems(rows: list[Expr], reduced: int) -> None:
 
 
 def test_a_factor_of_unknown_sign_is_left_as_a_guard() -> None:
-    """Eliminating a leaves a factor stride - other, perhaps 0 or negative: nothing may be divided by it."""
+    """Eliminating a leaves a factor stride - other, perhaps 0 or negative: no division by it is allowed."""
     found = gather([stride * a + b, other * a + b], [s, t], [a, b], [])
     assert found.remaining == (a,)
     for values in ({stride: 2, other: 3}, {stride: 2, other: 2}, {stride: 3, other: 1}):
@@ -151,7 +151,7 @@ def test_gradients_of_coupled_reads(formula: Layer, rest: dict[str, Any]) -> Non
 
 
 def test_gather_by_data() -> None:
-    """A read at a place that the data names: several may name the same place, none may name another."""
+    """A read at a position from data: several reads may have the same position, and some positions none."""
     values, label = INDICES
     formula = layer(values[label[i]] ** 2, inputs=INDICES, target=Tensor("y", i))
     setting = Setting({"I": 4, "U": 3}, {"label": Array((4,), [2, 0, 2, 2])})

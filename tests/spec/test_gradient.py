@@ -49,7 +49,7 @@ def test_gradients_of_results_come_first_and_nothing_is_replaced(name: str) -> N
 
 
 def test_the_adjoint_of_the_adjoint_of_a_square() -> None:
-    """Cross-channel norm has curvature: its second adjoint against differences of exact rationals of the first."""
+    """Cross-channel norm has a second derivative: its second adjoint against exact differences of the first."""
     layer = gradient_definition(DEFINITIONS["cross_channel_normalization"]).variants[0].layer
     sizes = {"J": 3, "k": 2, "alpha": Fraction(1, 2), "beta": 1}
     shape = (1, 3, 1)
@@ -68,7 +68,7 @@ def test_the_adjoint_of_the_adjoint_of_a_square() -> None:
             moved = [[*x[:place], x[place] + sign * step, *x[place + 1 :]] for sign in (1, -1)]
             errors.append((first(moved[0]) - first(moved[1])) / (2 * step) - expected)
         assert errors[1] != 0
-        assert 3.8 < errors[0] / errors[1] < 4.2  # exact but for the differences' own error, which falls fourfold
+        assert 3.8 < errors[0] / errors[1] < 4.2  # exact except for the differences' own error, which falls fourfold
 
 
 @pytest.mark.parametrize("orders", [0, 3, 1.5])

@@ -1,4 +1,4 @@
-"""Mistakes in a formula are found when the layer is made, and the message says what to do."""
+"""Mistakes in a formula are found when the layer is made, and the message states the remedy."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def test_only_drops_what_is_not_needed() -> None:
 
 
 def test_what_is_chosen_among_whole_numbers_is_whole() -> None:
-    """So that it is compared without rounding, whatever its size: float32 holds no 2**24 + 1."""
+    """It is then compared without rounding, for any size: float32 does not represent 2**24 + 1."""
     size, share = integer("size"), number("share")
     for choose in (maximum, minimum, lambda a, b: Select(a > b, a, b)):
         assert (2 * choose(size * i, j) + 1).is_integer

@@ -47,7 +47,7 @@ def axis(name: str, extent: int, window: int, stride: int, dilation: int, low: i
 
 DEPTH, HEIGHT, WIDTH = axis("d", 3, 2, 2, 1, 1, 1), axis("h", 2, 2, 1, 1, 1, 0), axis("w", 3, 2, 1, 2, 1, 0)
 
-# name, sizes, and what else the setting needs
+# name, sizes, and further attributes of the setting
 CASES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     # windows overlap, padding is uneven; stride; dilation; stride and dilation with a common divisor; groups
     ("convolution_1d", {"N": 2, "G": 1, "K": 2, "C": 3, **axis("w", 5, 3, 1, 1, 1, 2)}, {}),
@@ -246,7 +246,7 @@ def test_class_weights_may_be_differentiated() -> None:
 
 
 def altered(layer: Layer, old: sympy.Expr, new: sympy.Expr) -> Layer:
-    """A layer with another formula: something replaced in every equation."""
+    """A layer with another formula: a replacement in every equation."""
     equations = tuple(Equation(e.target, replace(e.value, {old: new})) for e in layer.equations)
     return Layer(layer.name, layer.inputs, equations, layer.outputs)
 
@@ -262,7 +262,7 @@ def test_a_wrong_gradient_is_disproved(monkeypatch: pytest.MonkeyPatch, complete
 
 
 def test_a_wrong_tie_is_disproved(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A gradient that goes to the last maximal element must not pass; away from ties it does."""
+    """A gradient that goes to the last maximal element must not pass; without ties it passes."""
     layer = DEFINITIONS["max_pooling_1d"].variants[0].layer.only(["output"])
     s = layer.equations[0].value.indices[0]
     sizes = {"N": 1, "C": 1, **axis("w", 2, 2, 1, 1, 0, 0), "Q": 1}

@@ -1,6 +1,6 @@
 """The rounding model is rigorous: float32, and Hopper's matrix unit, emulated step by step, stay within its bounds.
 
-Exact values are fractions; exp and log are float64's, whose own error is 2**-29 of float32's. Bounds know no overflow:
+Exact values are fractions; exp and log are float64's, whose own error is 2**-29 of float32's. Bounds ignore overflow:
 sums of magnitudes stay below float32's largest number.
 """
 
@@ -58,7 +58,7 @@ def _mixed(draw: Random, count: int) -> Numbers:
 
 
 def _tiny(draw: Random, count: int) -> Numbers:
-    """Subnormal numbers among the smallest normal ones; their products are 0 or nearly so."""
+    """Subnormal numbers among the smallest normal ones; their products are 0 or nearly 0."""
     return [_single(math.ldexp(draw.gauss(0.0, 1.0), draw.randint(-148, -60))) for _ in range(count)]
 
 
@@ -67,7 +67,7 @@ def _huge(draw: Random, count: int) -> Numbers:
 
 
 def _one_among_small(draw: Random, count: int) -> Numbers:
-    """One huge number; the small ones are cut off when they are aligned to it; signs alternate."""
+    """One huge number; the small ones are truncated when they are aligned to it; signs alternate."""
     found = [(-1) ** n * _single(draw.uniform(1.0, 2.0)) * 2.0**-13 for n in range(count)]
     found[draw.randrange(count)] = _single(draw.uniform(1.0, 2.0)) * 2.0**11
     return found
@@ -108,7 +108,7 @@ def _bounded_dot(arithmetic: RunningError, left: Numbers, right: Numbers) -> Bou
 
 
 def _ratio(got: float | Fraction, exact: float | Fraction, bound: Bounded) -> float:
-    """Error over bound, both from the exact value and from the one that the bound is about; at most 1 is asserted."""
+    """Error over bound, both from the exact value and from the bound's own value; at most 1 is asserted."""
     off = max(abs(Fraction(got) - Fraction(right)) for right in (exact, bound.value))
     assert off <= Fraction(bound.error), f"{float(got)!r} is not {float(exact)!r} +- {bound.error:.3g}"
     return float(off / Fraction(bound.error)) if off else 0.0
@@ -142,7 +142,7 @@ def _dot_products(data: Data, draw: Random) -> Iterator[float]:
 
 
 def _powered(base: np.float32, exponent: float, draw: Random) -> np.float32:
-    """A power by the instructions that the model speaks of, in either way."""
+    """A power by one of the two instruction sequences of the model."""
     own = {2.0: base * base, 3.0: base * base * base, 0.5: np.sqrt(base), -0.5: 1 / np.sqrt(base), -1.0: 1 / base}
     if exponent in own and draw.random() < 0.5:
         return SINGLE(own[exponent])
@@ -152,7 +152,7 @@ def _powered(base: np.float32, exponent: float, draw: Random) -> np.float32:
 
 
 def _positive_sum(data: Data, draw: Random) -> Triple:
-    """A sum of magnitudes, which has an error of its own."""
+    """A sum of magnitudes, which has its own error."""
     values = [abs(value) for value in data(draw, draw.randint(1, 9))]
     bound = FLOAT32.total(list(map(FLOAT32.exact, values)))
     return _summed(list(map(SINGLE, values)), draw), sum(map(Fraction, values), Fraction(0)), bound
@@ -169,7 +169,7 @@ def _powers(data: Data, draw: Random) -> Iterator[float]:
 
 
 def _exponential(value: np.float32, draw: Random) -> np.float32:
-    """The exponential by itself, and as GPUs do it."""
+    """The exponential itself, and as GPUs compute it."""
     return SINGLE(np.exp(value) if draw.random() < 0.5 else np.exp2(value * SINGLE(math.log2(math.e))))
 
 
@@ -208,9 +208,9 @@ def test_bounds_are_not_absurdly_loose(kind: Kind) -> None:
 
 
 def test_log_beside_one() -> None:
-    """GPUs approximate log2 within 2**-22 beside 1: also where the formula's argument is 1 and the kernel's is not.
+    """GPUs approximate log2 within 2**-22 near 1: also where the formula's argument is 1 and the kernel's is not.
 
-    At 1 an approximation is exact. A bound that is infinite would let anything pass.
+    At 1 an approximation is exact. The bound must be finite, because an infinite one would accept anything.
     """
     assert FLOAT32.function("log", FLOAT32.exact(1.0)).error < 2.0**-20
     argument = FLOAT32.total([FLOAT32.exact(0.5 + sign * 2.0**-23) for sign in (-1, 1)])
@@ -254,7 +254,7 @@ def _nested(
 
 
 def test_nested_operations_stay_within_the_bound() -> None:
-    """Errors are carried through operations; few bounds are infinite."""
+    """Errors are propagated through operations; few bounds are infinite."""
     draw, finite = Random("nested"), 0
     with np.errstate(all="ignore"):
         for _ in range(600):
@@ -283,7 +283,7 @@ def _truncated(value: Fraction, quantum: Fraction) -> Fraction:
 
 
 def _significant(value: Fraction, fraction_bits: int) -> Fraction:
-    """Cut off all but some bits after the first."""
+    """Truncate to some bits after the first."""
     return _truncated(value, Fraction(2) ** (_exponent(value) - fraction_bits)) if value else value
 
 
@@ -303,7 +303,7 @@ def _matrix_unit(left: Numbers, right: Numbers, tf32: bool) -> Fraction:
 
 
 def _dots(data: Data, draw: Random, tf32: bool) -> Iterator[tuple[Numbers, Numbers, Fraction]]:
-    """Dot products of normal numbers, and what the matrix unit makes of them; halves where it is not tf32."""
+    """Dot products of normal numbers, and the matrix unit's results; in half precision unless it is tf32."""
     for _ in range(TRIALS):
         count = draw.randint(1, 80)
         left, right = data(draw, count), draw.choice((_typical, _positive, _cancelling))(draw, count)
@@ -324,7 +324,7 @@ def test_matrix_unit_stays_within_the_bound(data: Data, tf32: bool) -> None:
 
 @pytest.mark.parametrize("tf32", [False, True])
 def test_every_block_of_one_sign(tf32: bool) -> None:
-    """The worst for truncation: whatever is cut off has the same sign, in products, in sums and in factors."""
+    """The worst case for truncation: all truncated parts have the same sign, in products, in sums and in factors."""
     last = 2 - 2.0**-23 if tf32 else 2 - 2.0**-7
     arithmetic = RunningError(on_matrix_unit(FORMATS["float32" if tf32 else "bfloat16"], tf32))
     for count in (1, 2, 15, 16, 17, 32, 33, 200):
@@ -335,7 +335,7 @@ def test_every_block_of_one_sign(tf32: bool) -> None:
 
 
 def test_the_model_of_float32_does_not_serve_the_matrix_unit() -> None:
-    """What is asserted above says something: without the truncation of factors it fails."""
+    """The assertion above can fail: without the truncation of factors it does."""
     untruncated = RunningError(on_matrix_unit(FORMATS["float32"]))
     for arithmetic in (FLOAT32, untruncated):
         outside = [
@@ -392,7 +392,7 @@ def test_exact_is_infinite_as_soon_as_something_rounds() -> None:
 
 
 def test_exact_takes_no_number_that_it_does_not_hold() -> None:
-    """A number below the quantum vanishes in a float64 sum; then the sum is not what another order gives."""
+    """A number below the quantum vanishes in a float64 sum; then other orders give other sums."""
     arithmetic = Exact()
     one, less, small = (arithmetic.exact(value) for value in (1.0, -1.0, 2.0**-60))
     assert arithmetic.add(one, small, less).error == math.inf

@@ -1,4 +1,4 @@
-"""The lecture's numbers come out of the formulas, and its errata are computed."""
+"""The formulas give the lecture's numbers, and its errata are computed."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_the_slides_own_numbers_are_all_there() -> None:
 
 def test_every_slide_has_numbers_or_is_noted_as_lost() -> None:
     shown = {e.slide for e in EXAMPLES} | {s.slide for s in WORKED_SUMS} | {s.slide for s in POOLING_STEPS}
-    assert shown | set(slides.LOST) | {18} == set(range(1, 22))  # slide 18 is identities, below
+    assert shown | set(slides.LOST) | {18} == set(range(1, 22))  # slide 18 has identities, below
 
 
 @pytest.mark.parametrize("worked", WORKED_SUMS, ids=str)
@@ -53,7 +53,7 @@ def test_worked_sums(worked: WorkedSum) -> None:
     kernel = [element for row in B for element in row]
     window = [A[worked.row + r][worked.column + s] for r in range(2) for s in range(2)]
     assert sum(a * b for a, b in worked.products) == worked.result == C[worked.row][worked.column]
-    # the slide writes 3*1 - 1*0 - 2*2: the signs go with the image
+    # the slide writes 3*1 - 1*0 - 2*2: the signs belong to the image
     assert list(worked.products) == list(zip(window, kernel, strict=True))
 
 
@@ -86,7 +86,7 @@ def test_cross_entropy_is_minus_the_logarithm_of_softmax() -> None:
 
 
 def test_slide_2_photograph_fits_the_network() -> None:
-    """The shorter side becomes 224 and the middle is cut out: 224 x 336 of which 224 x 224 stay."""
+    """The shorter side becomes 224 and the middle is cut out: 224 x 336, of which 224 x 224 remain."""
     from svertka.spec.evaluate import whole
 
     (height, width), (rows, columns) = slides.IMAGE_SIZE, slides.NETWORK_SIZE

@@ -1,6 +1,6 @@
-"""SymPy 1.14's traps, each with a test that the calculus does not fall in.
+"""Pitfalls of SymPy 1.14, each with a test that the calculus avoids it.
 
-Where the trap is cheap to show, the test shows it first: should a later SymPy mend it, that line tells.
+If the pitfall is cheap to show, the test shows it first: if a later SymPy repairs it, that line fails.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ x, y, w = Tensor("x", i), Tensor("y", p), Tensor("w", r)
 
 
 def test_strides_read_no_half_integers() -> None:
-    """``Sum(KroneckerDelta(2*p + r, i) ...).doit()`` reads at (i - r)/2; ours floors, behind a guard."""
+    """``Sum(KroneckerDelta(2*p + r, i) ...).doit()`` reads at (i - r)/2; svertka uses floor, behind a guard."""
     layer = Layer("l", (x, w), (Equation(y, Sum(x[2 * p + r] * w[r], r)),), ("y",))
     gradient = next(e.value for e in adjoint(layer).equations if e.target.name == "grad_x")
     assert not any(index.has(sympy.Rational(1, 2)) for read in reads(gradient) for index in read.indices)
@@ -58,11 +58,11 @@ def test_substitution_does_not_capture() -> None:
     inner = Sum(matrix[i, j], j)
     captured = inner.xreplace({i: j})
     assert captured.indices == (j,)
-    assert captured.body == matrix[j, j]  # the trap
+    assert captured.body == matrix[j, j]  # the pitfall
     renamed = substitute(inner, {i: j})
     assert renamed.indices[0] != j
     assert renamed.body == matrix[j, renamed.indices[0]]
-    assert substitute(inner, {j: i}) == inner  # a bound index is nobody's business
+    assert substitute(inner, {j: i}) == inner  # a bound index is not replaced
     assert inner.free_symbols & {i, j} == {i}
 
 
@@ -75,7 +75,7 @@ def test_substitution_renames_two_levels() -> None:
 
 def test_relu_has_slope_zero_at_zero() -> None:
     v = sympy.Symbol("v", real=True)
-    assert sympy.Max(0, v).diff(v).subs(v, 0) == sympy.Rational(1, 2)  # the trap
+    assert sympy.Max(0, v).diff(v).subs(v, 0) == sympy.Rational(1, 2)  # the pitfall
     layer = DEFINITIONS["relu"].variants[0].layer
     arrays = {"input": Array((3,), [-1, 0, 2]), "grad_output": Array((3,), [5, 6, 7])}
     assert evaluate(adjoint(layer), arrays, {}, Rational())["grad_input"].values == [0, 0, 7]
@@ -101,7 +101,7 @@ def test_floor_division_is_left_alone() -> None:
 
 def test_an_empty_sum_is_zero() -> None:
     n = sympy.Symbol("n")
-    assert sympy.Sum(1, (n, 0, -3)).doit() == -2  # the trap
+    assert sympy.Sum(1, (n, 0, -3)).doit() == -2  # the pitfall
     layer = Layer("l", (x,), (Equation(Tensor("y"), Sum(x[i] + 1, i)),), ("y",))
     assert evaluate(layer, {"x": Array((0,), [])}, {}, Rational())["y"].values == [0]
 
@@ -112,7 +112,7 @@ def test_an_empty_maximum_is_minus_infinity() -> None:
 
 
 def test_tensors_are_one_by_name() -> None:
-    """``IndexedBase('x')`` with and without a shape differ, derivatives come out 0; tensors go by name."""
+    """``IndexedBase('x')`` with and without a shape differ, so derivatives are 0; our tensors are equal by name."""
     again = Tensor("x", i)
     layer = Layer("l", (x,), (Equation(Tensor("y", i), again[i] ** 2),), ("y",))
     assert str(adjoint(layer).equations[-1].value) == "2*grad_y[i]*x[i]"
@@ -120,7 +120,7 @@ def test_tensors_are_one_by_name() -> None:
 
 def test_symbols_of_one_name_must_agree() -> None:
     loose = sympy.Symbol("stride")
-    assert (integer("stride") * loose).diff(loose) == integer("stride")  # the trap: the two are different
+    assert (integer("stride") * loose).diff(loose) == integer("stride")  # the pitfall: the two are different
     with pytest.raises(ValueError, match="'stride' differ in their assumptions"):
         Layer("l", (x,), (Equation(Tensor("y", i), x[i] * loose + integer("stride")),), ("y",))
 
@@ -133,13 +133,13 @@ def test_selections_are_not_merged_or_decided() -> None:
 
 
 def test_a_field_prints() -> None:
-    """SymPy's printer takes a class named Uniform for its distribution and fails."""
+    """SymPy's printer mistakes a class named Uniform for its distribution and fails."""
     assert str(Uniform(integer("seed"), i)) == "Uniform(seed, i)"
 
 
 def test_floats_are_exact() -> None:
-    """``nsimplify`` takes 0.1 for 1/10; a float is its binary value in every exact arithmetic."""
-    assert sympy.nsimplify(0.1, rational=True) == sympy.Rational(1, 10)  # the trap
+    """``nsimplify`` converts 0.1 to 1/10; in every exact arithmetic a float is its binary value."""
+    assert sympy.nsimplify(0.1, rational=True) == sympy.Rational(1, 10)  # the pitfall
     assert Symbolic().number(0.1) == sympy.Rational(*(0.1).as_integer_ratio())
     assert Rational().number(0.1).as_integer_ratio() == (0.1).as_integer_ratio()
 
@@ -167,5 +167,5 @@ def test_text_does_not_depend_on_the_hash_seed() -> None:
     """``free_symbols`` and ``atoms`` are sets: their order changes with the seed."""
     texts = [text_with_seed(seed) for seed in (0, 1, 4711)]
     assert texts[0] == texts[1] == texts[2]
-    assert "Dummy" not in texts[0]  # a numbered Dummy would leak into text
+    assert "Dummy" not in texts[0]  # a numbered Dummy would appear in the text
     assert "_element" not in texts[0]

@@ -1,1 +1,1 @@
-"""Tests of symbolic execution; a package, so that they share what they need."""
+"""Tests of symbolic execution; a package, so that they can share helpers."""

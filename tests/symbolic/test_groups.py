@@ -1,4 +1,4 @@
-"""Both routes of a grouped product are proven with one group too, where the group's index is always 0."""
+"""Both routes of a grouped product are also proven with one group, where the group's index is always 0."""
 
 from __future__ import annotations
 

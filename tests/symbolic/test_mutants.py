@@ -1,4 +1,4 @@
-"""Faults planted in the text of emitted kernels are found; rewrites that change nothing pass."""
+"""Faults planted in the text of emitted kernels are found; equivalent rewrites pass."""
 
 from __future__ import annotations
 

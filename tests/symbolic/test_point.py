@@ -1,4 +1,4 @@
-"""Random points tell equal expressions from different ones: identities of exp, log, roots and powers hold."""
+"""Random points distinguish equal expressions from different ones: identities of exp, log, roots and powers hold."""
 
 from __future__ import annotations
 

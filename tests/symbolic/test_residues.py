@@ -1,7 +1,7 @@
 """Kernels are proven at extents of every residue modulo the tile: below, at and above one and more tiles.
 
-A wrong mask may show at a single residue. Each family of loops is taken once, each of its extents in turn; what was
-launched is recorded, so that an extent counts only if its programs and chunks did occur.
+A wrong mask may fail at a single residue only. Each loop pattern is tested once, each of its extents in turn; launches
+are recorded, so that an extent counts only if its programs and chunks did occur.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class Walk:
         layer: the formula.
         axis: the extent; it takes every value from 1 to ``last``.
         sizes: what other extents and parameters are.
-        kernel: a kernel that walks along the axis.
-        tile: the constant that says how far a program, or a step of it, goes.
-        chunked: whether the axis is walked in steps of one program, not by several programs.
+        kernel: a kernel that loops along the axis.
+        tile: the constant with the length of a program, or of a step of it.
+        chunked: whether one program loops along the axis in steps, instead of several programs.
         last: the largest extent.
     """
 
@@ -61,14 +61,14 @@ WALKS = (
 
 
 def _completed(definition: Definition, sizes: dict[str, Any]) -> dict[str, Any]:
-    """Extents that follow from others, computed anew."""
+    """Extents that follow from others, computed again."""
     for name, rule in definition.extents.items():
         sizes[name] = whole(rule, sizes)
     return sizes
 
 
 def _proven(walk: Walk, extent: int) -> list[Launched]:
-    """Prove forward and backward at one extent, in every region, and return what was launched."""
+    """Prove forward and backward at one extent, in every region, and return the launches."""
     definition, variant = definition_of(walk.layer)
     drawn = cases_of(walk.layer)[0]
     sizes = _completed(definition, {**drawn.sizes, **walk.sizes, walk.axis: extent})
@@ -82,7 +82,7 @@ def _proven(walk: Walk, extent: int) -> list[Launched]:
 
 
 def _walked(walk: Walk, extent: int, launches: Sequence[Launched]) -> set[tuple[int, int]]:
-    """Tiles that an extent was larger than, with its residue; there must be as many of them as that takes."""
+    """Tiles that an extent exceeded, with its residue; there must be as many of them as it needs."""
     found = set()
     for launched in launches:
         tile = launched.constants[walk.tile]
@@ -96,7 +96,7 @@ def _walked(walk: Walk, extent: int, launches: Sequence[Launched]) -> set[tuple[
 
 @pytest.mark.parametrize("walk", WALKS, ids=str)
 def test_every_residue(walk: Walk) -> None:
-    """Every extent is proven; together they show every residue of some tile, beyond its own length."""
+    """Every extent is proven; together they cover every residue of some tile, beyond its own length."""
     seen, several = set(), set()
     for extent in range(1, walk.last + 1):
         launches = _proven(walk, extent)

@@ -1,7 +1,7 @@
-"""The least that a call costs which PyTorch records in Python: what every layer written there pays before it launches.
+"""The minimum cost of a call that PyTorch records in Python: every layer written in Python pays it before it launches.
 
-Input: tensors of a call, some of which want gradients. Output: a call that keeps its tensors, makes a result, and
-makes gradients, and does nothing else: no checks, no choice of kernels, no launch.
+Input: tensors of a call, some of which require gradients. Output: a call that saves its tensors, makes a result, and
+makes gradients, without checks, without choosing kernels, without a launch.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["least"]
 
 
 class _Least(torch.autograd.Function):
-    """A result and gradients with whatever their memory held."""
+    """A result and gradients with uninitialized memory."""
 
     @staticmethod
     def forward(ctx: Any, *tensors: torch.Tensor) -> torch.Tensor:
@@ -25,11 +25,11 @@ class _Least(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        """Gradients of the tensors that want one."""
+        """Gradients of the tensors that require one."""
         pairs = zip(ctx.saved_tensors, ctx.needs_input_grad, strict=True)
         return tuple([torch.empty_like(tensor) if needed else None for tensor, needed in pairs])
 
 
 def least(tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """The call, as a road of the benchmarks."""
+    """The call, as a ``Road`` of the benchmarks."""
     return _Least.apply(*tensors.values())  # type: ignore[no-any-return,no-untyped-call]

@@ -1,6 +1,6 @@
-"""Kernels that do nothing, so that what the host does for a call can be timed where there is no GPU.
+"""Kernels that do nothing, so that the host time of a call can be measured without a GPU.
 
-Everything of a call runs, checks, plan, allocations and autograd, but for the driver: a launch returns at once.
+All of a call runs (checks, plan, allocations and autograd) except the driver: a launch returns at once.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Tell = Callable[[str, Mapping[str, Any]], None]
 
 
 class _Compiled:
-    """What Triton returns of a launch."""
+    """Stands for the result of a Triton launch."""
 
     packed_metadata = ()
 
@@ -29,7 +29,7 @@ class _Compiled:
 
 
 class _Kernel:
-    """A kernel that is launched as Triton's are."""
+    """A kernel that is launched like a Triton kernel."""
 
     def __init__(self, kernel: Any, tell: Tell | None) -> None:
         self.arg_names, self.name, self.tell = kernel.arg_names, kernel.__name__, tell
@@ -45,11 +45,12 @@ class _Kernel:
 
 @contextmanager
 def idle_kernels(package: str = "svertka.generated", tell: Tell | None = None) -> Iterator[None]:
-    """CPU tensors take the road of the kernels, which compute nothing; results hold whatever their memory held.
+    """CPU tensors take the kernel path, with kernels that compute nothing; results are uninitialized memory.
 
     Args:
         package: name of the package.
-        tell: called with a kernel's name and constants where Triton would compile it, if it had not; plans do not ask.
+        tell: called with a kernel's name and constants where Triton would compile it for the first time; plans do not
+            call it.
     """
     runtime, plans = (importlib.import_module(f"{package}.{name}") for name in ("runtime", "plans"))
     with ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""What a workload launches, found without a GPU: its call on tensors of torch's ``meta`` device, launches recorded.
+"""The launches of a workload, found without a GPU: its call runs on tensors of torch's ``meta`` device and is recorded.
 
 Input: a ``Workload`` and a target. Output: ``Pass``es with their launches.
 """
@@ -27,7 +27,7 @@ class Pass:
     Attributes:
         direction: as in ``measure.Row``.
         launches: in order.
-        before: tensors that existed before, and may be read; ``results``: tensors that are wanted.
+        before: tensors that existed before and may be read; ``results``: tensors that are returned.
     """
 
     direction: str
@@ -38,7 +38,7 @@ class Pass:
 
 @dataclass
 class _Call:
-    """The operator that a function called, with what it was called with."""
+    """The operator that a function called, with its arguments."""
 
     operator: Any = None
     tensors: tuple[torch.Tensor | None, ...] = ()
@@ -47,12 +47,12 @@ class _Call:
 
 
 def passes(workload: Workload, target: str, boxes: bool = True) -> list[Pass]:
-    """The forward pass in training, and the backward or, of matrix products, each gradient by itself.
+    """The forward pass in training, and the backward; for matrix products each gradient separately.
 
     Args:
         workload: the call.
-        target: whose tables choose the tiles.
-        boxes: whether operands that are boxes are fetched as such, where the target can.
+        target: the target whose tables choose the tiles.
+        boxes: whether operands that are boxes are loaded as such, if the target can.
 
     Raises:
         ValueError: the function calls no operator, or several.
@@ -81,7 +81,7 @@ def _passes(workload: Workload, target: str, boxes: bool) -> list[Pass]:
 
 
 def meta_tensors(workload: Workload) -> dict[str, torch.Tensor]:
-    """Tensors with the shapes and strides of the workload's, and no memory."""
+    """Tensors with the shapes and strides of the workload's tensors, without memory."""
     made = {}
     for name, shape in workload.shapes.items():
         last = workload.layout == "channels_last" and len(shape) == 4
@@ -106,7 +106,7 @@ def _directions(
 
 
 def _called(workload: Workload, tensors: Mapping[str, torch.Tensor]) -> _Call:
-    """Call the function up to its operator, which is noted and gives results of the right shapes."""
+    """Call the function up to its operator, which is recorded and returns results of the right shapes."""
     functional = importlib.import_module("svertka.generated.functional")
     operator_type = importlib.import_module("svertka.generated.runtime").Operator
     calls: list[_Call] = []
@@ -130,7 +130,7 @@ def _called(workload: Workload, tensors: Mapping[str, torch.Tensor]) -> _Call:
 
 @contextmanager
 def _recorded(target: str, boxes: bool) -> Iterator[list[Launched]]:
-    """Launches are recorded and not run, with tiles from the tables of a target, although tensors are on no GPU."""
+    """Record launches instead of running them, with tiles from a target's tables, although tensors are on no GPU."""
     runtime = importlib.import_module("svertka.generated.runtime")
     with recording(target, boxes=boxes) as found, mock.patch.object(runtime.Operator, "on_kernels", return_value=True):
         yield found

@@ -1,6 +1,6 @@
 """Measure workloads: svertka, PyTorch and the limit in one run.
 
-Input: a ``Workload`` and the machine's ``Limits``. Output: a ``Row`` a direction.
+Input: a ``Workload`` and the machine's ``Limits``. Output: one ``Row`` per direction.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ WHOLE = ("float32", TF32)
 
 @dataclass(frozen=True)
 class Limits:
-    """What the machine can do, measured in the same run: bytes and bf16 operations a second."""
+    """The machine's limits, measured in the same run: bytes per second and bf16 operations per second."""
 
     bandwidth: float
     operations: float
@@ -60,11 +60,12 @@ class Row:
 
     Attributes:
         direction: ``"forward"``, ``"backward"``, a gradient's name, or ``"host"`` for the cost of launching.
-        seconds: median time by road.
-        limit: the least time, from bytes or operations, of the host from a call that computes nothing; 0 if not known.
+        seconds: median time by road (implementation).
+        limit: the least time, from bytes or operations; for the host, the time of a call that computes nothing; 0 if
+            not known.
         bytes, operations: of the limit.
         wrong: what the check at this size found; empty if it holds.
-        unchecked: why it was not, or not wholly, compared with its formula; empty if it was.
+        unchecked: why it was not, or only partly, compared with its formula; empty if it was.
         failed: by road, why it has no time.
     """
 
@@ -87,7 +88,7 @@ class Row:
         return f"{self.name} {self.dtype} {self.layout}"
 
     def ratio(self, road: str) -> float:
-        """How many times as fast as a road svertka is."""
+        """Time of another road over svertka's time."""
         return self.seconds[road] / self.seconds["svertka"]
 
     @property
@@ -96,13 +97,13 @@ class Row:
         return self.limit / self.seconds["svertka"]
 
     def data(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """As JSON values."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A workload that did not run to its end: ``error``: the exception's class, ``text``: what it says."""
+    """A workload that did not finish: ``error``: the exception's class, ``text``: its message."""
 
     name: str
     dtype: str
@@ -116,7 +117,7 @@ class Problem:
         return f"{self.name} {self.dtype} {self.layout}"
 
     def data(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """As JSON values."""
         return asdict(self)
 
 
@@ -139,13 +140,13 @@ def measure_all(
     """Measure workloads one after another; also, by title, why some did not run.
 
     Args:
-        workloads: what is called.
+        workloads: the calls.
         limits: of the machine.
         device: "cuda" or "cpu".
         compiled: whether to time ``torch.compile`` too.
         progress: called with the name of a workload when it is done.
-        report: called with each row, and each problem, as it comes.
-        budget: about how many seconds to measure a figure.
+        report: called with each row, and each problem, immediately.
+        budget: approximate seconds for measuring one figure.
         options: of ``torch.compile``.
     """
     rows: list[Row] = []
@@ -155,7 +156,7 @@ def measure_all(
             for row in measured(workload, limits, device, compiled, budget=budget, options=options):
                 rows.append(row)
                 report(row)
-        except Exception as error:  # compilers and drivers raise what they will; the others must still run
+        except Exception as error:  # compilers and drivers raise any exception; the other workloads must still run
             problem = Problem(workload.name, workload.dtype, workload.layout, type(error).__name__, str(error)[:300])
             problems[problem.title] = f"{problem.error}: {problem.text}"
             report(problem)
@@ -172,7 +173,7 @@ def measure(
     budget: float = BUDGET,
     options: Mapping[str, Any] = COMPILE,
 ) -> list[Row]:
-    """Check and time a workload on every road; all of ``measured``."""
+    """Check and time a workload on every road; ``measured`` as a list."""
     return list(measured(workload, limits, device, compiled, budget=budget, options=options))
 
 
@@ -185,18 +186,18 @@ def measured(
     budget: float = BUDGET,
     options: Mapping[str, Any] = COMPILE,
 ) -> Iterator[Row]:
-    """Check and time a workload on every road, with products in its precision; rows as they come.
+    """Check and time a workload on every road, with its precision of products; yields rows immediately.
 
     Args:
-        workload: what is called.
+        workload: the call.
         limits: of the machine.
         device: "cuda" or "cpu".
         compiled: whether to time ``torch.compile`` too.
-        budget: about how many seconds to measure a figure.
+        budget: approximate seconds for measuring one figure.
         options: of ``torch.compile``.
 
     Raises:
-        Exception: svertka's call itself does not run. Of other roads the rows say so.
+        Exception: svertka's call itself does not run. Failures of other roads are recorded in the rows.
     """
     if compiled:
         torch._dynamo.reset()
@@ -206,7 +207,7 @@ def measured(
 
 
 def input_sets(workload: Workload, device: str) -> list[dict[str, torch.Tensor]]:
-    """Sets of inputs, so many that together they exceed the cache."""
+    """Enough sets of inputs that together they exceed the cache."""
     first = workload.tensors(device)
     size = sum(tensor.numel() * tensor.itemsize for tensor in first.values())
     return [first, *(workload.tensors(device, seed) for seed in range(1, copies(size, device)))]
@@ -220,9 +221,9 @@ class _Bench:
         self.sets = input_sets(workload, device)
 
     def host(self) -> Row:
-        """Host time of forward and backward together; without a GPU, that of all but the driver's part in a launch.
+        """Host time of forward and backward together; without a GPU, without the driver's part of a launch.
 
-        Its limit is that of a call which computes nothing.
+        Its limit is the time of a call that computes nothing.
         """
         tensors = self.sets[0]
 
@@ -239,7 +240,7 @@ class _Bench:
         return replace(self._row("host", time), limit=time(least))
 
     def directions(self) -> Iterator[Row]:
-        """Forward; then all gradients at once, or, of matrix products, each by itself."""
+        """Forward; then all gradients at once, or for matrix products each separately."""
         ours, first = self.roads[0], self.sets[0]
         with torch.no_grad():
             size = forward_bytes(lambda: ours(first), first)
@@ -256,7 +257,7 @@ class _Bench:
             yield self._row(direction, time, size, work)
 
     def _row(self, direction: str, time: Callable[[Road], float], size: int = 0, work: int = 0) -> Row:
-        """Check svertka and time every road; of another than svertka say why it has no time."""
+        """Check svertka and time every road; if another road fails, record why it has no time."""
         workload = self.workload
         verdict = Verdict((), "kernels do not run without a GPU")
         if self.device == "cuda":
@@ -266,7 +267,7 @@ class _Bench:
         for road in self.roads:
             try:
                 times[road.name] = time(road)
-            except Exception as error:  # compilers and drivers raise what they will
+            except Exception as error:  # compilers and drivers raise any exception
                 if road is self.roads[0]:
                     raise
                 failed[road.name] = f"{type(error).__name__}: {str(error)[:300]}"
@@ -286,7 +287,7 @@ class _Bench:
 
 def _limit(workload: Workload, limits: Limits, size: int, work: int) -> dict[str, Any]:
     if work and workload.dtype in WHOLE:
-        return {"bytes": size, "operations": work}  # the measured rate is that of halves
+        return {"bytes": size, "operations": work}  # the measured rate is that of half precision
     least = max(size / limits.bandwidth, work / limits.operations)
     return {"limit": least, "bytes": size, "operations": work}
 

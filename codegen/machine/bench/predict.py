@@ -1,7 +1,8 @@
-"""What times to expect, from bytes and operations alone; nothing is measured and nothing runs.
+"""Expected times from bytes and operations alone; nothing is measured and nothing runs.
 
-For svertka every launch reads and writes its tensors once; for PyTorch every ATen operator does. Caches, launches and
-tiles that read a tensor again are left out, so both are lower bounds, and their ratio is a guess to measure against.
+For svertka every launch reads and writes its tensors once; for PyTorch every ATen operator does. Caches, launch times
+and repeated reads by tiles are ignored, so both are lower bounds, and their ratio is only an estimate to compare
+measurements with.
 
 Input: workloads and a machine's ``Limits``. Output: ``Prediction``s.
 """
@@ -25,7 +26,7 @@ from svertka.codegen.verify.recording import Launched
 __all__ = ["H200", "Prediction", "predictions"]
 
 H200 = Limits(bandwidth=4.3e12, operations=7.8e14)
-"""Of a copy, and of bf16 products on random data."""
+"""Rates of a copy, and of bf16 products on random data."""
 TARGET = "sm_90"
 PRODUCTS = ("convolution", "mm")  # in the names of ATen's operators that multiply matrices
 
@@ -35,10 +36,10 @@ class Prediction:
     """One direction of a workload.
 
     Attributes:
-        bound: ``"bytes"`` or ``"operations"``, whichever limits it.
+        bound: ``"bytes"`` or ``"operations"``, whichever is the limit.
         launches: how many kernels.
         limit: the least time, seconds.
-        ours, eager: predicted times; ``eager`` is 0 where PyTorch's operators cannot be told apart by direction.
+        ours, eager: predicted times; ``eager`` is 0 if PyTorch's operators cannot be assigned to a direction.
     """
 
     workload: Workload
@@ -54,7 +55,7 @@ def predictions(workload: Workload, limits: Limits = H200) -> Iterator[Predictio
     """Every direction of a workload."""
     eager = _eager(roads(workload, False)[1], workload)
     directions = passes(workload, TARGET)
-    # The same number in each direction.
+    # The same number for each direction.
     matrix = workload.kind == "matrix"
     work = operations(directions[0].results[0], meta_tensors(workload)["weight"]) if matrix else 0
     for one in directions:
@@ -81,18 +82,18 @@ def _storage(tensor: torch.Tensor) -> int:
 
 
 def _bytes(tensors: Iterable[torch.Tensor]) -> int:
-    """Bytes of some tensors, each memory once."""
+    """Bytes of some tensors; shared memory counts once."""
     return sum({_storage(tensor): tensor.numel() * tensor.itemsize for tensor in tensors}.values())
 
 
 def _limit_bytes(one: Pass) -> int:
-    """Bytes of what is read and was there before, and of the results; temporaries are free."""
+    """Bytes of the inputs that are read, and of the results; temporaries do not count."""
     outside = {_storage(tensor) for tensor in (*one.before, *one.results)}
     return _bytes(tensor for launch in one.launches for tensor in launch.tensors() if _storage(tensor) in outside)
 
 
 class _Counted(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Bytes of the operators that run inside; views and allocations move nothing."""
+    """Counts bytes of the operators that run inside; views and allocations move nothing."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -114,7 +115,7 @@ class _Counted(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _eager(road: Road, workload: Workload) -> dict[str, tuple[int, int]]:
-    """Bytes that PyTorch's operators move by direction, those of products apart, whose gradients come one by one."""
+    """Bytes that PyTorch's operators move, by direction; products separately, as their gradients come one by one."""
     tensors = meta_tensors(workload)
     with _Counted() as forward:
         output = road(tensors)

@@ -1,4 +1,4 @@
-"""The table, the JSON and the pictures of a run; and its lines while it runs.
+"""The table, the JSON file and the pictures of a run, and its progress file.
 
 Input: ``Row``s and the run's settings. Output: a table of ``rich``, files.
 """
@@ -29,7 +29,7 @@ UNPREDICTED = {("matrix", dtype) for dtype in WHOLE}
 
 
 def settings(device: str) -> dict[str, Any]:
-    """What a reader must know of the machine and of torch's settings."""
+    """Settings of the machine and of torch that a reader must know."""
     cuda = device == "cuda"
     return {
         "device": torch.cuda.get_device_name() if cuda else platform.processor() or platform.machine(),
@@ -59,11 +59,11 @@ def table(rows: Sequence[Row]) -> Table:
 
 
 def predicted(quick: bool, kinds: tuple[str, ...], only: str) -> Table:
-    """What bytes and operations let expect on an H200: times in milliseconds, and ratios as in ``table``."""
+    """Predictions from bytes and operations for an H200: times in milliseconds, and ratios as in ``table``."""
     made = Table(
         "workload", "dtype", "layout", "direction", "bound by", "kernels", "limit ms", "ms", "x eager", "of limit"
     )
-    # The rate that predictions know is that of halves.
+    # Predictions use the rate of half precision.
     chosen = (w for w in workloads(quick, kinds) if only in w.name and (w.kind, w.dtype) not in UNPREDICTED)
     for workload in chosen:
         for one in predictions(workload):
@@ -74,7 +74,7 @@ def predicted(quick: bool, kinds: tuple[str, ...], only: str) -> Table:
 
 
 def summary(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
-    """Geometric means of the ratios, and the least, by kind, direction's sort and road."""
+    """Geometric mean and minimum of the ratios, by kind, group of directions and road."""
     found: dict[str, dict[str, float]] = {}
     groups: dict[str, list[float]] = {}
     for row in rows:
@@ -90,15 +90,15 @@ def summary(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
 
 
 def _sort_of(row: Row) -> str:
-    """What may be averaged: products in float32 and in tf32 stand apart."""
+    """Group of rows that may be averaged: products in float32 and in tf32 are separate."""
     return f"{row.kind} {row.dtype}" if row.kind == "matrix" and row.dtype in WHOLE else row.kind
 
 
 class Lines:
-    """Rows and problems as they come, a line of JSON each, so that a run that is killed loses none.
+    """A file of rows and problems, one line of JSON each, written immediately, so that a killed run loses none.
 
     Attributes:
-        path: the file; its first line are the settings and limits.
+        path: the file; its first line has the settings and limits.
     """
 
     def __init__(self, limits: Limits, device: str, folder: Path) -> None:
@@ -108,12 +108,12 @@ class Lines:
         self.path.write_text(json.dumps(first) + "\n", encoding="utf-8")
 
     def add(self, found: Row | Problem) -> None:
-        """Write one, to the disk's cache at once."""
+        """Write one line and flush it to the operating system."""
         with self.path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps({type(found).__name__.lower(): found.data()}) + "\n")
 
     def done(self) -> None:
-        """Remove the lines: the whole report is written."""
+        """Remove the file: the whole report is written."""
         self.path.unlink(missing_ok=True)
 
 
@@ -122,7 +122,7 @@ def _path(known: Mapping[str, Any], folder: Path) -> Path:
 
 
 def write(rows: Sequence[Row], limits: Limits, device: str, folder: Path, problems: Mapping[str, str]) -> Path:
-    """Write the JSON; its name says which device."""
+    """Write the JSON file; its name contains the device."""
     known = settings(device)
     content = {
         "settings": known,

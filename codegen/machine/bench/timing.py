@@ -1,12 +1,12 @@
-"""How long calls take: medians of CUDA events, or of the host's clock where there is no GPU.
+"""Times of calls: medians of CUDA events, or of the host's clock where there is no GPU.
 
-On a GPU the host's part of a call must not be measured with it. So the GPU is put to sleep first; while it sleeps, the
-host enqueues an event, a batch of calls and another event; then the GPU wakes and runs them without a gap. A batch
-counts only if the first event was still ahead of the GPU when the last call was enqueued; otherwise it is tried again,
-with a longer sleep and fewer calls. CUDA graphs would do the same for kernels alone, but what Python decides for each
-call (a seed, memory) would be that of the capture.
+On a GPU the host's part of a call must not be measured with it. So a sleep kernel runs first. Meanwhile the host
+enqueues an event, a batch of calls and another event; then the GPU runs them without a gap. A batch counts only if the
+GPU had not reached the first event when the last call was enqueued; otherwise it is tried again, with a longer sleep
+and fewer calls. CUDA graphs would do the same for kernels alone, but what Python decides for each call (a seed, memory)
+would be that of the capture.
 
-Inputs are rotated so that no call finds what the one before left in the L2 cache.
+Inputs are rotated so that no call finds data of the previous call in the L2 cache.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ METHOD = {
 }
 WARM_UP = 3
 LEAST_RUNS, MOST_RUNS = 10, 200
-BUDGET = 0.4  # seconds of measuring a figure
+BUDGET = 0.4  # seconds for measuring one figure
 BATCHES = 5
-MOST_CALLS = 50  # a batch: the driver holds about a thousand launches, and waits when there are more
-CYCLES = 2e9  # a second, of the fastest GPU's clock: a slower one sleeps longer
-SLACK = 2.0  # how much longer than the host needs the GPU sleeps
+MOST_CALLS = 50  # per batch: the driver queues about a thousand launches and blocks when there are more
+CYCLES = 2e9  # per second, of the fastest GPU's clock: a slower one sleeps longer
+SLACK = 2.0  # the GPU sleeps longer than the host needs by this factor
 LEAST_SLEEP = 1e-4  # seconds
 ATTEMPTS = 6
-L2 = 64 * 2**20  # bytes, of the largest at hand
+L2 = 64 * 2**20  # bytes, of the largest in use
 MOST_SETS = 16
 COPIED = 2**30  # bytes
 MATRIX = 8192
@@ -44,12 +44,12 @@ def seconds(call: Callable[[Any], Any], inputs: Sequence[Any], device: str, budg
 
     Args:
         call: what is timed.
-        inputs: what it is given in turn.
+        inputs: its inputs, used in turn.
         device: "cuda" or "cpu".
-        budget: about how many seconds to measure.
+        budget: approximate seconds of measurement.
 
     Raises:
-        RuntimeError: the call waits for the GPU, so that its time cannot be told from the host's.
+        RuntimeError: the call waits for the GPU, so its time cannot be separated from the host's.
     """
     for turn in range(WARM_UP if device == "cuda" else 1):
         call(inputs[turn % len(inputs)])
@@ -67,7 +67,7 @@ def _host_timed(call: Callable[[Any], Any], given: Any) -> float:
 
 
 def _device_seconds(call: Callable[[Any], Any], inputs: Sequence[Any], budget: float) -> float:
-    """Batches, so long that together they fill the budget, of at least a call each."""
+    """Times of batches that together fill the budget, each of at least one call."""
     torch.cuda.synchronize()
     host = _host_timed(call, inputs[0])
     torch.cuda.synchronize()
@@ -91,7 +91,7 @@ class _Batch:
         self._turn = 0
 
     def run(self) -> float:
-        """Seconds a call."""
+        """Seconds per call."""
         for _ in range(ATTEMPTS):
             took = self._attempt()
             if took is not None:
@@ -106,7 +106,7 @@ class _Batch:
         return max(SLACK * self.calls * self.host, LEAST_SLEEP)
 
     def _attempt(self) -> float | None:
-        """Seconds a call; None where the GPU woke before all was enqueued."""
+        """Seconds per call; None if the GPU woke before all calls were enqueued."""
         begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
         torch.cuda.synchronize()
         torch.cuda._sleep(int(self._sleep() * CYCLES))  # type: ignore[no-untyped-call]
@@ -125,7 +125,7 @@ class _Batch:
 
 
 def host_seconds(call: Callable[[Any], Any], given: Any, device: str, calls: int = 200) -> float:
-    """Host time of a call that waits for nothing: the cost of launching."""
+    """Host time of a call that does not wait for the GPU: the cost of launching."""
     found = []
     for _ in range(WARM_UP + LEAST_RUNS):
         start = time.perf_counter()
@@ -138,12 +138,12 @@ def host_seconds(call: Callable[[Any], Any], given: Any, device: str, calls: int
 
 
 def copies(bytes_of_one: int, device: str) -> int:
-    """How many sets of inputs exceed the L2 cache; no more than are needed to miss most of it."""
+    """Number of input sets that exceed the L2 cache; not more than needed to miss most of it."""
     return min(-(-2 * L2 // max(bytes_of_one, 1)), MOST_SETS) if device == "cuda" else 1
 
 
 def copy_bandwidth(device: str) -> float:
-    """Bytes a second, read and written, of a device-to-device copy."""
+    """Bytes per second, read and written, of a device-to-device copy."""
     source = torch.randn(COPIED // 4 if device == "cuda" else COPIED // 64, device=device)
     target = torch.empty_like(source)
     took = seconds(lambda given: target.copy_(given), [source], device)
@@ -151,7 +151,7 @@ def copy_bandwidth(device: str) -> float:
 
 
 def matrix_rate(device: str, dtype: torch.dtype = torch.bfloat16) -> float:
-    """Operations a second of a large matrix product on random data."""
+    """Operations per second of a large matrix product on random data."""
     size = MATRIX if device == "cuda" else MATRIX // 16
     left, right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
     took = seconds(lambda given: torch.mm(given, right), [left], device)

@@ -1,6 +1,6 @@
-"""The limits of a call: bytes that must move, and operations that must be done.
+"""The limits of a call: bytes that must be moved, and operations that must be done.
 
-Bytes are read off the launches: every tensor that existed before the call, or is returned by it, counts once, however
+Bytes follow from the launches: every tensor that existed before the call, or is returned by it, counts once, however
 often kernels read it; temporaries do not count. Operations of a matrix product follow from the shapes.
 
 Input: a call. Output: bytes.
@@ -23,7 +23,7 @@ PACKAGE = "svertka.generated"
 
 @contextmanager
 def _recorded() -> Iterator[dict[int, int]]:
-    """Bytes of every tensor that a launch was given, by address."""
+    """Bytes of every tensor that a launch received, by address."""
     launching, plans = (importlib.import_module(f"{PACKAGE}.{name}") for name in ("launching", "plans"))
 
     found: dict[int, int] = {}
@@ -40,13 +40,13 @@ def _recorded() -> Iterator[dict[int, int]]:
 
 
 def _kept(touched: Mapping[int, int], tensors: Any) -> int:
-    """Bytes of those among the touched that are some of these tensors."""
+    """Bytes of those accessed tensors that are among some given tensors."""
     wanted = {tensor.data_ptr() for tensor in tensors if tensor is not None}
     return sum(size for address, size in touched.items() if address in wanted)
 
 
 def forward_bytes(call: Callable[[], torch.Tensor], tensors: Mapping[str, torch.Tensor]) -> int:
-    """Bytes of the inputs and outputs of a forward pass; 0 where no kernel was launched."""
+    """Bytes of the inputs and outputs of a forward pass; 0 if no kernel was launched."""
     with _recorded() as touched, torch.no_grad():
         output = call()
     return _kept(touched, (*tensors.values(), output))
@@ -55,7 +55,7 @@ def forward_bytes(call: Callable[[], torch.Tensor], tensors: Mapping[str, torch.
 def backward_bytes(
     call: Callable[[], torch.Tensor], tensors: Mapping[str, torch.Tensor], wanted: list[torch.Tensor]
 ) -> int:
-    """Bytes of the gradients and of what the forward kept, that a backward pass touches."""
+    """Bytes of the gradients and of the saved tensors that a backward pass accesses."""
     with _recorded() as forward:
         output = call()
     gradient = torch.ones_like(output)
@@ -67,5 +67,5 @@ def backward_bytes(
 
 
 def operations(output: torch.Tensor, weight: torch.Tensor) -> int:
-    """Operations of a product whose weight has its results on the first axis, a multiply and an add each."""
+    """Operations of a product, multiplies and adds, for a weight with its results on the first axis."""
     return 2 * output.numel() * weight[0].numel()

@@ -1,12 +1,13 @@
-"""Check a call at the size and in the way in which it is timed: against the formula in float64, within its error bound.
+"""Check a call at its timed size and in its timed form: against the formula in float64, within its error bound.
 
-A call that ran before is replayed by its plan, and that is what is timed. So every call is made three times, and what
-the last gave is compared: forward without gradient, forward with, and each gradient as it is asked for when timed.
-Operators are watched where programs and plans part, above both; each of several is held against its own formula.
+A call that ran before is replayed by its plan, and the replay is what is timed. So every call is made three times, and
+the results of the last are compared: forward without gradient, forward with gradient, and each gradient as in the
+timing. Operators are recorded above the level where programs and plans differ; if there are several, each is compared
+with its own formula.
 
-Elements are drawn at random where the formula's loops are too many to evaluate.
+If the formula's loops are too large to evaluate, elements are drawn at random.
 
-Input: a workload, svertka's road and tensors. Output: what is wrong, and what could not be checked.
+Input: a workload, svertka's road and tensors. Output: faults, and what could not be checked.
 """
 
 from __future__ import annotations
@@ -43,10 +44,10 @@ MOST_LANES = 4  # times as many, for a single element
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a check found.
+    """The result of a check.
 
     Attributes:
-        wrong: a line a result that misses its bound.
+        wrong: one line per result that exceeds its bound.
         unchecked: why something was not compared with a formula; empty if all was.
     """
 
@@ -56,11 +57,11 @@ class Verdict:
 
 @dataclass(frozen=True)
 class _Called:
-    """An operator's forward or backward, with what it was given and what it gave.
+    """An operator's forward or backward, with its arguments and its results.
 
     Attributes:
         around: the dimension around which tensors were flattened, if any.
-        tensors: of the formula, as they were before; ``seeds``: gradients of its results, of a backward.
+        tensors: of the formula, as they were before; ``seeds``: for a backward, gradients of its results.
         results: the outputs, or the gradients of the tensors.
     """
 
@@ -74,7 +75,7 @@ class _Called:
 
 
 def verify(workload: Workload, road: Road, tensors: Mapping[str, torch.Tensor], direction: str = "") -> tuple[str, ...]:
-    """One line a result that misses its bound, and one if something could not be compared; see ``judged``."""
+    """One line per result that exceeds its bound, and one if something could not be compared; see ``judged``."""
     verdict = judged(workload, road, tensors, direction)
     return (*verdict.wrong, *([f"not checked: {verdict.unchecked}"] if verdict.unchecked else []))
 
@@ -112,10 +113,10 @@ def judged(workload: Workload, road: Road, tensors: Mapping[str, torch.Tensor], 
 
 
 def _replayed(call: Callable[[], Any]) -> tuple[Any, list[_Called]]:
-    """What a call gives when its plan is there, and which operators it called.
+    """Results of a call whose plan exists, and the operators that it called.
 
-    The first call is recorded; where it makes what no plan can make (a copy of its input in another order), the second
-    records what is inside, and the third replays that.
+    The first call is recorded. If it does something that no plan can contain (a copy of its input in another order),
+    the second call records the inner part, and the third replays that.
     """
     for _ in range(CALLS_BEFORE):
         call()
@@ -125,7 +126,7 @@ def _replayed(call: Callable[[], Any]) -> tuple[Any, list[_Called]]:
 
 @contextmanager
 def _captured() -> Iterator[list[_Called]]:
-    """Operators that run inside, by plans or not; state as it was before."""
+    """Operators that run inside, by plans or not, with state as it was before."""
     operator_type = importlib.import_module("svertka.generated.runtime").Operator
     forward, backward, calls = operator_type.run_forward, operator_type.run_backward, list[_Called]()
 
@@ -143,7 +144,7 @@ def _captured() -> Iterator[list[_Called]]:
         results = backward(operator, given, symbols, wanted, around, unread)
         count = len(operator.results)
         seeds, tensors = tuple(given[:count]), list(given[count : count + len(operator.tensors)])
-        for place, (size, stride, dtype) in unread:  # the formula knows their shape, and reads nothing else of them
+        for place, (size, stride, dtype) in unread:  # the formula reads only their shape
             tensors[place] = torch.empty_strided(size, stride, dtype=dtype, device=given[0].device).zero_()
         calls.append(_Called(operator, dict(symbols), around, tuple(tensors), seeds, tuple(results), True))
         return results
@@ -153,7 +154,7 @@ def _captured() -> Iterator[list[_Called]]:
 
 
 def _judged(workload: Workload, call: _Called) -> Verdict:
-    """Compare what an operator gave with its formula, or with the formula's gradient."""
+    """Compare an operator's results with its formula, or with the formula's gradient."""
     operator = call.operator
     formula = _formula(operator)
     if formula is None:
@@ -172,7 +173,7 @@ def _judged(workload: Workload, call: _Called) -> Verdict:
     dims = {t.name: t for t in layer.inputs} | {
         gradient_of(layer, name): Tensor(gradient_of(layer, name), *layer.tensors[name].dims) for name in results
     }
-    # In the formula's order once: elements are gathered many times.
+    # In the formula's order once, because elements are gathered many times.
     given = {
         name: _widened(t.reshape(shape_of(dims[name], sizes)).contiguous()) for name, t in (tensors | seeds).items()
     }
@@ -225,7 +226,7 @@ def sizes_of(
 
 
 def _samples(layer: Layer, sizes: Mapping[str, Any], elements: int, lanes: int) -> int:
-    """How many elements can be evaluated with so many lanes; 0 if a single one needs far more."""
+    """Number of elements that so many lanes allow; 0 if a single one needs far more."""
     count = min(SAMPLED, elements)
     while count > 1 and lanes_needed(layer, sizes, count) > lanes:
         count //= 2
@@ -240,7 +241,7 @@ def _compared(
     name: str,
     found: torch.Tensor,
 ) -> Verdict:
-    """Compare elements of the only result of a formula."""
+    """Compare elements of a formula's only result."""
     device = found.device
     count = _samples(layer, sizes, found.numel(), LANES[device.type])
     if not count and found.numel():

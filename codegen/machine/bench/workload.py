@@ -1,4 +1,4 @@
-"""What is benchmarked: functions by name, shapes and arguments, as data (``workloads.json``).
+"""The benchmarks as data (``workloads.json``): functions by name, shapes and arguments.
 
 Input: the data. Output: ``Workload``s, and tensors to run them on.
 """
@@ -35,17 +35,17 @@ __all__ = [
 ]
 
 KINDS = ("memory", "matrix", "launch")
-ON_A_CPU = 2**15  # elements of an input there
+ON_A_CPU = 2**15  # elements of an input on a CPU
 TF32 = "tf32"
 COMPILE: Mapping[str, Any] = {"mode": "max-autotune-no-cudagraphs", "dynamic": False}
-"""Of ``torch.compile``."""
+"""Options of ``torch.compile``."""
 PHASES = ("benchmark", "compile", "tune")
 _CODES = count(1)
 
 
 @dataclass(frozen=True)
 class Link:
-    """One function of a chain, called on what the one before gave.
+    """One function of a chain, called on the result of the previous one.
 
     Attributes:
         function: name in ``torch.nn.functional``, or in ``torch``.
@@ -70,12 +70,12 @@ class Workload:
         shapes: of the real tensors, by argument, the first to be differentiated; ``labels``: of integer tensors, below
             ``classes``.
         arguments: the others; ``baseline_arguments`` for the baseline if they differ.
-        dtype: of the tensors; ``"tf32"`` is float32 with products in tf32, which plain float32 never has here.
+        dtype: of the tensors; ``"tf32"`` is float32 with products in tf32; plain float32 never uses tf32 here.
         layout: of the tensors.
         quick: whether it belongs to the short run.
         baseline: name of the baseline's function.
-        chain: of a fused function, the baseline's functions one after the other.
-        phases: of a run with little time, the phases that it belongs to, and how early in each; 1 is first.
+        chain: for a fused function, the baseline's functions in order.
+        phases: for a run with little time, the phases that it belongs to, with its priority in each; 1 is first.
     """
 
     name: str
@@ -121,7 +121,7 @@ class Workload:
 
 @dataclass(frozen=True)
 class Road:
-    """A way to compute a workload: a function and its arguments."""
+    """One implementation of a workload: a function and its arguments."""
 
     name: str
     function: Any
@@ -146,7 +146,7 @@ def roads(workload: Workload, compiled: bool, options: Mapping[str, Any] = COMPI
     if compiled:
         links = workload.chain or (Link(workload.baseline, _by_name(workload), workload.baseline_arguments),)
         own = _with_code_of_its_own(_chained(links), workload)
-        # As one graph: where dynamo would run it as it stands, or has compiled it too often, it raises.
+        # With fullgraph: where dynamo would fall back to eager, or has recompiled too often, it raises.
         found.append(Road("compile", torch.compile(own, **{**options, "fullgraph": True}), {}))
     return found
 
@@ -160,7 +160,7 @@ def _torch(name: str) -> Any:
 
 
 def _chained(links: tuple[Link, ...]) -> Any:
-    """A function that calls PyTorch's, one after the other."""
+    """A function that calls PyTorch's functions in order."""
     functions = [(_torch(link.function), link) for link in links]
 
     def chain(input: torch.Tensor, **tensors: torch.Tensor) -> torch.Tensor:
@@ -173,7 +173,7 @@ def _chained(links: tuple[Link, ...]) -> Any:
 
 
 def _with_code_of_its_own(function: Any, workload: Workload) -> Any:
-    """A copy with another code object: dynamo counts recompilations by it, and gives up after a few."""
+    """A copy with a new code object: dynamo counts recompilations per code object, and gives up after a few."""
     number = next(_CODES)
     code = function.__code__.replace(co_name=f"{workload.function}_{number}", co_firstlineno=number)
     made = FunctionType(code, function.__globals__, code.co_name, function.__defaults__, function.__closure__)
@@ -182,7 +182,7 @@ def _with_code_of_its_own(function: Any, workload: Workload) -> Any:
 
 
 def gradient_groups(workload: Workload, tensors: Mapping[str, torch.Tensor]) -> dict[str, list[str]]:
-    """Gradients that are asked for together, by direction: all at once; of matrix products each by itself."""
+    """Gradients that are computed together, by direction: all at once; for matrix products each separately."""
     names = [name for name, tensor in tensors.items() if tensor.requires_grad]
     if workload.kind != "matrix":
         return {"backward": names}
@@ -190,16 +190,17 @@ def gradient_groups(workload: Workload, tensors: Mapping[str, torch.Tensor]) -> 
 
 
 def asking(tensors: Mapping[str, torch.Tensor], names: Sequence[str]) -> dict[str, torch.Tensor]:
-    """The same tensors, of which only some need gradients.
+    """The same tensors, only some of which require gradients.
 
-    A function of Python's is asked for every gradient that its inputs need, whatever ``autograd.grad`` wants of it.
+    A custom autograd function in Python computes every gradient that its inputs require, whatever ``autograd.grad``
+    asks for.
     """
     return {name: tensor.detach().requires_grad_(name in names) for name, tensor in tensors.items()}
 
 
 @contextmanager
 def precision(workload: Workload) -> Iterator[None]:
-    """Torch's settings for products of float32, the same for every road: tf32 where the workload says so."""
+    """Torch's settings for float32 products, the same for every road: tf32 if the workload says so."""
     cudnn, matmul = torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
     torch.backends.cudnn.allow_tf32 = workload.dtype == TF32
     torch.set_float32_matmul_precision("high" if workload.dtype == TF32 else "highest")
@@ -231,7 +232,7 @@ def workloads(quick: bool = False, kinds: tuple[str, ...] = KINDS) -> Iterator[W
 
 
 def in_phase(phase: str) -> list[Workload]:
-    """The workloads of a phase of a run with little time, those that matter most first.
+    """The workloads of a phase of a run with little time, the most important first.
 
     Raises:
         ValueError: there is no such phase.
@@ -270,7 +271,7 @@ def _workload(kind: str, row: Mapping[str, Any], dtype: str, layout: str) -> Wor
 
 
 def _phases(kind: str, row: Mapping[str, Any], dtype: str, layout: str) -> dict[str, int]:
-    """Phases of a row's call in a dtype and layout: of its last layout alone, and but for one phase of one dtype."""
+    """Phases of a row's call in a dtype and layout: only its last layout and, except in one phase, one dtype."""
     found = dict(row.get("device", {}))
     dtypes = found.pop("dtypes", [row["dtypes"][0] if kind == "launch" else "bfloat16"])
     if layout != row["layouts"][-1] or dtype not in dtypes:

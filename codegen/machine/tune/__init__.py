@@ -1,1 +1,1 @@
-"""Search tile tables on the GPU at hand; nothing here runs when a layer is called."""
+"""Search tile tables on this machine's GPU; nothing here runs when a layer is called."""

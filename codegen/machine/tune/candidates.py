@@ -1,4 +1,4 @@
-"""Which entries a table may have for a class of problems, and which of them cannot be good on a target.
+"""The entries that a table may have for a class of problems, without those that cannot be good on a target.
 
 Input: a table, a class's name, a target's limits. Output: entries, the table's own first.
 """
@@ -16,7 +16,7 @@ __all__ = ["Limit", "candidates", "limit_of"]
 
 KIB = 1024
 SHARED = {"sm_80": 163 * KIB, "sm_90": 227 * KIB, "sm_100": 227 * KIB}
-LEAST_SHARED = 64 * KIB  # what every GPU with matrix units has
+LEAST_SHARED = 64 * KIB  # available on every GPU with matrix units
 LANES_A_WARP = 32
 MOST_ACCUMULATORS = 128  # of the 255 registers a thread; addresses and operands need the others
 ITEM = {"half": 2, "boxes": 2, "float32": 4, "float64": 8}
@@ -45,19 +45,19 @@ QUICK: Mapping[str, Mapping[str, Sequence[Any]]] = {
 
 @dataclass(frozen=True)
 class Limit:
-    """What a program may use of a target: bytes of shared memory, and whether it has the matrix unit of Hopper."""
+    """A program's limits on a target: bytes of shared memory, and whether there is Hopper's matrix unit."""
 
     shared: int
     wide: bool
 
 
 def limit_of(target: str) -> Limit:
-    """The limits of a target; the least of any where it is not known."""
+    """The limits of a target; the smallest known ones for an unknown target."""
     return Limit(SHARED.get(target, LEAST_SHARED), target == "sm_90")
 
 
 def candidates(table: Table, name: str, limit: Limit, quick: bool = False) -> list[dict[str, Any]]:
-    """Entries for a class: the one that stands there, then the others that fit by their numbers."""
+    """Entries for a class: the current one, then the others that fit the limits."""
     standing = entry(table, name)
     grid = QUICK if quick else FULL
     if name in KEYS:
@@ -71,7 +71,7 @@ def candidates(table: Table, name: str, limit: Limit, quick: bool = False) -> li
 def _products(
     standing: Mapping[str, Any], kind: str, grid: Mapping[str, Mapping[str, Sequence[Any]]], limit: Limit
 ) -> Iterator[dict[str, Any]]:
-    """Tiles of a contraction; what else a row says stays, and a row of another kind of tile stays whole."""
+    """Tiles of a contraction; the other fields of a row stay, and a row with another kind of tile stays unchanged."""
     if "tile" not in standing:
         return
     width = kind.split("_")[0]

@@ -1,4 +1,4 @@
-"""Which workloads show how good an entry of a table is: those that launch something of its class.
+"""The workloads that measure an entry of a table: those that launch something of its class.
 
 Input: workloads and a target. Output: cases by class.
 """
@@ -42,7 +42,7 @@ def cases_by_class(
 ) -> dict[str, list[Case]]:
     """Cases of every class that some workload reaches, in the table's order, spread over the workloads.
 
-    With ``pointers`` also of those that it would reach if no boxes were fetched.
+    With ``pointers`` also cases of the classes that it would reach if no boxes were loaded.
     """
     found: dict[str, list[Case]] = {name: [] for name in class_names(table) if name.split("/")[0] in families}
     with applied(table):
@@ -57,7 +57,7 @@ def cases_by_class(
 
 
 def _spread(cases: Sequence[Case], most: int) -> list[Case]:
-    """Some of many, at equal distances."""
+    """Some of many, evenly spaced."""
     count = min(len(cases), most)
     return [cases[place * len(cases) // count] for place in range(count)]
 
@@ -65,9 +65,9 @@ def _spread(cases: Sequence[Case], most: int) -> list[Case]:
 def refusal(
     table: Table, name: str, cases: Sequence[Case], limit: Limit, seen: dict[str, Compiled] | None = None
 ) -> str:
-    """Why a table's entry for a class is of no use on its target: it spills or wants too much memory; "" if it is.
+    """Why an entry cannot be used on its target: it spills or needs too much shared memory; "" if it can be used.
 
-    Every kernel of the class among the cases' is compiled, none is run; ``seen`` keeps what was compiled.
+    Every kernel of the class among the cases is compiled, none is run; ``seen`` caches what was compiled.
     """
     for launch in _distinct(table, name, cases).values():
         key = f"{launch.kernel.__name__} {launch.constants}"
@@ -75,7 +75,7 @@ def refusal(
         if key not in seen:
             try:
                 seen[key] = compile_launch(launch, table["target"], "")
-            except Exception as error:  # the compiler raises what it will
+            except Exception as error:  # the compiler raises any exception
                 return f"{launch.kernel.__name__}: {type(error).__name__}: {error}"[:200]
         made = seen[key]
         if made.spills:
@@ -86,7 +86,7 @@ def refusal(
 
 
 def _distinct(table: Table, name: str, cases: Sequence[Case]) -> Mapping[str, Launched]:
-    """The launches of a class by kernel and types, one of each."""
+    """The launches of a class, one per kernel and types."""
     found: dict[str, Launched] = {}
     with applied(table):
         for case in cases:

@@ -1,6 +1,6 @@
-"""Measuring on the GPU at hand, for the search.
+"""Measurement on this machine's GPU, for the search.
 
-Input: cases. Output: ``Tools``, and what a record and a table say of the machine.
+Input: cases. Output: ``Tools``, and the description of the machine in records and tables.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ KEPT = 8  # cases whose inputs stay on the GPU
 
 
 def target_at_hand(device: str) -> str:
-    """Whose tables a device is served by.
+    """The target whose tables a device uses.
 
     Raises:
-        ValueError: there is no such device, or tables are not by its capability.
+        ValueError: there is no such device, or no table is for its capability.
     """
     if not device.startswith("cuda") or not torch.cuda.is_available():
         raise ValueError(
@@ -54,7 +54,7 @@ def limit_at_hand(device: str) -> Limit:
 
 
 def measured_on(device: str) -> dict[str, str]:
-    """The machine and the versions that a table was measured with."""
+    """The machine and the versions with which a table was measured."""
     return {
         "device": torch.cuda.get_device_name(device),
         "cuda": str(torch.version.cuda),
@@ -64,7 +64,7 @@ def measured_on(device: str) -> dict[str, str]:
 
 
 def state_of(table: Table, machine: dict[str, str], quick: bool) -> str:
-    """A digest of what a time depends on: the kernels, the table that is searched from, and the machine."""
+    """A digest of everything that a time depends on: the kernels, the initial table, and the machine."""
     from svertka.generated import launching
 
     total = hashlib.sha256(f"{text(table)}\0{sorted(machine.items())}\0{quick}".encode())
@@ -76,7 +76,7 @@ def state_of(table: Table, machine: dict[str, str], quick: bool) -> str:
 
 
 def tools(device: str, limit: Limit, *, budget: float = BUDGET) -> Tools:
-    """Compile, time and check on a device; ``budget``: about how many seconds to measure a case."""
+    """Compile, time and check on a device; ``budget``: approximate seconds for measuring a case."""
     compiled: dict[str, Compiled] = {}
     kept: dict[str, list[dict[str, torch.Tensor]]] = {}
 

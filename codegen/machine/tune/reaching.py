@@ -1,6 +1,6 @@
-"""Workloads that reach every row of a table, also those that no benchmark reaches; for the compiler, not for a clock.
+"""Workloads that reach every row of a table, including rows that no benchmark reaches; to compile, not to time.
 
-Which functions these are is data (``reaching.json``).
+The functions are listed as data (``reaching.json``).
 
 Input: a table. Output: workloads.
 """
@@ -18,11 +18,11 @@ from svertka.codegen.machine.bench.workload import Workload
 __all__ = ["reaching"]
 
 DTYPE = {"half": "bfloat16", "boxes": "bfloat16", "float32": "float32", "float64": "float64"}
-ALIGNED = 16  # to which extents are rounded up, as they mostly are
+ALIGNED = 16  # extents are rounded up to multiples, as they mostly are
 
 
 def reaching(table: Table) -> Iterator[Workload]:
-    """Products of the least sizes that a row is for, as results and as a gradient of weights."""
+    """Products of the smallest sizes of a row, as results and as a gradient of weights."""
     functions = json.loads(
         resources.files("svertka.codegen.machine.tune").joinpath("reaching.json").read_text(encoding="utf-8")
     )
@@ -31,7 +31,7 @@ def reaching(table: Table) -> Iterator[Workload]:
         layout = "channels_last" if access == "gathered_last" else "row_major"
         accesses = ["gathered"] if access else ["plain"]
         if not access and f"{width}_gathered" not in table["contraction"]:
-            accesses.append("gathered")  # the kind's rows serve these too
+            accesses.append("gathered")  # the rows of this kind serve these too
         for row in rows:
             m, n = (-(-max(row[key], 1) // ALIGNED) * ALIGNED for key in ("least_m", "least_n"))
             for outputs in (n, m):

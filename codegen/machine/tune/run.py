@@ -1,6 +1,6 @@
-"""``svertka tune``: from the GPU at hand to a table in a file, and the check of all tables without one.
+"""``svertka tune``: write a table for this machine's GPU to a file, or check all tables without a GPU.
 
-Input: a device, or targets. Output: a file, and lines that say what changed.
+Input: a device, or targets. Output: a file, and lines that describe the changes.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def tune_device(device: str, families: Sequence[str], quick: bool, into: Path | 
 
 
 def first_classes() -> list[str]:
-    """The classes that a search with little time begins with, those that matter most first."""
+    """The classes with which a search with little time begins, the most important first."""
     found: list[str] = json.loads(
         resources.files("svertka.codegen.machine.tune").joinpath("first.json").read_text("utf-8")
     )
@@ -72,16 +72,16 @@ def tuned(
     """A better table for some workloads, and lines that say what changed and why.
 
     Args:
-        old: the table that stands.
-        chosen: workloads that show how good an entry is.
+        old: the current table.
+        chosen: the workloads that measure an entry.
         families: of classes, as ``FAMILIES`` names them.
         limit: of the target.
         given: compile, time and check.
-        record: keeps what they say.
+        record: stores their results.
         quick: whether to try few candidates on few cases.
-        progress: shows how far it is.
+        progress: shows the progress.
         classes: only these, in this order; all if empty.
-        late: whether the time is over; the classes that were searched are in the table then.
+        late: whether the time is over; the table then has the classes searched so far.
     """
     with progress("finding cases", len(chosen)) as advance:
         cases = cases_by_class(old, chosen, families, quick, advance)
@@ -101,7 +101,7 @@ def _line(found: Finding) -> str:
 
 
 def check_tables(targets: Sequence[str] | None, families: Sequence[str], progress: Progress) -> list[str]:
-    """Compile every entry of some targets' tables; one line an entry that is of no use.
+    """Compile every entry of some targets' tables; one line per entry that cannot be used.
 
     Raises:
         ValueError: a target has no table.
@@ -124,7 +124,7 @@ def check_tables(targets: Sequence[str] | None, families: Sequence[str], progres
 
 
 def compile_target(target: str) -> str:
-    """For which machine a target's table is compiled: the default's for the oldest with bfloat16."""
+    """The machine for which a target's table is compiled; the default table: the oldest with bfloat16."""
     return target if target.startswith("sm_") else "sm_80"
 
 

@@ -1,7 +1,7 @@
-"""The search: class after class, the candidate with the least geometric mean of times that also computes the formula.
+"""The search: for each class, the candidate with the smallest geometric mean of times that also computes the formula.
 
-Nothing here touches a GPU: measuring, checking and compiling are given. Every result is kept as it comes, so that a
-run that is killed goes on where it stopped.
+Nothing here uses a GPU: measuring, checking and compiling are passed in. Every result is stored immediately, so that a
+killed run continues where it stopped.
 
 Input: a table, cases by class, ``Tools``, a ``Record``. Output: a table and ``Finding``s.
 """
@@ -25,7 +25,7 @@ __all__ = ["Case", "Finding", "Record", "Tools", "search"]
 
 @dataclass(frozen=True)
 class Case:
-    """A direction of a workload, which a class of problems serves."""
+    """A direction of a workload that uses a class of problems."""
 
     workload: Workload
     direction: str
@@ -39,12 +39,12 @@ class Case:
 
 @dataclass(frozen=True)
 class Tools:
-    """What the search asks others for; each is given the whole table that is tried.
+    """The functions that the search calls; each gets the whole table that is tried.
 
     Attributes:
-        refused: why the compiler's result for a class is of no use, from its cases; "" if it is.
+        refused: from the cases of a class, why the compiler's result cannot be used; "" if it can.
         seconds: time of a case; a candidate for which it raises is left out.
-        wrong: how a case misses its formula's bound; empty if it holds.
+        wrong: how a case exceeds its formula's bound; empty if it holds.
     """
 
     refused: Callable[[Table, str, Sequence[Case]], str]
@@ -54,7 +54,7 @@ class Tools:
 
 @dataclass(frozen=True)
 class Finding:
-    """What came out for a class: ``speed_up``: old / new time, the geometric mean over the cases."""
+    """The result for a class: ``speed_up``: old / new time, the geometric mean over the cases."""
 
     name: str
     chosen: Mapping[str, Any]
@@ -66,7 +66,7 @@ class Finding:
 
 
 class Record:
-    """Results as they come, in a file: of one ``state`` of everything that a time depends on."""
+    """A file of results, written immediately, for one ``state`` of everything that a time depends on."""
 
     def __init__(self, path: Path, state: str) -> None:
         self.path, self.state = path, state
@@ -80,10 +80,10 @@ class Record:
                 self._known[found["key"]] = found["value"]
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as stream:
-            stream.write("\n")  # a line that a killed run began stays alone
+            stream.write("\n")  # ends an incomplete line of a killed run
 
     def once(self, key: Sequence[Any], make: Callable[[], Any]) -> Any:
-        """What is known for a key, or what is made now and kept."""
+        """The stored result for a key, or else a new one, which is then stored."""
         text = json.dumps(key, sort_keys=True)
         if text not in self._known:
             self._known[text] = value = make()
@@ -92,7 +92,7 @@ class Record:
         return self._known[text]
 
     def done(self) -> None:
-        """Forget everything: the table is written."""
+        """Remove the file: the table is written."""
         self.path.unlink(missing_ok=True)
 
 
@@ -109,17 +109,17 @@ def search(
     """Choose an entry for every class; each is timed with the entries that were chosen before it.
 
     Args:
-        table: what stands.
+        table: the current table.
         classes: cases by class.
         limit: of the target.
         tools: compile, time and check.
-        record: keeps what they say.
+        record: stores their results.
         progress: called with a class's name for each of its candidates.
         quick: whether to try few candidates.
-        late: whether the time is over: no other class is begun then, and no other candidate tried.
+        late: whether the time is over: no further class and no further candidate is then tried.
 
     Raises:
-        Exception: the table's own entry does not run, or none does any more.
+        Exception: the table's own entry does not run, or none runs any more.
     """
     findings = []
     for name, cases in classes.items():
@@ -172,11 +172,11 @@ def _best(
 
 
 def _seconds(tools: Tools, standing: Table, tried: Table, case: Case) -> float | str:
-    """Time of a case; or why it does not run, if it does with the table as it stands."""
+    """Time of a case; or why it does not run, if it runs with the current table."""
     try:
         return tools.seconds(tried, case)
-    except Exception as error:  # compilers and drivers raise what they will
+    except Exception as error:  # compilers and drivers raise any exception
         if tried == standing:
             raise
-        tools.seconds(standing, case)  # a device that is lost raises here, and is no candidate's fault alone
+        tools.seconds(standing, case)  # if the device is lost, this raises: the fault is not the candidate's
         return f"{type(error).__name__}: {str(error)[:200]}"

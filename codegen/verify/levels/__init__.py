@@ -1,6 +1,6 @@
-"""Levels of translation validation: what is shown of a formula and its kernels, from the calculus to the last bit.
+"""Levels of translation validation: what each shows about a formula and its kernels, from the calculus to the last bit.
 
-To add a level, write a module with a ``check(subject) -> Outcome`` and name it in ``LEVELS``.
+To add a level, write a module with a ``check(subject) -> Outcome`` and add it to ``LEVELS``.
 """
 
 from collections.abc import Callable

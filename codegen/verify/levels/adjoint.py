@@ -1,8 +1,8 @@
 """Level "adjoint": the derived gradient equals differentiation of the formula's own expressions.
 
-The formula is evaluated on variables; reverse accumulation, which knows nothing of indices, differentiates what comes
-out; the derived adjoint is evaluated on the same variables. The two are compared, polynomials term by term and others
-at random points of a prime field: in a region without ties and in one with many.
+The formula is evaluated on variables. Reverse accumulation, which uses no indices, differentiates the result. The
+derived adjoint is evaluated on the same variables. The two are compared, polynomials term by term and others at random
+points of a prime field, in a region without ties and in one with many.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def check(subject: Subject) -> Outcome:
 
 
 class _Ground:
-    """One case as variables, each with a sample."""
+    """One case as variables, each with a sample value."""
 
     def __init__(self, subject: Subject, case: Case, ties: bool) -> None:
         self.subject, self.case, self.ties = subject, case, ties

@@ -1,11 +1,10 @@
-"""Right casts of bfloat16 in Triton's interpreter.
+"""Correct bfloat16 casts for Triton's interpreter.
 
-Triton's interpreter keeps a bfloat16 as its 16 bits in an integer. Up to Triton 3.7.1 its cast from float32 cuts the
-lower 16 bits off where a GPU rounds to the nearest even: half of all values come out one unit too small in magnitude, a
-value that should overflow does not, and subnormal numbers are wrong both ways; a float64 is cast as if it were an
-integer
-(``triton/runtime/interpreter.py``: ``_convert_float``, ``InterpreterBuilder.cast_impl`` and ``create_fp_to_fp``). With
-the casts below all 65536 values and all roundings equal torch's.
+Triton's interpreter stores a bfloat16 as its 16 bits in an integer. Up to Triton 3.7.1 its cast from float32 truncates
+the lower 16 bits, whereas a GPU rounds to the nearest even: half of all values are one unit too small in magnitude, a
+value that should overflow does not, and subnormal numbers are wrong in both directions; a float64 is cast as if it were
+an integer (``triton/runtime/interpreter.py``: ``_convert_float``, ``InterpreterBuilder.cast_impl`` and
+``create_fp_to_fp``). With the casts below all 65536 values and all roundings equal torch's.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ __all__ = ["repaired", "repaired_on"]
 
 
 def _rounded(values: Any) -> Any:
-    """float32 to the bits of bfloat16, to the nearest, ties to even; NaN stays NaN."""
+    """float32 to the bits of bfloat16, round to nearest, ties to even; NaN stays NaN."""
     bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
     nearest = ((bits + np.uint32(0x7FFF) + ((bits >> 16) & np.uint32(1))) >> 16).astype(np.uint16)
     return np.where(np.isnan(values), np.uint16(0x7FC0), nearest)
@@ -59,5 +58,5 @@ def repaired() -> Iterator[None]:
 
 
 def repaired_on(device: str) -> AbstractContextManager[None]:
-    """``repaired`` where kernels run in the interpreter, on the CPU; nothing elsewhere."""
+    """``repaired`` on the CPU, where kernels run in the interpreter; no change on other devices."""
     return repaired() if device == "cpu" else nullcontext()

@@ -1,7 +1,7 @@
-"""The calls at which a public function is tried: ranks and dimensions, spellings of arguments, defaults, flags.
+"""The calls with which a public function is tested: ranks and dimensions, spellings of arguments, defaults, flags.
 
-What a call means in the formula is worked out here from the definition alone: which extents, which parameters, which
-shapes users see. Nothing here knows how functions are printed.
+The meaning of a call in the formula follows here from the definition alone: extents, parameters, and the shapes that
+users see. This module does not use the code that prints functions.
 
 Input: a ``Definition`` and one of its variants. Output: ``Call``s.
 """
@@ -41,10 +41,10 @@ __all__ = ["CONVERTED", "Call", "calls", "names_of_scalars"]
 
 RANKS = range(6)
 BEFORE, BEHIND = (2, 3, 1, 2, 3), (3, 2, 2, 1, 2)
-"""Extents of the dimensions that two axes stand for; of one axis the first."""
+"""Extents of the dimensions that two axes stand for; one axis uses the first."""
 CONVERTED = torch.float32
-"""The type into which a wider tensor is converted."""
-DRAWN = 8  # cases among which one is sought that a spelling allows
+"""The wider type of a tensor that the call converts."""
+DRAWN = 8  # cases among which one is searched that a spelling allows
 
 
 @dataclass(frozen=True)
@@ -54,16 +54,16 @@ class Call:
     Attributes:
         name: for messages.
         definition, variant: what is called.
-        case: what the call means: extents, parameters, tensors that are left out.
+        case: the call in the formula: extents, parameters, tensors that are left out.
         many: extents of the dimensions that an axis stands for, by its name.
         scalars: arguments that are no tensors, by name; those that are left out have their defaults.
-        omitted: whether absent tensors are left out of the call, and not given as None.
+        omitted: whether absent tensors are left out of the call, instead of given as None.
         unbatched: whether the first dimension is left out.
         scalar: whether tensors around a dimension are given without any dimension.
         told: flags of optional results that are on.
         in_place: whether the first tensor is to be overwritten.
-        converted: name of the tensor that is given in another type, of which an argument makes the type of the call.
-        respelled: whether it means in the formula what some other call means too, and differs in its arguments alone.
+        converted: name of the tensor that is given in another type than the one an argument sets for the computation.
+        respelled: whether another call means the same in the formula, so that only the arguments differ.
     """
 
     name: str
@@ -82,7 +82,7 @@ class Call:
 
     @cached_property
     def batch(self) -> tuple[Index, ...]:
-        """The dimension that unbatched tensors lack."""
+        """The dimension that unbatched tensors do not have."""
         unbatched = {a.bound for a in self.definition.tensor_arguments if a.unbatched}
         return next((t.dims[0] for t in self.variant.layer.inputs if t.name in unbatched), ())
 
@@ -106,7 +106,7 @@ class Call:
 
 
 def calls(definition: Definition, variant: Variant, small: Sequence[Case]) -> list[Call]:
-    """Every way to call that a definition allows, once each; ``small`` are the cases to begin with."""
+    """Every way to call that a definition allows, once each; ``small`` are the cases to start from."""
     maker = _Maker(definition, variant, small)
     alike = [*maker.given(), *maker.defaults(), *maker.spelled(), *maker.flagged(), *maker.converted()]
     return [*alike, *maker.ranks(), *maker.unbatched()]
@@ -129,7 +129,7 @@ class _Maker:
         self.known = known_symbols(definition, variant)
 
     def call(self, name: str, case: Case, ranks: Mapping[str, int] | None = None, **more: Any) -> Call | None:
-        """A call whose arguments are all told; None if its extents break a rule."""
+        """A call with all arguments given; None if its extents break a rule."""
         known = {index.name: 1 for index in self.many} if ranks is None else ranks
         behind = {self.many[-1].name} if len(self.many) > 1 else set()
         many = {n: (BEHIND if n in behind else BEFORE)[:rank] for n, rank in known.items()}
@@ -150,13 +150,13 @@ class _Maker:
         return {name: value for name, value in values.items() if value is not REQUIRED}
 
     def _value(self, argument: Argument, sizes: Mapping[str, Any]) -> Any:
-        """An argument as a call gives it, from the symbols that it binds."""
+        """The value of an argument in a call, from the symbols that it binds."""
         if isinstance(argument, TensorArgument | Dimension):
             return REQUIRED
         if argument.name in self.variant.when:
             return self.variant.when[argument.name]
         if isinstance(argument, Whole) and argument.symbol not in self.known:
-            return argument.default  # the formula has no use for it
+            return argument.default  # the formula does not use it
         if isinstance(argument, Padding):
             return tuple((sizes[low], sizes[high]) for low, high in zip(argument.low, argument.high, strict=True))
         if isinstance(argument, PerAxis):
@@ -178,20 +178,20 @@ class _Maker:
             return not self.definition.identity_when[argument.name]
         return argument.name in self.definition.optional_results
 
-    # Which calls there are
+    # The kinds of calls
 
     def given(self) -> Iterator[Call]:
-        """All arguments told; once without optional tensors."""
+        """All arguments given; once without optional tensors."""
         for name, case in zip(("given", "absent"), (self.base, *self.others), strict=False):
             found = self.call(name, case)
             if found is not None:
                 yield found
 
     def defaults(self) -> Iterator[Call]:
-        """Everything left out that has a default which small extents allow."""
+        """All arguments left out whose defaults small extents allow."""
         optional = frozenset(t.name for t in self.layer.inputs if t.default is not None)
         case, left = replace(self.base, absent=optional), set[str]()
-        for argument in (*self.definition.arguments, *self.definition.arguments):  # a later one may make room for it
+        for argument in (*self.definition.arguments, *self.definition.arguments):  # a later one may make it valid
             if argument.default is REQUIRED or argument.name in left or isinstance(argument, TensorArgument):
                 continue
             if not names_of_scalars(argument):
@@ -208,15 +208,15 @@ class _Maker:
         return {n: v for n, v in call.scalars.items() if n not in self.definition.optional_results}
 
     def _word_is_default(self, argument: Argument) -> bool:
-        """Whether a word or flag that chooses, or does nothing, has its default in this variant."""
+        """Whether a word or flag that selects a variant, or has no effect, has its default in this variant."""
         if argument.name in self.definition.identity_when:
             return bool(argument.default != self.definition.identity_when[argument.name])
         return bool(self.variant.when.get(argument.name, argument.default) == argument.default)
 
     def _default(self, argument: Argument, sizes: Mapping[str, Any]) -> dict[str, Any]:
-        """What the formula's symbols are where an argument is left out."""
+        """Values of the formula's symbols if an argument is left out."""
         symbols, default = names_of_scalars(argument), argument.default
-        if isinstance(default, str):  # another argument's
+        if isinstance(default, str):  # the default is another argument's value
             other = next(a for a in self.definition.arguments if a.name == default[1:-1])
             return {s: sizes[o] for s, o in zip(symbols, names_of_scalars(other), strict=True)}
         if isinstance(argument, Whole) and default is None:
@@ -260,7 +260,7 @@ class _Maker:
         spelling: Any = None,
         respelled: bool = True,
     ) -> Iterator[Call]:
-        """A call with one argument spelled otherwise, at the first case whose rules allow it."""
+        """A call with one argument spelled differently, in the first case whose rules allow it."""
         for other in chain((case,), self.others, self._drawn):
             fitting = altered(self.definition, self.variant, other, sizes)
             found = None if fitting is None else self.call(name, fitting)
@@ -293,7 +293,7 @@ class _Maker:
                     yield replace(found, scalars={**found.scalars, argument.name: True})
 
     def _where_it_matters(self, flag: str) -> Case:
-        """The first case in which a flag decides on some extent, or the base: a flag turned round is seen there."""
+        """The first case in which a flag changes some extent, or else the base case: there a wrong flag is noticed."""
         for case in chain((self.base,), self.others, self._drawn):
             both = [altered(self.definition, self.variant, case, {flag: on}) for on in (0, 1)]
             extents = [None if found is None else {**found.sizes, flag: 0} for found in both]
@@ -302,7 +302,7 @@ class _Maker:
         return self.base
 
     def converted(self) -> Iterator[Call]:
-        """A tensor of another type than that in which the function is asked to compute."""
+        """A tensor of another type than the one in which the function computes."""
         for argument in self.definition.arguments:
             if isinstance(argument, ElementType):
                 found = self.call(f"{argument.name}={CONVERTED}", self.base)
@@ -311,7 +311,7 @@ class _Maker:
                     yield replace(found, scalars=scalars, converted=argument.tensor)
 
     def ranks(self) -> Iterator[Call]:
-        """Every rank up to 5, and in it every dimension."""
+        """Every rank up to 5, and for each rank every dimension."""
         names = [index.name for index in self.many]
         for counts in product(RANKS, repeat=len(names)):
             ranks = dict(zip(names, counts, strict=True))
@@ -330,7 +330,7 @@ class _Maker:
         return sum(ranks[dim[0].name] if dim[0].many else 1 for dim in tensor.dims)
 
     def unbatched(self) -> Iterator[Call]:
-        """Without the first dimension, where that is allowed; of a dimension among others, without any."""
+        """Without the first dimension, where that is allowed; around a dimension, without any dimension."""
         if any(argument.unbatched for argument in self.definition.tensor_arguments):
             found = self.call("batched", self.base)
             batch = () if found is None else found.batch
@@ -350,7 +350,7 @@ class _Maker:
                 yield one
 
     def _one_more(self, batch: tuple[Index, ...]) -> dict[str, int]:
-        """The first extent of 1 beside the batch that rules allow: it stays where the batch goes."""
+        """The first extent of 1 that rules allow beside the batch: it must stay when the batch dimension is removed."""
         axes = [index for tensor in self._seen() for index in tensor.axes if index not in batch and not index.many]
         sizes = ({index.extent.name: 1} for index in axes if index.extent.is_Symbol)
         return next((one for one in sizes if self._fitting(one) is not None), {})
@@ -362,7 +362,7 @@ class _Maker:
         return [*self.layer.inputs, *(self.layer.tensors[name] for name in self.layer.outputs)]
 
     def _around(self, tensor: Tensor) -> bool:
-        """Whether a tensor has no dimension but those before, at and behind the argument's."""
+        """Whether a tensor has no dimension except those before, at and behind the argument's."""
         assert self.dimension is not None
         plain = [dim[0].name for dim in tensor.dims if not dim[0].many]
         return plain in ([], [self.dimension.axis]) and (not plain or tensor.dims[0][0].many)

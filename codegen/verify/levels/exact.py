@@ -1,8 +1,8 @@
-"""Level "exact": the kernel on whole numbers equals the formula to the last bit, wherever the formula never rounds.
+"""Level "exact": on whole numbers the kernel equals the formula to the last bit, wherever the formula never rounds.
 
 Sums of products and piecewise linear formulas never round small whole numbers. For each case the largest range of
-integers is taken at which the formula's own evaluation proves that; formulas that round all of them (exponentials,
-roots) are not for this level.
+integers is taken for which the formula's own evaluation proves that. The level does not apply to formulas that round
+all of them (exponentials, roots).
 
 Two different polynomials of degree d agree at integers drawn from n values with probability at most d / n (Schwartz and
 Zippel); the cases are drawn independently.
@@ -38,14 +38,14 @@ __all__ = ["DTYPES", "check"]
 
 NAME = "exact"
 DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
-RANGES = (3, 16, 128)  # bfloat16 holds whole numbers to 256
+RANGES = (3, 16, 128)  # bfloat16 represents whole numbers up to 256
 FRACTION_BITS = (0, 8)
-WANTED, TRIED = 3, 12  # exact cases, among so many
-DEGREE = 3  # at most, of what multiplies an input, a weight and a gradient
+WANTED, TRIED = 3, 12  # exact cases that are used, and cases that are tried for them
+DEGREE = 3  # at most, of a product of an input, a weight and a gradient
 
 
 def check(subject: Subject) -> Outcome:
-    """Compare forward and backward in the exact cases; the first of them, and the first of boxes, in every dtype."""
+    """Compare forward and backward in the exact cases; the first case, and the first with boxes, in every dtype."""
     if never_exact(subject.layer):
         return Outcome(NAME, subject.layer.name, inapplicable="it rounds whole numbers")
     comparisons, probability = [], 1.0
@@ -66,7 +66,7 @@ def check(subject: Subject) -> Outcome:
 
 
 def _dtypes(case: Case, before: Sequence[Case], device: str) -> Sequence[torch.dtype]:
-    """Every dtype where boxes are fetched, or not, for the first time; what the interpreter fetches is not rounded."""
+    """Every dtype for the first case with boxes and the first without; the interpreter does not round loaded boxes."""
     if any(other.boxed == case.boxed for other in before):
         return DTYPES[:1]
     return DTYPES if device == "cuda" or not case.boxed else DTYPES[1:2]
@@ -74,7 +74,7 @@ def _dtypes(case: Case, before: Sequence[Case], device: str) -> Sequence[torch.d
 
 @dataclass(frozen=True)
 class _Numbers:
-    """Whole numbers up to ``largest`` in magnitude that nothing rounds, and the formula's results."""
+    """Whole numbers up to ``largest`` in magnitude for which nothing rounds, and the formula's results."""
 
     largest: int
     values: Values
@@ -82,7 +82,7 @@ class _Numbers:
 
 
 def _whole_numbers(subject: Subject, case: Case) -> _Numbers | None:
-    """The largest range of integers that no operation rounds; None if there is none."""
+    """The largest range of integers for which no operation rounds; None if there is none."""
     definition, layer = subject.module.definition, subject.layer
     best = None
     for largest in RANGES:

@@ -1,6 +1,6 @@
-"""Signatures of what a package offers, and its modules, made to do what a call of their function does.
+"""Checks of the signatures in a package, and construction of its modules so that they compute what a call does.
 
-Input: a ``Definition``, a ``Call`` and its tensors. Output: faults in words; a module that is ready to be called.
+Input: a ``Definition``, a ``Call`` and its tensors. Output: messages about faults; a module that is ready to be called.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["constructor_faults", "forward_names", "module_of", "signature_faults
 
 
 def signature_faults(definition: Definition, function: Callable[..., Any]) -> Iterator[str]:
-    """Where a function's arguments are not those of its definition: names, order, defaults."""
+    """Differences between a function's arguments and those of its definition: names, order, defaults."""
     have = inspect.signature(function).parameters
     want = {argument.name: _default(argument) for argument in definition.arguments}
     if list(have) != list(want):
@@ -28,7 +28,7 @@ def signature_faults(definition: Definition, function: Callable[..., Any]) -> It
 
 
 def constructor_faults(definition: Definition, face: ModuleFace, kind: type[torch.nn.Module]) -> Iterator[str]:
-    """Where an own module's constructor lacks an argument, or has another default."""
+    """Arguments that the constructor of svertka's own module lacks, or for which it has another default."""
     if not _own(face):
         return
     have = inspect.signature(kind.__init__).parameters
@@ -48,7 +48,7 @@ def _other_defaults(name: str, have: Mapping[str, inspect.Parameter], want: Mapp
 
 
 def _default(argument: Argument) -> object:
-    """What stands in the signature; the value of another argument is asked for by None."""
+    """The default in the signature; None stands for the value of another argument."""
     if argument.default is REQUIRED:
         return inspect.Parameter.empty
     return None if isinstance(argument.default, str) and argument.default.startswith("<") else argument.default
@@ -64,7 +64,7 @@ def _own(face: ModuleFace) -> bool:
 
 
 def forward_names(kind: type[torch.nn.Module]) -> list[str]:
-    """Tensors that come with each call."""
+    """Tensors of each call."""
     return [name for name in inspect.signature(kind.forward).parameters if name != "self"]
 
 
@@ -76,7 +76,7 @@ def module_of(
     Args:
         face: its description.
         kind: its class.
-        call: whose arguments it is given.
+        call: the call whose arguments it gets.
         tensors: by argument; None where the call has none.
     """
     module = _constructed(face, kind, call, tensors) if _own(face) else _like_torchs(kind, call)
@@ -90,7 +90,7 @@ def module_of(
 def _constructed(
     face: ModuleFace, kind: type[torch.nn.Module], call: Call, tensors: Mapping[str, torch.Tensor | None]
 ) -> torch.nn.Module:
-    """By its own constructor: what its axes count, settings, buffers, which parameters it has."""
+    """Construct it with its own constructor: extents of its axes, settings, buffers, and which parameters it has."""
     layer = call.variant.layer
     held = {a.name: a.bound for a in call.definition.tensor_arguments}
     indices = [i for name in face.parameters for t in layer.inputs if t.name == held[name] for i in t.axes]
@@ -104,7 +104,7 @@ def _constructed(
 
 
 def _like_torchs(kind: type[torch.nn.Module], call: Call) -> torch.nn.Module:
-    """By torch's constructor, with 1 for what a call does not tell; then all settings become the call's."""
+    """Construct it with torch's constructor, with 1 for arguments not in the call; then copy the call's settings."""
     needed = list(inspect.signature(kind.__init__).parameters.values())[1:]
     required = [p.name for p in needed if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
     module = kind(**{name: call.scalars.get(name, 1) for name in required})
@@ -116,7 +116,7 @@ def _like_torchs(kind: type[torch.nn.Module], call: Call) -> torch.nn.Module:
 
 
 def _hold(module: torch.nn.Module, name: str, value: torch.Tensor | None, face: ModuleFace) -> None:
-    """Put a tensor where the module has its own."""
+    """Store a tensor as the module's parameter or buffer."""
     if name in face.buffers:
         return
     if value is None or name not in module._parameters:

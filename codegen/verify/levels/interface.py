@@ -1,11 +1,11 @@
-"""Level "interface": the public function, and every module of it, is the formula, however it is called.
+"""Level "interface": the public function, and every module of it, equals the formula for every way to call it.
 
 The function is called in every rank and dimension, with defaults and every flag, word and spelling, with and without
-optional tensors, on tensors that lie in memory in every way, forward and backward, on the road of CPU tensors and on
-the kernels. The formula and its adjoint are evaluated beside it, on the same numbers: shapes are put there by a plain
-reshape of whole groups of dimensions, and results lie within the running error of their format. Besides: shapes and
-types of results, that no input is altered (but state and what is overwritten on demand), that no result shares memory
-with an input.
+optional tensors, on tensors in all memory layouts, forward and backward, on the CPU path and on the kernel path. The
+formula and its adjoint are evaluated on the same numbers: a plain reshape of whole groups of dimensions gives the
+formula's shapes, and results must lie within the running error of their format. Further checks: shapes and types of
+results; that no input is altered (except state, and what is overwritten on demand); that no result shares memory with
+an input.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ __all__ = ["check"]
 
 NAME = "interface"
 PLAIN = ("given", "absent", "defaults")
-"""Calls at which every module is tried."""
+"""Calls with which every module is tested."""
 ROADS = ("plain", "kernels")
-"""What CPU tensors run, and what GPU tensors do."""
+"""The path of CPU tensors, and the path of GPU tensors."""
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 DRAWN_SEED = 11
 
@@ -62,7 +62,7 @@ def check(subject: Subject) -> Outcome:
 
 
 def _is_gradient(subject: Subject) -> bool:
-    """Whether the formula is a gradient that autograd calls; then no function is printed of it."""
+    """Whether the formula is a gradient that autograd calls; it then has no public function."""
     name = f"{subject.package}.gradients"
     if importlib.util.find_spec(name) is None:
         return False
@@ -72,7 +72,7 @@ def _is_gradient(subject: Subject) -> bool:
 
 @contextmanager
 def _road(package: str, kernels: bool) -> Iterator[None]:
-    """Have CPU tensors take the plain road, or the kernels in Triton's interpreter."""
+    """Let CPU tensors take the CPU path, or the kernel path in Triton's interpreter."""
     runtime: Any = importlib.import_module(f"{package}.runtime")
     before = runtime.INTERPRETED
     runtime.INTERPRETED = kernels
@@ -84,7 +84,7 @@ def _road(package: str, kernels: bool) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Way:
-    """One run of a call: on which road, how tensors lie in memory, their type, and what needs a gradient."""
+    """One execution of a call: its path, the memory layout of the tensors, their type, and what needs a gradient."""
 
     road: str
     layout: str = "contiguous"
@@ -100,7 +100,7 @@ class _Way:
 
 
 class _Judge:
-    """Runs calls, and keeps what they showed."""
+    """Runs calls and collects the comparisons."""
 
     def __init__(self, subject: Subject) -> None:
         self.subject, self.definition, self.variant = subject, subject.module.definition, subject.variant
@@ -114,7 +114,7 @@ class _Judge:
         self.count = 0
 
     def run(self) -> None:
-        """Everything."""
+        """Run all calls."""
         self.failures += signature_faults(self.definition, getattr(self.functional, self.definition.function))
         every = calls(self.definition, self.variant, self.subject.small_cases)
         if not every:
@@ -127,9 +127,10 @@ class _Judge:
         self._judge_identity(every[0])
 
     def _ways(self, every: Sequence[Call], road: str) -> Iterator[tuple[Call, _Way]]:
-        """All calls on a road, and the first of them in every type, for each gradient alone, and differentiated twice.
+        """All calls on one path; the first of them in every type, for each gradient alone, and differentiated twice.
 
-        Tensors lie in memory in all ways in turn. What differs in its arguments alone is one thing to the kernels.
+        The memory layouts are used in turn. Calls that differ only in the spelling of arguments are the same for the
+        kernels.
         """
         first, *others = every
         yield first, _Way(road)
@@ -148,7 +149,7 @@ class _Judge:
         return {tensor.name for tensor in self.variant.layer.inputs if tensor.name not in call.case.absent}
 
     def judge(self, call: Call, way: _Way) -> None:
-        """Run a call and compare; what goes wrong is a failure with its reason."""
+        """Run a call and compare; an exception becomes a failure with its reason."""
         where = f"{call.name} ({way})"
         self.count += 1
         self.ways.add(call.name)
@@ -161,7 +162,7 @@ class _Judge:
             self.failures.append(f"{where}: {type(error).__name__}: {error}")
 
     def _judge_modules(self, every: list[Call]) -> None:
-        """An own module at all plain calls; one of torch's, which may take some ranks alone, at those that it takes."""
+        """Judge svertka's own module by all plain calls, and a torch module by the calls whose rank it accepts."""
         for face in self.definition.modules:
             kind = getattr(self.modules, face.name)
             self.failures += constructor_faults(self.definition, face, kind)
@@ -176,17 +177,17 @@ class _Judge:
                 self.failures.append(f"{face.name} refuses every call")
 
     def _refused(self, face: ModuleFace, kind: type[torch.nn.Module], call: Call) -> bool:
-        """Whether a module of torch's refuses a call for the rank of its input."""
+        """Whether a torch module refuses a call because of the rank of its input."""
         try:
             _Run(self, call, _Way(ROADS[0], module=face.name)).called()
         except ValueError:
             return True
         except Exception:
-            return False  # judged, it says why
+            return False  # the comparison then reports why
         return False
 
     def _judge_identity(self, call: Call) -> None:
-        """What does nothing gives the first tensor."""
+        """A call that changes nothing returns the first tensor."""
         for name, value in self.definition.identity_when.items():
             run = _Run(self, replace(call, scalars={**call.scalars, name: value}), _Way(ROADS[0]))
             (result,) = run.called()
@@ -195,7 +196,7 @@ class _Judge:
 
 
 class _Run:
-    """One call in one way: its tensors, what comes out, and what should."""
+    """One execution of a call: its tensors, the results, and the expected results."""
 
     def __init__(self, judge: _Judge, call: Call, way: _Way) -> None:
         self.judge, self.way, self.definition = judge, way, judge.definition
@@ -211,7 +212,7 @@ class _Run:
         self.first = self.given[self.layer.inputs[0].name]
 
     def _drawn(self, call: Call) -> Call:
-        """The call with the seed that a module draws, where it cannot be told one."""
+        """The call with the seed that a module draws, if it cannot be passed."""
         seed = next((a for a in self.definition.arguments if isinstance(a, Seed)), None)
         if seed is None or not self.way.module:
             return call
@@ -221,9 +222,9 @@ class _Run:
         return replace(call, case=case, scalars={n: v for n, v in call.scalars.items() if n != seed.name})
 
     def _placed(self, value: torch.Tensor, shape: tuple[int, ...], written: bool, converted: bool) -> torch.Tensor:
-        """An argument in its type and shape, in memory as this way has it; what is written to has no element twice.
+        """An argument in its type, shape and memory layout; a tensor that is written to has no overlapping elements.
 
-        What the call converts holds numbers of this way's type in a wider one.
+        A tensor that the call converts holds numbers of the computation's type in a wider type.
         """
         typed = value.to(self.way.dtype) if value.is_floating_point() else value
         typed = typed.double() if converted else typed
@@ -231,14 +232,14 @@ class _Run:
         return LAYOUTS[layout](typed.reshape(shape))
 
     def called(self) -> tuple[torch.Tensor, ...]:
-        """Results of the function, or of the module, on this road."""
+        """Results of the function, or of the module, on this path."""
         torch.manual_seed(DRAWN_SEED)
         with self._on_road():
             found = self._module() if self.way.module else self._function()
         return found if isinstance(found, tuple) else (found,)
 
     def _function(self) -> Any:
-        """On one road arguments are given by place, on the other by name."""
+        """On one path arguments are positional, on the other they are keywords."""
         function = getattr(self.judge.functional, self.definition.function)
         tensors, named, placed = self._tensors(), dict[str, Any](), list[Any]()
         for argument in self.definition.arguments:
@@ -271,12 +272,12 @@ class _Run:
         return module(**{name: tensors[name] for name in forward_names(kind)})
 
     def results(self) -> Iterator[tuple[str, torch.Tensor, Any]]:
-        """Everything that came out beside what should: results, state, gradients, gradients of gradients."""
+        """All results with the expected ones: outputs, state, gradients, gradients of gradients."""
         names = [self.way.only] if self.way.only else [n for n in self.truth.names if n in self.given]
         for name in names:
             self.given[name] = self.given[name].detach().requires_grad_()
         leaves = dict(self.given)
-        if self.call.in_place:  # what needs a gradient may not be overwritten itself
+        if self.call.in_place:  # a leaf that needs a gradient may not be overwritten
             self.given[self.layer.inputs[0].name] = self.given[self.layer.inputs[0].name].clone()
         before = {name: tensor.detach().clone() for name, tensor in self.given.items()}
         found = self.called()
@@ -319,7 +320,7 @@ class _Run:
                 yield f"{argument.name} afterwards", self.given[argument.bound], expected[argument.updated_by]
 
     def _check_memory(self, found: Sequence[torch.Tensor], before: Mapping[str, torch.Tensor]) -> None:
-        """No input is altered and none shares memory with a result, but where that is the call's purpose."""
+        """Check that no input is altered and none shares memory with a result, unless the call asks for it."""
         state = {a.bound for a in self.definition.tensor_arguments if a.updated_by in self.layer.outputs}
         first = self.layer.inputs[0].name
         if self.call.in_place and not (found[0].equal(self.given[first]) and _shared(found[0], self.given[first])):
@@ -346,7 +347,7 @@ class _Run:
         before: Mapping[str, torch.Tensor],
         expected: Mapping[str, Any],
     ) -> Iterator[tuple[str, torch.Tensor, Any]]:
-        """Gradients as autograd records them, and their gradients by everything that they are made of."""
+        """Gradients as autograd records them, and their gradients by all tensors on which they depend."""
         layer, dtype = self.truth.gradient, self.way.dtype
         seeds = {gradient_of(self.layer, n): before[gradient_of(self.layer, n)] for n in self.truth.outputs}
         sources = {**leaves, **{name: seed.clone().requires_grad_() for name, seed in seeds.items()}}
@@ -376,7 +377,7 @@ class _Run:
             yield
 
     def _expected(self, given: Mapping[str, torch.Tensor]) -> dict[str, Any]:
-        """Results and gradients by the formula, on what the function was given; once for equal numbers."""
+        """Results and gradients by the formula for the function's inputs; computed once for equal numbers."""
         kept = self.judge.kept
         key = (self.call.name, str(self.call.case.sizes), self.way.dtype, self.way.layout == "expanded")
         if key not in kept:
@@ -385,5 +386,5 @@ class _Run:
 
 
 def _shared(left: torch.Tensor, right: torch.Tensor) -> bool:
-    """Whether two tensors with elements lie in one memory."""
+    """Whether two non-empty tensors share memory."""
     return bool(left.numel()) and left.untyped_storage().data_ptr() == right.untyped_storage().data_ptr()

@@ -1,7 +1,7 @@
-"""Ways in which the same elements lie in memory, as users' tensors do.
+"""Memory layouts of the same elements, as in users' tensors.
 
-Input: a contiguous tensor. Output: a tensor of its shape and elements, but of ``"expanded"``, where all elements along
-one dimension are its first.
+Input: a contiguous tensor. Output: a tensor of its shape and elements; except for ``"expanded"``, where all elements
+along one dimension are equal to the first.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ def _strided(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _offset(tensor: torch.Tensor) -> torch.Tensor:
-    """Behind other elements of one memory."""
+    """At an offset within a larger storage."""
     memory = torch.zeros(tensor.numel() + 3, dtype=tensor.dtype, device=tensor.device)
     return memory[3:].view(tensor.shape).copy_(tensor)
 
 
 def _expanded(tensor: torch.Tensor) -> torch.Tensor:
-    """One element along the first dimension that has several, seen often."""
+    """Expanded: stride 0 along the first dimension that has several elements."""
     dim = next((place for place, extent in enumerate(tensor.shape) if extent > 1), None)
     return tensor if dim is None else tensor.narrow(dim, 0, 1).clone().expand(tensor.shape)
 

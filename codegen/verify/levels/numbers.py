@@ -1,4 +1,4 @@
-"""Sum up comparisons of numbers."""
+"""Summary of comparisons of numbers."""
 
 from __future__ import annotations
 

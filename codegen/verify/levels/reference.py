@@ -1,8 +1,8 @@
-"""Level "reference": what CPU tensors run equals the formula, forward and backward, in float64.
+"""Level "reference": the CPU path equals the formula, forward and backward, in float64.
 
-That is the NumPy oracle, called through the package's own functions; its results may differ from the formula's by the
-running error bound of float64. Where no oracle was written by hand, it is the package's own evaluation of the formula:
-then the level judges how that was printed, and the certificate says so.
+The CPU path is the NumPy oracle, called through the package's own functions; its results may differ from the formula's
+by the running error bound of float64. If no oracle was written by hand, it is the package's own evaluation of the
+formula: then the level checks the printed evaluation, and the certificate says so.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ NAME = "reference"
 
 
 def check(subject: Subject) -> Outcome:
-    """Compare the reference with the formula at every case, and where exponentials of float64 overflow."""
+    """Compare the reference with the formula in every case, and where exponentials of float64 overflow."""
     function = subject.module.definition.reference
     missing = [name for name in (function, f"{function}_backward") if function and not hasattr(reference, name)]
     if missing:
@@ -50,7 +50,7 @@ def check(subject: Subject) -> Outcome:
 
 
 def _operator(subject: Subject) -> Any:
-    """The formula's operator in the package, behind a function or behind a gradient."""
+    """The formula's operator in the package, used by a function or by a gradient."""
     found = [*vars(importlib.import_module(f"{subject.package}.functional")).values()]
     if importlib.util.find_spec(f"{subject.package}.gradients") is not None:
         found += importlib.import_module(f"{subject.package}.gradients").OPERATORS.values()
@@ -59,7 +59,7 @@ def _operator(subject: Subject) -> Any:
 
 
 def through_reference(operator: Any, case: Case) -> Any:
-    """The reference under the interface of a module of kernels."""
+    """The reference with the interface of a module of kernels."""
     host = importlib.import_module(".host", type(operator).__module__.rpartition(".")[0])
     symbols = {name: case.sizes[name] for name in operator.symbols}
 

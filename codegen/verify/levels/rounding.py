@@ -1,6 +1,6 @@
-"""Level "rounding": the kernel on real numbers lies within the bound that the formula's running error gives.
+"""Level "rounding": on real numbers the kernel lies within the bound that the formula's running error gives.
 
-The bound holds for every order of summation, and for every storage format at once: what differs between formats is the
+The bound holds for every order of summation, and for every storage format at once: the formats differ only in the
 rounding of inputs and results. Tightness is the largest observed / bound.
 """
 
@@ -34,10 +34,10 @@ SMALL = REGIONS[0]  # tiles smaller than every row
 
 
 def check(subject: Subject) -> Outcome:
-    """Compare forward and backward at every case.
+    """Compare forward and backward in every case.
 
-    Where maxima are taken, infinities and NaN are among the elements once more; where a random number is compared with
-    a parameter, they are equal once; where a power has a parameter for exponent, its base is 0 once. Inputs that enter
+    If there are maxima, one more comparison has infinities and NaN among the elements. If a random number is compared
+    with a parameter, they are equal once. If a power has a parameter as exponent, its base is 0 once. Inputs that enter
     exponents are drawn where exponentials overflow (``extremes``), for rows in one step and in several.
     """
     comparisons = []
@@ -74,14 +74,14 @@ def _comparisons(
 
 
 def _at_extremes(subject: Subject) -> Iterator[tuple[str, str, Comparison]]:
-    """Compare where exponentials overflow; a wrong shift shows there alone."""
+    """Compare where exponentials overflow; only there a wrong shift is noticed."""
     case = subject.small_cases[0]
     for dtype in EXTREME_TYPES:
         first = dtype == EXTREME_TYPES[0]
         for extreme in extremes(subject.module.definition, subject.layer, case, dtype, apart=not first):
             for small in (False, True):
                 if small and not (first and extreme.apart and subject.device == "cpu"):
-                    continue  # in several steps, another row's shift is what may be wrong; a GPU's tables stay
+                    continue  # several steps test the shifts of other rows; a GPU's tables are not changed
                 with _chosen(subject, extreme.values.all, small), repaired_on(subject.device):
                     found = compare_at(
                         subject.module,
@@ -98,7 +98,7 @@ def _at_extremes(subject: Subject) -> Iterator[tuple[str, str, Comparison]]:
 
 
 def _chosen(subject: Subject, tensors: Mapping[str, torch.Tensor], small: bool) -> AbstractContextManager[object]:
-    """Tiles smaller than rows, or those that the tables choose."""
+    """Tiles smaller than rows, or those of the tables."""
     if not small:
         return nullcontext()
     return tiles(subject.kernels, SMALL, max(tensor.numel() for tensor in tensors.values()), 0)
@@ -113,7 +113,7 @@ def _mostly_zero(draw: random.Random) -> float:
 
 
 def _special(draw: random.Random) -> float:
-    """Mostly -inf, so that whole windows are; now and then what is larger, or NaN."""
+    """Mostly -inf, so that whole windows are -inf; sometimes a larger number, or NaN."""
     return draw.choice((-math.inf, -math.inf, -math.inf, -math.inf, -math.inf, math.inf, math.nan, 1.0))
 
 

@@ -1,6 +1,6 @@
 """Level "source": the emitted kernel, unmodified, executed on symbols, equals the formula.
 
-How that is done stands in ``codegen.verify.symbolic``.
+``codegen.verify.symbolic`` implements it.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ NAME = "source"
 
 
 def check(subject: Subject) -> Outcome:
-    """Prove forward, backward and the forward that keeps nothing.
+    """Prove forward, backward and the forward that saves no tensors.
 
-    One case in every region and with boxes, others in the last region.
+    One case in every region and with boxes, the others in the last region.
     """
     first, *rest = subject.small_cases
     runs = [(first, REGIONS), *((case, REGIONS[-1:]) for case in rest)]

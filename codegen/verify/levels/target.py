@@ -1,4 +1,4 @@
-"""What a validation level is given and what it answers."""
+"""The input and the result of a validation level."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from svertka.spec.layer import Layer
 
 __all__ = ["Outcome", "Subject"]
 
-SYMBOL_UNIT, HALF_UNIT = 2, 8  # elements of float64 and of halves that the copy engine fetches at once
-GPU_UNIT = 32  # on a GPU boxes are taken where at least so many elements are summed
+SYMBOL_UNIT, HALF_UNIT = 2, 8  # elements of float64, of half precision, in one unit of a descriptor load
+GPU_UNIT = 32  # on a GPU boxes are used if at least so many elements are summed
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Subject:
         module: the definition's kernels and programs, derived.
         variant: which of the definition's formulas.
         package: name under which the generated package was imported.
-        device: where kernels run that are compared by numbers; ``"cpu"`` is Triton's interpreter.
+        device: the device of the kernels in numeric comparisons; ``"cpu"`` is Triton's interpreter.
     """
 
     module: KernelModule
@@ -50,28 +50,28 @@ class Subject:
 
     @cached_property
     def cases(self) -> tuple[Case, ...]:
-        """Sizes at which numbers are compared."""
+        """Cases for comparisons of numbers."""
         return (*cases(self.module.definition, self.variant), *self.box_cases)
 
     @cached_property
     def small_cases(self) -> tuple[Case, ...]:
-        """Sizes at which expressions are compared."""
+        """Cases for comparisons of expressions."""
         return small_cases(self.module.definition, self.variant)
 
     @property
     def boxed(self) -> tuple[Kernel, ...]:
-        """The formula's kernels that can fetch boxes."""
+        """The formula's kernels that can load boxes."""
         place = self.module.definition.variants.index(self.variant)
         launches = (launch for program in self.module.programs[place] for launch in program.launches)
         return tuple(dict.fromkeys(launch.kernel for launch in launches if launch.kernel.boxes is not None))
 
     @property
     def layouts(self) -> tuple[bool, ...]:
-        """Where boxes can be fetched from: tensors with channels last, rows (False), or each for some kernels."""
+        """Layouts from which boxes can be loaded: channels last (True), rows (False), or each for some kernels."""
         return tuple(last for last in (True, False) if self._fastest(last))
 
     def _fastest(self, last: bool) -> set[str]:
-        """Extents that must be aligned for the kernels that fetch boxes from one layout."""
+        """Extents that must be aligned for the kernels that load boxes from one layout."""
         operands = [
             operand
             for kernel in self.boxed
@@ -82,19 +82,19 @@ class Subject:
 
     @cached_property
     def small_box_cases(self) -> tuple[Case, ...]:
-        """Small sizes at which tensors are aligned as boxes must be; none where no kernel fetches any."""
+        """Small cases with tensors aligned as boxes require; none if no kernel loads boxes."""
         return self.aligned(self.small_cases[:1], SYMBOL_UNIT)
 
     @cached_property
     def box_cases(self) -> tuple[Case, ...]:
-        """The same at sizes for numbers: with unusual parameters, and on a GPU with usual ones too."""
+        """The same for comparisons of numbers: with unusual parameters, and on a GPU with usual ones too."""
         usual, unusual, *_ = cases(self.module.definition, self.variant)
         if self.device == "cuda":
             return self.aligned((unusual, usual), GPU_UNIT)
         return self.aligned((unusual,), HALF_UNIT)
 
     def aligned(self, some: tuple[Case, ...], unit: int) -> tuple[Case, ...]:
-        """Cases in every layout of boxes, with the boxes' fastest extents made multiples of a unit."""
+        """Cases in every layout of boxes, with the boxes' fastest extents rounded to multiples of a unit."""
         return tuple(
             aligned(self.module.definition, self.variant, case, self._fastest(last), unit, last)
             for last in self.layouts
@@ -103,7 +103,7 @@ class Subject:
 
 
 def _in_rows(kernel: Kernel) -> bool:
-    """Whether a kernel's boxes are fetched from row-major tensors where channels last would be another layout."""
+    """Whether a kernel's boxes are loaded from row-major tensors, for which channels last would be another layout."""
     assert kernel.boxes is not None
     axes = {tensor.name: tensor.axes for tensor in kernel.tensors}
     operands = (kernel.boxes.left, kernel.boxes.right)
@@ -113,15 +113,15 @@ def _in_rows(kernel: Kernel) -> bool:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a level showed of a formula.
+    """What a level showed about a formula.
 
     Attributes:
         level: its name.
         layer: the formula's name.
         cases: how many cases ran; ``elements``: how many elements were compared.
-        figures: what else the level has to say, as JSON has it.
+        figures: further numbers of the level, as JSON values.
         failures: one line each; empty if the level holds.
-        inapplicable: why the level says nothing of this formula; empty if it does.
+        inapplicable: why the level does not apply to this formula; empty if it does.
     """
 
     level: str

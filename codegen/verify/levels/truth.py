@@ -1,6 +1,6 @@
-"""What a call should give: the formula and its gradients on the call's own numbers.
+"""Expected results of a call: the formula and its gradients on the call's own numbers.
 
-Input: a variant, the numbers that a function was given. Output: results with their bounds.
+Input: a variant, the numbers that a function received. Output: results with their bounds.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["Truth"]
 
 
 class Truth:
-    """The formula's and its gradients' values, the adjoints derived once."""
+    """Values of the formula and its gradients; the adjoints are derived once."""
 
     def __init__(self, definition: Definition, variant: Variant) -> None:
         self.definition, self.variant, self.layer = definition, variant, variant.layer
@@ -38,7 +38,7 @@ class Truth:
 
     @property
     def gradient(self) -> Layer:
-        """The gradient as the layer that is differentiated once more."""
+        """The gradient as a layer, which is differentiated once more."""
         place = self.definition.variants.index(self.variant)
         return gradient_definition(self.definition).variants[place].layer
 

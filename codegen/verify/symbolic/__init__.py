@@ -1,6 +1,6 @@
 """Symbolic execution of generated kernels: the level "source" of translation validation.
 
-The kernels' text is run unmodified in Triton's interpreter with expressions in place of floats; what comes out is
+The kernels' source runs unmodified in Triton's interpreter with expressions in place of floats. The results are
 compared with the formula's expressions.
 """
 

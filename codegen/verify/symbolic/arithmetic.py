@@ -1,4 +1,4 @@
-"""The formula's side: an arithmetic for ``spec.evaluate`` over the graph the kernel's values live in."""
+"""The formula's side: an arithmetic for ``spec.evaluate`` over the expression graph that the kernel's values use."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class GraphArithmetic:
         return self.graph.total(values)
 
     def compare(self, relation: str, left: int, right: int) -> bool:
-        """Whether the samples relate so."""
+        """Whether the relation holds for the samples."""
         a, b = self.graph.samples[left], self.graph.samples[right]
         if math.isnan(a) or math.isnan(b):
             return relation == "!="

@@ -1,4 +1,4 @@
-"""Whether pairs of expressions are equal: polynomials are written out, others compared at random points.
+"""Decide whether pairs of expressions are equal: polynomials are expanded, others compared at random points.
 
 Input: labelled pairs of nodes. Output: a ``Decision``.
 """
@@ -22,11 +22,11 @@ _POLE = "every random point lies on a pole: some expression divides by what is i
 
 @dataclass(frozen=True)
 class Decision:
-    """What the comparison showed.
+    """The result of the comparison.
 
     Attributes:
         certain: how many pairs are one expression, or have the same terms.
-        error_probability: with which some other pair is different and passed, at most.
+        error_probability: upper bound of the probability that some other pair differs and was accepted.
         failures: the first pair that differs, with both expressions.
     """
 
@@ -38,7 +38,7 @@ class Decision:
 def decide(
     graph: Graph, pairs: Sequence[tuple[str, int, int]], points: int, seed: str, sides: tuple[str, str]
 ) -> Decision:
-    """Compare labelled pairs of nodes; ``sides`` say who speaks ("the kernel computes", "the formula")."""
+    """Compare labelled pairs of nodes; ``sides`` name the two sides ("the kernel computes", "the formula")."""
     doubtful = []
     expansion = Expansion(graph)
     for label, left, right in pairs:

@@ -1,12 +1,11 @@
-"""How likely two different expressions are taken for one: Schwartz and Zippel.
+"""The probability that two different expressions are accepted as equal: Schwartz and Zippel.
 
-A value is a quotient of two polynomials in the variables and in the random functions' values. Where the difference of
-two expressions is not zero, its numerator, of degree d, is zero at a point drawn from a field (or a group) of q
-elements with probability at most d / q. Points are independent.
+A value is a quotient of two polynomials in the variables and in the random functions' values. If the difference of two
+expressions is not zero, its numerator, of degree d, is zero at a point drawn from a field (or a group) of q elements
+with probability at most d / q. Points are independent.
 
 An exponential of a sum counts as the product of its terms' exponentials, each with the degree of its exponent; its
-value lies in a group of Q elements, and Q is the smaller field, so that Q serves throughout. Hashes are taken as
-random.
+value lies in a group of Q elements. Q is the smaller field, so Q is used everywhere. Hashes are assumed to be random.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ Degrees = tuple[float, float]
 
 
 def error_probability(graph: Graph, pairs: Iterable[tuple[int, int]], points: int) -> float:
-    """Probability at most that some pair of different expressions agreed at all of several points."""
+    """Upper bound of the probability that some pair of different expressions agreed at all of several points."""
     known: list[Degrees] = []
     for node in range(len(graph)):
         known.append(_degrees(graph, node, known))

@@ -1,9 +1,9 @@
 """Derivatives of expressions by reverse accumulation: the textbook's rules, node by node.
 
-It knows nothing of indices, sums or adjoints, so that it can judge them. The branch of a maximum was chosen when
-the expressions were made.
+It uses no indices, sums or adjoints, so that it can check them. The branch of a maximum was chosen when the expressions
+were built.
 
-Input: a graph, outputs and their seeds. Output: a node a variable.
+Input: a graph, outputs and their seeds. Output: one node per variable.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def gradients(graph: Graph, outputs: Sequence[int], seeds: Sequence[int], variab
         terms.setdefault(output, []).append(seed)
     found: dict[int, int] = {}
     wanted = set(variables)
-    for node in range(max(terms, default=-1), -1, -1):  # arguments come before what is made of them
+    for node in range(max(terms, default=-1), -1, -1):  # arguments come before the nodes that use them
         if node not in terms:
             continue
         total = graph.total(terms.pop(node))
@@ -63,7 +63,7 @@ def _partial(graph: Graph, node: int) -> Mapping[int, int]:
 
 
 def _collected(graph: Graph, arguments: Sequence[int], factors: Sequence[int]) -> Mapping[int, int]:
-    """An argument that occurs twice gets the sum."""
+    """The sum of the contributions of an argument that occurs twice."""
     found: dict[int, int] = {}
     for argument, factor in zip(arguments, factors, strict=True):
         found[argument] = graph.add(found[argument], factor) if argument in found else factor
@@ -90,7 +90,7 @@ def _slope(graph: Graph, function: str, node: int, argument: int) -> int:
 
 
 def _squared(graph: Graph, node: int) -> int:
-    """The square of a node, factor by factor: that of a root is what it is the root of."""
+    """The square of a node, factor by factor: the square of a root is its radicand."""
     operation, arguments = graph.operations[node], graph.arguments[node]
     if operation in ("multiply", "divide"):
         return getattr(graph, operation)(*(_squared(graph, argument) for argument in arguments))  # type: ignore[no-any-return]

@@ -1,6 +1,6 @@
-"""Polynomials written out: two expressions without division, roots and functions are equal if their terms are.
+"""Expanded polynomials: two expressions without division, roots and functions are equal if their terms are.
 
-Where it applies nothing is left to chance. Input: a graph and a node. Output: coefficients by monomial, or None.
+This comparison is exact, not probabilistic. Input: a graph and a node. Output: coefficients by monomial, or None.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from svertka.codegen.verify.symbolic.graph import Graph
 __all__ = ["Expansion", "Polynomial"]
 
 Monomial = tuple[int, ...]
-"""Variables, sorted; one that occurs twice stands for its square."""
+"""Variables, sorted; a square has its variable twice."""
 Polynomial = dict[Monomial, Fraction]
 
 _MOST_TERMS = 4096
@@ -33,7 +33,7 @@ class Expansion:
         return self._known[node]
 
     def _unknown_arguments(self, node: int) -> list[int]:
-        """The node and what it is made of, in the order of making: no recursion, for sums may be deep."""
+        """The node and the nodes it depends on, in creation order; without recursion, because sums may be deep."""
         found, waiting = {node}, [node]
         while waiting:
             here = waiting.pop()
@@ -98,7 +98,7 @@ def _quotient(left: Polynomial, right: Polynomial) -> Polynomial | None:
 
 
 def _power(base: Polynomial, exponent: Polynomial) -> Polynomial | None:
-    """Small whole powers."""
+    """Small powers with whole exponents."""
     whole = _constant(exponent)
     if whole is None or whole.denominator != 1 or not 0 < whole <= 4:
         return None

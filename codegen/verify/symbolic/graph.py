@@ -1,8 +1,8 @@
 """Expressions as a graph of shared nodes, each with a sample value.
 
 Nodes are numbers. Equal expressions are one node; constants are folded exactly. The sample, a float64, decides
-comparisons: which branch of a maximum or a selection is taken, so that a graph holds one region of a function.
-Infinities and NaN are constants of their own; ``POISON`` is a value that nobody may use.
+comparisons: which branch of a maximum or a selection is taken. So a graph represents one region of a function.
+Infinities and NaN are separate constants; ``POISON`` is a value that no operation may use.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _SIGNS = {"add": " + ", "subtract": " - ", "multiply": "*", "divide": "/", "powe
 
 
 class Graph:
-    """Nodes in the order of their making, so that arguments come before what is made of them.
+    """Nodes in creation order, so that arguments come before the nodes that use them.
 
     Attributes:
-        operations: what each node is.
+        operations: the operation of each node.
         arguments: node numbers, or the value of a constant, or the name of a variable.
         samples: float64 values.
     """
@@ -58,11 +58,11 @@ class Graph:
     # Leaves --------------------------------------------------------------------------------------------------------
 
     def variable(self, name: str, sample: float) -> int:
-        """A value that nothing is known of but its sample."""
+        """A value of which only its sample is known."""
         return self._node("variable", (name,), sample)
 
     def number(self, value: Any) -> int:
-        """The node of a number; of a parameter its own."""
+        """The node of a number; the own node of a parameter."""
         if isinstance(value, Parameter):
             return value.node
         if isinstance(value, float):
@@ -89,7 +89,7 @@ class Graph:
         return self.total((left, right))
 
     def total(self, terms: Iterable[int]) -> int:
-        """Sum of many nodes, in no order: rounding is not the matter here."""
+        """Sum of many nodes, in no order: this graph does not model rounding."""
         kept = sorted(term for term in terms if term != ZERO)
         if any(term in _SPECIAL for term in kept):
             return POISON if POISON in kept else self._special(sum(self.samples[term] for term in kept))
@@ -123,7 +123,7 @@ class Graph:
         return self._binary("multiply", left, right, lambda a, b: a * b)
 
     def divide(self, left: int, right: int) -> int:
-        """Quotient; by zero as IEEE has it."""
+        """Quotient; division by zero as in IEEE 754."""
         if right == ONE:
             return left
         divisor = self.samples[right]
@@ -134,7 +134,7 @@ class Graph:
         return self._binary("divide", left, right, lambda a, b: a / b)
 
     def power(self, base: int, exponent: int) -> int:
-        """Power; of 0 and of negative numbers as IEEE has it."""
+        """Power; for 0 and negative bases as in IEEE 754."""
         if exponent == ZERO:
             return ONE
         if exponent == ONE:
@@ -142,7 +142,7 @@ class Graph:
         low, e = self.samples[base], self.samples[exponent]
         value, whole = self.rational(base), self.rational(exponent)
         natural = whole is not None and whole.denominator == 1 and whole > 0
-        if low == 0 and not (natural and value is None):  # of an expression that is 0 by chance, the polynomial stays
+        if low == 0 and not (natural and value is None):  # the sample of a polynomial may be 0 by chance: keep it
             return ZERO if e > 0 else INFINITY
         if low < 0 and not e.is_integer():
             return NAN
@@ -176,11 +176,11 @@ class Graph:
         return self.divide(self.function("log", node), LOG_OF_TWO)
 
     def larger(self, left: int, right: int) -> int:
-        """The larger by the samples; NaN wins."""
+        """The larger by the samples; NaN if either is NaN."""
         return self._chosen(left, right, self.samples[left] > self.samples[right])
 
     def smaller(self, left: int, right: int) -> int:
-        """The smaller by the samples; NaN wins."""
+        """The smaller by the samples; NaN if either is NaN."""
         return self._chosen(left, right, self.samples[left] < self.samples[right])
 
     def _chosen(self, left: int, right: int, first: bool) -> int:
@@ -207,7 +207,7 @@ class Graph:
     # Text ----------------------------------------------------------------------------------------------------------
 
     def text(self, node: int, room: int = 160) -> str:
-        """The expression, cut where it grows longer than ``room``."""
+        """The expression, cut off if it is longer than ``room``."""
         whole = self._text(node, [room])
         return whole if len(whole) <= room else whole[:room] + " ..."
 
@@ -228,7 +228,7 @@ class Graph:
 
 
 def _safely(compute: Callable[[], float]) -> float:
-    """A float operation with infinities where Python raises."""
+    """A float operation; infinities where Python raises."""
     try:
         return float(compute())
     except OverflowError:

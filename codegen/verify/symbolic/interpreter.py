@@ -1,9 +1,8 @@
 """Triton's interpreter with expressions in place of floats.
 
-The kernel's source runs as it is. What is replaced is underneath it: the interpreter's builder, whose operations on
-floating-point tiles now work on node numbers, its loads and stores, its reductions, and the launch, which hands out
-made-up addresses. Integers, masks and control flow stay numbers. An operation on floats that nothing here knows is an
-error, not a number.
+The kernel's source runs unmodified. Replaced are the interpreter's builder, whose operations on floating-point tiles
+now work on node numbers, its loads and stores, its reductions, and the launch, which passes artificial addresses.
+Integers, masks and control flow stay numbers. An unknown operation on floats is an error.
 """
 
 from __future__ import annotations
@@ -42,9 +41,9 @@ def _real(handle: Any) -> bool:
 
 @contextmanager
 def symbolic(graph: Graph, memory: Memory, primitives: ModuleType) -> Iterator[None]:
-    """Let every kernel that is launched inside run on nodes of ``graph`` and tensors of ``memory``.
+    """Run every kernel that is launched inside on nodes of ``graph`` and tensors of ``memory``.
 
-    The package's ``primitives`` that approximate a function are that function here, as the builder's own are.
+    The package's ``primitives`` that approximate a function stand here for that function, as the builder's own do.
     """
     lanes = Lanes(graph)
     replaced = (
@@ -78,7 +77,7 @@ def _function(graph: Graph, lanes: Lanes, name: str) -> Callable[[Any], Any]:
 
 
 def _kind_of_array(original: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Nodes are int64, whatever the float's width; node 0 is the number 0."""
+    """Nodes are int64 for every width of the float; node 0 is the number 0."""
 
     def kind(dtype: Any) -> Any:
         scalar = dtype.scalar
@@ -137,13 +136,13 @@ def _arithmetic(graph: Graph, lanes: Lanes) -> dict[str, Any]:
 
 
 def _refuse_narrow(handle: Any, what: str) -> None:
-    """Halves are stored, not computed with: their rounding would come before a cancellation."""
+    """Half precision is only stored, not computed with: its rounding would precede a cancellation."""
     if handle.dtype.scalar.primitive_bitwidth < COMPUTED_BITS:
         raise TypeError(f"{what} in {handle.dtype.scalar}: kernels compute in float32 or wider; cast it first")
 
 
 def _special_operations(graph: Graph, lanes: Lanes) -> dict[str, Any]:
-    """Operations that the builder has methods of their own for."""
+    """Operations for which the builder has separate methods."""
 
     def named(function: Callable[[int], int]) -> Callable[[Any, Any], Any]:
         return lambda self, argument: _Handle(lanes.unary(function, argument.data), argument.dtype.scalar)
@@ -172,7 +171,7 @@ def _casts(graph: Graph, lanes: Lanes) -> dict[str, Any]:
 
     def cast(self: Any, source: Any, kind: Any) -> Any:
         have, want = _real(source), _real(_Handle(np.zeros(1, dtype=np.int8), kind.scalar))
-        if have and want:  # another width of the same value: this level knows no rounding
+        if have and want:  # another width of the same value: this level has no rounding
             return _Handle(source.data, kind.scalar)
         if want:
             return _Handle(lanes.numbers(source.data), kind.scalar)
@@ -252,7 +251,7 @@ def _reductions(graph: Graph, lanes: Lanes) -> dict[str, Any]:
 
 
 def _launcher(memory: Memory) -> Callable[..., None]:
-    """A launch: arguments become made-up pointers, programs run one after another."""
+    """A launch: arguments become artificial pointers, program instances run one after another."""
 
     def launch(executor: Any, *arguments: Any, **keywords: Any) -> None:
         function = executor.fn

@@ -1,6 +1,6 @@
-"""Operations of whole tiles: arrays of node numbers in, arrays of node numbers out.
+"""Operations on whole tiles: arrays of node numbers in, arrays of node numbers out.
 
-Most lanes of a tile hold what other lanes hold (zeros behind an edge, one value spread over a row), so each distinct
+Many lanes of a tile hold the same values (zeros outside a tensor, one value broadcast over a row), so each distinct
 combination is computed once.
 """
 
@@ -55,7 +55,7 @@ class Lanes:
         return self._along(self.graph.total, values, axis, keep)
 
     def extreme(self, choose: Callable[[int, int], int], values: Any, axis: int | None, keep: bool) -> Any:
-        """Largest or smallest along an axis; NaN is passed over, as Triton's own reduction does."""
+        """Largest or smallest along an axis; NaN is ignored, as Triton's own reduction does."""
 
         def chosen(nodes: list[int]) -> int:
             present = [node for node in nodes if self.graph.samples[node] == self.graph.samples[node]] or nodes

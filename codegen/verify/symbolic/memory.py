@@ -1,7 +1,7 @@
-"""Memory as kernels see it: every tensor far from every other, its float elements nodes, each access checked.
+"""Simulated memory of the kernels: tensors far apart, their float elements nodes, each access checked.
 
-Addresses are made up: tensors lie 2**44 bytes apart, so that an address says which tensor it was meant for and a step
-outside is never a step into a neighbour. What is between the elements of a strided tensor is outside too.
+Addresses are artificial: tensors lie 2**44 bytes apart. So an address identifies its tensor, and an access out of
+bounds never reaches another tensor. The gaps between the elements of a strided tensor are out of bounds too.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ class Block:
     """The storage of a tensor.
 
     Attributes:
-        tensor: kept, so that its memory is not given to another.
-        flat: the storage as numbers; of a float tensor only its length counts.
+        tensor: kept, so that its memory is not reused.
+        flat: the storage as numbers; for a float tensor only its length is used.
         nodes: the storage as nodes, for a float tensor.
         inside: which elements of the storage belong to the tensor.
         stores: how often each was stored.
-        given: whether it came filled from outside.
+        given: whether it was filled before the launch.
     """
 
     tensor: torch.Tensor
@@ -57,24 +57,24 @@ class Block:
 
 
 def _places(tensor: torch.Tensor) -> Any:
-    """Where in its storage each element of a tensor lies."""
+    """Position of each element of a tensor in its storage."""
     length = tensor.untyped_storage().nbytes() // tensor.itemsize
     order = torch.arange(length)
     return order.as_strided(tensor.shape, tensor.stride(), tensor.storage_offset()).reshape(-1).numpy()
 
 
 def reach(tensor: torch.Tensor) -> int:
-    """How far the last element lies from the first; of a tensor without gaps, its elements."""
+    """Distance from the first to the last element; for a tensor without gaps, its number of elements."""
     if tensor.is_contiguous():
         return tensor.numel()
     return sum((extent - 1) * abs(stride) for extent, stride in zip(tensor.shape, tensor.stride(), strict=True))
 
 
 class Memory:
-    """All tensors of a run, and what went wrong with them."""
+    """All tensors of a run, and the memory faults that were found."""
 
     def __init__(self) -> None:
-        self.wide_from = 2**31  # elements; a launch with a tensor that reaches so far needs 64-bit offsets
+        self.wide_from = 2**31  # elements; a launch with a tensor of this reach needs 64-bit offsets
         self.wide = False
         self.blocks: list[Block] = []
         self.failures: list[str] = []
@@ -85,19 +85,19 @@ class Memory:
         self._written: set[int] = set()
 
     def fail(self, text: str) -> None:
-        """Note a failure, once, and not too many."""
+        """Record a failure, once, up to a maximum number."""
         if text not in self.failures and len(self.failures) < _MOST_FAILURES:
             self.failures.append(text)
 
     def give(self, tensor: torch.Tensor, nodes: Any, name: str) -> None:
-        """Register an input; ``nodes`` are its elements row by row, None for an integer tensor."""
+        """Register an input; ``nodes`` are its elements in row-major order, None for an integer tensor."""
         block = self.blocks[self._number(tensor, name)]
         block.given = True
         if nodes is not None:
             block.nodes[_places(tensor)] = nodes
 
     def nodes_of(self, tensor: torch.Tensor) -> list[int]:
-        """Elements of a float tensor, row by row."""
+        """Elements of a float tensor in row-major order."""
         block = self.blocks[self._number(tensor, "?")]
         return [int(node) for node in block.nodes[_places(tensor)]]
 
@@ -128,7 +128,7 @@ class Memory:
     # One launch ----------------------------------------------------------------------------------------------------
 
     def begin(self, kernel: str, tensors: Iterable[torch.Tensor]) -> None:
-        """A launch begins."""
+        """Begin a launch."""
         self.kernel = kernel
         self.wide = any(reach(tensor) >= self.wide_from for tensor in tensors)
         if kernel not in self.launched:
@@ -136,12 +136,12 @@ class Memory:
         self._read, self._written = set(), set()
 
     def end(self) -> None:
-        """A launch ends: programs run in any order, so none may read what another stores."""
+        """End a launch: programs run in any order, so none may read what another stores."""
         for number in self._read & self._written:
             self.fail(f"{self.kernel}: {self.blocks[number].name} is read and stored in one launch")
 
     def _locate(self, addresses: Any, mask: Any, what: str) -> list[tuple[int, Any, Any]]:
-        """For each tensor met: its number, the live lanes inside it, and their elements."""
+        """For each tensor accessed: its number, the active lanes inside it, and their elements."""
         flat, live = addresses.reshape(-1), np.broadcast_to(mask, addresses.shape).reshape(-1)
         lanes = np.flatnonzero(live)
         numbers = (flat[lanes] >> np.uint64(_SPACING)).astype(np.int64)
@@ -177,7 +177,7 @@ class Memory:
         return flat.reshape(addresses.shape)
 
     def store(self, addresses: Any, values: Any, mask: Any) -> None:
-        """Put elements where the mask is set."""
+        """Store elements where the mask is set."""
         values = np.broadcast_to(values, addresses.shape).reshape(-1)
         for number, lanes, elements in self._locate(addresses, mask, "store"):
             block = self.blocks[number]
@@ -192,7 +192,7 @@ class Memory:
             self._written.add(number)
 
     def check_stores(self) -> None:
-        """Every element of every tensor that kernels made is stored exactly once."""
+        """Check that every element of every tensor that kernels compute is stored exactly once."""
         for block in self.blocks:
             if block.given or not block.inside.any():
                 continue

@@ -1,7 +1,7 @@
-"""Exact numbers behind floating-point literals, and parameters that stay symbols inside a kernel.
+"""Exact numbers for floating-point literals, and parameters that stay symbols inside a kernel.
 
-A formula says 1/3, the kernel's text 0.3333333333333333. The literal stands for the simplest rational that rounds to
-it: the same on both sides, and no tolerance.
+A formula has 1/3, the kernel's source 0.3333333333333333. The literal stands for the simplest rational that rounds to
+it: both sides are then equal without a tolerance.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ def _between(low: Fraction, high: Fraction) -> Fraction:
 
 
 class Parameter(float):
-    """A real parameter: a float to whoever looks at its value, a node of the expression graph to its arithmetic.
+    """A real parameter: its value is a float, its arithmetic gives nodes of the expression graph.
 
-    Kernels take such parameters at compile time and compute with them as Python numbers; this keeps ``1.0 - p`` an
-    expression, so that a proof holds for every value in the region and no rounding of Python's enters it.
+    Kernels take such parameters at compile time and compute with them as Python numbers. This keeps ``1.0 - p`` an
+    expression, so that a proof holds for every value in the region, without rounding by Python.
     """
 
     graph: Any

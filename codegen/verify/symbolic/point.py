@@ -1,14 +1,15 @@
 """The value of every expression of a graph at one random point of a prime field.
 
-Two prime fields, of P and of Q elements, Q dividing P - 1. An expression has a value in the first; as an exponent it
-has one in the second. exp(a) is G ** a, G of order Q, so that exp(a) exp(b) = exp(a + b) holds. A variable's two values
-are drawn independently: x and exp(x) are algebraically independent, too.
+There are two prime fields, of P and of Q elements, and Q divides P - 1. An expression has a value in the first; as an
+exponent it has one in the second. exp(a) is G ** a, G of order Q, so that exp(a) exp(b) = exp(a + b) holds. A
+variable's two values are drawn independently: x and exp(x) are algebraically independent, too.
 
-The inverse of exp is taken by structure. exp(c log s + ...) is s ** c ...; log of a sum of exponentials is what all
-terms share plus a function of what is left, so that log(sum exp(x - m)) + m = log(sum exp(x)).
+The inverse of exp follows from the structure of expressions. exp(c log s + ...) is s ** c ...; log of a sum of
+exponentials is the common factor's exponent plus a function of the rest, so that log(sum exp(x - m)) + m = log(sum
+exp(x)).
 
-Every other function (a logarithm, a power with a symbol for exponent, erf, sin, cos) is a random function of its
-argument's value: a hash. Roots are roots (``surds``).
+Every other function (a logarithm, a power with a symbol as exponent, erf, sin, cos) is a random function of its
+argument's value: a hash. Roots stay roots (``surds``).
 """
 
 from __future__ import annotations
@@ -47,10 +48,10 @@ class Point:
         self.exponents: dict[int, int] = {}
 
     def evaluate(self, nodes: Sequence[int]) -> None:
-        """Evaluate everything that some nodes are made of, in the order in which it was made.
+        """Evaluate everything on which some nodes depend, in creation order.
 
         Raises:
-            ZeroDivisionError: the point lies on a pole; another will do.
+            ZeroDivisionError: the point lies on a pole; use another point.
         """
         for node in _needed(self.graph, nodes):
             if node not in self.values:
@@ -104,7 +105,7 @@ class Point:
         return P - found if turned and name != "cos" else found
 
     def _power(self, base: Value, exponent: Exponent) -> Value:
-        """Numbers in the exponent make whole powers and roots, every symbol there a random function of the base."""
+        """Numbers in the exponent give whole powers and roots, every symbol there a random function of the base."""
         result: Value = 1
         for coefficient, term in exponent:
             root = base if term == ONE else self._drawn(P, "power", base, self.exponents[term])
@@ -132,7 +133,7 @@ class Point:
         return result
 
     def _cofactor(self, scale: Fraction, factors: dict[int, int], log: int) -> Exponent:
-        """What a logarithm is multiplied with, as an exponent."""
+        """The factor of a logarithm, as an exponent."""
         rest = [(node, power) for node, power in factors.items() if node != log]
         if not rest:
             return [(scale, ONE)]
@@ -162,7 +163,7 @@ class Point:
         return value, exponent
 
     def _logarithm_of_sum(self, node: int) -> tuple[Value, int]:
-        """Each term's exponentials are tried as the factor to take out; the choice depends on what is left alone."""
+        """Try each term's exponentials as the common factor; the choice depends only on the remaining sum."""
         best: tuple[str, Value, Value, int] | None = None
         for term in {term for _, term in linear(self.graph, node)}:
             factor, value, exponent = self._exponentials_of(term)
@@ -218,7 +219,7 @@ class Point:
         return self._drawn(Q, "exponent", self.values[node])
 
     def _power_of_exponent(self, base: int, exponent: Fraction | None) -> int | None:
-        """Whole powers, and those of a root, which is a random function of its base; as kernels multiply them out."""
+        """Whole powers, expanded as in kernels; a power of a root is a random function of its base."""
         if exponent is None or exponent.denominator > 2:
             return None
         if exponent.denominator == 1:
@@ -230,7 +231,7 @@ class Point:
 
 
 def _needed(graph: Graph, nodes: Sequence[int]) -> list[int]:
-    """Nodes and all that they are made of; arguments come first, as their numbers are smaller."""
+    """Nodes and all nodes on which they depend; arguments come first, because their numbers are smaller."""
     found: set[int] = set()
     pending = list(nodes)
     while pending:

@@ -1,8 +1,8 @@
-"""Prove that a definition's kernels, as they are, compute its formula.
+"""Prove that a definition's unmodified kernels compute its formula.
 
-The kernels run in Triton's interpreter on expressions (``interpreter``), the formula and its adjoint, derived anew, are
-evaluated on the same expressions; what each output element became is compared at random points of a prime field
-(``point``). Memory is checked in the same run (``memory``).
+The kernels run in Triton's interpreter on expressions (``interpreter``). The formula and its adjoint, derived again,
+are evaluated on the same expressions. The expressions of each output element are compared at random points of a prime
+field (``point``). Memory is checked in the same run (``memory``).
 
 Input: a definition's programs, a variant, loaded kernels, a case. Output: a ``Proof``.
 """
@@ -35,7 +35,7 @@ __all__ = ["Proof", "prove"]
 
 @dataclass(frozen=True)
 class Proof:
-    """What was shown of a variant's kernels at one case.
+    """What was shown about a variant's kernels in one case.
 
     Attributes:
         layer: name of the formula.
@@ -43,10 +43,10 @@ class Proof:
         shapes: of the inputs, by name.
         regions: the runs, up to the first that fails.
         kernels: names of the kernels that ran.
-        elements: how many output elements were compared; ``certain``: how many of them with nothing left to chance.
-        nodes: how many expressions were made.
-        points: how many random points each comparison took.
-        error_probability: with which something different may have passed, at most.
+        elements: how many output elements were compared; ``certain``: how many of them exactly.
+        nodes: how many expressions were built.
+        points: how many random points each comparison used.
+        error_probability: upper bound of the probability that a difference was accepted.
         failures: one line each; empty if all holds.
     """
 
@@ -76,7 +76,7 @@ def prove(
     points: int = 2,
     regions: Sequence[Region] = REGIONS,
 ) -> Proof:
-    """Run forward (with and without residuals) and backward in every region and compare with the formula."""
+    """Run forward (with and without saved tensors) and backward in every region and compare with the formula."""
     names = tuple(n for n in module.definition.differentiable(variant.layer) if n not in case.absent)
     results = module.definition.real_results(variant.layer)
     derived = adjoint(variant.layer, wrt=list(names), outputs=results)
@@ -105,7 +105,7 @@ def prove(
 
 
 class _Run:
-    """One region of one case: the graph, the memory, and the pairs of expressions to be compared."""
+    """One region of one case: the graph, the memory, and the pairs of expressions to compare."""
 
     def __init__(
         self, module: KernelModule, layer: Layer, derived: Layer, kernels: ModuleType, case: Case, region: Region
@@ -146,7 +146,7 @@ class _Run:
 
     @property
     def _primitives(self) -> ModuleType:
-        """The functions that the kernels call, a module beside them."""
+        """The module of functions that the kernels call."""
         return importlib.import_module(f"{self.kernels.__name__.rpartition('.')[0]}.primitives")
 
     def _run(
@@ -174,7 +174,7 @@ class _Run:
                     self.memory.fail(f"{gradient_of(self.layer, name)}: wanted, and not returned")
 
     def _pair(self, name: str, got: torch.Tensor, expected: Sequence[int]) -> None:
-        """Note each element's two expressions; whole numbers are compared at once."""
+        """Record each element's two expressions; whole numbers are compared immediately."""
         real = got.dtype.is_floating_point
         values = self.memory.nodes_of(got) if real else got.reshape(-1).tolist()
         if len(values) != len(expected):

@@ -1,11 +1,11 @@
-"""Where a kernel is run: sample values, memory layout, types and tiles.
+"""The settings in which a kernel is run: sample values, memory layout, types and tiles.
 
-A run shows one region of every maximum and selection: the one that the samples lie in. Each region here also takes
-other roads through the kernel: rows or channels last, 32-bit or 64-bit offsets, tiles smaller or larger than the
+A run covers one region of every maximum and selection: the one in which the samples lie. The regions here also differ
+in the code paths through the kernel: rows or channels last, 32-bit or 64-bit offsets, tiles smaller or larger than the
 extents.
 
-Where samples tie, the elements that tie are one variable (0 is the number 0): the two sides of a tie are equal there,
-and what is left to show is the convention for the gradient.
+Elements whose samples tie are one variable (0 is the number 0): the two sides of a tie are then equal, and only the
+convention for the gradient remains to be shown.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ class Region:
     Attributes:
         name: for reports; also the seed of the samples.
         ties: whether samples repeat.
-        layout: ``"rows"``, ``"last"`` (channels last) or ``"gaps"`` (elements of a row lie apart).
+        layout: ``"rows"``, ``"last"`` (channels last) or ``"gaps"`` (gaps between the elements of a row).
         small: whether tiles are smaller than the extents.
         wide: which launches have 64-bit offsets: ``"none"``, those with the ``"largest"`` input, or ``"all"``.
-        alone: whether each gradient is asked for by itself too.
-        boxes: whether contractions fetch boxes where they can.
-        dtype: of the tensors. At this level no value is rounded; the type chooses the road through host code.
+        alone: whether each gradient is also computed alone.
+        boxes: whether contractions load boxes where they can.
+        dtype: of the tensors. At this level no value is rounded; the type selects the path through the launcher.
     """
 
     name: str
@@ -67,22 +67,22 @@ REGIONS = (
 )
 BOXES = Region("boxes, channels last, small tiles", False, "last", True, "largest", True, torch.float64, boxes=True)
 BOXES_OF_ROWS = Region("boxes, rows, small tiles", False, "rows", True, "largest", True, torch.float64, boxes=True)
-LITTLE = 128  # elements; where there are more, sums are long enough to be split in tiles less deep
-PROCESSORS = 16  # so many that sums are split although there are several tiles
+LITTLE = 128  # elements; with more, sums are long enough to be split with deeper tiles
+PROCESSORS = 16  # enough that sums are split although there are several tiles
 
 
 @contextmanager
 def tiles(kernels: ModuleType, region: Region, elements: int, reach: int) -> Iterator[int]:
-    """Let a generated package choose tiles and offsets as a region asks.
+    """Let a generated package choose tiles and offsets as a region specifies.
 
     Args:
         kernels: a module of the package.
-        region: what is asked.
-        elements: of the largest tensor.
+        region: the settings.
+        elements: number of elements of the largest tensor.
         reach: of the input that reaches farthest.
 
     Yields:
-        From which reach on the package must use 64-bit offsets.
+        The reach from which the package must use 64-bit offsets.
     """
     schedule, launching = kernels.schedule, kernels.launching
     table = copy.deepcopy(schedule.TABLE)
@@ -95,7 +95,8 @@ def tiles(kernels: ModuleType, region: Region, elements: int, reach: int) -> Ite
     try:
         if region.small:
             block = 1 << max(elements // 3, 2).bit_length() - 1  # at least three programs
-            # rows are walked in steps of one element, several side by side, or of two, the last of them in part
+            # Rows take several steps of one element, several rows side by side, or steps of two elements with a partial
+            # last one.
             smaller = {"block": block, "window_block": block}
             smaller |= {"elements": 1, "contiguous_rows": 8} if region.ties else {"elements": 2, "contiguous_rows": 1}
             smaller |= {"short_row": 8}
@@ -117,7 +118,7 @@ def tiles(kernels: ModuleType, region: Region, elements: int, reach: int) -> Ite
 
 
 class Inputs:
-    """Tensors of a run, as the kernels and as the formula get them.
+    """Tensors of a run, for the kernels and for the formula.
 
     Attributes:
         tensors: as kernels get them.
@@ -137,10 +138,10 @@ class Inputs:
         self.pool: list[float] = []
 
     def add(self, tensor: Tensor, memory: Memory, ties: bool) -> torch.Tensor:
-        """Make a tensor."""
+        """Create a tensor."""
         shape = shape_of(tensor, self.case.sizes)
         canonical, total = canonical_shape(tensor, self.case.sizes), math.prod(shape)
-        gap = 2 + len(self.tensors)  # no two tensors have the same strides
+        gap = 2 + len(self.tensors)  # all tensors have different strides
         if tensor.kind == "integer":
             values = [label(self.definition, tensor, self.case, self.draw) for _ in range(total)]
             made = _laid_out(canonical, torch.int64, self.region.layout, gap)
@@ -164,7 +165,7 @@ class Inputs:
         return nodes
 
     def _distinct(self) -> float:
-        """A number that was not drawn before, from -3 to 3, exact in binary."""
+        """A new number from -3 to 3, exact in binary, different from those drawn before."""
         if not self.pool:
             self.pool = [odd / 2048 for odd in range(-6143, 6144, 2)]
             self.draw.shuffle(self.pool)
@@ -172,7 +173,7 @@ class Inputs:
 
 
 def parameters(layer: Layer, sizes: Mapping[str, Any], graph: Graph) -> dict[str, Any]:
-    """Real parameters as symbols; 0 stays 0, since kernels may ask whether it is."""
+    """Real parameters as symbols; 0 stays 0, since kernels may test for it."""
     known = dict(sizes)
     for symbol in layer.parameters:
         value = known.get(symbol.name)

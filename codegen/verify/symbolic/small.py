@@ -1,7 +1,7 @@
-"""Small cases to prove kernels at.
+"""Small cases for proofs of kernels.
 
-An expression costs a thousand times what a number costs, and a wrong kernel is wrong at small extents too, as long as
-they differ from one another and from the tiles. So cases are drawn as for every other validation, and then shrunk.
+An expression costs a thousand times as much as a number, and a wrong kernel is wrong at small extents too, if they
+differ from one another and from the tiles. So cases are drawn as for every other validation, and then made smaller.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from svertka.spec.notation import InRange, Read, Reduction
 __all__ = ["aligned", "small_cases"]
 
 _DRAWS = 10
-_LITTLE, _MUCH = 400, 4096  # work that need not be less; whose doubles each count as a usual parameter
-_TELLING = 6  # of them, those that show most; the smallest are taken
-_EXTENTS = (3, 5, 7, 9, 6, 10)  # no powers of two, and odd ones first: every tile of more than one has a tail then
-_OUTER = (3, 5, 7, 2)  # of examples and groups, where it is little work; else 2
-_AXES_APIECE = 4  # so many free extents, and one value may come twice
+_LITTLE, _MUCH = 400, 4096  # less work is not better; each doubling above _MUCH counts as a usual parameter
+_TELLING = 6  # so many with the fewest usual parameters; the smallest of them are taken
+_EXTENTS = (3, 5, 7, 9, 6, 10)  # no powers of two, odd ones first: every tile of several elements then has a tail
+_OUTER = (3, 5, 7, 2)  # for examples and groups, while the work is small; else 2
+_AXES_APIECE = 4  # for every so many free extents, one value may occur twice
 
 
 def small_cases(definition: Definition, variant: Variant) -> tuple[Case, ...]:
-    """Two cases: all arguments given, and optional tensors left out (one, where there are none)."""
+    """Two cases: all arguments given, and optional tensors left out (one, if there are none)."""
     plain, *drawn = cases(definition, variant, _DRAWS)
     names = [symbol.name for symbol in variant.layer.parameters]
 
     def usual(case: Case) -> Any:
-        """How many parameters have their default and how many extents are 1; the fewer, the more a case shows."""
+        """Number of default parameters and of extents of 1; a case with fewer tests more."""
         same = sum(case.sizes[name] == plain.sizes[name] for name in names)
         return same + len(names) * sum(case.sizes[name] == 1 for name in definition.extents)
 
@@ -40,7 +40,7 @@ def small_cases(definition: Definition, variant: Variant) -> tuple[Case, ...]:
     shrunk = [Case(case.name, _shrunk(definition, variant, case.sizes), frozenset()) for case in telling]
 
     def told(case: Case) -> tuple[int, int, str]:
-        """The fewer parameters are usual, the more ends are met, the less work, the better; much work outweighs."""
+        """Sort key: few usual parameters, windows that pass the ends of tensors, little work."""
         work = _work(variant, case.sizes)
         return usual(case) - _borders(variant, case) + (work // _MUCH).bit_length(), max(work, _LITTLE), case.name
 
@@ -52,9 +52,9 @@ def small_cases(definition: Definition, variant: Variant) -> tuple[Case, ...]:
 def aligned(
     definition: Definition, variant: Variant, case: Case, extents: Iterable[str], unit: int, last: bool = True
 ) -> Case:
-    """The case, with channels ``last``, and some extents made odd multiples of a unit, as far as the rules allow.
+    """The case with channels ``last``, and some extents changed to odd multiples of a unit, as far as the rules allow.
 
-    Odd ones, so that tiles of more than a unit have a tail.
+    The multiples are odd so that tiles of more than a unit have a tail.
     """
     sizes = dict(case.sizes)
     for name in sorted(extents):
@@ -65,7 +65,7 @@ def aligned(
 
 
 def _borders(variant: Variant, case: Case) -> int:
-    """How many ends of tensors a window stands one step beyond: there a bound that is off by one shows."""
+    """Number of tensor ends that a window passes by exactly one element; a bound that is off by one fails there."""
     met = 0
     for equation in normal_form(variant.layer).equations:
         for guard in equation.value.atoms(InRange):
@@ -86,7 +86,7 @@ def _work(variant: Variant, sizes: dict[str, Any]) -> int:
 
 
 def _shrunk(definition: Definition, variant: Variant, sizes: dict[str, Any]) -> dict[str, Any]:
-    """Make extents smaller one by one, as far as the rules allow and few of them come to be equal."""
+    """Make extents smaller one by one, as far as the rules allow and with few equal values."""
     axes = [index for tensor in normal_form(variant.layer).tensors.values() for index in tensor.axes]
     extents = {symbol.name for index in axes for symbol in index.extent.free_symbols}
     outer = {str(index.extent) for index in axes if index.batch}
@@ -98,7 +98,7 @@ def _shrunk(definition: Definition, variant: Variant, sizes: dict[str, Any]) -> 
             others = [sizes[other] for other in free if other != name]
             trial = _derived(definition, {**sizes, name: smaller})
             few = smaller < sizes[name] and others.count(smaller) <= repeats
-            kept = all(trial[extent] >= min(2, sizes[extent]) for extent in extents)  # one output shows no stride
+            kept = all(trial[extent] >= min(2, sizes[extent]) for extent in extents)  # one output tests no stride
             much = name in outer and place < len(_OUTER) - 1 and _work(variant, trial) > _LITTLE
             if few and kept and not much and _valid(definition, variant, trial):
                 sizes = trial
@@ -107,7 +107,7 @@ def _shrunk(definition: Definition, variant: Variant, sizes: dict[str, Any]) -> 
 
 
 def _derived(definition: Definition, sizes: dict[str, Any]) -> dict[str, Any]:
-    """Extents that follow from others, computed anew."""
+    """Extents that follow from others, computed again."""
     for _ in definition.extents:
         for name, rule in definition.extents.items():
             sizes[name] = whole(rule, sizes)

@@ -1,4 +1,4 @@
-"""How an expression is a sum, and how a term of it is a product: what exp and log need to know of their arguments."""
+"""An expression as a sum, and a term of it as a product: the structure that exp and log need of their arguments."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 """Field elements with roots: sums of coefficients times fractional powers of base values.
 
-The square root of a field element need not be in the field. So a root is a symbol that knows its power: multiplied with
-itself it becomes its base. A value without roots is a plain integer, which is the common case.
+The square root of a field element need not be in the field. So a root is a symbol that knows its exponent: multiplied
+with itself it becomes its base. A value without roots is a plain integer, which is the common case.
 
-Roots of different bases are taken as independent. What is equal here is equal; what is equal only by a relation between
-two roots is not seen to be.
+Roots of different bases are assumed independent. Values found equal here are equal; values that are equal only by a
+relation between two roots are not recognized as equal.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Monomial = tuple[tuple["Value", Fraction], ...]
 
 
 class Surd:
-    """A sum with roots in it: coefficients by the product of roots they belong to."""
+    """A sum with roots: coefficients by the product of roots that they multiply."""
 
     __slots__ = ("key", "terms")
 
@@ -92,10 +92,10 @@ class Field:
         return self.multiply(whole, self._made({monomial: 1}))
 
     def inverse(self, value: Value) -> Value | None:
-        """One over a value; None where it has several roots and none is known.
+        """One over a value; None if it has several roots and no inverse is known.
 
         Raises:
-            ZeroDivisionError: the value is 0; other random points will do.
+            ZeroDivisionError: the value is 0; use other random points.
         """
         if isinstance(value, int):
             if value == 0:
@@ -113,7 +113,7 @@ class Field:
         return result
 
     def whole_power(self, base: Value, exponent: int) -> Value | None:
-        """A whole power, negative ones too; None where the inverse is not known."""
+        """A whole power, negative ones too; None if the inverse is not known."""
         if exponent < 0:
             inverted = self.inverse(base)
             return None if inverted is None else self.whole_power(inverted, -exponent)

@@ -1,1 +1,1 @@
-"""What workers of the device command run: one module a kind of item, each with ``run(item)``."""
+"""The work of the device command's workers: one module per kind of item, each with ``run(item)``."""

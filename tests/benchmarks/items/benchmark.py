@@ -1,4 +1,4 @@
-"""Times of a workload against PyTorch and the machine's limits, checked at the timed size; the GPU alone."""
+"""Times of a workload against PyTorch and the machine's limits, checked at the timed size; alone on the GPU."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from svertka.codegen.machine.bench.measure import measured
 from tests.benchmarks.items.choice import data_of, failures_of, limits_of, say, shrunk_timing, workload_of
 
 ON_GPU = True
-FIGURE = 0.1  # seconds of measuring a figure; a convolution has six
+FIGURE = 0.1  # seconds for measuring one figure; a convolution has six
 SHRUNK_FIGURE = 0.005
 
 __all__ = ["FIGURE", "ON_GPU", "SHRUNK_FIGURE", "run"]
 
 
 def run(item: dict[str, Any]) -> dict[str, Any]:
-    """Measure; ``rows`` has a direction each."""
+    """Measure; ``rows`` has one row per direction."""
     workload = workload_of(item, "benchmark")
     budget = SHRUNK_FIGURE if item["shrink"] else FIGURE
     rows, failures = [], []

@@ -1,4 +1,4 @@
-"""Workloads of the benchmarks by what an item says of them."""
+"""The benchmark workload that an item names."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def item_of(workload: Workload) -> Item:
 
 
 def workload_of(item: Item, phase: str) -> Workload:
-    """The workload of an item of a phase; smaller where numbers mean nothing.
+    """The workload of an item of a phase; smaller if the numbers are not used.
 
     Raises:
         ValueError: the phase has no such workload.
@@ -37,27 +37,27 @@ def workload_of(item: Item, phase: str) -> Workload:
 
 
 def shrunk_timing(wanted: bool) -> AbstractContextManager[Any]:
-    """Small tensors and few runs, where numbers mean nothing."""
+    """Small tensors and few runs, for a run whose numbers are not used."""
     return mock.patch.multiple(timing, **SHRUNK) if wanted else nullcontext()
 
 
 def limits_of(item: Item) -> Limits:
-    """The limits that the first phase measured; without it none are known, and rates count as endless."""
+    """The limits that the first phase measured; without it they are unknown, and rates count as infinite."""
     known = item["shared"].get("limits") or {"bandwidth": float("inf"), "operations": float("inf")}
     return Limits(**known)
 
 
 def data_of(row: Row, workload: Workload) -> Item:
-    """A row as JSON has it, with the function that it is of."""
+    """A row as JSON values, with its function."""
     return {**row.data(), "function": workload.function}
 
 
 def failures_of(row: Row) -> list[str]:
-    """What is wrong with a row: results that miss the formula, roads that did not run."""
+    """Failures in a row: results that differ from the formula, roads that did not run."""
     wrong = [f"values: {row.direction}: {text}" for text in row.wrong]
     return wrong + [f"{road} {row.direction}: {text}" for road, text in row.failed.items()]
 
 
 def say(text: str) -> None:
-    """A line to the log, at once."""
+    """Write a line to the log immediately."""
     print(text, file=sys.stderr, flush=True)

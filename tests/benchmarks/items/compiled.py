@@ -10,13 +10,13 @@ from tests.benchmarks.items.benchmark import FIGURE, SHRUNK_FIGURE
 from tests.benchmarks.items.choice import data_of, failures_of, limits_of, shrunk_timing, workload_of
 
 ON_GPU = True
-OPTIONS = {**COMPILE, "mode": "default"}  # searching kernels, as max-autotune does, takes longer than there is
+OPTIONS = {**COMPILE, "mode": "default"}  # max-autotune searches kernels, which takes too long here
 
 __all__ = ["ON_GPU", "run"]
 
 
 def run(item: dict[str, Any]) -> dict[str, Any]:
-    """Measure with the compiled road; ``rows`` has a direction each."""
+    """Measure ``torch.compile``; ``rows`` has one row per direction."""
     workload = workload_of(item, "compile")
     budget = SHRUNK_FIGURE if item["shrink"] else FIGURE
     with shrunk_timing(bool(item["shrink"])):

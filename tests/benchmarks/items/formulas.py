@@ -1,11 +1,11 @@
-"""Correctness: every formula and every gradient's formula, one part of the judgement an item.
+"""Correctness: every formula and every gradient's formula, one part of the check per item.
 
-Part "first" runs every kernel of a formula in bfloat16 and float32, by boxes too where it can: against the formula
-within its bound, several times for the same bits, and by plans, recorded and replayed, for the bits that it gives
-without. Parts "rounding" and "exact" are these levels of validation, with all their cases and dtypes.
+Part "first" runs every kernel of a formula in bfloat16 and float32, with boxes too where possible: against the formula
+within its bound, several times for equal bits, and by plans, recorded and replayed, which must give the same bits as
+without plans. Parts "rounding" and "exact" are these levels of validation, with all their cases and dtypes.
 
-Each failure begins with what it is: ``values`` (an element misses the formula), ``bits`` (two runs differ), ``plans``
-(there is no plan, or it gives other bits), or the class of what was raised.
+Each failure begins with its kind: ``values`` (an element differs from the formula), ``bits`` (two runs differ),
+``plans`` (there is no plan, or it gives other bits), or the class of an exception.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ __all__ = ["ON_GPU", "PARTS", "Planned", "formulas", "launched", "run", "same_bi
 ON_GPU = True
 PACKAGE = "svertka.generated"
 DEVICE = "cuda"
-PARTS = ("first", "rounding", "exact")  # by worth
-TOGETHER = (torch.float32, torch.bfloat16)  # one evaluation of the formula serves both
+PARTS = ("first", "rounding", "exact")  # the most important first
+TOGETHER = (torch.float32, torch.bfloat16)  # one evaluation of the formula is used for both
 FAILURES_KEPT = 5
 Results = dict[str, torch.Tensor]
 
@@ -47,7 +47,7 @@ def _definitions() -> dict[str, Any]:
 
 
 def run(item: dict[str, Any]) -> dict[str, Any]:
-    """Judge one part of a formula; the result has ``failures``, empty where it holds."""
+    """Check one part of a formula; the result has ``failures``, empty if it holds."""
     subject = _subject(item["definition"], item["formula"])
     if item["part"] == "first":
         return _first(subject, int(item["repeats"]))
@@ -60,7 +60,7 @@ def run(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def launched(definition: str, formula: str) -> None:
-    """Run a formula's programs without looking at their results."""
+    """Run a formula's programs without checking their results."""
     subject = _subject(definition, formula)
     for case, dtypes in _runs(subject):
         for dtype in dtypes:
@@ -68,7 +68,7 @@ def launched(definition: str, formula: str) -> None:
 
 
 def _kept(failures: Sequence[str]) -> dict[str, Any]:
-    """The first failures of each kind, and how many there are of all."""
+    """The first failures of each kind, and the number of all."""
     kinds: dict[str, list[str]] = {}
     for text in failures:
         kinds.setdefault(text.split(":")[0], []).append(text[:500])
@@ -82,7 +82,7 @@ def _subject(definition: str, formula: str) -> Subject:
 
 
 def _runs(subject: Subject) -> Iterator[tuple[Case, tuple[torch.dtype, ...]]]:
-    """The first case, and where boxes can be fetched one of each layout; those are for halves alone."""
+    """The first case, and one of each layout of boxes; the latter only in half precision."""
     yield subject.cases[0], TOGETHER
     for case in subject.box_cases[: len(subject.layouts)]:
         yield case, TOGETHER[1:]
@@ -102,7 +102,7 @@ def _first(subject: Subject, repeats: int) -> dict[str, Any]:
 
 
 def _differing_bits(subject: Subject, case: Case, dtypes: Sequence[torch.dtype], repeats: int) -> list[str]:
-    """Programs without plans, repeatedly, then with plans: recorded, and replayed as often."""
+    """Programs without plans, repeatedly, then with plans: recorded, and replayed equally often."""
     plans = importlib.import_module(f"{PACKAGE}.plans")
     failures: list[str] = []
     for dtype in dtypes:

@@ -1,8 +1,8 @@
 """Tensors of more than 2**31 elements, forward and backward: a pointwise kernel, a pooling, a convolution.
 
-All elements are small whole numbers: their sums are exact in float32 in every order, so that results are the same
-bits whatever tiles are taken, and what PyTorch gives in float64 for the last images alone, rounded once. Gradients
-but those of the last images are 0.
+All elements are small whole numbers: their sums are exact in float32 in every order. So results have the same bits for
+all tiles, and equal PyTorch's float64 results for the last images alone, rounded once. Gradients are 0 except those of
+the last images.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from svertka.generated import functional
 
 ON_GPU = True
 ELEMENTS = 2**31 + 2**20
-BYTES_AN_ELEMENT = 12  # input, output, their gradients, and one copy, of two bytes each, with room
+BYTES_AN_ELEMENT = 12  # input, output, their gradients, and one copy, of two bytes each, with reserve
 FAR = 2  # images at the far end
 CHANNELS, SIDE = 64, 32
 LARGEST = 3
@@ -30,11 +30,11 @@ FUNCTIONS: dict[str, tuple[Function, Function, dict[str, Any]]] = {
     "max_pool2d": (functional.max_pool2d, PLAIN.max_pool2d, {"kernel_size": 2}),
     "conv2d": (functional.conv2d, PLAIN.conv2d, {"stride": 2, "padding": 1}),
 }
-"""svertka's function, PyTorch's, and their arguments; a convolution gets a weight besides."""
+"""svertka's function, PyTorch's, and their arguments; a convolution gets a weight in addition."""
 
 
 def run(item: dict[str, Any]) -> dict[str, Any]:
-    """Run one function on that many elements."""
+    """Run one function on tensors of that size."""
     free, _ = torch.cuda.mem_get_info()
     needed = BYTES_AN_ELEMENT * item["elements"]
     if free < needed:
@@ -47,7 +47,7 @@ def run(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def far_end(name: str, elements: int, device: str) -> list[str]:
-    """What a function gives at the far end of so many elements, against PyTorch for the far end alone."""
+    """A function's result at the far end of that many elements, against PyTorch for the far end alone."""
     ours, plain, arguments = FUNCTIONS[name]
     count = elements // (CHANNELS * SIDE * SIDE) + 1
     images = torch.empty((count, SIDE, SIDE, CHANNELS), dtype=torch.bfloat16, device=device)
@@ -66,7 +66,7 @@ def _weight(device: str) -> torch.Tensor:
 
 
 def _both(function: Function, images: torch.Tensor, weight: torch.Tensor | None, arguments: Any) -> dict[str, Any]:
-    """Output and gradients, of images their last."""
+    """Output and gradients; those of images only for the last ones."""
     given = [images] if weight is None else [images, weight]
     output = function(*given, **arguments)
     gradient = torch.zeros_like(output)
@@ -78,5 +78,5 @@ def _both(function: Function, images: torch.Tensor, weight: torch.Tensor | None,
 
 
 def _same(found: torch.Tensor, right: torch.Tensor) -> bool:
-    """Equality with what was not rounded, rounded once."""
+    """Equality with unrounded results after one rounding."""
     return torch.equal(found, right.to(found.dtype))

@@ -1,4 +1,4 @@
-"""What the machine is and can do: versions, memory, tools, the rates of a copy and of a product. Run first, alone."""
+"""Properties of the machine: versions, memory, tools, the rates of a copy and of a product. Run first, alone."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["ON_GPU", "run", "sanitizer"]
 
 
 def run(item: dict[str, Any]) -> dict[str, Any]:
-    """Versions and limits; ``no_gpu`` where PyTorch sees none."""
+    """Versions and limits; ``no_gpu`` if PyTorch finds none."""
     found: dict[str, Any] = {"versions": _versions()}
     if not torch.cuda.is_available():
         return {**found, "no_gpu": True, "failures": ["torch sees no GPU here; run it on a machine with one"]}
@@ -60,5 +60,5 @@ def _device() -> dict[str, Any]:
 
 
 def sanitizer() -> str | None:
-    """The path of compute-sanitizer, which comes with CUDA's toolkit; None where it is not installed."""
+    """The path of compute-sanitizer, which comes with the CUDA toolkit; None if it is not installed."""
     return shutil.which(SANITIZER) or shutil.which(SANITIZER, path=TOOLKIT)

@@ -1,6 +1,6 @@
-"""compute-sanitizer's memcheck over the kernels of a formula, in a process of its own with a time of its own.
+"""compute-sanitizer's memcheck over the kernels of a formula, in a separate process with a time limit.
 
-PyTorch's allocator is told to cache nothing: within its blocks no access is out of bounds.
+PyTorch's allocator is told to cache nothing: within its blocks no access would be out of bounds.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-ON_GPU = False  # the process that is started is
+ON_GPU = False  # only the process that it starts uses the GPU
 ROOT = Path(__file__).resolve().parents[3]
-LAYERS = ("convolution_2d", "linear", "max_pooling_2d", "softmax", "relu")  # one a family, and a gathered product
+LAYERS = ("convolution_2d", "linear", "max_pooling_2d", "softmax", "relu")  # all loop patterns, and a gathered product
 FOUND = 9  # exit code for errors that the sanitizer found
 TAIL = 1500
-EARLIER = 5  # seconds before this process is ended, so that it can say what the other one said
+EARLIER = 5  # seconds before this process is ended, so that it can report the output of the other
 
 __all__ = ["LAYERS", "ON_GPU", "run"]
 
@@ -45,7 +45,7 @@ def run(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def _alone(definition: str, formula: str) -> None:
-    """Launch every kernel of a formula once, in the types that boxes have and in float32; results are not looked at."""
+    """Launch every kernel of a formula once, in the types that boxes have and in float32; results are not checked."""
     from tests.benchmarks.worker import prepare
 
     prepare()

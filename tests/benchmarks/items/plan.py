@@ -1,4 +1,4 @@
-"""Which items every phase has, heaviest first, and what they cost: nothing of it needs a GPU."""
+"""The items of every phase, heaviest first, and their costs; no GPU is needed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.benchmarks.items.precompile import TARGET
 
 ON_GPU = False
 REPEATS = 5
-SEARCH_SECONDS = 25  # of a class of problems; the best so far is kept
+SEARCH_SECONDS = 25  # per class of problems; the best entry so far is kept
 
 __all__ = ["ON_GPU", "run"]
 
@@ -22,7 +22,7 @@ Item = dict[str, Any]
 
 
 def run(item: dict[str, Any]) -> dict[str, Any]:
-    """Items by phase; ``only``: names, or parts of names between ``|``, of which an item must have one."""
+    """Items by phase; ``only``: names, or parts of names separated by ``|``; an item must contain one."""
     common = {"shrink": item["shrink"], "out": item["out"]}
     found = {
         "correctness": _correctness(),
@@ -46,7 +46,7 @@ def _wanted(item: Item, only: list[str]) -> bool:
 def _correctness() -> list[Item]:
     """The first part of every formula, then the others; in both the heaviest first, so that processes end together.
 
-    What is left is light, and for the phase that resumes this one.
+    The rest is light, and is left to the phase that resumes this one.
     """
     items = [
         {"id": f"{formula} | {part}", "definition": definition, "formula": formula, "part": part, "repeats": REPEATS}

@@ -1,4 +1,4 @@
-"""Kernels compiled into Triton's cache, so that processes that measure do not wait. The GPU is not touched.
+"""Compile kernels into Triton's cache, so that measuring processes do not wait. The GPU is not used.
 
 An item is a workload of a phase, or a candidate of the tile search.
 """
@@ -28,7 +28,7 @@ TARGET = "sm_90"
 
 
 def run(item: dict[str, Any]) -> dict[str, Any]:
-    """Compile; ``kernels`` says how many, ``refused`` why a candidate is of no use."""
+    """Compile; ``kernels`` is their number, ``refused`` says why a candidate cannot be used."""
     if "candidate" not in item:
         found = launches(item)
         for launch in found:
@@ -41,7 +41,7 @@ def run(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def _compile(launch: Launched) -> None:
-    """Compile a launch; up to Triton 3.6 also what launches it, which is a C module for each list of types there."""
+    """Compile a launch; up to Triton 3.6 also its launcher, which is a C module for each list of types there."""
     source, options, gpu = asked_of_triton(launch, TARGET)
     made = triton.compile(source, target=gpu, options=options)
     if hasattr(driver, "make_launcher"):
@@ -49,14 +49,14 @@ def _compile(launch: Launched) -> None:
 
 
 def launches(item: dict[str, Any]) -> list[Launched]:
-    """What a workload launches, forward and backward."""
+    """The launches of a workload, forward and backward."""
     found = passes(workload_of(item, item["phase"]), TARGET)
     return [launch for one in found for launch in one.launches]
 
 
 @functools.cache
 def cases_of(name: str, shrink: bool) -> tuple[Case, ...]:
-    """The cases at which a class of the tables is searched."""
+    """The cases of the search for a class of the tables."""
     from svertka.codegen.machine.bench.workload import in_phase, shrunk
 
     chosen = [shrunk(workload) if shrink else workload for workload in in_phase("tune")]

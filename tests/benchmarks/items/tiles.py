@@ -1,4 +1,4 @@
-"""The tile search for one class of problems; the table is written anew behind each class that was searched."""
+"""The tile search for one class of problems; the table is rewritten after each class that was searched."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["ON_GPU", "run"]
 
 
 def run(item: dict[str, Any]) -> dict[str, Any]:
-    """Search; ``lines`` says what changed. It stops by itself before its time is over, with the best so far."""
+    """Search; ``lines`` describe the changes. It stops before its time is over, with the best entry so far."""
     begun = time.monotonic()
     target = target_at_hand("cuda")
     folder, limit, machine = Path(item["out"]), limit_at_hand("cuda"), measured_on("cuda")
@@ -48,7 +48,7 @@ def run(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def _known(path: Path, target: str) -> Table:
-    """The table that classes before this one left, or the one that is committed."""
+    """The table that earlier classes left, or the committed one."""
     import json
 
     found: Table = json.loads(path.read_text(encoding="utf-8")) if path.exists() else read(target)

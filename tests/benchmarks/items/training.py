@@ -1,8 +1,8 @@
-"""A training step of a network of generated layers against the same network of PyTorch's own, in bfloat16.
+"""A training step of a network of generated layers against the same network of PyTorch's layers, in bfloat16.
 
-A generated module has the state of PyTorch's module that it derives from, so that the other network is this one with
-every module's class put back. Cross-channel norm, which PyTorch does not have, is its local response norm where
-windows are odd.
+A generated module has the state of the PyTorch module from which it derives, so the other network is this one with
+every module's class replaced by PyTorch's. PyTorch does not have the cross-channel norm; its local response norm
+replaces it where windows are odd.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.benchmarks.items.choice import shrunk_timing
 ON_GPU = True
 IMAGES, SIDE, CLASSES = 256, 224, 1000
 SHRUNK_IMAGES = 2
-SHRUNK_TYPE = torch.float32  # the norm of PyTorch has no half precision on a CPU
+SHRUNK_TYPE = torch.float32  # PyTorch's norm has no half precision on a CPU
 UNCHECKED = "a step is compared with nothing; its layers are, in other rows"
 
 __all__ = ["ON_GPU", "run"]
@@ -32,7 +32,7 @@ Step = Callable[[torch.Tensor], torch.Tensor]
 
 
 def run(item: dict[str, Any]) -> dict[str, Any]:
-    """Time both; ``rows`` has one."""
+    """Time both networks; ``rows`` has one row."""
     name, layers, shape, classes = _small() if item["shrink"] else _network()
     dtype = SHRUNK_TYPE if item["shrink"] else torch.bfloat16
     layers = layers.to("cuda", dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -52,14 +52,14 @@ def run(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def _network() -> tuple[str, nn.Sequential, tuple[int, ...], int]:
-    """Its name, AlexNet behind its resizing, the shape of its images, its classes."""
+    """Its name, AlexNet after its resizing, the shape of its images, its classes."""
     network = AlexNet(classes=CLASSES)
     layers = nn.Sequential(network.features, nn.Flatten(1), network.classifier)
     return "alexnet", layers, (IMAGES, 3, SIDE, SIDE), CLASSES
 
 
 def _small() -> tuple[str, nn.Sequential, tuple[int, ...], int]:
-    """The same of as little as has a product, a pooling, a norm and a loss."""
+    """A minimal network with a product, a pooling, a norm and a loss."""
     layers = nn.Sequential(Conv2d(3, 8, 3), CrossChannelNorm(5), ReLU(), MaxPool2d(2), nn.Flatten(1), Linear(72, 4))
     return "little network", layers, (SHRUNK_IMAGES, 3, 8, 8), 4
 

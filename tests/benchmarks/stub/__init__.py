@@ -1,1 +1,1 @@
-"""A CUDA driver and PyTorch's side of it, for a rehearsal without a GPU: kernels are launched and compute nothing."""
+"""A CUDA driver and PyTorch's part of it, for a rehearsal without a GPU: kernels are launched and compute nothing."""

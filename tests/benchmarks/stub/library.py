@@ -1,4 +1,4 @@
-"""Compile the stub of the driver, and say what a process needs to find it.
+"""Compile the stub of the driver, and give the environment with which a process finds it.
 
 Input: a folder. Output: the library in it, and environment variables.
 """
@@ -18,13 +18,13 @@ STANDS_IN = "SVERTKA_STUB"
 NAME = "libcuda.so.1"
 SANITIZER = "compute-sanitizer"
 PASSES_ON = (
-    '#!/bin/sh\nwhile [ "${1#--}" != "$1" ]; do shift 2; done\nexec "$@"\n'  # it finds nothing, as there is nothing
+    '#!/bin/sh\nwhile [ "${1#--}" != "$1" ]; do shift 2; done\nexec "$@"\n'  # it always succeeds and finds nothing
 )
 SOURCE = Path(__file__).with_name("driver.c")
 
 
 def build(folder: Path) -> Path:
-    """Compile the library with the C compiler that Triton takes, against the headers that come with Triton.
+    """Compile the library with Triton's C compiler and the headers that come with Triton.
 
     Raises:
         RuntimeError: there is no C compiler, or no Triton.
@@ -45,7 +45,7 @@ def build(folder: Path) -> Path:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """What a process needs so that Triton finds the stub in a folder, and workers the stand-in."""
+    """Environment variables with which Triton finds the stub in a folder, and workers find the stand-in."""
     return {
         STANDS_IN: str(folder / NAME),
         "TRITON_LIBCUDA_PATH": str(folder),
@@ -55,5 +55,5 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def _before(folder: Path, variable: str) -> str:
-    """A variable that lists folders, with one more at its beginning."""
+    """A variable with a list of folders, with one more at its beginning."""
     return os.pathsep.join(filter(None, (str(folder), os.environ.get(variable))))

@@ -1,8 +1,8 @@
-"""PyTorch's side of a GPU that is not there: tensors "on cuda" lie in the CPU's memory, and ``torch.cuda`` answers.
+"""A simulated GPU for PyTorch: tensors "on cuda" lie in the CPU's memory, and ``torch.cuda`` is replaced.
 
-``install()`` changes this process for good. Generated functions then take the road of a GPU of Hopper's kind:
-Triton's own driver code, compiler, launchers and the plans run, on the stub of the driver. Memory that nobody filled
-holds a pattern, so that results that no kernel wrote are wrong, and the same ones every time.
+``install()`` changes this process permanently. Generated functions then take the path of a Hopper GPU: Triton's own
+driver code, compiler, launchers and the plans run, on the stub of the driver. Uninitialized memory holds a pattern, so
+that results that no kernel wrote are wrong, and equal in every run.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ __all__ = ["install"]
 
 CAPABILITY = (9, 0)
 PROCESSORS = 132
-MEMORY = 2**30  # bytes that are said to be free: too few for the largest tensors
+MEMORY = 2**30  # reported free bytes: too few for the largest tensors
 SHARED_MEMORY = 232448
-ILLEGAL = 700  # CUDA's number of an illegal access
-UNFILLED = 0x5A  # each byte of it; a finite number in every type
+ILLEGAL = 700  # CUDA's error number of an illegal access
+UNFILLED = 0x5A  # each byte of uninitialized memory; a finite number in every type
 FACTORIES: tuple[str, ...] = (
     "empty",
     "zeros",
@@ -47,7 +47,7 @@ UNFILLED_BY = ("empty", "empty_like", "empty_strided", "new_empty", "new_empty_s
 
 
 class Event:
-    """A moment on the host's clock; what was enqueued counts as done when the host waited for it."""
+    """A time on the host's clock; enqueued work counts as done when the host waited for it."""
 
     def __init__(self, *unused: Any, **options: Any) -> None:
         self.at, self.recorded = 0.0, 0
@@ -87,7 +87,7 @@ class Stream:
 
 
 class Graph:
-    """A graph that replays nothing."""
+    """A graph whose replay does nothing."""
 
     def replay(self) -> None:
         pass
@@ -97,7 +97,7 @@ class Graph:
 
 
 class Unchanged:
-    """A device or a stream that is made current."""
+    """A context that makes a device or a stream current, without effect."""
 
     def __init__(self, *unused: Any, **options: Any) -> None:
         pass
@@ -117,7 +117,7 @@ class Generator(torch.Generator):
 
 
 class _Waits:
-    """How often the host waited for the GPU."""
+    """Counts how often the host waited for the GPU."""
 
     count = 0
 
@@ -128,7 +128,7 @@ def _driver() -> ctypes.CDLL:
 
 
 def _synchronize(*unused: Any) -> None:
-    """Wait for nothing; where a launch broke the context, say so as PyTorch does."""
+    """Wait for nothing; if a launch broke the context, raise PyTorch's error."""
     _Waits.count += 1
     if _driver().cuCtxSynchronize() == ILLEGAL:
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
@@ -148,7 +148,7 @@ def _properties(*unused: Any) -> SimpleNamespace:
 
 
 def _cuda() -> dict[str, Any]:
-    """What ``torch.cuda`` answers; each an object of its own, as PyTorch's tracer knows functions by identity."""
+    """Replacements in ``torch.cuda``; each a separate object, as PyTorch's tracer compares functions by identity."""
 
     def idle() -> Any:
         return lambda *unused, **options: None
@@ -190,14 +190,14 @@ def _cuda() -> dict[str, Any]:
 
 
 def _here(value: Any) -> Any:
-    """The CPU for the GPU."""
+    """Replace the GPU by the CPU."""
     if isinstance(value, torch.device) and value.type == "cuda":
         return torch.device("cpu")
     return "cpu" if isinstance(value, str) and (value == "cuda" or value.startswith("cuda:")) else value
 
 
 def _placed(function: Any, unfilled: bool = False) -> Any:
-    """A function that makes its tensors on the CPU where it should on a GPU; unfilled memory gets the pattern."""
+    """A function whose tensors are made on the CPU instead of a GPU; uninitialized memory gets the pattern."""
 
     @functools.wraps(function, updated=())
     def placed(*arguments: Any, **options: Any) -> Any:
@@ -212,7 +212,7 @@ def _placed(function: Any, unfilled: bool = False) -> Any:
 
 
 def install() -> None:
-    """Stand in for a GPU from now on."""
+    """Replace the GPU from now on."""
     for name, answer in _cuda().items():
         setattr(torch.cuda, name, answer)
     for name in FACTORIES:
@@ -229,13 +229,13 @@ def install() -> None:
 
 
 def _compiled(compile: Any, function: Any = None, **options: Any) -> Any:
-    """Traced as ever, and run by PyTorch's own kernels: compiling for the CPU would time nothing and last minutes."""
+    """Traced as usual, and run by PyTorch's own kernels: compiling for the CPU would take minutes and is not timed."""
     kept = {name: value for name, value in options.items() if name in ("fullgraph", "dynamic")}
     return compile(function, backend="eager", **kept)
 
 
 def _lead_to_the_kernels() -> None:
-    """CPU tensors take the generated package's road of a GPU."""
+    """Let CPU tensors take the generated package's GPU path."""
     runtime, launching = (importlib.import_module(f"svertka.generated.{name}") for name in ("runtime", "launching"))
     contract = launching.contract
 
