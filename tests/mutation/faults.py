@@ -8,9 +8,14 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import io
+import re
+import tokenize
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 __all__ = ["KINDS", "REPOSITORY", "Edit", "Mutant", "chosen", "difference", "mutants_of"]
@@ -73,7 +78,7 @@ class Mutant:
     """A seeded fault.
 
     Attributes:
-        identifier: kind and digest of the file's first path, scope, line of text and replacement.
+        identifier: kind and digest of the file's first path, scope, line or statement of text, and replacement.
         kind: one of ``KINDS``.
         file: path below the repository.
         line: of its first changed character.
@@ -135,9 +140,8 @@ def mutants_of(
         old = text[edit.start : edit.end]
         if old == edit.new:
             continue
-        begin = text.rfind("\n", 0, edit.start) + 1
-        end = text.find("\n", edit.end)
-        around = f"{text[begin : edit.start].lstrip()}\0{edit.new}\0{text[edit.end : end if end >= 0 else None]}"
+        before, behind = _statement(text, edit) if kind == "emitted" else _line(text, edit)
+        around = f"{before}\0{edit.new}\0{behind}"
         key = "\n".join((FIRST_PATHS.get(file, file), edit.scope, old, around))
         seen[key] += 1
         digest = hashlib.sha256(f"{key}\n{seen[key]}".encode()).hexdigest()[:8]
@@ -158,6 +162,28 @@ def mutants_of(
             )
         )
     return found
+
+
+def _line(text: str, edit: Edit) -> tuple[str, str]:
+    """What stands before and behind an edit on its lines."""
+    end = text.find("\n", edit.end)
+    return text[text.rfind("\n", 0, edit.start) + 1 : edit.start].lstrip(), text[edit.end : end if end >= 0 else None]
+
+
+def _statement(text: str, edit: Edit) -> tuple[str, str]:
+    """The same of its statement without spaces and line ends: where lines of emitted code break says nothing."""
+    ends = _statement_ends(text)
+    place = bisect_right(ends, edit.start)
+    begin, end = ends[place - 1] if place else 0, ends[place] if place < len(ends) else len(text)
+    return "".join(text[begin : edit.start].split()), "".join(text[edit.end : end].split())
+
+
+@lru_cache(maxsize=4)
+def _statement_ends(text: str) -> list[int]:
+    """Where the statements of a Python text end."""
+    starts = [0, *(found.end() for found in re.finditer("\n", text))]
+    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+    return [starts[token.end[0] - 1] + token.end[1] for token in tokens if token.type == tokenize.NEWLINE]
 
 
 def chosen(mutants: Sequence[Mutant], quota: int, acceptable: Callable[[Mutant], bool]) -> list[Mutant]:

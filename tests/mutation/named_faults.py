@@ -21,7 +21,7 @@ class Named:
 
 
 BATCH = "generated/kernels/batch_normalization.py"
-MEAN = "            mean_sum,\n            variance_sum,\n            output,"
+MEAN = "weight, bias, mean_sum, variance_sum, output,"
 CONVOLUTION = "generated/kernels/convolution_1d.py"
 NORMALIZED = ("batch_normalization",)
 
