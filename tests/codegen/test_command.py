@@ -238,8 +238,8 @@ def test_what_cannot_end_well_is_refused_before_any_work(
     def work(*_: object, **__: object) -> None:
         raise AssertionError("work was begun")
 
-    for module, name in (("gate", "measured"), ("survey", "survey"), ("generate", "build"), ("book.site", "pages")):
-        monkeypatch.setattr(f"svertka.codegen.{module}.{name}", work)
+    for place in ("machine.gate.measured", "machine.launch_coverage.survey", "driver.generate.build", "book.site.pages"):
+        monkeypatch.setattr(f"svertka.codegen.{place}", work)
     monkeypatch.setattr("svertka.networks.training.train", work)
     code, _, message = call(*arguments)
     assert code == 2, message
