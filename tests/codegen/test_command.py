@@ -238,7 +238,12 @@ def test_what_cannot_end_well_is_refused_before_any_work(
     def work(*_: object, **__: object) -> None:
         raise AssertionError("work was begun")
 
-    for place in ("machine.gate.measured", "machine.launch_coverage.survey", "driver.generate.build", "book.site.pages"):
+    for place in (
+        "machine.gate.measured",
+        "machine.launch_coverage.survey",
+        "driver.generate.build",
+        "book.site.pages",
+    ):
         monkeypatch.setattr(f"svertka.codegen.{place}", work)
     monkeypatch.setattr("svertka.networks.training.train", work)
     code, _, message = call(*arguments)
