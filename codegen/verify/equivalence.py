@@ -268,14 +268,19 @@ def formula_values(
     definition: Definition, layer: Layer, case: Case, values: Values, arithmetic: RunningError
 ) -> dict[str, Any]:
     """Outputs and gradients by the formula and its adjoint, derived anew."""
+    parts = formula_parts(definition, layer, case, values, arithmetic)
+    return {name: value for part in parts for name, value in part.items()}
+
+
+def formula_parts(
+    definition: Definition, layer: Layer, case: Case, values: Values, arithmetic: RunningError
+) -> Iterator[dict[str, Any]]:
+    """The same one after the other: outputs, then gradients, which are evaluated when they are asked for."""
     names = [name for name in definition.differentiable(layer) if name in values.tensors]
-    derived = adjoint(layer, wrt=names, outputs=definition.real_results(layer))
-    found: dict[str, Any] = {}
-    for equations in (layer, derived):
+    for equations in (layer, adjoint(layer, wrt=names, outputs=definition.real_results(layer))):
         shapes = {tensor.name: shape_of(tensor, case.sizes) for tensor in equations.inputs}
         given = {name: values.all[name].reshape(shape) for name, shape in shapes.items() if name in values.all}
-        found |= bounded_values(equations, given, case.sizes, arithmetic)
-    return found
+        yield bounded_values(equations, given, case.sizes, arithmetic)
 
 
 def outcome(

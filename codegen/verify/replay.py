@@ -136,6 +136,11 @@ def _telling_number(look: Callable[[Any], int]) -> Callable[[Any], int]:
 
 
 _Step = tuple[Any, tuple[Any, ...], tuple[tuple[int, int], ...]]
+_NOWHERE = -1  # where the answer to a question is kept
+_OF_CONSTANTS = frozenset(
+    {f"get_{sign}int{width}" for sign in ("", "u") for width in (8, 16, 32, 64)}
+    | {"get_int1", "get_null_value", "create_splat", "create_broadcast", "create_expand_dims", "create_make_range"}
+)
 _TOUCHING = ("load", "store", "atomic")  # what a step may not do before a question whose answer may differ
 
 
@@ -150,11 +155,13 @@ class _Plan:
     Attributes:
         steps: the builder's methods, their arguments, and which of these are values of the plan; or a question, the
             answer for which the plan holds, and of which value.
+        constants: values that are the same each time.
         results: attributes of the tiles that come out, and their values.
         single: whether one tile comes out, and not a tuple of them.
     """
 
     steps: tuple[_Step, ...]
+    constants: tuple[Any, ...]
     results: tuple[tuple[dict[str, Any], int], ...]
     single: bool
 
@@ -164,6 +171,7 @@ class _Plan:
         Raises:
             _OtherAnswerError: the steps would be others here; nothing was loaded or stored yet.
         """
+        values += self.constants
         for name, arguments, places in self.steps:
             if not isinstance(name, str):
                 if name(_tile({}, values[places[0][1]])) != arguments[0]:
@@ -195,13 +203,16 @@ class _Recorder:
 
     Attributes:
         repeatable: whether nothing happened that a plan cannot repeat.
+        constants: values that depend on no argument, by their place.
     """
 
     def __init__(self, handles: list[Any]) -> None:
         self.repeatable = True
-        self.steps: list[_Step] = []
+        self.steps: list[tuple[_Step, int]] = []
+        self.given = len(handles)
         self.kept = list(handles)  # so that no number of an object is given again
         self.places = {id(handle): number for number, handle in enumerate(handles)}
+        self.constants: dict[int, Any] = {}
 
     def __getattr__(self, name: str) -> Any:
         member = getattr(_BUILDER, name)
@@ -228,18 +239,25 @@ class _Recorder:
             else:
                 self.repeatable &= _is_constant(argument)
         self.repeatable &= not keywords and (result is None or isinstance(result, _Handle))
-        held = {position for position, _ in places}
-        plain = tuple(None if position in held else argument for position, argument in enumerate(arguments))
-        self.steps.append((name, plain, tuple(places)))
         self.places[id(result)] = len(self.kept)
         self.kept.append(result)
+        if name in _OF_CONSTANTS and self._is_whole(result) and all(place in self.constants for _, place in places):
+            result.data.flags.writeable = False
+            self.constants[self.places[id(result)]] = result
+        held = {position for position, _ in places}
+        plain = tuple(None if position in held else argument for position, argument in enumerate(arguments))
+        self.steps.append(((name, plain, tuple(places)), self.places[id(result)]))
+
+    def _is_whole(self, result: Any) -> bool:
+        """Whether something is a tile of integers, which nobody replaces by anything else."""
+        return isinstance(result, _Handle) and type(result.dtype) is tl.dtype and result.dtype.is_int()
 
     def asked(self, look: Callable[[Any], bool], tile: Any, answer: bool) -> None:
         """Note a question about data and its answer."""
         place = self.places.get(id(tile.handle))
-        touched = any(part in step[0] for step in self.steps if isinstance(step[0], str) for part in _TOUCHING)
+        touched = any(part in step[0] for step, _ in self.steps if isinstance(step[0], str) for part in _TOUCHING)
         self.repeatable &= place is not None and not touched
-        self.steps.append((look, (answer,), ((0, place or 0),)))
+        self.steps.append(((look, (answer,), ((0, place or 0),)), _NOWHERE))
 
     def plan(self, result: Any) -> _Plan | None:
         """The plan of an operation that gave a result; None where it cannot be repeated."""
@@ -247,13 +265,28 @@ class _Recorder:
         tiles = (result,) if single else result
         if not self.repeatable or not isinstance(tiles, tuple) or not all(isinstance(tile, _Tile) for tile in tiles):
             return None
+        steps, numbers = self._numbered()
         results = []
         for tile in tiles:
             place = self.places.get(id(tile.handle))
             if place is None:
                 return None
-            results.append(({n: v for n, v in vars(tile).items() if n != "handle"} | {"_key": _key(tile)}, place))
-        return _Plan(tuple(self.steps), tuple(results), single)
+            attributes = {name: value for name, value in vars(tile).items() if name != "handle"}
+            results.append((attributes | {"_key": _key(tile)}, numbers[place]))
+        return _Plan(steps, tuple(self.constants.values()), tuple(results), single)
+
+    def _numbered(self) -> tuple[tuple[_Step, ...], dict[int, int]]:
+        """The steps without those that give constants, and the numbers of all places: arguments, constants, others."""
+        numbers = {place: place for place in range(self.given)}
+        for place in self.constants:
+            numbers[place] = len(numbers)
+        steps = []
+        for (name, arguments, places), result in self.steps:
+            if result not in self.constants:
+                steps.append((name, arguments, tuple((position, numbers[place]) for position, place in places)))
+            if result not in self.constants and result != _NOWHERE:
+                numbers[result] = len(numbers)
+        return tuple(steps), numbers
 
 
 # Replaying -----------------------------------------------------------------------------------------------------------
@@ -336,8 +369,16 @@ def _repeated(handles: list[Any]) -> tuple[Any, ...]:
 def _key(tile: Any) -> Any:
     known = tile.__dict__.get("_key")
     if known is None:
-        known = tile._key = (_Tile, _key_of_type(tile.type), type(tile.handle))
+        described = _key_of_type(tile.type), type(tile.handle)
+        known = tile._key = _KINDS.setdefault(described, _Kind())
     return known
+
+
+class _Kind:
+    """Stands for a tile's type; it is found faster than the words for it."""
+
+
+_KINDS: dict[Any, _Kind] = {}
 
 
 def _key_of_type(kind: Any) -> Any:
