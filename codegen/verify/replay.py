@@ -305,14 +305,21 @@ def _replayed(member: Any, semantic: Any) -> Callable[..., Any]:
         if _State.recording is not None:  # a part of what is recorded
             return member(*arguments, **keywords, _semantic=semantic)
         handles: list[Any] = []
+        parts: list[Any] = []
         try:
-            key = tuple([_described(argument, handles) for argument in arguments])
-            if keywords:
-                key += tuple([(name, _described(argument, handles)) for name, argument in keywords.items()])
-            if len(handles) > 1:
-                key += _repeated(handles)
+            for argument in arguments:
+                if type(argument) is _Tile:
+                    handles.append(argument.handle)
+                    parts.append(argument.__dict__.get("_key") or _key(argument))
+                else:
+                    parts.append(_described(argument, handles))
+            for name, argument in keywords.items():
+                parts.append((name, _described(argument, handles)))
         except _UnknownError:
             return member(*arguments, **keywords, _semantic=semantic)
+        if len(handles) > 1:
+            parts += _repeated(handles)
+        key = tuple(parts)
         plan = plans.get(key)
         if plan is not None:
             try:
@@ -360,6 +367,8 @@ def _described(argument: Any, handles: list[Any]) -> Any:
 
 def _repeated(handles: list[Any]) -> tuple[Any, ...]:
     """Which tiles are given more than once: the square of a tile is another plan than a product of two."""
+    if len(handles) == 2 and handles[0] is not handles[1]:
+        return ()
     numbers = [id(handle) for handle in handles]
     if len(set(numbers)) == len(numbers):
         return ()
