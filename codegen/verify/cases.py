@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from sympy import Pow, Symbol
@@ -117,21 +118,32 @@ def _derive(definition: Definition, sizes: dict[str, Any]) -> None:
                 sizes[name] = whole(rule, sizes)
 
 
-def _extents(layer: Layer) -> list[str]:
-    return sorted(extent_names(normal_form(layer)))
+@lru_cache(maxsize=64)
+def _extents(layer: Layer) -> tuple[str, ...]:
+    return tuple(sorted(extent_names(normal_form(layer))))
+
+
+@lru_cache(maxsize=64)
+def _parameters(layer: Layer) -> tuple[Symbol, ...]:
+    return layer.parameters
+
+
+@lru_cache(maxsize=64)
+def _constant_extents(layer: Layer) -> frozenset[str]:
+    return frozenset(constant_extents(normal_form(layer)))
 
 
 def _drawn(definition: Definition, variant: Variant, draw: random.Random, plain: bool) -> dict[str, Any]:
     """One draw of every symbol; extents differ from one another as far as there are enough values."""
     layer = variant.layer
-    small = constant_extents(normal_form(layer))
+    small = _constant_extents(layer)
     pool = draw.sample(range(2, 12), 10)
     sizes: dict[str, Any] = {}
     for name in _extents(layer):
         sizes[name] = draw.choice((2, 3)) if name in small else pool.pop() if pool else draw.randint(2, 11)
     for argument in definition.arguments:
         sizes |= _bound(argument, draw, plain, sizes)
-    for parameter in layer.parameters:
+    for parameter in _parameters(layer):
         sizes.setdefault(parameter.name, draw.randint(1, 3) if parameter.is_integer else 0.5)
     _derive(definition, sizes)
     return sizes
@@ -189,7 +201,7 @@ def _concerns(rule: Rule, definition: Definition, variant: Variant) -> bool:
 
 def known_symbols(definition: Definition, variant: Variant) -> set[str]:
     """Extents and parameters that occur in a formula or in what follows from its extents."""
-    return {*_extents(variant.layer), *definition.extents, *(symbol.name for symbol in variant.layer.parameters)}
+    return {*_extents(variant.layer), *definition.extents, *(symbol.name for symbol in _parameters(variant.layer))}
 
 
 def _elements(axes: Any, sizes: dict[str, Any]) -> int:

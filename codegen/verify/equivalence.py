@@ -21,6 +21,7 @@ import torch
 from svertka.codegen.lowering.build import KernelModule, accumulated_of, keywords_of
 from svertka.codegen.verify.bounds import bounded_values
 from svertka.codegen.verify.cases import Case, label
+from svertka.codegen.verify.replay import replaying_on
 from svertka.codegen.verify.tensor_numbers import Tensors
 from svertka.spec import FORMATS, RunningError, adjoint, gradient_of
 from svertka.spec.definition import Definition, Variant
@@ -138,7 +139,8 @@ def run_forward(
     arguments = [tensors.get(t.name) for t in layer.inputs]
     options = {"skipped": skipped} if skipped else {}
     forward = getattr(kernels, f"{layer.name}_forward")
-    results: tuple[torch.Tensor | None, ...] = forward(*arguments, **keywords, save=save, **options)
+    with replaying_on(next(iter(tensors.values())).device.type):
+        results: tuple[torch.Tensor | None, ...] = forward(*arguments, **keywords, save=save, **options)
     return results
 
 
@@ -155,7 +157,9 @@ def run_backward(
     keywords = {name: case.sizes[name] for name in keywords_of(layer)}
     arguments = [tensors.get(t.name) for t in layer.inputs]
     backward = getattr(kernels, f"{layer.name}_backward")
-    results: tuple[torch.Tensor | None, ...] = backward(*gradients, *arguments, *residuals, **keywords, wanted=wanted)
+    given = (*gradients, *arguments, *residuals)
+    with replaying_on(next(iter(tensors.values())).device.type):
+        results: tuple[torch.Tensor | None, ...] = backward(*given, **keywords, wanted=wanted)
     return results
 
 
@@ -264,14 +268,19 @@ def formula_values(
     definition: Definition, layer: Layer, case: Case, values: Values, arithmetic: RunningError
 ) -> dict[str, Any]:
     """Outputs and gradients by the formula and its adjoint, derived again."""
+    parts = formula_parts(definition, layer, case, values, arithmetic)
+    return {name: value for part in parts for name, value in part.items()}
+
+
+def formula_parts(
+    definition: Definition, layer: Layer, case: Case, values: Values, arithmetic: RunningError
+) -> Iterator[dict[str, Any]]:
+    """The same in two parts: outputs, then gradients, each evaluated when it is asked for."""
     names = [name for name in definition.differentiable(layer) if name in values.tensors]
-    derived = adjoint(layer, wrt=names, outputs=definition.real_results(layer))
-    found: dict[str, Any] = {}
-    for equations in (layer, derived):
+    for equations in (layer, adjoint(layer, wrt=names, outputs=definition.real_results(layer))):
         shapes = {tensor.name: shape_of(tensor, case.sizes) for tensor in equations.inputs}
         given = {name: values.all[name].reshape(shape) for name, shape in shapes.items() if name in values.all}
-        found |= bounded_values(equations, given, case.sizes, arithmetic)
-    return found
+        yield bounded_values(equations, given, case.sizes, arithmetic)
 
 
 def outcome(

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -74,7 +75,7 @@ def evaluate_tensors(
             scope.defaults[tensor.name] = arithmetic.number(tensor.default)
     chosen = sampled or {}
     equations = normal_form(layer).equations
-    read = {tensor.tensor for equation in equations for tensor in reads(equation.value)}
+    read = _tensors_read(layer)
     partly = all(name in chosen for name in layer.outputs)
     for equation in equations:
         name = equation.target.name
@@ -87,6 +88,11 @@ def evaluate_tensors(
             known = scope.known[name]
             scope.known[name] = known.read(places) if isinstance(known, Partly) else at(known, places)
     return {name: scope.known[name] for name in layer.outputs}
+
+
+@lru_cache(maxsize=64)
+def _tensors_read(layer: Layer) -> frozenset[str]:
+    return frozenset(read.tensor for equation in normal_form(layer).equations for read in reads(equation.value))
 
 
 class _Scope:

@@ -24,6 +24,7 @@ from typing import Any
 
 from svertka.codegen.lowering.build import KernelModule, build
 from svertka.codegen.verify.levels import LEVELS, Outcome, Subject
+from svertka.codegen.verify.replay import replaying_on
 from svertka.spec import normal_form
 from svertka.spec.definition import Definition, Variant
 from svertka.spec.notation import Reduction
@@ -162,7 +163,7 @@ def _outcomes(package: str, module: KernelModule, variant: Variant, levels: Sequ
     for level in levels:
         try:
             # Masked lanes at a tile's end compute with arbitrary values; they store nothing.
-            with np.errstate(all="ignore"):
+            with np.errstate(all="ignore"), replaying_on(subject.device):
                 found.append(LEVELS[level](subject))
         except Exception as error:
             text = f"the kernel does not run: {type(error).__name__}: {error}"

@@ -11,7 +11,7 @@ Zippel); the cases are drawn independently.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -25,7 +25,7 @@ from svertka.codegen.verify.equivalence import (
     compare_exactly,
     draw_values,
     format_of,
-    formula_values,
+    formula_parts,
 )
 from svertka.codegen.verify.levels.bfloat16 import repaired_on
 from svertka.codegen.verify.levels.numbers import summed
@@ -88,13 +88,23 @@ def _whole_numbers(subject: Subject, case: Case) -> _Numbers | None:
     for largest in RANGES:
         values = draw_values(definition, layer, case, partial(_integer, largest=largest))
         for fraction_bits in FRACTION_BITS:
-            found = formula_values(definition, layer, case, values, Exact(fraction_bits, Tensors()))
-            if not any(bool((r.error != 0).any()) for r in found.values() if isinstance(r, Bounded)):
+            found = _exact(formula_parts(definition, layer, case, values, Exact(fraction_bits, Tensors())))
+            if found is not None:
                 best = _Numbers(largest, values, found)
                 break
         else:
             break
     return best
+
+
+def _exact(parts: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """All results of a formula; None as soon as one of them was rounded."""
+    found: dict[str, Any] = {}
+    for part in parts:
+        if any(bool((r.error != 0).any()) for r in part.values() if isinstance(r, Bounded)):
+            return None
+        found |= part
+    return found
 
 
 def _integer(draw: random.Random, largest: int) -> float:

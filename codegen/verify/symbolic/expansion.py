@@ -1,11 +1,13 @@
 """Expanded polynomials: two expressions without division, roots and functions are equal if their terms are.
 
-This comparison is exact, not probabilistic. Input: a graph and a node. Output: coefficients by monomial, or None.
+This comparison is exact, not probabilistic. Coefficients are whole numbers over one divisor: sums of fractions take much
+longer. Input: a graph and a node. Output: a ``Polynomial``, or None.
 """
 
 from __future__ import annotations
 
-from fractions import Fraction
+import math
+from typing import NamedTuple
 
 from svertka.codegen.verify.symbolic.graph import Graph
 
@@ -13,9 +15,15 @@ __all__ = ["Expansion", "Polynomial"]
 
 Monomial = tuple[int, ...]
 """Variables, sorted; a square has its variable twice."""
-Polynomial = dict[Monomial, Fraction]
 
 _MOST_TERMS = 4096
+
+
+class Polynomial(NamedTuple):
+    """Terms over a divisor that has no factor with all of them in common, so that equal polynomials are equal here."""
+
+    terms: dict[Monomial, int]
+    divisor: int = 1
 
 
 class Expansion:
@@ -47,9 +55,9 @@ class Expansion:
     def _expanded(self, node: int) -> Polynomial | None:
         operation, arguments = self.graph.operations[node], self.graph.arguments[node]
         if operation == "constant":
-            return {(): arguments[0]} if arguments[0] else {}
+            return _made({(): arguments[0].numerator}, arguments[0].denominator)
         if operation == "variable":
-            return {(node,): Fraction(1)}
+            return Polynomial({(node,): 1})
         if operation not in ("add", "subtract", "multiply", "divide", "power"):
             return None
         parts = [self._known[argument] for argument in arguments]
@@ -64,45 +72,60 @@ class Expansion:
         return _quotient(*known) if operation == "divide" else _power(*known)
 
 
+def _made(terms: dict[Monomial, int], divisor: int) -> Polynomial:
+    """A polynomial in lowest terms; the divisor is positive."""
+    kept = {monomial: coefficient for monomial, coefficient in terms.items() if coefficient}
+    common = math.gcd(divisor, *kept.values())
+    if common > 1:
+        kept = {monomial: coefficient // common for monomial, coefficient in kept.items()}
+    return Polynomial(kept, divisor // common)
+
+
 def _limited(polynomial: Polynomial) -> Polynomial | None:
-    return polynomial if len(polynomial) <= _MOST_TERMS else None
+    return polynomial if len(polynomial.terms) <= _MOST_TERMS else None
 
 
 def _sum(parts: list[Polynomial], signs: list[int]) -> Polynomial:
-    total: Polynomial = {}
+    total: dict[Monomial, int] = {}
+    divisor = math.lcm(*(part.divisor for part in parts))
     for part, sign in zip(parts, signs, strict=True):
-        for monomial, coefficient in part.items():
-            total[monomial] = total.get(monomial, Fraction(0)) + sign * coefficient
-    return {monomial: coefficient for monomial, coefficient in total.items() if coefficient}
+        factor = sign * (divisor // part.divisor)
+        for monomial, coefficient in part.terms.items():
+            total[monomial] = total.get(monomial, 0) + factor * coefficient
+    return _made(total, divisor)
 
 
 def _product(left: Polynomial, right: Polynomial) -> Polynomial | None:
-    if len(left) * len(right) > _MOST_TERMS:
+    if len(left.terms) * len(right.terms) > _MOST_TERMS:
         return None
-    total: Polynomial = {}
-    for one, a in left.items():
-        for other, b in right.items():
+    total: dict[Monomial, int] = {}
+    for one, a in left.terms.items():
+        for other, b in right.terms.items():
             monomial = tuple(sorted(one + other))
-            total[monomial] = total.get(monomial, Fraction(0)) + a * b
-    return {monomial: coefficient for monomial, coefficient in total.items() if coefficient}
+            total[monomial] = total.get(monomial, 0) + a * b
+    return _made(total, left.divisor * right.divisor)
 
 
-def _constant(polynomial: Polynomial) -> Fraction | None:
-    return polynomial[()] if set(polynomial) == {()} else None
+def _constant(polynomial: Polynomial) -> int | None:
+    """The number above the divisor, where the polynomial is a number and not 0."""
+    return polynomial.terms[()] if set(polynomial.terms) == {()} else None
 
 
 def _quotient(left: Polynomial, right: Polynomial) -> Polynomial | None:
     """Division by a number."""
-    divisor = _constant(right)
-    return None if divisor is None else {monomial: c / divisor for monomial, c in left.items()}
+    number = _constant(right)
+    if number is None:
+        return None
+    factor = right.divisor if number > 0 else -right.divisor
+    return _made({monomial: factor * c for monomial, c in left.terms.items()}, left.divisor * abs(number))
 
 
 def _power(base: Polynomial, exponent: Polynomial) -> Polynomial | None:
     """Small powers with whole exponents."""
     whole = _constant(exponent)
-    if whole is None or whole.denominator != 1 or not 0 < whole <= 4:
+    if whole is None or exponent.divisor != 1 or not 0 < whole <= 4:
         return None
-    result: Polynomial | None = {(): Fraction(1)}
-    for _ in range(int(whole)):
+    result: Polynomial | None = Polynomial({(): 1})
+    for _ in range(whole):
         result = None if result is None else _product(result, base)
     return result

@@ -90,17 +90,18 @@ class Graph:
 
     def total(self, terms: Iterable[int]) -> int:
         """Sum of many nodes, in no order: this graph does not model rounding."""
-        kept = sorted(term for term in terms if term != ZERO)
-        if any(term in _SPECIAL for term in kept):
+        kept = sorted([term for term in terms if term != ZERO])
+        if not _SPECIAL.isdisjoint(kept):
             return POISON if POISON in kept else self._special(sum(self.samples[term] for term in kept))
-        numbers = [value for term in kept if (value := self.rational(term)) is not None]
+        operations = self.operations
+        numbers = [self.arguments[term][0] for term in kept if operations[term] == "constant"]
         if len(numbers) > 1:
-            rest = [term for term in kept if self.operations[term] != "constant"]
+            rest = [term for term in kept if operations[term] != "constant"]
             folded = self.constant(sum(numbers, Fraction(0)))
             kept = sorted([*rest, folded]) if folded != ZERO or not rest else rest
         if len(kept) < 2:
             return kept[0] if kept else ZERO
-        return self._node("add", tuple(kept), math.fsum(self.samples[term] for term in kept))
+        return self._node("add", tuple(kept), math.fsum([self.samples[term] for term in kept]))
 
     def negate(self, node: int) -> int:
         """Minus a node."""

@@ -20,6 +20,7 @@ import torch
 import triton.language as tl
 from triton.runtime import interpreter as engine
 
+from svertka.codegen.verify.replay import by_name, replaying
 from svertka.codegen.verify.symbolic.graph import ONE, Graph
 from svertka.codegen.verify.symbolic.lanes import Lanes
 from svertka.codegen.verify.symbolic.memory import Memory
@@ -33,10 +34,15 @@ APPROXIMATED = ("tanh",)
 _COMPARISONS = {np.less, np.less_equal, np.greater, np.greater_equal, np.equal, np.not_equal}
 
 
+@by_name
+def _holds_reals(kind: Any) -> bool:
+    scalar = kind.scalar
+    return not isinstance(scalar, tl.pointer_type) and bool(scalar.is_floating())
+
+
 def _real(handle: Any) -> bool:
     """Whether a tile holds nodes."""
-    scalar = handle.dtype.scalar
-    return not isinstance(scalar, tl.pointer_type) and bool(scalar.is_floating())
+    return bool(_holds_reals(handle.dtype))
 
 
 @contextmanager
@@ -54,6 +60,7 @@ def symbolic(graph: Graph, memory: Memory, primitives: ModuleType) -> Iterator[N
         | _refused()
     )
     with ExitStack() as stack:
+        stack.enter_context(replaying())
         for name, method in replaced.items():
             stack.enter_context(mock.patch.object(_Builder, name, method))
         for name in ("cumsum", "cumprod"):
@@ -78,20 +85,17 @@ def _function(graph: Graph, lanes: Lanes, name: str) -> Callable[[Any], Any]:
 
 def _kind_of_array(original: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Nodes are int64 for every width of the float; node 0 is the number 0."""
+    nodes = np.dtype(np.int64)
 
     def kind(dtype: Any) -> Any:
-        scalar = dtype.scalar
-        if isinstance(scalar, tl.pointer_type) or not scalar.is_floating():
-            return original(dtype)
-        return np.dtype(np.int64)
+        return nodes if _holds_reals(dtype) else original(dtype)
 
     return kind
 
 
 def _fits(original: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
     def fits(array: Any, dtype: Any) -> bool:
-        scalar = dtype.scalar
-        return (not isinstance(scalar, tl.pointer_type) and scalar.is_floating()) or original(array, dtype)
+        return _holds_reals(dtype) or original(array, dtype)
 
     return fits
 

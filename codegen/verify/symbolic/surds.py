@@ -19,11 +19,18 @@ Monomial = tuple[tuple["Value", Fraction], ...]
 class Surd:
     """A sum with roots: coefficients by the product of roots that they multiply."""
 
-    __slots__ = ("key", "terms")
+    __slots__ = ("_key", "terms")
 
     def __init__(self, terms: dict[Monomial, int]) -> None:
         self.terms = terms
-        self.key = tuple(sorted((repr(monomial), coefficient) for monomial, coefficient in terms.items()))
+        self._key: tuple[tuple[str, int], ...] | None = None
+
+    @property
+    def key(self) -> tuple[tuple[str, int], ...]:
+        """The terms in an order of their own; most values on the way to another are never asked for it."""
+        if self._key is None:
+            self._key = tuple(sorted((repr(monomial), coefficient) for monomial, coefficient in self.terms.items()))
+        return self._key
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Surd) and self.key == other.key
