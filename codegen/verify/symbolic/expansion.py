@@ -1,7 +1,7 @@
 """Expanded polynomials: two expressions without division, roots and functions are equal if their terms are.
 
-This comparison is exact, not probabilistic. Coefficients are whole numbers over one divisor: sums of fractions take much
-longer. Input: a graph and a node. Output: a ``Polynomial``, or None.
+This comparison is exact, not probabilistic. Coefficients are whole numbers over one divisor: sums of fractions take
+much longer. Input: a graph and a node. Output: a ``Polynomial``, or None.
 """
 
 from __future__ import annotations
