@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import re
 import shutil
 from pathlib import Path
 
@@ -28,7 +29,7 @@ FAULTS = (
     ("relu", "* BLOCK + tl.arange(0, BLOCK)", "* (BLOCK // 2) + tl.arange(0, BLOCK)"),
     ("relu", "input_ptr + i * input_stride_i", "input_ptr + i"),
     ("softmax", "/ output_sum_shifted,", "* output_sum_shifted,"),
-    ("softmax", "            - value * grad", "            + value * grad"),
+    ("softmax", "- value * grad_output_sum_sum_shifted", "+ value * grad_output_sum_sum_shifted"),
     ("softmax", GUARDED, "tl.exp(input_value - output_sum_shift)"),
     ("softmax", "tl.exp(input_value - output_sum_shift) /", "tl.exp(input_value) /"),
     ("softmax", "b = row % B", "b = row % A"),
@@ -56,7 +57,7 @@ FAULTS = (
     ("cross_entropy", "(1.0 - label_smoothing)", "(1.0 + label_smoothing)"),
     ("dropout", "1.0 - p, 1.0)", "2.0 - p, 1.0)"),
     ("dropout", "uniform(seed, i) >= p", "uniform(seed, i + 1) >= p"),
-    ("average_pooling_2d", "place_2 * ", "place * "),
+    ("average_pooling_2d", "place_2 *", "place *"),
 )
 
 HARMLESS = (
@@ -82,8 +83,9 @@ def _proofs(folder: Path, name: str, old: str, new: str) -> list[Proof]:
     shutil.copytree(GENERATED, copy, ignore=shutil.ignore_patterns("__pycache__"))
     path = copy / "kernels" / f"{name}.py"
     text = path.read_text(encoding="utf-8")
-    assert old in text, f"{name} no longer says {old!r}; plant the fault elsewhere"
-    path.write_text(text.replace(old, new), encoding="utf-8")
+    wrong, count = re.subn(r"\s+".join(map(re.escape, old.split())), new, text)  # wherever lines break
+    assert count, f"{name} no longer says {old!r}; plant the fault elsewhere"
+    path.write_text(wrong, encoding="utf-8")
     module, cases = _problem(name)
     proofs = []
     with load_package(copy) as package:
