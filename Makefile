@@ -8,7 +8,7 @@ LINKS := build/typing/svertka
 MACHINE := build/machine
 
 OLDEST := build/oldest
-STAGES := tests/test_oldest.py tests/codegen/test_interpreting.py tests/codegen/test_launching.py tests/codegen/test_plans.py tests/symbolic/test_point.py
+STAGES := tests/test_oldest.py tests/codegen/test_interpreting.py tests/codegen/test_launching.py tests/codegen/test_plans.py tests/codegen/test_replay.py tests/symbolic/test_point.py
 
 .PHONY: run test oldest check lint links types book device rehearsal bench benchmark mutation clean
 

@@ -84,7 +84,8 @@ def _gradients(sources: Mapping[str, str], definition: Definition) -> list[str]:
     found = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
     words = ((node, {k.arg: k.value for k in node.keywords}.get("kernels")) for node in found)
     own = [node for node, value in words if value is not None and ast.literal_eval(value) in kernels]
-    return ["\n".join(text.splitlines()[node.lineno - 1 : node.end_lineno]) for node in own]
+    # Its lines hold parts of others too, and where it is broken depends on these.
+    return ["".join(str(ast.get_source_segment(text, node)).split()) for node in own]
 
 
 def _segments(text: str, wanted: Callable[[ast.stmt], bool]) -> list[str]:
