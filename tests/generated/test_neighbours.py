@@ -23,7 +23,6 @@ LAYERS: dict[str, Callable[[], torch.nn.Module]] = {
     "cross_channel_norm": lambda: generated.CrossChannelNorm(3),
     "dropout": lambda: generated.Dropout(0.3),
     "conv2d": lambda: generated.Conv2d(3, 3, 3, padding=1),
-    "relu": lambda: generated.ReLU(),
     "batch_norm_relu": lambda: generated.BatchNorm2dReLU(3),
 }
 
