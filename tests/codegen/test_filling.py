@@ -72,8 +72,8 @@ def test_generated_files_are_filled_and_stay_so() -> None:
 
 
 def code_of(text: str) -> list[str]:
-    """The lines of a source without those of documentation."""
-    lines = text.splitlines()
+    """The lines of a source without those of documentation and comments."""
+    lines = ["" if line.lstrip().startswith("#") else line for line in text.splitlines()]
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             lines[node.lineno - 1 : node.end_lineno] = [""] * (int(node.end_lineno or 0) - node.lineno + 1)
