@@ -16,6 +16,7 @@ overflow checks are not computed whose results Triton throws away, as assertions
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -64,8 +65,12 @@ def _patch_nothing(_: Any) -> Any:
 
 
 def replaying_on(device: str) -> AbstractContextManager[None]:
-    """``replaying`` where kernels run in the interpreter, on the CPU; nothing elsewhere."""
-    return replaying() if device == "cpu" else nullcontext()
+    """``replaying`` where kernels run in the interpreter, on the CPU; nothing elsewhere.
+
+    Tensors of the CPU may also stand in for a GPU's, with compiled kernels: the language must stay as it is then.
+    """
+    interpreted = os.environ.get("TRITON_INTERPRET") == "1"
+    return replaying() if device == "cpu" and interpreted else nullcontext()
 
 
 def by_name(function: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -83,7 +83,7 @@ def _proofs(folder: Path, name: str, old: str, new: str) -> list[Proof]:
     shutil.copytree(GENERATED, copy, ignore=shutil.ignore_patterns("__pycache__"))
     path = copy / "kernels" / f"{name}.py"
     text = path.read_text(encoding="utf-8")
-    wrong, count = re.subn(r"\s+".join(map(re.escape, old.split())), new, text)  # wherever lines break
+    wrong, count = re.subn(r"\s+".join(map(re.escape, old.split())), new.strip(), text)  # wherever lines break
     assert count, f"{name} no longer says {old!r}; plant the fault elsewhere"
     path.write_text(wrong, encoding="utf-8")
     module, cases = _problem(name)

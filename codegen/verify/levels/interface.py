@@ -32,7 +32,7 @@ from svertka.codegen.verify.levels.faces import constructor_faults, forward_name
 from svertka.codegen.verify.levels.memory import LAYOUTS
 from svertka.codegen.verify.levels.target import Outcome, Subject
 from svertka.codegen.verify.levels.truth import Truth
-from svertka.codegen.verify.replay import replaying
+from svertka.codegen.verify.replay import replaying_on
 from svertka.spec import adjoint, gradient_of
 from svertka.spec.definition import REQUIRED, ModuleFace, Seed, TensorArgument
 from svertka.spec.gradient import gradient_definition
@@ -374,7 +374,7 @@ class _Run:
 
     @contextmanager
     def _on_road(self) -> Iterator[None]:
-        with _road(self.judge.subject.package, self.way.road == "kernels"), repaired_on("cpu"), replaying():
+        with _road(self.judge.subject.package, self.way.road == "kernels"), repaired_on("cpu"), replaying_on("cpu"):
             yield
 
     def _expected(self, given: Mapping[str, torch.Tensor]) -> dict[str, Any]:
