@@ -90,7 +90,6 @@ def check_figures(
     from svertka.codegen.driver.write import check_writable
     from svertka.codegen.machine.gate import (
         DTYPES,
-        OF_GRADIENTS,
         chosen,
         complaints,
         measured,
@@ -101,7 +100,6 @@ def check_figures(
         write,
     )
     from svertka.codegen.machine.launch_coverage import survey
-    from svertka.spec.gradient import with_gradients
 
     if update and (layers or part != "1/1"):
         raise ValueError("--update: the table is written as a whole; name neither layers nor a part")
@@ -109,8 +107,6 @@ def check_figures(
     if update:
         check_writable(path.parent, "--table")
     found = survey(named, DTYPES, tables=not layers)
-    for dtype, layout in OF_GRADIENTS:
-        found.add(survey(with_gradients(named)[len(named) :], (dtype,), (layout,)))
     with progress("compiling", len(chosen(found, part))) as advance:
         table = measured(found, part, advance)
     committed = committed or table

@@ -26,7 +26,6 @@ from svertka.codegen.verify.recording import Recorded
 __all__ = [
     "DTYPES",
     "FIGURES",
-    "OF_GRADIENTS",
     "Complaint",
     "Table",
     "chosen",
@@ -41,8 +40,6 @@ __all__ = [
 
 TARGET = "sm_90"
 DTYPES = ("bfloat16", "float32")
-OF_GRADIENTS = (("float32", "row-major"), ("bfloat16", "channels_last"))
-"""Type and layout in which kernels of second order are compiled: by pointers, and by boxes."""
 HALF = ("bfloat16", "float16")
 MARGINS = {"registers": 8, "shared": 128}  # per thread and per program: the units in which the GPU allocates them
 NO_FEWER = ("boxes", "wide_loads", "wide_stores")

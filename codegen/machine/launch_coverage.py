@@ -81,13 +81,6 @@ class Survey:
         for one in planned:
             self.planned.setdefault(one.key, one)
 
-    def add(self, other: Survey) -> None:
-        """Add another survey."""
-        self.take(other.planned.values())
-        self.programs += other.programs
-        self.kernels |= other.kernels
-        self.untaken += other.untaken
-
 
 @dataclass(frozen=True)
 class _Subject:
