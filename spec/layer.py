@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from sympy import Basic, Expr, Symbol, sympify
 
@@ -154,7 +154,7 @@ class Layer:
         """Every tensor by name: inputs, intermediates, outputs."""
         return {t.name: t for t in (*self.inputs, *(e.target for e in self.equations))}
 
-    @property
+    @cached_property
     def parameters(self) -> tuple[Symbol, ...]:
         """Scalar parameters: symbols that are neither indices nor extents of axes, sorted by name."""
         extents = {s for t in self.tensors.values() for i in t.axes for s in i.extent.free_symbols}

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from svertka.codegen.passes.centered_sums import of_squares, without_vanishing
 from svertka.codegen.passes.inline import inline_maps, is_selection, operands
@@ -111,6 +112,7 @@ def through(layer: Layer, last: str, first: str = PASSES[0].name) -> Layer:
     return layer
 
 
+@lru_cache(maxsize=64)  # bounds ask for it with every case
 def merged(layer: Layer) -> Layer | None:
     """A formula as its kernels compute it, where squares of deviations are merged; None where none are."""
     return merging(through(layer, "stabilize"))

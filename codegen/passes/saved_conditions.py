@@ -54,10 +54,11 @@ def answers_of(derived: Layer, primal: Layer, results: Collection[str]) -> dict[
         primal: the layer in normal form.
         results: its results.
     """
+    shapes = {tensor.name: (tensor.dims, tensor.kind) for tensor in primal.inputs}
     return {
         argument.tensor: equation.target.name
         for equation, argument, constant in _maxima(primal, results)
-        if any(argument.tensor == tensor.name and tensor.dims == equation.target.dims for tensor in primal.inputs)
+        if shapes.get(argument.tensor) == (equation.target.dims, equation.target.kind)
         and not any(_asks_more(e.value, argument.tensor, constant) for e in derived.equations)
     }
 
@@ -66,37 +67,38 @@ def _asks_more(value: Basic, tensor: str, constant: Expr) -> bool:
     """Whether a value reads a tensor outside of conditions ``tensor <= constant``."""
     if isinstance(value, Read) and value.tensor == tensor:
         return True
-    if isinstance(value, Le) and value.rhs == constant and isinstance(value.lhs, Read) and value.lhs.tensor == tensor:
+    if _is_condition(value, tensor, constant):
         return any(_asks_more(index, tensor, constant) for index in value.lhs.indices)
     return any(_asks_more(part, tensor, constant) for part in value.args)
 
 
+def _is_condition(node: Basic, tensor: str, constant: Expr) -> bool:
+    """Whether a node is ``tensor <= constant``, at whatever place."""
+    return isinstance(node, Le) and node.rhs == constant and isinstance(node.lhs, Read) and node.lhs.tensor == tensor
+
+
 def _maxima(primal: Layer, results: Collection[str]) -> Iterator[tuple[Equation, Read, Expr]]:
-    """Equations of results that are the maximum of one element and a number, with that element and number."""
+    """Equations of results that are the maximum of an element at the same place and a number, with these two."""
     for equation in primal.equations:
         value = equation.value
         if equation.target.name not in results or not isinstance(value, maximum):
             continue
         arguments = [a for a in value.args if isinstance(a, Read)]
         constants = [a for a in value.args if a.is_number]
-        if len(value.args) == 2 and len(arguments) == len(constants) == 1:
+        pair = len(value.args) == 2 and len(arguments) == len(constants) == 1
+        if pair and arguments[0].indices == equation.target.axes:  # another place would answer for another element
             yield equation, arguments[0], constants[0]
 
 
 def _asking(derived: Layer, equation: Equation, argument: Read, constant: Expr) -> Layer:
     """The adjoint with ``argument <= constant`` replaced, for all indices of the argument."""
     axes = equation.target.axes
-    if argument.indices != axes:
-        return derived
 
     def value(node: Basic) -> Basic:
         found = {
             part: Le(substitute(equation.target[axes], dict(zip(axes, part.lhs.indices, strict=True))), constant)
             for part in walk(node)
-            if isinstance(part, Le)
-            and isinstance(part.lhs, Read)
-            and part.lhs.tensor == argument.tensor
-            and part.rhs == constant
+            if _is_condition(part, argument.tensor, constant)
         }
         return replace(node, found)
 

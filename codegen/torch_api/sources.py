@@ -190,7 +190,7 @@ class _Function:
         """Whether a dtype is among the arguments."""
         return any(isinstance(argument, ElementType) for argument in self.definition.arguments)
 
-    @property
+    @cached_property
     def operators(self) -> list[OperatorDescription]:
         module = self.modules[self.definition.name]
         pairs = enumerate(self.definition.variants)

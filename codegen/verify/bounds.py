@@ -34,18 +34,13 @@ def bounded_values(
 ) -> dict[str, Any]:
     """Evaluate all outputs of a formula; for arguments and result see ``evaluate_tensors``."""
     found = evaluate_tensors(layer, tensors, sizes, arithmetic, sampled)
-    others = _merged(layer)
+    others = merged(layer)
     if others is None:
         return found
     names = {tensor.name for tensor in others.inputs}
     given = {name: tensor for name, tensor in tensors.items() if name in names}
     wider = evaluate_tensors(others, given, sizes, arithmetic, sampled)
     return {name: _wider(value, wider[name], arithmetic) for name, value in found.items()}
-
-
-@lru_cache(maxsize=64)
-def _merged(layer: Layer) -> Layer | None:
-    return merged(layer)
 
 
 @lru_cache(maxsize=64)

@@ -124,11 +124,6 @@ def _extents(layer: Layer) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=64)
-def _parameters(layer: Layer) -> tuple[Symbol, ...]:
-    return layer.parameters
-
-
-@lru_cache(maxsize=64)
 def _constant_extents(layer: Layer) -> frozenset[str]:
     return frozenset(constant_extents(normal_form(layer)))
 
@@ -143,7 +138,7 @@ def _drawn(definition: Definition, variant: Variant, draw: random.Random, plain:
         sizes[name] = draw.choice((2, 3)) if name in small else pool.pop() if pool else draw.randint(2, 11)
     for argument in definition.arguments:
         sizes |= _bound(argument, draw, plain, sizes)
-    for parameter in _parameters(layer):
+    for parameter in layer.parameters:
         sizes.setdefault(parameter.name, draw.randint(1, 3) if parameter.is_integer else 0.5)
     _derive(definition, sizes)
     return sizes
@@ -201,7 +196,7 @@ def _concerns(rule: Rule, definition: Definition, variant: Variant) -> bool:
 
 def known_symbols(definition: Definition, variant: Variant) -> set[str]:
     """Extents and parameters that occur in a formula or in what follows from its extents."""
-    return {*_extents(variant.layer), *definition.extents, *(symbol.name for symbol in _parameters(variant.layer))}
+    return {*_extents(variant.layer), *definition.extents, *(symbol.name for symbol in variant.layer.parameters)}
 
 
 def _elements(axes: Any, sizes: dict[str, Any]) -> int:

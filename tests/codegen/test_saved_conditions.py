@@ -13,6 +13,7 @@ from svertka.spec.layers import DEFINITIONS
 
 i = axis("i")
 x, g = Tensor("x", i), Tensor("g", i)
+k = Tensor("k", i, kind="integer")
 
 
 def residuals(name: str) -> list[tuple[str, ...]]:
@@ -34,7 +35,7 @@ def answers(*values: object) -> dict[str, str]:
     """For a layer whose results are the values, in order."""
     results = [Tensor(f"y{place}", i) for place in range(len(values))]
     equations = [Equation(y, value) for y, value in zip(results, values, strict=True)]
-    layer = Layer("made", (x, g), tuple(equations), tuple(y.name for y in results))
+    layer = Layer("made", (x, g, k), tuple(equations), tuple(y.name for y in results))
     derived = adjoint(layer, wrt=["x", "g"], outputs=layer.outputs)
     return answers_of(normal_form(derived), normal_form(layer), layer.outputs)
 
@@ -49,11 +50,23 @@ def answers(*values: object) -> dict[str, str]:
         ([maximum(x[i], 0), maximum(x[i], 1)], {}),  # neither result replaces the other's input
         ([maximum(x[i], g[i])], {}),
         ([maximum(2 * x[i], 0)], {}),
+        ([maximum(x[i.extent - 1 - i], 0)], {}),  # the result at a place tells of the input at another
+        ([maximum(k[i], 0)], {}),  # a whole number is of another type than the result
         ([2 * maximum(x[i], 0)], {}),
     ],
 )
 def test_a_maximum_of_an_input_answers_for_it(values: list[object], found: dict[str, str]) -> None:
     assert answers(*values) == found
+
+
+def test_a_result_answers_for_no_element_at_another_place() -> None:
+    """Of a square the other way round, the result at a place is made of another element."""
+    j = i.twin("j")
+    square, result = Tensor("square", i, j), Tensor("result", i, j)
+    for read, found in ((square[i, j], {"square": "result"}), (square[j, i], {})):
+        layer = Layer("made", (square,), (Equation(result, maximum(read, 0)),), ("result",))
+        derived = normal_form(adjoint(layer))
+        assert answers_of(derived, normal_form(layer), layer.outputs) == found
 
 
 def test_contractions_read_stored_operands_and_fetch_them_as_boxes() -> None:
