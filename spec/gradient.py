@@ -14,7 +14,7 @@ from svertka.spec.adjoint import adjoint, gradient_of
 from svertka.spec.definition import Argument, Definition, Flag, TensorArgument
 from svertka.spec.layer import Layer
 
-__all__ = ["gradient_definition", "with_gradients"]
+__all__ = ["gradient_definition", "gradient_name", "with_gradients"]
 
 SUFFIX = "_gradient"
 
@@ -22,6 +22,11 @@ SUFFIX = "_gradient"
 def with_gradients(definitions: Sequence[Definition]) -> list[Definition]:
     """The definitions, followed by the gradients of those that can be differentiated twice."""
     return [*definitions, *(gradient_definition(d) for d in definitions if d.orders > 1)]
+
+
+def gradient_name(definition: Definition) -> str:
+    """The name of the definition of a definition's gradients."""
+    return definition.name + SUFFIX
 
 
 def gradient_definition(definition: Definition) -> Definition:
@@ -40,7 +45,7 @@ def gradient_definition(definition: Definition) -> Definition:
         for name in definition.real_results(variant.layer)
     )
     return Definition(
-        name=definition.name + SUFFIX,
+        name=gradient_name(definition),
         title=f"Gradient. {definition.title}",
         source=definition.source,
         variants=variants,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -22,6 +23,8 @@ def _on_gpu() -> bool:
     return torch.cuda.is_available()
 
 
+REPOSITORY = Path(__file__).resolve().parents[1]
+os.environ.setdefault("SVERTKA_CACHE", str(REPOSITORY / "build" / "cache"))  # gradients of gradients, not the user's
 if not _on_gpu():  # Triton reads this when it is imported, which is later
     os.environ["TRITON_INTERPRET"] = "1"
 

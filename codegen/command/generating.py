@@ -46,12 +46,12 @@ def generate(
         check_writable(folder.parent, "--into")
     asked = with_gradients(about.layers)
     with progress("deriving", len(asked)) as advance:
-        package = generate_package(about.definitions, [d.name for d in asked], advance)
+        package = generate_package(about.definitions, [d.name for d in asked], advance, on_demand=into is None)
     paths = [*package.sources, *(certificate_path(definition) for definition in asked)]
     existing = {path: (folder / path).read_text(encoding="utf-8") for path in paths if (folder / path).exists()}
     names = outdated(package, existing)
     if check:
-        changes = differences(package.sources | certificates(package, existing, ()), folder, stale=about.every)
+        changes = differences(package.written | certificates(package, existing, ()), folder, stale=about.every)
         changes += [f"{certificate_path(d)}: not of these kernels" for d in asked if d.name in names]
         for change in changes:
             console.print(change, highlight=False)
@@ -65,7 +65,7 @@ def generate(
                 some = [d for d in due if (tuple(LEVELS) if every else names[d.name]) == levels]
                 verdicts += validate_package(package.sources, some, advance, levels) if some else []
         _stop_at_failures(verdicts)
-    sources = package.sources | certificates(package, existing, verdicts)
+    sources = package.written | certificates(package, existing, verdicts)
     changes = differences(sources, folder, stale=about.every)
     if changes:
         write(sources, folder, stale=about.every)

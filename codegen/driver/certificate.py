@@ -18,7 +18,16 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
-from svertka.codegen.driver.generate import SHARED, VERSION, Package, digest, formula_text, host_path, kernels_path
+from svertka.codegen.driver.generate import (
+    SHARED,
+    VERSION,
+    Package,
+    digest,
+    formula_text,
+    gradients_path,
+    host_path,
+    kernels_path,
+)
 from svertka.codegen.driver.write import MARK
 from svertka.codegen.torch_api.sources import runtime_sources
 from svertka.codegen.verify.levels import LEVELS, Outcome
@@ -39,11 +48,15 @@ def certificate_path(definition: Definition) -> str:
 
 def digests(sources: Mapping[str, str], definition: Definition) -> dict[str, str]:
     """Digests of a certificate's subject: formulas, kernels, the functions that they call, and interface code."""
+    return kernel_digests(sources, definition) | {INTERFACE: digest(_way_in(sources, definition))}
+
+
+def kernel_digests(sources: Mapping[str, str], definition: Definition) -> dict[str, str]:
+    """Digests of a certificate's formulas and kernels, and of the functions that these call."""
     return {
         "formulas": digest(formula_text(definition)),
         "kernels": digest(sources[kernels_path(definition)]),
         "shared": digest("".join(sources[path] for path in SHARED)),
-        INTERFACE: digest(_way_in(sources, definition)),
     }
 
 
@@ -56,8 +69,9 @@ def _way_in(sources: Mapping[str, str], definition: Definition) -> str:
     own += _segments(sources["modules.py"], lambda node: isinstance(node, ast.ClassDef) and node.name in faces)
     paths = [*runtime_sources(), "formulas/evaluation.py", host_path(definition)]
     if definition.orders > 1:
-        paths.append(kernels_path(gradient_definition(definition)))
-    return "\n".join([*own, *_gradients(sources, definition), *(sources.get(path, "") for path in paths)])
+        gradient = gradient_definition(definition)
+        paths += [gradients_path(gradient), kernels_path(gradient)]
+    return "\n".join([*own, *(sources.get(path, "") for path in paths)])
 
 
 def _operators_and_function(text: str, definition: Definition) -> list[str]:
@@ -73,19 +87,6 @@ def _operators_and_function(text: str, definition: Definition) -> list[str]:
 
     found = _segments(text, own)
     return found if any(segment.startswith("def ") for segment in found) else []
-
-
-def _gradients(sources: Mapping[str, str], definition: Definition) -> list[str]:
-    """Operators of a definition's gradients."""
-    if definition.orders < 2:
-        return []
-    gradient, text = gradient_definition(definition), sources.get("gradients.py", "")
-    kernels = {(gradient.name, variant.layer.name) for variant in gradient.variants}
-    found = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
-    words = ((node, {k.arg: k.value for k in node.keywords}.get("kernels")) for node in found)
-    own = [node for node, value in words if value is not None and ast.literal_eval(value) in kernels]
-    # Its lines hold parts of others too, and where it is broken depends on these.
-    return ["".join(str(ast.get_source_segment(text, node)).split()) for node in own]
 
 
 def _segments(text: str, wanted: Callable[[ast.stmt], bool]) -> list[str]:

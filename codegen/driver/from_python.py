@@ -38,7 +38,14 @@ from svertka.spec.layer import walk
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["certificate_of", "layer_function", "layer_module", "layer_package"]
+__all__ = [
+    "certificate_of",
+    "definition_folder",
+    "in_interpreter",
+    "layer_function",
+    "layer_module",
+    "layer_package",
+]
 
 UNPROVEN = "unproven"
 
@@ -77,7 +84,7 @@ def certificate_of(layer: Layer | Definition) -> Path:
         FileNotFoundError: it was not made, or without validation.
     """
     definition = _face(layer)
-    path = _folder(definition) / "proven" / certificate_path(definition)
+    path = definition_folder(definition) / "proven" / certificate_path(definition)
     if not path.exists():
         raise FileNotFoundError(
             f"{path}: {definition.name} has no certificate yet; call layer_module({definition.name})"
@@ -95,7 +102,7 @@ def layer_package(layer: Layer | Definition, *, validate: bool = True) -> Module
     check_definitions([definition])
     for variant in definition.variants:
         check_supported(variant.layer)
-    root = _folder(definition)
+    root = definition_folder(definition)
     folder = root / "proven"
     if not validate and not folder.exists():
         folder = root / UNPROVEN
@@ -118,7 +125,7 @@ def _face(layer: Layer | Definition) -> Definition:
     return replace(definition, source=definition.source or "a formula in Python")
 
 
-def _folder(definition: Definition) -> Path:
+def definition_folder(definition: Definition) -> Path:
     """Folder of a formula's package; it differs for every formula, interface and generator."""
     text = "\n".join([formula_text(definition), repr(definition), *_assumed(definition), VERSION, _generator()])
     return cache_folder() / definition.name / digest(text)
@@ -152,21 +159,31 @@ def _generator() -> str:
 
 
 def _generate(definition: Definition, folder: Path, validate: bool) -> None:
-    """Generate in a separate process, with Triton's interpreter on.
+    """Generate in a separate process; errors as in ``in_interpreter``."""
+    with tempfile.TemporaryDirectory() as scratch:
+        given = Path(scratch) / "definition"
+        given.write_bytes(pickle.dumps(definition))
+        in_interpreter(definition.name, __name__, str(given), str(folder), *["--validate"] * validate)
+
+
+def in_interpreter(layer: str, module: str, *arguments: str) -> None:
+    """Run a module's program in a separate process, with Triton's interpreter on.
+
+    Args:
+        layer: what it generates, for the message.
+        module: its name.
+        arguments: of the program.
 
     Raises:
         RuntimeError: it fails; its output is the message.
     """
-    with tempfile.TemporaryDirectory() as scratch:
-        given = Path(scratch) / "definition"
-        given.write_bytes(pickle.dumps(definition))
-        command = [sys.executable, "-m", __name__, str(given), str(folder), *["--validate"] * validate]
-        found = os.pathsep.join(path for path in sys.path if path)
-        environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": found}
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    found = os.pathsep.join(path for path in sys.path if path)
+    environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": found}
+    command = [sys.executable, "-m", module, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         said = "\n".join(done.stderr.strip().splitlines()[:20])
-        raise RuntimeError(f"layer {definition.name}: nothing was generated\n{said}")
+        raise RuntimeError(f"layer {layer}: nothing was generated\n{said}")
 
 
 def main(given: str, folder: str, *options: str) -> int:

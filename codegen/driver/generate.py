@@ -6,7 +6,7 @@ Input: definitions and a folder. Output: the package in that folder, or an error
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from svertka.codegen.torch_api.sources import (
     runtime_sources,
 )
 from svertka.spec.definition import Definition
-from svertka.spec.gradient import with_gradients
+from svertka.spec.gradient import gradient_definition, gradient_name, with_gradients
 
 __all__ = [
     "PACKAGE",
@@ -40,8 +40,11 @@ __all__ = [
     "digest",
     "formula_text",
     "generate_package",
+    "gradients_path",
+    "headed",
     "host_path",
     "kernels_path",
+    "second_order_sources",
 ]
 
 VERSION = svertka.__version__
@@ -56,10 +59,17 @@ class Package:
     Attributes:
         sources: text by path.
         modules: kernels by definition name.
+        on_demand: paths of what is made when it is first imported, and not written.
     """
 
     sources: dict[str, str]
     modules: dict[str, KernelModule] = field(repr=False)
+    on_demand: frozenset[str] = frozenset()
+
+    @property
+    def written(self) -> dict[str, str]:
+        """The sources that stand on disk."""
+        return {path: text for path, text in self.sources.items() if path not in self.on_demand}
 
 
 def kernels_path(definition: Definition) -> str:
@@ -72,6 +82,7 @@ def generate_package(
     chosen: Sequence[str] = (),
     progress: Callable[[str], None] = lambda name: None,
     layout: Callable[[Mapping[str, str]], dict[str, str]] = formatted,
+    on_demand: bool = False,
 ) -> Package:
     """Derive and print a package.
 
@@ -80,6 +91,8 @@ def generate_package(
         chosen: names of those whose kernels are wanted; all if empty.
         progress: called with each definition's name when its kernels are printed.
         layout: how sources are formatted; ``formatted`` gives the same bytes on every machine.
+        on_demand: whether gradients of gradients are made when they are first imported. Only a package that always
+            stands beside the generator can do so.
 
     Raises:
         ValueError: a name is not allowed, see ``public_names``; or the formatter is not installed.
@@ -91,37 +104,53 @@ def generate_package(
             check_supported(variant.layer)
     sources: dict[str, str] = {}
     modules: dict[str, KernelModule] = {}
-    formulas: dict[str, str] = {}
-    every: dict[str, KernelModule] = {}
-    for definition in with_gradients(definitions):
-        every[definition.name] = module = build(definition)
-        if chosen and definition.name not in chosen:
-            continue
-        modules[definition.name] = module
-        path = kernels_path(definition)
-        sources[path] = module_source(module)
-        formulas[path] = formula_text(definition)
-        if not definition.reference:
-            sources[host_path(definition)] = _formula_source(definition)
-        progress(definition.name)
-    sources |= _support(definitions, every)
-    return Package({path: _headed(text, formulas.get(path)) for path, text in layout(sources).items()}, modules)
+    second: dict[str, str] = {}
+    every = {definition.name: build(definition) for definition in definitions}
+    for definition in definitions:
+        if not chosen or definition.name in chosen:
+            modules[definition.name] = every[definition.name]
+            sources |= own_sources(definition, every[definition.name])
+            progress(definition.name)
+    for definition in definitions:
+        if definition.orders > 1 and (not chosen or gradient_name(definition) in chosen):
+            module = modules[gradient_name(definition)] = build(gradient_definition(definition))
+            second |= second_order_sources(definition, module)
+            progress(module.definition.name)
+    sources |= _support(definitions, every, on_demand)
+    # What is made on demand is not formatted: it must have the same bytes on machines that have no formatter.
+    sources = layout(sources) | second if on_demand else layout(sources | second)
+    made = frozenset(second if on_demand else ())
+    return Package(headed(sources, modules.values()), modules, made)
 
 
-def _support(definitions: Sequence[Definition], modules: Mapping[str, KernelModule]) -> dict[str, str]:
+def own_sources(definition: Definition, module: KernelModule) -> dict[str, str]:
+    """Kernels of a definition, and its formulas for CPU tensors where it has no reference."""
+    found = {kernels_path(definition): module_source(module)}
+    return found if definition.reference else found | {host_path(definition): _formula_source(definition)}
+
+
+def second_order_sources(definition: Definition, module: KernelModule) -> dict[str, str]:
+    """All that the gradient of a definition's gradient is: kernels, formulas and operators of ``module``."""
+    gradient = module.definition
+    return own_sources(gradient, module) | {gradients_path(gradient): gradients_source(definition, module)}
+
+
+def _support(definitions: Sequence[Definition], modules: Mapping[str, KernelModule], on_demand: bool) -> dict[str, str]:
     """All sources except the kernels."""
     templates = environment()
     sources = {
-        "__init__.py": package_source(definitions),
+        "__init__.py": package_source(definitions, on_demand),
         "functional.py": functional_source(definitions, modules),
         "modules.py": modules_source(definitions),
         "convertible.py": convertible_source(definitions),
         "launching.py": templates.get_template("launching.py.jinja").render(),
         **schedule_sources(),
         **kernels_package_sources(),
+        "gradients/__init__.py": '"""Gradients as operators that autograd can differentiate: one module a layer."""\n',
     }
-    if any(definition.orders > 1 for definition in definitions):
-        sources["gradients.py"] = gradients_source(definitions, modules)
+    if on_demand:
+        names = tuple(gradient_name(definition) for definition in definitions if definition.orders > 1)
+        sources["on_demand.py"] = templates.get_template("on_demand.py.jinja").render(names=names)
     if any(not definition.reference for definition in with_gradients(definitions)):
         sources["formulas/__init__.py"] = '"""Formulas for CPU tensors: one module a layer."""\n'
         sources["formulas/evaluation.py"] = templates.get_template("evaluation.py.jinja").render()
@@ -131,6 +160,11 @@ def _support(definitions: Sequence[Definition], modules: Mapping[str, KernelModu
 def host_path(definition: Definition) -> str:
     """Path of a definition's formulas as evaluated for CPU tensors, where there is no reference."""
     return f"formulas/{definition.name}.py"
+
+
+def gradients_path(gradient: Definition) -> str:
+    """Path of a gradient's operators."""
+    return f"gradients/{gradient.name}.py"
 
 
 def _formula_source(definition: Definition) -> str:
@@ -148,13 +182,18 @@ def formula_text(definition: Definition) -> str:
     return "\n".join(lines)
 
 
-def _headed(text: str, formula: str | None) -> str:
-    """The source with a header: the generator, its input, and a digest of the rest."""
+def headed(sources: Mapping[str, str], modules: Iterable[KernelModule]) -> dict[str, str]:
+    """Sources with headers: the generator, the formula if there is one, and a digest of the rest."""
+    formulas = {kernels_path(module.definition): formula_text(module.definition) for module in modules}
+    return {path: _header(text, formulas.get(path)) + text for path, text in sources.items()}
+
+
+def _header(text: str, formula: str | None) -> str:
     lines = [f"{MARK} {VERSION}. Do not edit: change the formula and run `svertka generate`."]
     if formula is not None:
         lines.append(f"# formula sha256 {digest(formula)}")
     lines.append(f"# source sha256 {digest(text)}")
-    return "\n".join(lines) + "\n" + text
+    return "\n".join(lines) + "\n"
 
 
 def digest(text: str) -> str:

@@ -40,7 +40,6 @@ from svertka.spec.definition import (
     TensorArgument,
     Whole,
 )
-from svertka.spec.gradient import gradient_definition
 from svertka.spec.notation import Tensor
 
 __all__ = [
@@ -95,16 +94,14 @@ def functional_source(definitions: Sequence[Definition], modules: Mapping[str, K
     return template.render(functions=functions, **imports)
 
 
-def gradients_source(definitions: Sequence[Definition], modules: Mapping[str, KernelModule]) -> str:
-    """Operators of the gradients of those definitions that can be differentiated twice."""
+def gradients_source(definition: Definition, module: KernelModule) -> str:
+    """Operators of the gradients of a definition that can be differentiated twice, with their kernels."""
     operators = []
-    for definition in definitions:
-        if definition.orders > 1:
-            module = modules[gradient_definition(definition).name]
-            for place in range(len(definition.variants)):
-                name, operator = gradient_operator(definition, place)
-                operators.append((name, operator.keeping(module, place)))
-    return environment().get_template("gradients.py.jinja").render(operators=operators)
+    for place in range(len(definition.variants)):
+        name, operator = gradient_operator(definition, place)
+        operators.append((name, operator.keeping(module, place)))
+    template = environment().get_template("gradients.py.jinja")
+    return template.render(operators=operators, function=definition.function)
 
 
 def modules_source(definitions: Sequence[Definition]) -> str:
@@ -113,10 +110,10 @@ def modules_source(definitions: Sequence[Definition]) -> str:
     return environment().get_template("modules.py.jinja").render(modules=modules)
 
 
-def package_source(definitions: Sequence[Definition]) -> str:
+def package_source(definitions: Sequence[Definition], on_demand: bool) -> str:
     """The package's ``__init__``: modules by name, imported at their first access."""
     names = sorted(module.name for d in definitions for module in d.modules)
-    return environment().get_template("package.py.jinja").render(names=names)
+    return environment().get_template("package.py.jinja").render(names=names, on_demand=on_demand)
 
 
 def _type(argument: Argument, definition: Definition) -> str:

@@ -174,7 +174,7 @@ def test_generation_with_a_fault_leaves_the_files_alone(tmp_path: Path) -> None:
 def test_what_all_kernels_share_validates_them_all(path: str) -> None:
     """If a shared function changes, a kernel in an unchanged file computes something else."""
     chosen = [DEFINITIONS["relu"], DEFINITIONS["linear"]]
-    package = generate_package(chosen)
+    package = generate_package(chosen, on_demand=True)
     every = with_gradients(chosen)
     committed = {certificate_path(d): (generate.PACKAGE / certificate_path(d)).read_text() for d in every}
     assert outdated(package, committed) == {}
@@ -191,7 +191,7 @@ def test_what_all_kernels_share_validates_them_all(path: str) -> None:
 def test_another_way_in_is_judged_again_and_nothing_else(path: str) -> None:
     """Code between a call and its kernels is in every certificate of a function; the kernels are unchanged."""
     chosen = [DEFINITIONS["relu"], DEFINITIONS["linear"]]
-    package = generate_package(chosen)
+    package = generate_package(chosen, on_demand=True)
     committed = {
         certificate_path(d): (generate.PACKAGE / certificate_path(d)).read_text() for d in with_gradients(chosen)
     }

@@ -122,7 +122,7 @@ GENERATE = """
 import hashlib, sys
 from svertka.codegen.driver.generate import generate_package
 from svertka.spec.layers import DEFINITIONS
-for path, text in sorted(generate_package(list(DEFINITIONS.values())).sources.items()):
+for path, text in sorted(generate_package(list(DEFINITIONS.values()), on_demand=True).written.items()):
     print(path, hashlib.sha256(text.encode()).hexdigest())
 """
 

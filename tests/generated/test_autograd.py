@@ -361,6 +361,6 @@ def test_import_brings_only_what_a_gpu_needs() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     way = ("autograd", "forward_mode", "library", "plans", "roads", "runtime", "saving", "transforms", "views")
-    parts = ("arguments", "exporting", "functional", "modules", *way)
+    parts = ("arguments", "exporting", "functional", "modules", "on_demand", *way)
     allowed = {"svertka", "svertka.generated", *(f"svertka.generated.{part}" for part in parts)}
     assert set(done.stdout.split()) <= allowed

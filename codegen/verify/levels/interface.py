@@ -11,7 +11,6 @@ an input.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -30,7 +29,7 @@ from svertka.codegen.verify.levels.bfloat16 import repaired_on
 from svertka.codegen.verify.levels.calls import CONVERTED, Call, calls
 from svertka.codegen.verify.levels.faces import constructor_faults, forward_names, module_of, signature_faults
 from svertka.codegen.verify.levels.memory import LAYOUTS
-from svertka.codegen.verify.levels.target import Outcome, Subject
+from svertka.codegen.verify.levels.target import Outcome, Subject, gradient_operators
 from svertka.codegen.verify.levels.truth import Truth
 from svertka.codegen.verify.replay import replaying_on
 from svertka.spec import adjoint, gradient_of
@@ -64,11 +63,8 @@ def check(subject: Subject) -> Outcome:
 
 def _is_gradient(subject: Subject) -> bool:
     """Whether the formula is a gradient that autograd calls; it then has no public function."""
-    name = f"{subject.package}.gradients"
-    if importlib.util.find_spec(name) is None:
-        return False
     kernels = (subject.module.definition.name, subject.layer.name)
-    return any(operator.kernels == kernels for operator in importlib.import_module(name).OPERATORS.values())
+    return any(operator.kernels == kernels for operator in gradient_operators(subject))
 
 
 @contextmanager

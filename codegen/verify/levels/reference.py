@@ -8,7 +8,6 @@ formula: then the level checks the printed evaluation, and the certificate says 
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,7 +18,7 @@ from svertka.codegen.verify.cases import Case
 from svertka.codegen.verify.equivalence import compare, compare_at
 from svertka.codegen.verify.extremes import extremes
 from svertka.codegen.verify.levels.numbers import summed
-from svertka.codegen.verify.levels.target import Outcome, Subject
+from svertka.codegen.verify.levels.target import Outcome, Subject, gradient_operators
 
 __all__ = ["check", "through_reference"]
 
@@ -52,8 +51,7 @@ def check(subject: Subject) -> Outcome:
 def _operator(subject: Subject) -> Any:
     """The formula's operator in the package, used by a function or by a gradient."""
     found = [*vars(importlib.import_module(f"{subject.package}.functional")).values()]
-    if importlib.util.find_spec(f"{subject.package}.gradients") is not None:
-        found += importlib.import_module(f"{subject.package}.gradients").OPERATORS.values()
+    found += gradient_operators(subject)
     kernels = (subject.module.definition.name, subject.layer.name)
     return next(value for value in found if getattr(value, "kernels", None) == kernels)
 

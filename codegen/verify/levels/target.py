@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,7 +17,7 @@ from svertka.codegen.verify.symbolic.small import aligned, small_cases
 from svertka.spec.definition import Variant
 from svertka.spec.layer import Layer
 
-__all__ = ["Outcome", "Subject"]
+__all__ = ["Outcome", "Subject", "gradient_operators"]
 
 SYMBOL_UNIT, HALF_UNIT = 2, 8  # elements of float64, of half precision, in one unit of a descriptor load
 GPU_UNIT = 32  # on a GPU boxes are used if at least so many elements are summed
@@ -100,6 +101,14 @@ class Subject:
             for last in self.layouts
             for case in some
         )
+
+
+def gradient_operators(subject: Subject) -> list[Any]:
+    """The operators of the package that compute the formulas of a gradient's definition; none if it is no gradient."""
+    module = f"{subject.package}.gradients.{subject.module.definition.name}"
+    if importlib.util.find_spec(module) is None:
+        return []
+    return list(importlib.import_module(module).OPERATORS.values())
 
 
 def _in_rows(kernel: Kernel) -> bool:

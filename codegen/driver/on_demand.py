@@ -1,0 +1,94 @@
+"""Gradients of gradients of this library's layers, made when they are first asked for.
+
+They are two thirds of what can be generated, and few users need them. So ``svertka generate`` derives and proves them,
+keeps their certificates beside those of the layers, and writes none of them. Whoever differentiates a layer twice makes
+its kernels anew from the formula, into the user's cache. The kernels that the certificate names are proven; others (of
+another version of SymPy, or while the generator is altered) are proven now, which takes up to minutes, or refused.
+
+Input: a name. Output: a folder of modules.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from filelock import FileLock
+
+from svertka.codegen.driver.certificate import certificate_path, kernel_digests
+from svertka.codegen.driver.from_python import definition_folder, in_interpreter
+from svertka.codegen.driver.generate import PACKAGE, headed, second_order_sources
+from svertka.codegen.driver.write import check_writable, write
+from svertka.codegen.lowering.build import build
+from svertka.spec.definition import Definition
+from svertka.spec.gradient import gradient_definition, gradient_name
+from svertka.spec.layers import DEFINITIONS
+
+__all__ = ["second_order"]
+
+
+def second_order(name: str, folder: Path) -> Path:
+    """The folder of a gradient's modules: ``kernels``, ``formulas`` and ``gradients`` hold one each.
+
+    Args:
+        name: of a gradient's definition, such as ``"softmax_gradient"``.
+        folder: where those of the library's certificate belong; others have a folder by the digest of the generator.
+
+    Raises:
+        StopIteration: no layer of this library has such a gradient.
+        ValueError: the user's cache cannot be written to.
+        RuntimeError: its kernels are not those that are proven, and differ from their formula.
+    """
+    gradient, sources = _sources(name)
+    certified = _is_certified(gradient, sources)
+    if not certified:
+        folder = definition_folder(gradient) / "second_order"
+    if not folder.exists():
+        check_writable(folder.parent, "SVERTKA_CACHE")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_suffix(".lock")):  # if several processes need it, one makes it and the others wait
+            if folder.exists():
+                return folder
+            if certified:
+                write(sources, folder)
+            else:
+                in_interpreter(name, __name__, name, str(folder))
+    return folder
+
+
+def _sources(name: str) -> tuple[Definition, dict[str, str]]:
+    definition = next(d for d in DEFINITIONS.values() if d.orders > 1 and gradient_name(d) == name)
+    module = build(gradient_definition(definition))
+    return module.definition, headed(second_order_sources(definition, module), [module])
+
+
+def _is_certified(gradient: Definition, sources: dict[str, str]) -> bool:
+    """Whether the library's certificate is of these kernels."""
+    path = PACKAGE / certificate_path(gradient)
+    if not path.exists():
+        return False
+    shown = json.loads(path.read_text(encoding="utf-8"))["digests"]
+    return all(shown[part] == digest for part, digest in kernel_digests(_library() | sources, gradient).items())
+
+
+def _library() -> dict[str, str]:
+    """The library's sources by path."""
+    return {str(path.relative_to(PACKAGE)): path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py")}
+
+
+def main(name: str, folder: str) -> int:
+    """Make the modules of a gradient, and write them if every level shows that they are right; 1 if not."""
+    from svertka.codegen.verify.validate import validate_package
+
+    gradient, sources = _sources(name)
+    verdicts = validate_package(_library() | sources, [gradient])
+    failures = [line for verdict in verdicts for line in verdict.failures]
+    sys.stderr.write("".join(f"{line}\n" for line in failures))
+    if not failures:
+        write(sources, Path(folder))
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
