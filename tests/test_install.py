@@ -54,6 +54,23 @@ def test_a_wheel_works_from_any_folder_without_the_generator(installed: Path, tm
     assert "torch.Size([2, 3, 16, 12])" in done.stdout
 
 
+def test_a_wheel_makes_gradients_of_gradients_without_the_extras(
+    installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """d/dx of the square of d(x^2)/dx = 2 x, of positive elements, is 8 x; the installed certificate names its kernels."""
+    monkeypatch.setenv("SVERTKA_CACHE", str(tmp_path / "cache"))
+    code = (
+        "import torch\nfrom svertka.generated import functional\n"
+        "x = torch.tensor([-1.0, 0.5, 2.0], dtype=torch.float64, requires_grad=True)\n"
+        "(first,) = torch.autograd.grad(functional.relu(x).square().sum(), x, create_graph=True)\n"
+        "(second,) = torch.autograd.grad(first.square().sum(), x)\n"
+        "print(second.tolist())\n"
+    )
+    done = python(code, installed, tmp_path, "rich", "typer", "ruff")
+    assert done.stdout.strip() == "[0.0, 4.0, 16.0]", done.stderr[-2000:]
+    assert len(list((tmp_path / "cache" / "relu_gradient").glob("*/kernels/relu_gradient.py"))) == 1
+
+
 def test_the_layers_bring_in_nothing_of_the_generator(installed: Path, tmp_path: Path) -> None:
     """The layers work without the modules, and do not even try to import them.
 

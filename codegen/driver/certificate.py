@@ -29,6 +29,7 @@ from svertka.codegen.driver.generate import (
     kernels_path,
 )
 from svertka.codegen.driver.write import MARK
+from svertka.codegen.emit.kernel_pool import imported_kernels
 from svertka.codegen.torch_api.sources import runtime_sources
 from svertka.codegen.verify.levels import LEVELS, Outcome
 from svertka.codegen.verify.validate import Verdict
@@ -55,9 +56,23 @@ def kernel_digests(sources: Mapping[str, str], definition: Definition) -> dict[s
     """Digests of a certificate's formulas and kernels, and of the functions that these call."""
     return {
         "formulas": digest(formula_text(definition)),
-        "kernels": digest(sources[kernels_path(definition)]),
+        "kernels": digest(_kernels(sources, definition)),
         "shared": digest("".join(sources[path] for path in SHARED)),
     }
+
+
+def _kernels(sources: Mapping[str, str], definition: Definition) -> str:
+    """The module of a definition's kernels, and the kernels that it imports from other modules."""
+    own = sources[kernels_path(definition)]
+    imported = [
+        segment
+        for module, name in imported_kernels(own)
+        for segment in _segments(
+            sources[f"kernels/{module}.py"],
+            lambda node, name=name: isinstance(node, ast.FunctionDef) and node.name == name,  # type: ignore[misc]
+        )
+    ]
+    return "".join([own, *imported])
 
 
 def _way_in(sources: Mapping[str, str], definition: Definition) -> str:

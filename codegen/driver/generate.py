@@ -13,6 +13,7 @@ from pathlib import Path
 import svertka
 from svertka.codegen.driver.write import MARK
 from svertka.codegen.emit.formatting import formatted
+from svertka.codegen.emit.kernel_pool import KernelPool, imported_modules
 from svertka.codegen.emit.launcher import module_source
 from svertka.codegen.emit.render import environment
 from svertka.codegen.emit.tables import schedule_sources
@@ -105,11 +106,14 @@ def generate_package(
     sources: dict[str, str] = {}
     modules: dict[str, KernelModule] = {}
     second: dict[str, str] = {}
+    pool = KernelPool()
     every = {definition.name: build(definition) for definition in definitions}
+    printed = {name: module_source(module, pool) for name, module in every.items()}
     for definition in definitions:
         if not chosen or definition.name in chosen:
             modules[definition.name] = every[definition.name]
-            sources |= own_sources(definition, every[definition.name])
+            names = [definition.name, *imported_modules(printed[definition.name])]
+            sources |= {f"kernels/{name}.py": printed[name] for name in names} | _host_sources(definition)
             progress(definition.name)
     for definition in definitions:
         if definition.orders > 1 and (not chosen or gradient_name(definition) in chosen):
@@ -123,16 +127,11 @@ def generate_package(
     return Package(headed(sources, modules.values()), modules, made)
 
 
-def own_sources(definition: Definition, module: KernelModule) -> dict[str, str]:
-    """Kernels of a definition, and its formulas for CPU tensors where it has no reference."""
-    found = {kernels_path(definition): module_source(module)}
-    return found if definition.reference else found | {host_path(definition): _formula_source(definition)}
-
-
 def second_order_sources(definition: Definition, module: KernelModule) -> dict[str, str]:
     """All that the gradient of a definition's gradient is: kernels, formulas and operators of ``module``."""
     gradient = module.definition
-    return own_sources(gradient, module) | {gradients_path(gradient): gradients_source(definition, module)}
+    kernels = {kernels_path(gradient): module_source(module)}
+    return kernels | _host_sources(gradient) | {gradients_path(gradient): gradients_source(definition, module)}
 
 
 def _support(definitions: Sequence[Definition], modules: Mapping[str, KernelModule], on_demand: bool) -> dict[str, str]:
@@ -167,9 +166,13 @@ def gradients_path(gradient: Definition) -> str:
     return f"gradients/{gradient.name}.py"
 
 
-def _formula_source(definition: Definition) -> str:
+def _host_sources(definition: Definition) -> dict[str, str]:
+    """The formulas for CPU tensors of a definition that has no reference, by path."""
+    if definition.reference:
+        return {}
     functions = [text for variant in definition.variants for text in formula_functions(definition, variant)]
-    return environment().get_template("formulas.py.jinja").render(definition=definition, functions=functions)
+    text = environment().get_template("formulas.py.jinja").render(definition=definition, functions=functions)
+    return {host_path(definition): text}
 
 
 def formula_text(definition: Definition) -> str:

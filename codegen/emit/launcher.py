@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from svertka.codegen.emit.kernel_pool import KernelPool
 from svertka.codegen.emit.launcher_printer import host_expression, host_node
 from svertka.codegen.emit.render import environment, kernel_sources
 from svertka.codegen.ir.coalescing import is_side_by_side
@@ -19,8 +20,8 @@ from svertka.spec.notation import Tensor
 __all__ = ["module_source"]
 
 
-def module_source(module: KernelModule) -> str:
-    """The kernels and programs of one definition, unformatted."""
+def module_source(module: KernelModule, pool: KernelPool | None = None) -> str:
+    """The kernels and programs of one definition, unformatted; kernels that others in the pool have are imported."""
     programs = []
     for (forward, saving, backward), variant in zip(module.programs, module.definition.variants, strict=True):
         programs.append(
@@ -33,15 +34,10 @@ def module_source(module: KernelModule) -> str:
                 "residuals": module.residuals[variant.layer.name],
             }
         )
-    return (
-        environment()
-        .get_template("kernels.py.jinja")
-        .render(
-            definition=module.definition,
-            kernels=[source for kernel in module.kernels for source in kernel_sources(kernel)],
-            programs=programs,
-        )
-    )
+    sources = [source for kernel in module.kernels for source in kernel_sources(kernel)]
+    kernels, imports = (pool or KernelPool()).placed(module.definition.name, sources)
+    template = environment().get_template("kernels.py.jinja")
+    return template.render(definition=module.definition, kernels=kernels, imports=imports, programs=programs)
 
 
 @dataclass(frozen=True)

@@ -140,8 +140,11 @@ def _why_narrow(planned: Planned, read: Figures) -> str:
     kernel, launch = planned.kernel, planned.launch
     if kernel.family == Family.CONTRACTION or not read["narrow"]:
         return ""
-    values = dict(zip(launch.kernel.arg_names, launch.arguments, strict=False))
-    unit = {t.name: axis for t in kernel.tensors for axis in t.axes if values[f"{t.name}_stride_{axis}"] == 1}
+    # By place: a kernel that several modules share has its tensors' names from the module where it is defined.
+    given = zip(launch.kernel.arg_names, launch.arguments, strict=False)
+    strides = [value for name, value in given if "_stride_" in name]
+    axes = [(tensor.name, axis) for tensor in kernel.tensors for axis in tensor.axes]
+    unit = {name: axis for (name, axis), stride in zip(axes, strides, strict=True) if stride == 1}
     wide = bool(read["wide_loads"] or read["wide_stores"])
     return ", ".join(hindrances(kernel, bool(launch.constants["LAST"]), unit, wide))
 

@@ -99,7 +99,8 @@ class _Subject:
 
     def planned(self, programs: Sequence[Recorded], dtype: str, layout: str, forced: str = "") -> Iterator[Planned]:
         """The launches of its programs; if an entry was forced, only those that used it."""
-        kernels = {name: kernel for kernel in self.module.kernels for name in kernel.functions}
+        functions = [(kernel, name) for kernel in self.module.kernels for name in kernel.functions]
+        kernels = {getattr(self.kernels, name).__name__: kernel for kernel, name in functions}
         for launch in (one for program in programs for one in program.launches):
             if launch.entry == forced or not forced:
                 yield Planned(kernels[launch.kernel.__name__], dtype, layout, launch, forced)
@@ -130,7 +131,9 @@ def survey(
     for definition in definitions:
         module = build(definition)
         kernels = importlib.import_module(f"{package}.kernels.{definition.name}")
-        found.kernels |= {name for kernel in module.kernels for name in kernel.functions}
+        # A kernel that several modules share has the name that it has where it is defined.
+        names = [name for kernel in module.kernels for name in kernel.functions]
+        found.kernels |= {str(getattr(kernels, name).__name__) for name in names}
         variants += [_Subject(module, variant, kernels, target) for variant in definition.variants]
         progress(definition.name)
     for subject, dtype, layout in product(variants, dtypes, layouts):
