@@ -57,7 +57,7 @@ def test_a_wheel_works_from_any_folder_without_the_generator(installed: Path, tm
 def test_a_wheel_makes_gradients_of_gradients_without_the_extras(
     installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """d/dx of the square of d(x^2)/dx = 2 x, of positive elements, is 8 x; the installed certificate names its kernels."""
+    """d/dx of the square of d(x^2)/dx = 2 x, of positive elements, is 8 x; the certificate names the kernels."""
     monkeypatch.setenv("SVERTKA_CACHE", str(tmp_path / "cache"))
     code = (
         "import torch\nfrom svertka.generated import functional\n"

@@ -104,7 +104,7 @@ def measured(found: Survey, part: str = "1/1", progress: Callable[[str], None] =
     for planned in chosen(found, part):
         compiled = compile_launch(planned.launch, TARGET, planned.dtype).row()
         described = {"family": planned.kernel.family.value, "stored": is_stored(planned), "forced": planned.forced}
-        described["boxed"] = is_stored(planned) and planned.name != planned.kernel.name
+        described["boxed"] = is_stored(planned) and planned.boxed
         read = {figure: compiled[figure] for figure in FIGURES}
         kernels[name_of(planned)] = described | read | {"why_narrow": _why_narrow(planned, read)}
         progress(planned.kernel.name)

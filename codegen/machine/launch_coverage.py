@@ -35,6 +35,7 @@ class Planned:
     Attributes:
         kernel: the kernel; ``dtype``, ``layout``: of its tensors.
         launch: with all its arguments.
+        boxed: whether it fetches its operands by tensor descriptors.
         forced: the entry of a table that was forced on it, if any.
     """
 
@@ -42,11 +43,12 @@ class Planned:
     dtype: str
     layout: str
     launch: Launched
+    boxed: bool
     forced: str = ""
 
     @property
     def name(self) -> str:
-        """The function that is launched: the kernel's, or its variant with boxes."""
+        """The function that is launched, as it is called where it is defined."""
         return str(self.launch.kernel.__name__)
 
     @property
@@ -100,10 +102,11 @@ class _Subject:
     def planned(self, programs: Sequence[Recorded], dtype: str, layout: str, forced: str = "") -> Iterator[Planned]:
         """The launches of its programs; if an entry was forced, only those that used it."""
         functions = [(kernel, name) for kernel in self.module.kernels for name in kernel.functions]
-        kernels = {getattr(self.kernels, name).__name__: kernel for kernel, name in functions}
+        known = {getattr(self.kernels, name).__name__: (kernel, name != kernel.name) for kernel, name in functions}
         for launch in (one for program in programs for one in program.launches):
             if launch.entry == forced or not forced:
-                yield Planned(kernels[launch.kernel.__name__], dtype, layout, launch, forced)
+                kernel, boxed = known[launch.kernel.__name__]
+                yield Planned(kernel, dtype, layout, launch, boxed, forced)
 
 
 def survey(
