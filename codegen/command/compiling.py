@@ -90,6 +90,7 @@ def check_figures(
     from svertka.codegen.driver.write import check_writable
     from svertka.codegen.machine.gate import (
         DTYPES,
+        SECOND_ORDER,
         chosen,
         complaints,
         measured,
@@ -100,16 +101,20 @@ def check_figures(
         write,
     )
     from svertka.codegen.machine.launch_coverage import survey
+    from svertka.spec.gradient import gradient_definition
 
     if update and (layers or part != "1/1"):
         raise ValueError("--update: the table is written as a whole; name neither layers nor a part")
-    committed = None if update else read(path)
+    committed = read(path) if path.is_file() else None
     if update:
         check_writable(path.parent, "--table")
     found = survey(named, DTYPES, tables=not layers)
+    gradients = [gradient_definition(definition) for definition in named if definition.orders > 1]
+    for dtype, layout in SECOND_ORDER.items():
+        found.add(survey(gradients, (dtype,), (layout,)))
     with progress("compiling", len(chosen(found, part))) as advance:
-        table = measured(found, part, advance)
-    committed = committed or table
+        table = measured(found, part, advance, committed, again=update)
+    committed = table if update or committed is None else committed
     console.print(figures(table.kernels, "kernel"), figures(table.programs, "program"))
     expected = () if layers else map(name_of, found.planned.values())
     broken = [*untaken(found), *complaints(committed, table, expected)]

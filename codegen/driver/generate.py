@@ -49,7 +49,7 @@ __all__ = [
 ]
 
 VERSION = svertka.__version__
-SHARED = ("launching.py", "schedule.py", "kernels/primitives.py")  # what kernels call
+SHARED = ("launching.py", "memory.py", "schedule.py", "kernels/primitives.py")  # what kernels call
 PACKAGE = Path(__file__).resolve().parents[2] / "generated"
 
 

@@ -184,7 +184,7 @@ class _Host:
             " * ".join(host_node(one.extent) for one in some) or "1" for some in (boxes.walks, boxes.taps, boxes.phases)
         )
         groups = ", ".join(group(axes) for axes in (boxes.rows, boxes.columns, boxes.summed))
-        return f"schedule.boxes({walks}, {groups}, {taps}, {phases}, {self._operand_type(kernel)}, how)"
+        return f"schedule.boxes({walks}, {groups}, {taps}, {phases}, {self._operand_type(kernel)}, how{_held(kernel)})"
 
     def _operand_type(self, kernel: Kernel) -> str:
         plain = all(operand.stored for operand in kernel.operands)
@@ -199,7 +199,7 @@ class _Host:
             depth = f"{_product(along)}, {_product(taps)}"
             access = "how.gathered" if kernel.gathers else '"plain"'
             kind = self._operand_type(kernel)
-            return f"schedule.contraction({batch}, {left}, {right}, {depth}, {kind}, {access}, how)"
+            return f"schedule.contraction({batch}, {left}, {right}, {depth}, {kind}, {access}, how{_held(kernel)})"
         if kernel.family == Family.ROW:
             last = kernel.rows.order[-1] if kernel.rows.order else None
             inner = last.index if last else ""
@@ -208,10 +208,16 @@ class _Host:
             if last and probe:  # an axis of extent 1 has no neighbours; its stride says nothing
                 contiguous = f"{last.extent} > 1 and {_stride_of(self._tensors(launch)[probe], inner)} == 1"
             sizes = f"{_product(kernel.rows)}, {_product(kernel.columns)}"
-            return f"schedule.rows({sizes}, {contiguous}, how.accumulator, how.target)"
+            return f"schedule.rows({sizes}, {contiguous}, how.accumulator, how.target{_held(kernel)})"
         windows = {loop.extent for section in kernel.sections for loop in section.loops}
         window = " * ".join(sorted(windows)) or "1"
         return f"schedule.lanes({_product(kernel.rows)}, {window}, {_side_by_side(kernel)}, how.itemsize, how.target)"
+
+
+def _held(kernel: Kernel) -> str:
+    """A last argument of the schedule, if a program holds more tiles than tables of tiles are made for."""
+    count = len(kernel.held)
+    return f", {count}" if count > (2 if kernel.family == Family.ROW else 0) else ""
 
 
 def _side_by_side(kernel: Kernel) -> str:

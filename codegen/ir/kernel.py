@@ -6,7 +6,7 @@ four node types; each node knows whether it is an integer, a real or a condition
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
@@ -365,3 +365,16 @@ class Kernel:
     def gathers(self) -> bool:
         """Whether some operand of a contraction is read through conditions or computed."""
         return any(operand.guards or not operand.stored for operand in self.operands)
+
+    @property
+    def held(self) -> frozenset[str]:
+        """Tensors of which a program holds a tile beside its sums: every row and column reads another element."""
+        groups = self.groups[1:] if self.family == Family.CONTRACTION else (self.rows, self.columns)
+        sides = [{extent.index for extent in axes.order} for axes in groups]
+        values = [let.value for section in self.sections for let in section.lets]
+        loads = [node for value in values for node in walk_node(value) if isinstance(node, Load)]
+        return frozenset(load.tensor for load in loads if all(side & _names(load.indices) for side in sides))
+
+
+def _names(nodes: Iterable[Node]) -> set[str]:
+    return {part.name for node in nodes for part in walk_node(node) if isinstance(part, Name)}

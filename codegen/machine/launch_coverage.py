@@ -78,6 +78,13 @@ class Survey:
     kernels: set[str] = field(default_factory=set)
     untaken: list[str] = field(default_factory=list)
 
+    def add(self, other: Survey) -> None:
+        """Add another survey."""
+        self.take(other.planned.values())
+        self.programs += other.programs
+        self.kernels |= other.kernels
+        self.untaken += other.untaken
+
     def take(self, planned: Iterable[Planned]) -> None:
         """Add launches; one per key."""
         for one in planned:

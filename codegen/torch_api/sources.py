@@ -63,6 +63,7 @@ SUPPORT = (
     "roads",
     "host",
     "views",
+    "memory",
     "plans",
     "exporting",
     "convert",
