@@ -30,7 +30,7 @@ from svertka.codegen.driver.generate import (
 )
 from svertka.codegen.driver.write import MARK
 from svertka.codegen.emit.kernel_pool import imported_kernels
-from svertka.codegen.torch_api.sources import runtime_sources
+from svertka.codegen.torch_api.sources import function_path, runtime_sources
 from svertka.codegen.verify.levels import LEVELS, Outcome
 from svertka.codegen.verify.validate import Verdict
 from svertka.spec.definition import Definition
@@ -77,31 +77,15 @@ def _kernels(sources: Mapping[str, str], definition: Definition) -> str:
 
 def _way_in(sources: Mapping[str, str], definition: Definition) -> str:
     """All source between a call and the kernels; empty for a gradient, which only autograd calls."""
-    own = _operators_and_function(sources["functional.py"], definition)
-    if not own:
+    if function_path(definition) not in sources:
         return ""
     faces = {face.name for face in definition.modules}
-    own += _segments(sources["modules.py"], lambda node: isinstance(node, ast.ClassDef) and node.name in faces)
-    paths = [*runtime_sources(), "formulas/evaluation.py", host_path(definition)]
+    own = _segments(sources["modules.py"], lambda node: isinstance(node, ast.ClassDef) and node.name in faces)
+    paths = [function_path(definition), *runtime_sources(), "formulas/evaluation.py", host_path(definition)]
     if definition.orders > 1:
         gradient = gradient_definition(definition)
         paths += [gradients_path(gradient), kernels_path(gradient)]
     return "\n".join([*own, *(sources.get(path, "") for path in paths)])
-
-
-def _operators_and_function(text: str, definition: Definition) -> list[str]:
-    """A function, and its operators, which are assigned before it."""
-    operators = {
-        f"_{definition.function}{v.layer.name.removeprefix(definition.name)}".upper() for v in definition.variants
-    }
-
-    def own(node: ast.stmt) -> bool:
-        if isinstance(node, ast.Assign):
-            return isinstance(node.targets[0], ast.Name) and node.targets[0].id in operators
-        return isinstance(node, ast.FunctionDef) and node.name == definition.function
-
-    found = _segments(text, own)
-    return found if any(segment.startswith("def ") for segment in found) else []
 
 
 def _segments(text: str, wanted: Callable[[ast.stmt], bool]) -> list[str]:

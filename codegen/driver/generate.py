@@ -23,7 +23,7 @@ from svertka.codegen.lowering.build import KernelModule, build
 from svertka.codegen.torch_api.convertible import convertible_source
 from svertka.codegen.torch_api.public_names import check_definitions
 from svertka.codegen.torch_api.sources import (
-    functional_source,
+    functional_sources,
     gradients_source,
     kernels_package_sources,
     modules_source,
@@ -139,7 +139,7 @@ def _support(definitions: Sequence[Definition], modules: Mapping[str, KernelModu
     templates = environment()
     sources = {
         "__init__.py": package_source(definitions, on_demand),
-        "functional.py": functional_source(definitions, modules),
+        **functional_sources(definitions, modules),
         "modules.py": modules_source(definitions),
         "convertible.py": convertible_source(definitions),
         "launching.py": templates.get_template("launching.py.jinja").render(),

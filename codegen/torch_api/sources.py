@@ -43,7 +43,8 @@ from svertka.spec.definition import (
 from svertka.spec.notation import Tensor
 
 __all__ = [
-    "functional_source",
+    "function_path",
+    "functional_sources",
     "gradients_source",
     "kernels_package_sources",
     "modules_source",
@@ -86,13 +87,22 @@ def kernels_package_sources() -> dict[str, str]:
     return {f"kernels/{name}.py": templates.get_template(f"{of}.py.jinja").render() for name, of in names.items()}
 
 
-def functional_source(definitions: Sequence[Definition], modules: Mapping[str, KernelModule]) -> str:
-    """Functions with torch's signatures, and the operators that they call, whose kernels are in ``modules``."""
+def function_path(definition: Definition) -> str:
+    """Path of a definition's function and operators."""
+    return f"functions/{definition.name}.py"
+
+
+def functional_sources(definitions: Sequence[Definition], modules: Mapping[str, KernelModule]) -> dict[str, str]:
+    """Functions with torch's signatures, one module each, and the operators that they call, with their kernels."""
     functions = [_Function(definition, modules) for definition in definitions]
-    reads = {name for function in functions for name in function.body.reads}
-    template = environment().get_template("functional.py.jinja")
-    imports = {module: helpers_in(module, reads) for module in ("arguments", "runtime")}
-    return template.render(functions=functions, **imports)
+    templates = environment()
+    found = {"functional.py": templates.get_template("functional.py.jinja").render(functions=functions)}
+    found["functions/__init__.py"] = '"""Functions and their operators: one module a layer."""\n'
+    for function in functions:
+        imports = {module: helpers_in(module, set(function.body.reads)) for module in ("arguments", "runtime")}
+        source = templates.get_template("function.py.jinja").render(function=function, **imports)
+        found[function_path(function.definition)] = source
+    return found
 
 
 def gradients_source(definition: Definition, module: KernelModule) -> str:
@@ -164,6 +174,10 @@ class _Function:
     @property
     def name(self) -> str:
         return self.definition.function
+
+    @property
+    def module(self) -> str:
+        return self.definition.name
 
     @property
     def tensors(self) -> str:

@@ -94,54 +94,55 @@ def test_what_is_sound_passes(name: str) -> None:
     assert not judged(name, {}).failures
 
 
+FUNCTION = "the module of the function"
 FAULTS = {
     "dimensions before and behind exchanged": ("mean", "views.py", "] = around\n", "] = whole - 1 - around\n"),
     "result's shape exchanged": (
         "mean",
-        "functional.py",
+        FUNCTION,
         "(*x.shape[:dim], *x.shape[dim + 1 :])",
         "(*x.shape[dim + 1 :], *x.shape[:dim])",
     ),
-    "another default": ("mean", "functional.py", "scale: float = 2.0", "scale: float = 1.0"),
+    "another default": ("mean", FUNCTION, "scale: float = 2.0", "scale: float = 1.0"),
     "another default of the module": ("mean", "modules.py", "scale: float = 2.0", "scale: float = 1.0"),
     "an argument that the module drops": ("mean", "modules.py", "scale=self.scale", "scale=2.0"),
     "dimensions from the end": ("softmax", "arguments.py", "return number % rank", "return abs(number)"),
     "no squeeze": (
         "average_pooling_1d",
-        "functional.py",
+        FUNCTION,
         "output.squeeze(0) if unbatched else output",
         "output",
     ),
     "every squeeze": (
         "average_pooling_1d",
-        "functional.py",
+        FUNCTION,
         "output.squeeze(0) if unbatched else output",
         "output.squeeze() if unbatched else output",
     ),
     "a flag turned": (
         "average_pooling_1d",
-        "functional.py",
+        FUNCTION,
         "count_include_pad=int(count_include_pad)",
         "count_include_pad=1 - int(count_include_pad)",
     ),
     "a flag turned that decides on extents": (
         "average_pooling_1d",
-        "functional.py",
+        FUNCTION,
         "(stride_w - 1) * ceil_mode",
         "(stride_w - 1) * (not ceil_mode)",
     ),
     "a type that is passed over": (
         "softmax",
-        "functional.py",
+        FUNCTION,
         'in_type("dtype", dtype,',
         'in_type("dtype", input.dtype,',
     ),
-    "an optional result always": ("max_pooling_1d", "functional.py", "if not return_indices:", "if False:"),
+    "an optional result always": ("max_pooling_1d", FUNCTION, "if not return_indices:", "if False:"),
     "order of memory not undone": ("relu", "views.py", ".permute(_inverse(self.order))", ".permute(self.order)"),
-    "nothing overwritten": ("relu", "functional.py", "overwritten.copy_(output) if inplace else output", "output"),
+    "nothing overwritten": ("relu", FUNCTION, "overwritten.copy_(output) if inplace else output", "output"),
     "overwritten unasked": (
         "relu",
-        "functional.py",
+        FUNCTION,
         "overwritten.copy_(output) if inplace else output",
         "overwritten.detach().copy_(output.detach()) * 0 + output",
     ),
@@ -153,17 +154,18 @@ FAULTS = {
     ),
     "state exchanged": (
         "statistics",
-        "functional.py",
+        FUNCTION,
         "store((running_mean, new_running_mean), (running_var, new_running_var))",
         "store((running_mean, new_running_var), (running_var, new_running_mean))",
     ),
-    "state never replaced": ("statistics", "functional.py", "if input.numel():", "if False:"),
+    "state never replaced": ("statistics", FUNCTION, "if input.numel():", "if False:"),
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_in_the_way_in_or_out_is_seen(fault: str) -> None:
     name, path, old, new = FAULTS[fault]
+    path = f"functions/{DEFINED[name].name}.py" if path == FUNCTION else path
     text = sources(name)[path]
     assert old in text
     changed = text.replace(old, new)
@@ -180,7 +182,7 @@ def test_nothing_is_written_where_a_function_is_wrong(
 
     definition = DEFINED["mean"]
     whole = generate_package([definition])
-    path = "functional.py"
+    path = f"functions/{definition.name}.py"
     wrong = {**whole.sources, path: whole.sources[path].replace("scale: float = 2.0", "scale: float = 1.0")}
     monkeypatch.setattr(generate, "generate_package", lambda *_, **__: replace(whole, sources=wrong))
     check = validate.validate_package

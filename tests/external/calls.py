@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from svertka.generated import functional, runtime
+from tests.operators import operators
 
 __all__ = ["CALLS", "Call", "operators"]
 
@@ -67,10 +68,9 @@ class Call:
         return function
 
 
-def operators() -> dict[str, runtime.Operator]:
+def registered() -> dict[str, runtime.Operator]:
     """All operators that are registered, by name."""
-    found = (value for value in vars(functional).values() if isinstance(value, runtime.Operator))
-    return {operator.name: operator for operator in found}
+    return {operator.name: operator for operator in operators()}
 
 
 LABELS = torch.tensor([[1, 3], [-100, 0], [2, 2]])

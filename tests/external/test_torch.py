@@ -11,7 +11,7 @@ from torch import Tensor
 
 from svertka.generated import functional, runtime, saving
 
-from .calls import CALLS, Call, operators
+from .calls import CALLS, Call, registered
 
 every_call = pytest.mark.parametrize("call", CALLS, ids=str)
 
@@ -53,7 +53,7 @@ def asking(operator: runtime.Operator, values: list[Any]) -> list[Any]:
 def test_every_operator_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime, "INTERPRETED", False)
     assert [recorded(call, monkeypatch)[0].name for call in CALLS] == [call.operator for call in CALLS]
-    assert {call.operator for call in CALLS} == set(operators())
+    assert {call.operator for call in CALLS} == set(registered())
     assert {call.function for call in CALLS} == set(functional.__all__)
 
 

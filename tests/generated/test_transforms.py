@@ -17,6 +17,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from svertka import generated
 from svertka.generated import functional, runtime
+from svertka.generated.functions.batch_normalization import _BATCH_NORM_TRAINING
+from svertka.generated.functions.cross_entropy import _CROSS_ENTROPY_LABELS_MEAN
+from svertka.generated.functions.dropout import _DROPOUT
+from svertka.generated.functions.relu import _RELU
 
 from .cases import Case
 from .test_autograd import as_tuple, call, differentiable, every_function, first, generic
@@ -126,7 +130,7 @@ def test_second_tangents_are_refused(road: str) -> None:
 
 def test_no_tangent_without_second_order(road: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error message names the option that would generate it."""
-    monkeypatch.setitem(vars(functional._RELU), "gradient", None)
+    monkeypatch.setitem(vars(_RELU), "gradient", None)
     with pytest.raises(NotImplementedError, match=r"relu: forward mode .* define\(\.\.\., orders=2\)"):
         torch.func.jvp(functional.relu, (double(3),), (double(3),))
 
@@ -358,7 +362,7 @@ def test_numbers_that_change_compile_as_often_as_torchs() -> None:
                 compiled(p)
             frames.append(counted.frame_count)
         assert frames[0] <= frames[1]
-    operators = functional._DROPOUT, functional._BATCH_NORM_TRAINING, functional._CROSS_ENTROPY_LABELS_MEAN
+    operators = _DROPOUT, _BATCH_NORM_TRAINING, _CROSS_ENTROPY_LABELS_MEAN
     assert [one.varying for one in operators] == [("p", "seed"), ("momentum",), ("label_smoothing",)]
 
 
@@ -392,7 +396,7 @@ def test_a_mask_is_not_baked_into_a_graph_of_cuda(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
     monkeypatch.setattr(runtime, "INTERPRETED", True)
     drawn: list[Any] = []
-    operator = functional._DROPOUT
+    operator = _DROPOUT
 
     class Seen:
         def __call__(self, *tensors: Tensor, seed: Any, **more: Any) -> Any:

@@ -17,13 +17,12 @@ from svertka.codegen.verify.cases import Case, cases
 from svertka.codegen.verify.equivalence import Comparison, compare, compare_exactly, draw_values, formula_values
 from svertka.codegen.verify.levels.reference import through_reference
 from svertka.codegen.verify.tensor_numbers import Tensors
-from svertka.generated import functional
-from svertka.generated.runtime import Operator
 from svertka.spec.definition import Definition, Variant
 from svertka.spec.exact import Exact
 from svertka.spec.layers import DEFINITIONS
+from tests.operators import operators
 
-OPERATORS = {o.kernels[1]: o for o in vars(functional).values() if isinstance(o, Operator)}
+OPERATORS = {operator.kernels[1]: operator for operator in operators()}
 EVERY = [
     pytest.param(definition, variant, case, id=case.name)
     for definition in DEFINITIONS.values()
