@@ -84,6 +84,7 @@ def generate_package(
     progress: Callable[[str], None] = lambda name: None,
     layout: Callable[[Mapping[str, str]], dict[str, str]] = formatted,
     on_demand: bool = False,
+    pooled: bool = True,
 ) -> Package:
     """Derive and print a package.
 
@@ -94,6 +95,7 @@ def generate_package(
         layout: how sources are formatted; ``formatted`` gives the same bytes on every machine.
         on_demand: whether gradients of gradients are made when they are first imported. Only a package that always
             stands beside the generator can do so.
+        pooled: whether a kernel that several modules need is defined in one of them alone.
 
     Raises:
         ValueError: a name is not allowed, see ``public_names``; or the formatter is not installed.
@@ -108,7 +110,7 @@ def generate_package(
     second: dict[str, str] = {}
     pool = KernelPool()
     every = {definition.name: build(definition) for definition in definitions}
-    printed = {name: module_source(module, pool) for name, module in every.items()}
+    printed = {name: module_source(module, pool if pooled else None) for name, module in every.items()}
     for definition in definitions:
         if not chosen or definition.name in chosen:
             modules[definition.name] = every[definition.name]

@@ -61,6 +61,7 @@ def sources_of(module: KernelModule) -> dict[str, str]:
         {
             "__init__.py": "",
             "launching.py": templates.get_template("launching.py.jinja").render(),
+            "memory.py": templates.get_template("memory.py.jinja").render(),
             "plans.py": templates.get_template("plans.py.jinja").render(),
             **schedule_sources(),
             **kernels_package_sources(),

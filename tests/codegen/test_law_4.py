@@ -170,7 +170,7 @@ def test_generation_with_a_fault_leaves_the_files_alone(tmp_path: Path) -> None:
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
-@pytest.mark.parametrize("path", ["kernels/primitives.py", "launching.py", "schedule.py"])
+@pytest.mark.parametrize("path", generate.SHARED)
 def test_what_all_kernels_share_validates_them_all(path: str) -> None:
     """If a shared function changes, a kernel in an unchanged file computes something else."""
     chosen = [DEFINITIONS["relu"], DEFINITIONS["linear"]]

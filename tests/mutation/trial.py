@@ -100,13 +100,14 @@ def baseline() -> dict[str, str]:
 def _generated(definitions: Mapping[str, Any], names: Iterable[str]) -> dict[str, str]:
     generate = importlib.import_module("svertka.codegen.driver.generate")
     once = [dataclasses.replace(definitions[name], orders=1) for name in names]  # gradients' gradients take minutes
-    sources: dict[str, str] = generate.generate_package(once).sources
+    # Each module has all its kernels: what is compared does not depend on the other layers of a package.
+    sources: dict[str, str] = generate.generate_package(once, pooled=False).sources
     return sources
 
 
 def _differing(sources: Mapping[str, str], sound: Mapping[str, str], names: Sequence[str]) -> list[str]:
     """Layers whose kernels, or shared functions, differ from those of the fault-free stages."""
-    shared = ("launching.py", "schedule.py", "kernels/primitives.py")
+    shared = importlib.import_module("svertka.codegen.driver.generate").SHARED
     if any(_body(sources[path]) != _body(sound[path]) for path in shared):
         return list(names)
     paths = {name: f"kernels/{name}.py" for name in names}
