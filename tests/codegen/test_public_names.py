@@ -200,7 +200,7 @@ def test_names_that_a_call_uses_for_itself_are_refused(symbol: str, argument: st
 
 def test_a_package_of_functions_alone_imports_no_modules() -> None:
     bare = dataclasses.replace(DEFINITIONS["relu"], modules=())
-    tree = ast.parse(package_source([bare]))
+    tree = ast.parse(package_source([bare], on_demand=False))
     assert {a.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for a in node.names} >= {"functional"}
-    assert "from .modules import" not in package_source([bare])
-    assert "from .modules import ReLU" in package_source([DEFINITIONS["relu"]])
+    assert "from .modules import" not in package_source([bare], on_demand=False)
+    assert "from .modules import ReLU" in package_source([DEFINITIONS["relu"]], on_demand=False)

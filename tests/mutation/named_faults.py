@@ -90,10 +90,10 @@ NAMED = (
         NORMALIZED,
     ),
     Named(
-        "another mask backward",
+        "another mask",
         "emitted",
         "generated/kernels/dropout.py",
-        "dropout_grad_input",
+        "dropout_output",
         "primitives.uniform(seed, i)",
         "primitives.uniform(seed + 1, i)",
         ("dropout",),

@@ -54,7 +54,8 @@ def idle_kernels(package: str = "svertka.generated", tell: Tell | None = None) -
     """
     runtime, plans = (importlib.import_module(f"{package}.{name}") for name in ("runtime", "plans"))
     with ExitStack() as stack:
-        for module in _modules(importlib.import_module(f"{package}.kernels")):
+        # All are imported before any is altered: a module imports kernels that it shares from others.
+        for module in list(_modules(importlib.import_module(f"{package}.kernels"))):
             kernels: dict[str, Any] = {
                 name: _Kernel(value, tell) for name, value in vars(module).items() if hasattr(value, "arg_names")
             }
