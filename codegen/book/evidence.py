@@ -15,6 +15,7 @@ from typing import Any
 
 from svertka.codegen.driver.certificate import certificate_path, is_current
 from svertka.codegen.driver.generate import SHARED, kernels_path
+from svertka.codegen.driver.on_demand import made_sources
 from svertka.codegen.verify.levels import LEVELS
 from svertka.spec.definition import Definition
 from svertka.spec.layers import DEFINITIONS
@@ -58,6 +59,8 @@ def evidence(definition: Definition, package: Path) -> Evidence:
         return Evidence(path, kernels, f"there is no {missing[0]}; {remedy}", {})
     text = (package / path).read_text(encoding="utf-8")
     sources = {str(file.relative_to(package)): file.read_text(encoding="utf-8") for file in package.rglob("*.py")}
+    if (package / "on_demand.py").is_file():  # it is evidence of the gradient's gradient too, which is not on disk
+        sources |= made_sources(definition)
     if not is_current(text, sources, definition):
         return Evidence(path, kernels, f"{path} is not of this formula and these kernels; {remedy}", {})
     formulas = loads(text)["formulas"]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from filelock import FileLock
@@ -25,7 +26,9 @@ from svertka.spec.definition import Definition
 from svertka.spec.gradient import gradient_definition, gradient_name
 from svertka.spec.layers import DEFINITIONS
 
-__all__ = ["second_order"]
+__all__ = ["made_sources", "second_order"]
+
+PARTS = ("kernels", "formulas", "gradients")
 
 
 def second_order(name: str, folder: Path) -> Path:
@@ -55,6 +58,16 @@ def second_order(name: str, folder: Path) -> Path:
             else:
                 in_interpreter(name, __name__, name, str(folder))
     return folder
+
+
+def made_sources(definition: Definition) -> dict[str, str]:
+    """The modules of the gradient of a layer of this library, by path; none if it cannot be differentiated twice."""
+    if definition.orders < 2:
+        return {}
+    name = gradient_name(definition)
+    found = {f"{part}/{name}.py": find_spec(f"svertka.generated.{part}.{name}") for part in PARTS}
+    origins = {path: spec.origin for path, spec in found.items() if spec is not None and spec.origin is not None}
+    return {path: Path(origin).read_text(encoding="utf-8") for path, origin in origins.items()}
 
 
 def _sources(name: str) -> tuple[Definition, dict[str, str]]:
