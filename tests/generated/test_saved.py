@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import Conv2d, Flatten, Linear, MaxPool2d, ReLU
 
-from svertka.generated import functional, gradients, runtime, saving
+from svertka.generated import functional, runtime, saving
 from svertka.generated.convert import convert
+from tests.operators import operators
 
 from .cases import Case
 from .test_autograd import EVERY_FORMULA, as_tuple, call, differentiable, every_formula
@@ -116,12 +117,7 @@ def test_what_is_not_kept_is_not_read(case: Case, road: str, monkeypatch: pytest
             torch.testing.assert_close(other, one, rtol=0, atol=0, equal_nan=True)
 
 
-ANSWERED = {
-    operator.name: operator
-    for module in (functional, gradients)
-    for operator in vars(module).values()
-    if isinstance(operator, runtime.Operator) and operator.answered
-}
+ANSWERED = {operator.name: operator for operator in operators() if operator.answered}
 
 
 def test_a_result_is_kept_in_the_place_of_the_input_it_answers_for() -> None:
