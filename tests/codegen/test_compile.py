@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -14,6 +15,11 @@ import pytest
 from svertka.codegen.lowering.build import build
 from svertka.codegen.machine.compiling import widths
 from svertka.spec.layers import DEFINITIONS
+
+
+def kernels_of(name: str) -> ModuleType:
+    """A layer's kernels; one that several modules share has the name that it has where it is defined."""
+    return import_module(f"svertka.generated.kernels.{name}")
 
 
 def compiled(target: str, dtype: str, *options: str) -> list[dict[str, Any]]:
@@ -29,10 +35,8 @@ def compiled(target: str, dtype: str, *options: str) -> list[dict[str, Any]]:
 def test_every_kernel_compiles(target: str, dtype: str) -> None:
     """In a process without the interpreter; no box is loaded on targets without a copy engine, or in float32."""
     rows = compiled(target, dtype, "--row-major")
-    # A kernel that several modules share has the name that it has where it is defined.
-    modules = {name: import_module(f"svertka.generated.kernels.{name}") for name in DEFINITIONS}
-    kernels = [getattr(modules[name], k.name) for name, d in DEFINITIONS.items() for k in build(d).kernels]
-    assert {row["kernel"] for row in rows} == {kernel.__name__ for kernel in kernels}
+    functions = [(name, k.name) for name, d in DEFINITIONS.items() for k in build(d).kernels]
+    assert {row["kernel"] for row in rows} == {getattr(kernels_of(name), f).__name__ for name, f in functions}
     assert all(row["registers"] > 0 for row in rows)
 
 
@@ -70,6 +74,7 @@ from svertka.codegen.machine.compiling import assembled
 from svertka.codegen.verify.recording import recorded
 from svertka.spec.layers import DEFINITIONS
 from importlib import import_module
+from types import ModuleType
 
 for name in ("batch_normalization", "cross_channel_normalization", "cross_entropy", "dropout"):
     definition, kernels = DEFINITIONS[name], import_module(f"svertka.generated.kernels.{name}")
@@ -164,9 +169,8 @@ def test_what_is_compiled_here_is_what_triton_asks_for_there(layers: tuple[str, 
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
     rows = [json.loads(line) for line in done.stdout.splitlines()]
-    assert {row["kernel"] for row in rows} == {
-        f for n in layers for k in build(DEFINITIONS[n]).kernels for f in k.functions
-    }
+    functions = [(name, f) for name in layers for k in build(DEFINITIONS[name]).kernels for f in k.functions]
+    assert {row["kernel"] for row in rows} == {getattr(kernels_of(name), f).__name__ for name, f in functions}
     assert [row for row in rows if row["differs"]] == []
     straight, shifted = rows[::2], rows[1::2]
     assert all(one["aligned"] > other["aligned"] for one, other in zip(straight, shifted, strict=True))

@@ -37,7 +37,7 @@ def edited(table: Table, changes: dict[str, Any], of: str = "") -> tuple[str, Ta
     kernels = {row: dict(figures) for row, figures in table.kernels.items()}
     row = next(row for row in kernels if row.startswith(of))
     kernels[row] |= {figure: change(kernels[row][figure]) for figure, change in changes.items()}
-    return row, Table(table.versions, kernels, table.programs)
+    return row, Table(table.versions, kernels, table.programs, table.excuses)
 
 
 def more(by: int) -> Any:
@@ -72,7 +72,9 @@ def test_fewer_boxes_and_more_bytes_are_told() -> None:
     row, boxed = edited(table, {"boxes": more(1)})
     assert [(c.row, c.figure) for c in complaints(boxed, table)] == [(row, "boxes")]
     program, figures = next(iter(table.programs.items()))
-    more_bytes = Table(table.versions, table.kernels, {program: {**figures, "ratio": figures["ratio"] + 0.01}})
+    more_bytes = Table(
+        table.versions, table.kernels, {program: {**figures, "ratio": figures["ratio"] + 0.01}}, table.excuses
+    )
     assert [(c.row, c.figure) for c in complaints(table, more_bytes)] == [(program, "ratio")]
 
 
@@ -81,6 +83,15 @@ def test_what_no_table_excuses() -> None:
     table = read(COMMITTED)
     row, worse = edited(table, {"spills": more(8), "wgmma": lambda value: 0}, "linear_output bfloat16")
     assert {(c.row, c.figure) for c in complaints(worse, worse)} == {(row, "spills"), (row, "wgmma")}
+
+
+def test_an_excused_spill_may_not_grow() -> None:
+    table = read(COMMITTED)
+    assert table.excuses
+    for kernel in table.excuses:
+        row, worse = edited(table, {"spills": more(8)}, f"{kernel} ")
+        assert complaints(table, table) == []
+        assert [(c.row, c.figure) for c in complaints(table, worse)] == [(row, "spills")]
 
 
 def test_within_the_margin_nothing_is_told() -> None:
@@ -93,7 +104,7 @@ def test_another_compiler_is_not_held_to_registers() -> None:
     table = read(COMMITTED)
     changes = {"registers": more(90), "shared": more(9000), "narrow": more(1), "wide_loads": more(-1)}
     row, worse = edited(table, changes | {"spills": more(8)})
-    other = Table({**table.versions, "triton": "0.0"}, worse.kernels, worse.programs)
+    other = Table({**table.versions, "triton": "0.0"}, worse.kernels, worse.programs, worse.excuses)
     assert [(c.row, c.figure) for c in complaints(table, other)] == [(row, "spills")]
     assert "triton 0.0" in skipped(table, other)
     assert not skipped(table, worse)
@@ -102,11 +113,11 @@ def test_another_compiler_is_not_held_to_registers() -> None:
 def test_rows_that_come_and_go_are_told() -> None:
     table = read(COMMITTED)
     row, *others = table.kernels
-    fewer = Table(table.versions, {other: table.kernels[other] for other in others}, table.programs)
+    fewer = Table(table.versions, {other: table.kernels[other] for other in others}, table.programs, table.excuses)
     assert [(c.row, c.committed) for c in complaints(fewer, table)] == [(row, "absent")]
     assert [(c.row, c.found) for c in complaints(table, fewer, others)] == [(row, "absent")]
     program, *programs = table.programs
-    fewer = Table(table.versions, table.kernels, {other: table.programs[other] for other in programs})
+    fewer = Table(table.versions, table.kernels, {other: table.programs[other] for other in programs}, table.excuses)
     assert [(c.row, c.found) for c in complaints(table, fewer, table.kernels)] == [(program, "absent")]
 
 

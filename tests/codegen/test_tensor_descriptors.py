@@ -153,13 +153,13 @@ def test_a_target_without_tiles_for_boxes_takes_pointers(
     monkeypatch.setattr(schedule, "INTERPRETING", False)
     choose = schedule._boxes.__wrapped__
     extents = ((("m", 4096),), (("n", 512),), (("k", 256),))
-    product = choose(1, *extents, 9, 1, tl.bfloat16, "ieee", target, 132)
+    product = choose(1, *extents, 9, 1, tl.bfloat16, "ieee", target, 132, 0)
     assert (product is not None) == taken
     if product is not None:
         assert product.row[0] == "boxes"
         assert product.programs <= 2 * 132
-    assert choose(1, extents[0], extents[1], (("k", 16),), 9, 1, tl.bfloat16, "ieee", target, 132) is None
-    assert choose(1, *extents, 81, 81, tl.bfloat16, "ieee", target, 132) is None
+    assert choose(1, extents[0], extents[1], (("k", 16),), 9, 1, tl.bfloat16, "ieee", target, 132, 0) is None
+    assert choose(1, *extents, 81, 81, tl.bfloat16, "ieee", target, 132, 0) is None
 
 
 # Both routes ----------------------------------------------------------------------------------------------------------

@@ -403,7 +403,7 @@ def test_a_mask_is_not_baked_into_a_graph_of_cuda(monkeypatch: pytest.MonkeyPatc
             drawn.append(seed)
             return operator(*tensors, seed=seed, **more)
 
-    monkeypatch.setattr(functional, "_DROPOUT", Seen())
+    monkeypatch.setattr("svertka.generated.functions.dropout._DROPOUT", Seen())
     ones = torch.ones(5, 7, dtype=torch.float64, requires_grad=True)
     masked = functional.dropout(ones)
     (seed,) = drawn
