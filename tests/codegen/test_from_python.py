@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from svertka.codegen.driver.from_python import _folder, certificate_of, layer_function, layer_module
+from svertka.codegen.driver.from_python import certificate_of, definition_folder, layer_function, layer_module
 from svertka.codegen.verify.levels import LEVELS
 from svertka.spec import Equation, Layer, Tensor, axis, define, number
 
@@ -125,7 +125,7 @@ def scaled(many: bool = True, positive: bool = False, **face: str) -> Path:
     i = axis("i", many=many)
     x, y = Tensor("input", i), Tensor("output", i)
     layer = Layer("scaled", (x,), (Equation(y, x[i] * number("factor", positive=positive)),), ("output",))
-    return _folder(define(layer, **face))  # type: ignore[arg-type]
+    return definition_folder(define(layer, **face))  # type: ignore[arg-type]
 
 
 def test_what_differs_has_another_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
