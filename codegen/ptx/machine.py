@@ -1,0 +1,283 @@
+"""The machine: executes a parsed kernel for all programs at once.
+
+All threads of all programs step together. Where a branch parts them, those with the smallest program counter go first, so
+that they meet again behind the branch; the others keep their registers. A barrier stops threads until all of their program
+are there.
+
+Input: ``Code``, memory and arguments. Output: the memory, changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from svertka.codegen.ptx import asynchronous, matrix, moves, warps
+from svertka.codegen.ptx.arithmetic import TABLE
+from svertka.codegen.ptx.memory import Arena, Shared
+from svertka.codegen.ptx.program import Code, Immediate, Instruction, Symbol
+from svertka.codegen.ptx.state import Array, State, Step, reader, unknown
+
+__all__ = ["Linked", "execute", "link"]
+
+Factory = Callable[[Code, Instruction], Step]
+FACTORIES: dict[str, Factory] = {
+    "mov": moves.move,
+    "ld": moves.load,
+    "st": moves.store,
+    "cvta": moves.convert_address,
+    "shfl": warps.shuffle,
+    "redux": warps.reduce,
+    "vote": warps.vote,
+    "elect": warps.elect,
+    "ldmatrix": warps.load_matrix,
+    "stmatrix": warps.store_matrix,
+    "mma": matrix.multiply,
+}
+BY_NAME: dict[str, Factory] = {
+    "cp.async.ca": asynchronous.copy,
+    "cp.async.cg": asynchronous.copy,
+    "cp.async.commit_group": asynchronous.commit,
+    "cp.async.wait_group": asynchronous.wait,
+    "cp.async.wait_all": asynchronous.wait,
+}
+BARRIERS = ("bar.sync", "barrier.sync", "barrier.cta.sync", "barrier.sync.aligned", "bar.warp.sync")
+LONGEST = 50_000_000  # instructions; a launch that takes more does not end
+
+
+@dataclass(frozen=True)
+class _Branch:
+    """A jump, for all or for those of a predicate."""
+
+    target: int
+
+
+@dataclass(frozen=True)
+class _Barrier:
+    """A barrier of a program, or of a warp."""
+
+    number: int
+    warp: bool
+
+
+@dataclass(frozen=True)
+class _Return:
+    """The end of a thread."""
+
+
+Action = Step | _Branch | _Barrier | _Return
+
+
+@dataclass
+class Linked:
+    """A kernel that is ready to run: what executes each instruction, under which predicate."""
+
+    code: Code
+    actions: list[Action]
+    guards: list[Callable[[State], Array] | None]
+    meeting: frozenset[int]
+    unit: int
+
+
+def link(code: Code) -> Linked:
+    """Prepare a kernel.
+
+    Raises:
+        PtxError: an instruction that the machine does not know.
+    """
+    actions = [_action(code, instruction) for instruction in code.instructions]
+    guards = [reader(code, one.guard, bool) if one.guard is not None else None for one in code.instructions]
+    return Linked(code, actions, guards, frozenset(code.labels.values()), _narrowest(code))
+
+
+def _narrowest(code: Code) -> int:
+    """Bytes of the narrowest access of shared memory, at most 4."""
+    sizes = [4]
+    for one in code.instructions:
+        if one.operation in ("ld", "st") and any(part.startswith("shared") for part in one.modifiers):
+            sizes.append(int(one.modifiers[-1].lstrip("bsuf")) // 8)
+    return min(sizes)
+
+
+def _action(code: Code, instruction: Instruction) -> Action:
+    name, operation = instruction.name, instruction.operation
+    if name in TABLE:
+        return moves.arithmetic(code, instruction)
+    if operation == "bra":
+        (target,) = instruction.operands
+        if name not in ("bra", "bra.uni") or not isinstance(target, Symbol) or target.name not in code.labels:
+            raise unknown(code, instruction)
+        return _Branch(code.labels[target.name])
+    if name in ("ret", "exit"):
+        return _Return()
+    if name in BARRIERS:
+        return _barrier(code, instruction)
+    for prefix, factory in BY_NAME.items():
+        if name == prefix or name.startswith(prefix + "."):
+            return factory(code, instruction)
+    if operation in FACTORIES:
+        return FACTORIES[operation](code, instruction)
+    raise unknown(code, instruction)
+
+
+def _barrier(code: Code, instruction: Instruction) -> _Barrier:
+    number = instruction.operands[0]
+    warp = instruction.name == "bar.warp.sync"
+    if not isinstance(number, Immediate) or len(instruction.operands) > 1 or (warp and number.value not in EVERY):
+        raise unknown(code, instruction, "barriers of a part of the threads are not known")
+    return _Barrier(0 if warp else number.value, warp)
+
+
+EVERY = (-1, 0xFFFFFFFF)
+
+
+@dataclass
+class _Groups:
+    """Threads by their program counter; those at barriers; those that wait for something."""
+
+    running: dict[int, Array] = field(default_factory=dict)
+    waiting: dict[int, list[tuple[int, Array]]] = field(default_factory=dict)
+
+    def add(self, counter: int, lanes: Array) -> None:
+        """Let lanes go on at a program counter."""
+        known = self.running.get(counter)
+        self.running[counter] = lanes if known is None else known | lanes
+
+
+def execute(linked: Linked, programs: int, arena: Arena, shared_bytes: int, parameters: Mapping[str, Array]) -> State:
+    """Run all programs to their end.
+
+    Args:
+        linked: the kernel.
+        programs: how many.
+        arena: global memory.
+        shared_bytes: dynamic shared memory of a program.
+        parameters: arguments by name, each an array of one bit pattern.
+
+    Raises:
+        PtxError: what the machine refuses.
+    """
+    code = linked.code
+    size = code.static_shared + shared_bytes
+    state = State(code, programs, arena, Shared(programs, size, linked.unit), dict(parameters))
+    groups = _Groups({0: state.every})
+    with np.errstate(all="ignore"):
+        while groups.running or _blocked(state, groups):
+            counter = min(groups.running)
+            _run(linked, state, groups, counter, groups.running.pop(counter))
+    _ended(state, groups)
+    return state
+
+
+def _blocked(state: State, groups: _Groups) -> bool:
+    """Nothing runs: see whether threads wait at a barrier that cannot open."""
+    for number, waiting in groups.waiting.items():
+        for counter, lanes in waiting:
+            state.current = state.code.instructions[counter - 1]
+            lane = int(lanes.argmax())
+            raise state.error(f"barrier {number} is not reached by all threads of the program", lane)
+    return False
+
+
+def _run(linked: Linked, state: State, groups: _Groups, counter: int, lanes: Array) -> None:
+    """Run threads until they part, wait or end."""
+    actions, guards, meeting = linked.actions, linked.guards, linked.meeting
+    instructions = state.code.instructions
+    state.active = None if lanes.all() else lanes
+    while True:
+        if counter in meeting and groups.running:
+            if counter in groups.running:
+                groups.add(counter, state.mask())
+                return
+            if min(groups.running) < counter:
+                groups.add(counter, state.mask())
+                return
+        action, guard = actions[counter], guards[counter]
+        state.tick += 1
+        state.current = instructions[counter]
+        if state.tick > LONGEST:
+            raise state.error("the launch does not end")
+        if guard is None:
+            if isinstance(action, _Branch):
+                counter = action.target
+                continue
+            if isinstance(action, _Barrier):
+                if not _meet(state, groups, action, counter + 1):
+                    return
+            elif isinstance(action, _Return):
+                _end(state)
+                return
+            else:
+                action(state)
+            counter += 1
+            continue
+        before = state.mask()
+        chosen = before & guard(state)
+        if isinstance(action, _Branch | _Return):
+            rest = before & ~chosen
+            if isinstance(action, _Return):
+                state.active = chosen
+                _end(state)
+                state.active = rest
+                if not rest.any():
+                    return
+                counter += 1
+            elif not rest.any():
+                counter = action.target
+            elif not chosen.any():
+                counter += 1
+            else:
+                groups.add(action.target, chosen)
+                groups.add(counter + 1, rest)
+                return
+            continue
+        if isinstance(action, _Barrier):
+            raise state.error("a barrier under a predicate is not known")
+        kept = state.active
+        if chosen.any():
+            state.active = None if chosen.all() else chosen
+            action(state)
+            state.active = kept
+        counter += 1
+
+
+def _meet(state: State, groups: _Groups, barrier: _Barrier, counter: int) -> bool:
+    """Threads come to a barrier; whether all that came may go on at once."""
+    if barrier.warp:
+        arrived = state.warp_tick
+        arrived[warps.whole_warps(state)] = state.tick
+        return True
+    if state.active is None:
+        state.program_tick[:] = state.tick
+        state.shared.met(state)
+        state.arena.met(state)
+        return True
+    waiting = groups.waiting.setdefault(barrier.number, [])
+    waiting.append((counter, state.mask()))
+    together = np.logical_or.reduce([lanes for _, lanes in waiting])
+    complete = together.reshape(state.programs, -1).all(1)
+    if complete.any():
+        open_ = np.repeat(complete, state.threads)
+        state.program_tick[complete] = state.tick
+        state.shared.met(state)
+        state.arena.met(state)
+        for place, lanes in waiting:
+            if (lanes & open_).any():
+                groups.add(place, lanes & open_)
+        waiting[:] = [(place, lanes & ~open_) for place, lanes in waiting if (lanes & ~open_).any()]
+    if not waiting:
+        del groups.waiting[barrier.number]
+    return False
+
+
+def _end(state: State) -> None:
+    state.alive &= ~state.mask()
+
+
+def _ended(state: State, groups: _Groups) -> None:
+    """Refuse what a kernel leaves open."""
+    open_ = asynchronous.pending_copies(state)
+    if len(open_):
+        raise state.error("a copy to shared memory is never waited for", int(open_[0]))
