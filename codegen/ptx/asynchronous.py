@@ -83,7 +83,8 @@ def copy(code: Code, instruction: Instruction) -> Step:
             data[some] = state.arena.load(state, lanes[some], addresses, word, size // word)
         places = state.among(to(state), lanes)
         index = state.shared.place(state, lanes, places, size)
-        state.shared.claim(state, lanes, index, size, places, flying=True)
+        if state.shared.claim(state, lanes, index, size, places, flying=True) is not None:
+            raise state.error("two threads copy to one byte of shared memory at once", int(lanes[0]))
         unit.flying.append(_Copy(lanes, unit.committed[lanes], index, data))
 
     return step

@@ -56,6 +56,7 @@ class Space:
         busy: per unit, how many asynchronous reads are in flight; ``reading``: how many there are in all.
         noting: whether reads are noted.
         dirty: whether anything was written in this launch.
+        shares: whether threads may store the same value to the same bytes in one instruction.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Space:
     noting: bool = True
     dirty: bool = False
     reading: int = 0
+    shares: bool = True
 
     def __post_init__(self) -> None:
         self.written = np.zeros(len(self.data) // self.unit, np.int64)
@@ -143,13 +145,24 @@ class Space:
         """Store one row of values per lane."""
         size, count = values.dtype.itemsize, values.shape[1]
         index = self.place(state, lanes, addresses, size * count)
-        self.claim(state, lanes, index, size * count, addresses)
-        self.data.view(f"u{size}")[(index // size)[:, None] + np.arange(count)] = values
+        alone = self.claim(state, lanes, index, size * count, addresses)
+        words, places = self.data.view(f"u{size}"), (index // size)[:, None] + np.arange(count)
+        words[places] = values
+        if alone is None:
+            return
+        differ = (words[places] != values).any(1)
+        if differ.any() or not self.shares:
+            row = int(differ.argmax()) if differ.any() else alone
+            raise state.error(f"two threads write one byte of {self.name} memory at once", lanes[row], addresses[row])
 
     def claim(
         self, state: State, lanes: Array, index: Array, size: int, addresses: Array, flying: bool = False
-    ) -> None:
-        """Note that lanes write; refuse it where another thread touches the bytes without a barrier between."""
+    ) -> int | None:
+        """Note that lanes write; refuse it where another thread touches the bytes without a barrier between.
+
+        Returns:
+            The row of a lane whose bytes another lane writes in the same instruction; None if there is none.
+        """
         units = self.units_of(index, size)
         self.dirty = True
         self.storable(state, lanes, units, index, size, addresses)
@@ -170,12 +183,9 @@ class Space:
             raise state.error(reason, lanes[row], addresses[row])
         self._after_reads(state, lanes, units, addresses)
         mine = np.broadcast_to(stamps(state, lanes)[:, None], units.shape)
-        self.written[units] = mine
-        if not (self.written[units] == mine).all():
-            row = int((self.written[units] != mine).any(1).argmax())
-            raise state.error(f"two threads write one byte of {self.name} memory at once", lanes[row], addresses[row])
-        if flying:
-            self.written[units] = -mine
+        self.written[units] = -mine if flying else mine
+        alone = abs(self.written[units]) == mine
+        return None if alone.all() else int((~alone).any(1).argmax())
 
     def arrive(self, state: State, lanes: Array, index: Array, size: int) -> None:
         """Note that copies to these places are no longer in flight."""
@@ -264,7 +274,7 @@ class Arena(Space):
             place = start + size
         whole = -(-(place + RED_ZONE) // 256) * 256
         super().__init__("global", np.zeros(whole, np.uint8), unit)
-        self.noting = False
+        self.noting = self.shares = False
         self.valid = np.full(whole, OUTSIDE, np.uint8)
         self.again: list[tuple[int, int]] = []  # index ranges that may be stored to several times
 
