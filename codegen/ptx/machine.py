@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from svertka.codegen.ptx import asynchronous, matrix, moves, warps
+from svertka.codegen.ptx import asynchronous, boxes, matrix, mbarriers, moves, warps, wgmma
 from svertka.codegen.ptx.arithmetic import TABLE
 from svertka.codegen.ptx.memory import Arena, Shared
 from svertka.codegen.ptx.program import Code, Immediate, Instruction, Symbol
@@ -35,6 +35,8 @@ FACTORIES: dict[str, Factory] = {
     "ldmatrix": warps.load_matrix,
     "stmatrix": warps.store_matrix,
     "mma": matrix.multiply,
+    "mbarrier": mbarriers.mbarrier,
+    "wgmma": wgmma.warpgroup,
 }
 BY_NAME: dict[str, Factory] = {
     "cp.async.ca": asynchronous.copy,
@@ -42,6 +44,11 @@ BY_NAME: dict[str, Factory] = {
     "cp.async.commit_group": asynchronous.commit,
     "cp.async.wait_group": asynchronous.wait,
     "cp.async.wait_all": asynchronous.wait,
+    "cp.async.bulk": boxes.bulk_copy,
+    "fence.proxy.async": mbarriers.fence,
+    "fence.proxy.tensormap::generic": boxes.fence_map,
+    "tensormap.replace": boxes.replace_field,
+    "tensormap.cp_fenceproxy": boxes.copy_map,
 }
 BARRIERS = ("bar.sync", "barrier.sync", "barrier.cta.sync", "barrier.sync.aligned", "bar.warp.sync")
 LONGEST = 50_000_000  # instructions; a launch that takes more does not end
@@ -139,6 +146,7 @@ class _Groups:
 
     running: dict[int, Array] = field(default_factory=dict)
     waiting: dict[int, list[tuple[int, Array]]] = field(default_factory=dict)
+    blocked: list[tuple[int, Array, int, str]] = field(default_factory=list)
 
     def add(self, counter: int, lanes: Array) -> None:
         """Let lanes go on at a program counter."""
@@ -164,15 +172,24 @@ def execute(linked: Linked, programs: int, arena: Arena, shared_bytes: int, para
     state = State(code, programs, arena, Shared(programs, size, linked.unit), dict(parameters))
     groups = _Groups({0: state.every})
     with np.errstate(all="ignore"):
-        while groups.running or _blocked(state, groups):
+        while groups.running or _resumed(state, groups):
             counter = min(groups.running)
             _run(linked, state, groups, counter, groups.running.pop(counter))
     _ended(state, groups)
     return state
 
 
-def _blocked(state: State, groups: _Groups) -> bool:
-    """Nothing runs: see whether threads wait at a barrier that cannot open."""
+def _resumed(state: State, groups: _Groups) -> bool:
+    """Nothing runs: let threads try again that wait for an mbarrier; if nothing can go on, say what is missing."""
+    if groups.blocked and all(progress == state.progress for _, _, progress, _ in groups.blocked):
+        counter, lanes, _, stuck = groups.blocked[0]
+        state.current = state.code.instructions[counter - 1]
+        raise state.error(stuck, int(lanes.argmax()))
+    for counter, lanes, _, _ in groups.blocked:
+        groups.add(counter, lanes)
+    groups.blocked.clear()
+    if groups.running:
+        return True
     for number, waiting in groups.waiting.items():
         for counter, lanes in waiting:
             state.current = state.code.instructions[counter - 1]
@@ -211,6 +228,9 @@ def _run(linked: Linked, state: State, groups: _Groups, counter: int, lanes: Arr
                 return
             else:
                 action(state)
+                if state.yields:
+                    _yield(state, groups, counter + 1)
+                    return
             counter += 1
             continue
         before = state.mask()
@@ -240,7 +260,16 @@ def _run(linked: Linked, state: State, groups: _Groups, counter: int, lanes: Arr
             state.active = None if chosen.all() else chosen
             action(state)
             state.active = kept
+            if state.yields:
+                _yield(state, groups, counter + 1)
+                return
         counter += 1
+
+
+def _yield(state: State, groups: _Groups, counter: int) -> None:
+    """Let others run first: the threads that execute wait for something that is not there."""
+    state.yields = False
+    groups.blocked.append((counter, state.mask(), state.progress, state.stuck))
 
 
 def _meet(state: State, groups: _Groups, barrier: _Barrier, counter: int) -> bool:
@@ -281,3 +310,9 @@ def _ended(state: State, groups: _Groups) -> None:
     open_ = asynchronous.pending_copies(state)
     if len(open_):
         raise state.error("a copy to shared memory is never waited for", int(open_[0]))
+    if wgmma.pending_products(state):
+        raise state.error("a product of a warpgroup is never waited for")
+    if (lane := boxes.pending_boxes(state)) is not None:
+        raise state.error("a store of a box is never waited for", lane)
+    if missing := mbarriers.unfinished(state):
+        raise state.error(missing)

@@ -20,7 +20,7 @@ from svertka.codegen.ptx.rounding import bfloat16_values
 from svertka.codegen.ptx.state import WARP, Array, State, Step, reader, unknown, writer
 from svertka.codegen.ptx.warps import whole_warps
 
-__all__ = ["accumulator_places", "multiply", "values_of"]
+__all__ = ["accumulator_places", "fragment_places", "multiply", "values_of"]
 
 _LANE = np.arange(WARP)
 GROUP, THREAD = _LANE // 4, _LANE % 4
@@ -46,7 +46,7 @@ def values_of(kind: str, words: Array) -> Array:
     return bfloat16_values(halves) if kind == "bf16" else halves.view(np.float16).astype(np.float32)
 
 
-def _places(rows: int, inner: int, bits: int) -> tuple[Array, Array]:
+def fragment_places(rows: int, inner: int, bits: int) -> tuple[Array, Array]:
     """Row and column of each element of a left operand: arrays over lanes and elements in order of the registers."""
     each = 2 if bits == 16 else 1  # neighbours in one register
     blocks = inner // (4 * each)
@@ -80,7 +80,7 @@ def multiply(code: Code, instruction: Instruction) -> Step:
     word = np.uint64 if kind == "f64" else np.uint32
     reads = [[reader(code, one, word) for one in _registers(code, instruction, o)] for o in instruction.operands[1:]]
     writes = [writer(code, one, word) for one in _registers(code, instruction, instruction.operands[0])]
-    left, right = _places(shape.rows, shape.inner, FORMATS[kind]), _places(8, shape.inner, FORMATS[kind])
+    left, right = fragment_places(shape.rows, shape.inner, FORMATS[kind]), fragment_places(8, shape.inner, FORMATS[kind])
     added = accumulator_places(shape.rows, shape.columns)
     dtype = np.float64 if kind == "f64" else np.float32
 

@@ -187,6 +187,25 @@ class Space:
         alone = abs(self.written[units]) == mine
         return None if alone.all() else int((~alone).any(1).argmax())
 
+    def hold(self, index: Array, size: int, by: int) -> None:
+        """Count asynchronous reads in flight: ``by`` is 1 at their begin, -1 at their end."""
+        np.add.at(self.busy, self.units_of(index, size), by)
+        self.reading += by
+
+    def visible(self, state: State, lanes: Array, index: Array, size: int, addresses: Array) -> None:
+        """Refuse that an asynchronous instruction reads what a thread wrote without a fence between."""
+        before = self.written[self.units_of(index, size)]
+        writers = lanes_of(before)
+        copied = writers == COPY_ENGINE
+        ticks, readers = before >> LANE_BITS, np.broadcast_to(lanes[:, None], before.shape)
+        fenced = state.fence_tick[np.where(copied, readers, writers)] > ticks
+        hidden = ~(copied | fenced | (state.fence_tick[readers] > ticks))
+        if hidden.any():
+            row = int(hidden.any(1).argmax())
+            reason = f"an asynchronous instruction reads {self.name} memory that thread"
+            other = _name(state, int(writers[row, int(hidden[row].argmax())]))
+            raise state.error(f"{reason} {other} wrote without fence.proxy.async between", lanes[row], addresses[row])
+
     def arrive(self, state: State, lanes: Array, index: Array, size: int) -> None:
         """Note that copies to these places are no longer in flight."""
         units = self.units_of(index, size)

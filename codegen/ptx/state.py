@@ -62,6 +62,9 @@ class State:
             saw a phase of an mbarrier complete.
         current: the instruction that is executed, for messages.
         units: state of the asynchronous units, by name.
+        flying: registers that asynchronous instructions still write.
+        progress: how often something happened that may let a waiting thread go on.
+        yields: whether the threads that execute found that they have to wait; ``stuck``: for what.
         alive: lanes that have not returned.
     """
 
@@ -76,6 +79,10 @@ class State:
     tick: int = 1
     current: Instruction | None = None
     units: dict[str, Any] = field(default_factory=dict)
+    flying: dict[int, int] = field(default_factory=dict)
+    progress: int = 0
+    yields: bool = False
+    stuck: str = ""
 
     def __post_init__(self) -> None:
         self.threads = self.code.threads
@@ -180,6 +187,8 @@ def _value(state: State, slot: int, register: Register) -> Array:
     value = state.registers[slot]
     if value is None:
         raise state.error(f"register {register.name} is read and was never written")
+    if state.flying and slot in state.flying:
+        raise state.error(f"register {register.name} is read while an asynchronous instruction writes it")
     if state.partial and slot in state.partial:
         missing = state.mask() & ~state.partial[slot]
         if missing.any():
