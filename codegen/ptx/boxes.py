@@ -220,13 +220,12 @@ def _load(code: Code, instruction: Instruction, rank: int) -> Step:
         for lane, shared, map_address, counter, *coordinates in zip(lanes.tolist(), *given, strict=True):
             box = _box(state, lane, map_address, coordinates, shared)
             found = barrier_at(state, lane, counter)
-            if state.fence_tick[found.lane] <= found.made and state.fence_tick[lane] <= found.made:
-                raise state.error("an mbarrier is used by the copy engine without fence.proxy.async after it", lane, counter)
             data = np.zeros(len(box.addresses), f"u{box.itemsize}")
             some = box.addresses[box.inside]
             data[box.inside] = state.arena.load(state, np.full(len(some), lane), some, box.itemsize)[:, 0]
             who = np.full(len(box.pieces), lane)
             index = state.shared.place(state, who, box.pieces, PIECE)
+            state.shared.visible(state, who, index, PIECE, box.pieces)
             state.shared.claim(state, who, index, PIECE, box.pieces, flying=True)
             found.flights.append(Flight(index, data.view(np.uint64).reshape(-1, 2), lane))
 

@@ -193,16 +193,16 @@ class Space:
         self.reading += by
 
     def visible(self, state: State, lanes: Array, index: Array, size: int, addresses: Array) -> None:
-        """Refuse that an asynchronous instruction reads what a thread wrote without a fence between."""
+        """Refuse that an asynchronous instruction touches what a thread wrote without a fence between."""
         before = self.written[self.units_of(index, size)]
         writers = lanes_of(before)
         copied = writers == COPY_ENGINE
         ticks, readers = before >> LANE_BITS, np.broadcast_to(lanes[:, None], before.shape)
         fenced = state.fence_tick[np.where(copied, readers, writers)] > ticks
-        hidden = ~(copied | fenced | (state.fence_tick[readers] > ticks))
+        hidden = ~((before == 0) | copied | fenced | (state.fence_tick[readers] > ticks))
         if hidden.any():
             row = int(hidden.any(1).argmax())
-            reason = f"an asynchronous instruction reads {self.name} memory that thread"
+            reason = f"an asynchronous instruction touches {self.name} memory that thread"
             other = _name(state, int(writers[row, int(hidden[row].argmax())]))
             raise state.error(f"{reason} {other} wrote without fence.proxy.async between", lanes[row], addresses[row])
 
