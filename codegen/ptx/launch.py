@@ -9,6 +9,7 @@ Input: a target, and calls of a package's programs. Output: their results, or wh
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -20,19 +21,20 @@ import numpy as np
 import torch
 
 from svertka.codegen.machine.compiling import asked_of_triton, assembled, launch_key
-from svertka.codegen.ptx.machine import Linked, execute, link
-from svertka.codegen.ptx.memory import Arena, Overwritten
+from svertka.codegen.ptx.counts import Counts
+from svertka.codegen.ptx.kernel import ALIGNMENT, Buffer, Pointer, run_kernel
+from svertka.codegen.ptx.machine import Linked, link
 from svertka.codegen.ptx.parse import parse
 from svertka.codegen.ptx.program import PtxError
 from svertka.codegen.ptx.state import Array
-from svertka.codegen.verify import equivalence
 from svertka.codegen.verify.recording import FETCHING, PACKAGE, Launched, remembering_nothing
 
 __all__ = ["Executed", "arguments_of", "executing", "run_launch"]
 
-ALIGNMENT = 16  # of tensors: what Triton assumes, and no more
-PROCESSORS = 132  # of the GPU that programs are made for
-"""As on the GPUs whose tables are used, so that the same launches are chosen."""
+PROCESSORS = 132  # of the GPU that programs are made for, so that its launches are chosen
+NUMBERS: dict[str, Any] = {"fp32": np.float32, "fp64": np.float64}
+NUMBERS |= {f"i{bits}": getattr(np, f"int{bits}") for bits in (8, 16, 32, 64)}
+NUMBERS |= {f"u{bits}": getattr(np, f"uint{bits}") for bits in (8, 16, 32, 64)}
 _LINKED: dict[str, tuple[Linked, Any]] = {}
 
 
@@ -45,12 +47,14 @@ class Executed:
         launches: how many ran.
         kernels: their names.
         memory: tensors that programs made, with the bytes that have been written, by address.
+        counts: where to count what is executed, if anywhere.
     """
 
     target: str
     launches: int = 0
     kernels: list[str] = field(default_factory=list)
     memory: dict[int, tuple[torch.Tensor, Array]] = field(default_factory=dict)
+    counts: Counts | None = None
 
     def unwritten(self) -> list[str]:
         """Tensors that a program made and no launch filled."""
@@ -113,7 +117,6 @@ def executing(target: str, boxes: bool = True, package: str = PACKAGE) -> Iterat
         stack.enter_context(mock.patch.multiple(launching, **devices))
         stack.enter_context(mock.patch.multiple(plans, ENABLED=False, allocated=allocated))
         stack.enter_context(mock.patch.dict(schedule.TABLES, {target: schedule.TABLES.get(target) or schedule.TABLES["default"]}))
-        stack.enter_context(mock.patch.object(equivalence, "replaying_on", lambda device: ExitStack()))
         yield done
         done.finish()
 
@@ -145,70 +148,30 @@ def run_launch(launch: Launched, done: Executed) -> None:
     done.launches += 1
     done.kernels.append(launch.kernel.__name__)
     arguments = arguments_of(launch, done.target)
-    if len(arguments) + 2 != len(linked.code.parameters):
-        raise PtxError(f"kernel {linked.code.name}: {len(linked.code.parameters)} parameters, {len(arguments)} arguments")
-    for noting in (False, True):
-        memory = _Memory(arguments, metadata, launch.programs, done)
-        memory.arena.noting = noting
-        try:
-            parameters = memory.parameters(linked, arguments)
-            execute(linked, launch.programs, memory.arena, metadata.shared, parameters)
-        except Overwritten:
-            continue
-        memory.copy_back(done)
-        return
+    tensors = [value for _, value in arguments if isinstance(value, torch.Tensor)]
+    storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage() for tensor in tensors}
+    places = {pointer: place for place, pointer in enumerate(storages)}
+    buffers = [_buffer(pointer, storage, done) for pointer, storage in storages.items()]
+    scratch = metadata.global_scratch_size * launch.programs, metadata.global_scratch_align % 256
+    own = [Pointer(len(buffers)) if scratch[0] else np.uint64(0), np.uint64(0)]  # scratch of the kernel, of a profiler
+    given = [_argument(kind, value, places) for kind, value in arguments]
+    run_kernel(linked, launch.programs, buffers, [*given, *own], metadata.shared, scratch, done.counts)
 
 
-class _Memory:
-    """The machine's global memory for one launch: each memory of a tensor once, and the kernel's own scratch."""
-
-    def __init__(self, arguments: list[tuple[str, Any]], metadata: Any, programs: int, done: Executed) -> None:
-        tensors = [value for _, value in arguments if isinstance(value, torch.Tensor)]
-        self.storages = {t.untyped_storage().data_ptr(): t.untyped_storage() for t in tensors}
-        sizes = [storage.nbytes() for storage in self.storages.values()]
-        offsets = [ALIGNMENT + pointer % ALIGNMENT for pointer in self.storages]
-        self.scratch = metadata.global_scratch_size * programs
-        narrowest = min([4, *(tensor.itemsize for tensor in tensors)])
-        self.arena = Arena([*sizes, self.scratch], [*offsets, metadata.global_scratch_align % 256], narrowest)
-        self.places = {pointer: place for place, pointer in enumerate(self.storages)}
-        for pointer, storage in self.storages.items():
-            place = self.places[pointer]
-            content = np.frombuffer(_bytes(storage), np.uint8) if storage.nbytes() else np.zeros(0, np.uint8)
-            known = done.memory.get(pointer)
-            written = np.ones(len(content), bool) if known is None else known[1]
-            self.arena.fill(place, content, written)
-        start = self.arena.starts[-1]
-        self.arena.valid[start : start + self.scratch] = 1
-        self.arena.again.append((start, start + self.scratch))
-
-    def parameters(self, linked: Linked, arguments: list[tuple[str, Any]]) -> dict[str, Array]:
-        """The bit pattern of every parameter."""
-        found = {}
-        scratch = [("*i8", self.arena.address(len(self.storages)) if self.scratch else 0), ("*i8", 0)]
-        for parameter, (kind, value) in zip(linked.code.parameters, [*arguments, *scratch], strict=True):
-            found[parameter.name] = self._pattern(kind, value, parameter.size)
-        return found
-
-    def _pattern(self, kind: str, value: Any, size: int) -> Array:
-        if isinstance(value, torch.Tensor):
-            pointer = value.untyped_storage().data_ptr()
-            value = self.arena.address(self.places[pointer]) + value.data_ptr() - pointer
-        if kind.startswith("*") or kind[0] in "iu":
-            return np.array([int(value) % (1 << 8 * size)], f"u{size}")
-        return np.array([value], {"fp32": np.float32, "fp64": np.float64}[kind]).view(f"u{size}")
-
-    def copy_back(self, done: Executed) -> None:
-        """Copy what was stored to the tensors."""
-        for pointer, storage in self.storages.items():
-            content, written = self.arena.content(self.places[pointer])
-            if storage.nbytes():
-                np.frombuffer(_bytes(storage), np.uint8)[:] = content
-            if pointer in done.memory:
-                done.memory[pointer] = (done.memory[pointer][0], written.copy())
+def _buffer(pointer: int, storage: Any, done: Executed) -> Buffer:
+    """A storage's memory; of tensors that the program made, with what has been written."""
+    size = storage.nbytes()
+    memory = (ctypes.c_char * size).from_address(pointer) if size else b""
+    known = done.memory.get(pointer)
+    written = np.ones(size, bool) if known is None else known[1]
+    return Buffer(np.frombuffer(memory, np.uint8), written, ALIGNMENT + pointer % ALIGNMENT)
 
 
-def _bytes(storage: Any) -> Any:
-    """A storage's memory as a writable buffer."""
-    import ctypes
-
-    return (ctypes.c_char * storage.nbytes()).from_address(storage.data_ptr())
+def _argument(kind: str, value: Any, places: Mapping[int, int]) -> Any:
+    """An argument as the launcher passes it: a pointer, or a number of the parameter's type."""
+    if isinstance(value, torch.Tensor):
+        pointer = value.untyped_storage().data_ptr()
+        return Pointer(places[pointer], value.data_ptr() - pointer)
+    if kind not in NUMBERS:
+        raise PtxError(f"an argument of type {kind} is not known")
+    return NUMBERS[kind](value)

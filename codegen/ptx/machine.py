@@ -16,9 +16,11 @@ import numpy as np
 
 from svertka.codegen.ptx import asynchronous, boxes, matrix, mbarriers, moves, warps, wgmma
 from svertka.codegen.ptx.arithmetic import TABLE
+from svertka.codegen.ptx.counts import Counts
 from svertka.codegen.ptx.memory import Arena, Shared
 from svertka.codegen.ptx.program import Code, Immediate, Instruction, Symbol
-from svertka.codegen.ptx.state import Array, State, Step, reader, unknown
+from svertka.codegen.ptx.state import WARP, Array, State, Step, reader, unknown
+from svertka.codegen.ptx.types import DTYPES
 
 __all__ = ["Linked", "execute", "link"]
 
@@ -79,13 +81,20 @@ Action = Step | _Branch | _Barrier | _Return
 
 @dataclass
 class Linked:
-    """A kernel that is ready to run: what executes each instruction, under which predicate."""
+    """A kernel that is ready to run.
+
+    Attributes:
+        code: the kernel.
+        actions: what executes each instruction; ``guards``: its predicate.
+        meeting: where threads may meet again.
+        units: bytes of the narrowest access of shared, and of the narrowest store to global memory.
+    """
 
     code: Code
     actions: list[Action]
     guards: list[Callable[[State], Array] | None]
     meeting: frozenset[int]
-    unit: int
+    units: tuple[int, int]
 
 
 def link(code: Code) -> Linked:
@@ -99,13 +108,19 @@ def link(code: Code) -> Linked:
     return Linked(code, actions, guards, frozenset(code.labels.values()), _narrowest(code))
 
 
-def _narrowest(code: Code) -> int:
-    """Bytes of the narrowest access of shared memory, at most 4."""
-    sizes = [4]
+def _narrowest(code: Code) -> tuple[int, int]:
+    """Bytes of the narrowest access of shared, and of the narrowest store to global memory, at most 4."""
+    shared, stored = [4], [4]
     for one in code.instructions:
-        if one.operation in ("ld", "st") and any(part.startswith("shared") for part in one.modifiers):
-            sizes.append(int(one.modifiers[-1].lstrip("bsuf")) // 8)
-    return min(sizes)
+        if one.operation in ("ld", "st"):
+            space, _, kind = moves.spaces(code, one)
+            if space == "shared":
+                shared.append(DTYPES[kind].itemsize)
+            elif space == "global" and one.operation == "st":
+                stored.append(DTYPES[kind].itemsize)
+        elif one.name.endswith(".bulk_group"):
+            stored.append(1)
+    return min(shared), min(stored)
 
 
 def _action(code: Code, instruction: Instruction) -> Action:
@@ -154,7 +169,14 @@ class _Groups:
         self.running[counter] = lanes if known is None else known | lanes
 
 
-def execute(linked: Linked, programs: int, arena: Arena, shared_bytes: int, parameters: Mapping[str, Array]) -> State:
+def execute(
+    linked: Linked,
+    programs: int,
+    arena: Arena,
+    shared_bytes: int,
+    parameters: Mapping[str, Array],
+    counts: Counts | None = None,
+) -> State:
     """Run all programs to their end.
 
     Args:
@@ -163,13 +185,15 @@ def execute(linked: Linked, programs: int, arena: Arena, shared_bytes: int, para
         arena: global memory.
         shared_bytes: dynamic shared memory of a program.
         parameters: arguments by name, each an array of one bit pattern.
+        counts: where to count what is executed.
 
     Raises:
         PtxError: what the machine refuses.
     """
     code = linked.code
     size = code.static_shared + shared_bytes
-    state = State(code, programs, arena, Shared(programs, size, linked.unit), dict(parameters))
+    state = State(code, programs, arena, Shared(programs, size, linked.units[0]), dict(parameters))
+    state.counts = counts
     groups = _Groups({0: state.every})
     with np.errstate(all="ignore"):
         while groups.running or _resumed(state, groups):
@@ -216,6 +240,8 @@ def _run(linked: Linked, state: State, groups: _Groups, counter: int, lanes: Arr
         state.current = instructions[counter]
         if state.tick > LONGEST:
             raise state.error("the launch does not end")
+        if state.counts is not None:
+            _count(state, instructions[counter])
         if guard is None:
             if isinstance(action, _Branch):
                 counter = action.target
@@ -264,6 +290,16 @@ def _run(linked: Linked, state: State, groups: _Groups, counter: int, lanes: Arr
                 _yield(state, groups, counter + 1)
                 return
         counter += 1
+
+
+def _count(state: State, instruction: Instruction) -> None:
+    """Count an instruction once for each warp that executes it."""
+    count = state.lanes // WARP if state.active is None else int(state.active.reshape(-1, WARP).any(1).sum())
+    name = instruction.operation
+    if name in ("ld", "st"):
+        name = f"{name}.{moves.spaces(state.code, instruction)[0]}"
+    assert state.counts is not None
+    state.counts.instructions[name] += count
 
 
 def _yield(state: State, groups: _Groups, counter: int) -> None:

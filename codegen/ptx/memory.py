@@ -18,7 +18,7 @@ import numpy as np
 
 from svertka.codegen.ptx.state import SHARED_BASE, Array, State
 
-__all__ = ["COPY_ENGINE", "GLOBAL_BASE", "RED_ZONE", "Arena", "Overwritten", "Shared", "Space", "lanes_of", "stamps"]
+__all__ = ["COPY_ENGINE", "GLOBAL_BASE", "NEVER_WRITTEN", "RED_ZONE", "Arena", "Overwritten", "Shared", "Space", "lanes_of", "stamps"]
 
 GLOBAL_BASE = 0x7F40_0000_0000  # far above 32 bits, so that a truncated pointer points nowhere
 RED_ZONE = 512  # bytes before and after every tensor
@@ -84,6 +84,10 @@ class Space:
     def storable(self, state: State, lanes: Array, units: Array, index: Array, size: int, addresses: Array) -> None:
         """Refuse to store where nothing may be stored."""
 
+    def count(self, state: State, kind: str, lanes: Array, index: Array, size: int) -> None:
+        """Count an access."""
+        raise NotImplementedError
+
     def units_of(self, index: Array, size: int) -> Array:
         """The units of accesses: one row per access."""
         count = max(1, size // self.unit)
@@ -94,6 +98,8 @@ class Space:
         """Values of ``count`` neighbours of ``size`` bytes each: one row per lane."""
         index = self.place(state, lanes, addresses, size * count)
         self.check_read(state, lanes, index, size, count, addresses)
+        if state.counts is not None:
+            self.count(state, "load", lanes, index, size * count)
         if self.noting:
             self.reads.append((index // self.unit, max(1, size * count // self.unit), stamps(state, lanes)))
         words = self.data.view(f"u{size}")
@@ -145,6 +151,8 @@ class Space:
         """Store one row of values per lane."""
         size, count = values.dtype.itemsize, values.shape[1]
         index = self.place(state, lanes, addresses, size * count)
+        if state.counts is not None:
+            self.count(state, "store", lanes, index, size * count)
         alone = self.claim(state, lanes, index, size * count, addresses)
         words, places = self.data.view(f"u{size}"), (index // size)[:, None] + np.arange(count)
         words[places] = values
@@ -266,6 +274,11 @@ class Shared(Space):
         _aligned(state, lanes, addresses, size)
         return np.asarray(state.program[lanes] * self.stride + offset)
 
+    def count(self, state: State, kind: str, lanes: Array, index: Array, size: int) -> None:
+        """Count an access."""
+        assert state.counts is not None
+        state.counts.shared_access(kind, lanes, index, size)
+
     def readable(self, state: State, lanes: Array, index: Array, size: int, count: int, addresses: Array) -> None:
         """Refuse to read what was never written."""
         before = self.written[self.units_of(index, size * count)]
@@ -332,6 +345,11 @@ class Arena(Space):
             range(len(self.starts)), key=lambda k: max(self.starts[k] - index, index - self.starts[k] - self.sizes[k])
         )
         return f"{size} bytes outside every tensor: at byte {index - self.starts[nearest]} of the {self.sizes[nearest]} bytes of tensor {nearest}"
+
+    def count(self, state: State, kind: str, lanes: Array, index: Array, size: int) -> None:
+        """Count an access."""
+        assert state.counts is not None
+        state.counts.global_access(kind, lanes, index, size)
 
     def quiet(self, state: State, before: Array) -> bool:
         """Whether a glance at the last writes shows that nothing is wrong: no barrier is between programs."""

@@ -30,6 +30,7 @@ from svertka.codegen.ptx.program import (
 )
 
 if TYPE_CHECKING:
+    from svertka.codegen.ptx.counts import Counts
     from svertka.codegen.ptx.memory import Arena, Shared
 
 __all__ = ["BITS", "SHARED_BASE", "WARP", "Array", "Reader", "State", "Step", "Writer", "reader", "unknown", "writer"]
@@ -64,6 +65,7 @@ class State:
         units: state of the asynchronous units, by name.
         flying: registers that asynchronous instructions still write.
         progress: how often something happened that may let a waiting thread go on.
+        counts: where to count what is executed, if anywhere.
         yields: whether the threads that execute found that they have to wait; ``stuck``: for what.
         alive: lanes that have not returned.
     """
@@ -83,6 +85,7 @@ class State:
     progress: int = 0
     yields: bool = False
     stuck: str = ""
+    counts: Counts | None = None
 
     def __post_init__(self) -> None:
         self.threads = self.code.threads
