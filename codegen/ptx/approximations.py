@@ -44,7 +44,7 @@ def _moved(exact: Array, error: Any, by: Array) -> Array:
 
 
 def divided(left: Array, right: Array) -> Array:
-    """left / right in float32 within two units in the last place, as ``div.full`` and ``div.approx`` give it."""
+    """Left / right in float32 within two units in the last place, as ``div.full`` and ``div.approx`` give it."""
     exact = left.astype(np.float64) / right
     return _moved(exact, np.abs(exact) * ULP, left + right)  # 2**-23 is at most two units
 

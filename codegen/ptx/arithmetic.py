@@ -91,7 +91,9 @@ def _permuted(left: Array, right: Array, selector: Array) -> Array:
     result = np.zeros(1, np.uint32)
     for place in range(4):
         choice = (selector >> np.uint32(4 * place)) & np.uint32(0xF)
-        byte = ((both >> ((choice & np.uint32(7)) * np.uint32(8)).astype(np.uint64)) & np.uint64(0xFF)).astype(np.uint32)
+        byte = ((both >> ((choice & np.uint32(7)) * np.uint32(8)).astype(np.uint64)) & np.uint64(0xFF)).astype(
+            np.uint32
+        )
         sign = np.where(byte & np.uint32(0x80), np.uint32(0xFF), np.uint32(0))
         result = result | (np.where(choice & np.uint32(8), sign, byte) << np.uint32(8 * place)).astype(np.uint32)
     return result

@@ -76,7 +76,9 @@ def copy(code: Code, instruction: Instruction) -> Step:
         sizes = np.full(len(lanes), size) if given is None else state.among(given(state), lanes).astype(np.int64)
         strange = (sizes != 0) & (sizes != size)
         if strange.any():
-            raise state.error(f"a copy of {int(sizes[strange.argmax()])} of {size} bytes is not known", lanes[strange][0])
+            raise state.error(
+                f"a copy of {int(sizes[strange.argmax()])} of {size} bytes is not known", lanes[strange][0]
+            )
         some = sizes > 0
         if some.any():
             addresses = state.among(from_(state), lanes)[some]

@@ -160,7 +160,9 @@ def _box(state: State, lane: int, map_address: int, coordinates: list[int], shar
     start, span = int(found["global_address"]), SPANS[int(found["swizzle_mode"])]
     extents = [int(extent) for extent in found["box_dim"][:rank]]
     if start % 16 or any(stride % 16 for stride in strides[1:]) or extents[0] * size % 16:
-        raise state.error("a tensor map has an address, stride or row that is no multiple of 16 bytes", lane, map_address)
+        raise state.error(
+            "a tensor map has an address, stride or row that is no multiple of 16 bytes", lane, map_address
+        )
     if span > 16 and extents[0] * size > span:
         raise state.error(f"a row of {extents[0] * size} bytes is longer than the swizzle's {span}", lane, map_address)
     if shared % 128:

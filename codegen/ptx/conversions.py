@@ -40,7 +40,6 @@ def _clamped(rounding: Callable[[Array], Array], name: str) -> Callable[[Array],
     return function
 
 
-
 def truncated_to_tf32(values: Array) -> Array:
     """float32 with 10 fractional bits: what the matrix unit uses of its operand."""
     return (values.view(np.uint32) & np.uint32(0xFFFFE000)).view(np.float32)

@@ -116,7 +116,9 @@ def executing(target: str, boxes: bool = True, package: str = PACKAGE) -> Iterat
     with remembering_nothing(package), ExitStack() as stack:
         stack.enter_context(mock.patch.multiple(launching, **devices))
         stack.enter_context(mock.patch.multiple(plans, ENABLED=False, allocated=allocated))
-        stack.enter_context(mock.patch.dict(schedule.TABLES, {target: schedule.TABLES.get(target) or schedule.TABLES["default"]}))
+        stack.enter_context(
+            mock.patch.dict(schedule.TABLES, {target: schedule.TABLES.get(target) or schedule.TABLES["default"]})
+        )
         yield done
         done.finish()
 

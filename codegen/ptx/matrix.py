@@ -80,7 +80,10 @@ def multiply(code: Code, instruction: Instruction) -> Step:
     word = np.uint64 if kind == "f64" else np.uint32
     reads = [[reader(code, one, word) for one in _registers(code, instruction, o)] for o in instruction.operands[1:]]
     writes = [writer(code, one, word) for one in _registers(code, instruction, instruction.operands[0])]
-    left, right = fragment_places(shape.rows, shape.inner, FORMATS[kind]), fragment_places(8, shape.inner, FORMATS[kind])
+    left, right = (
+        fragment_places(shape.rows, shape.inner, FORMATS[kind]),
+        fragment_places(8, shape.inner, FORMATS[kind]),
+    )
     added = accumulator_places(shape.rows, shape.columns)
     dtype = np.float64 if kind == "f64" else np.float32
 

@@ -76,7 +76,9 @@ def barrier_at(state: State, lane: int, address: int) -> Barrier:
     if found is None:
         raise state.error("no mbarrier is initialized there", lane, address)
     if found.lane != lane and found.made >= state.program_tick[state.program[lane]]:
-        raise state.error("an mbarrier is used that another thread initialized without a barrier between", lane, address)
+        raise state.error(
+            "an mbarrier is used that another thread initialized without a barrier between", lane, address
+        )
     return found
 
 

@@ -18,7 +18,18 @@ import numpy as np
 
 from svertka.codegen.ptx.state import SHARED_BASE, Array, State
 
-__all__ = ["COPY_ENGINE", "GLOBAL_BASE", "NEVER_WRITTEN", "RED_ZONE", "Arena", "Overwritten", "Shared", "Space", "lanes_of", "stamps"]
+__all__ = [
+    "COPY_ENGINE",
+    "GLOBAL_BASE",
+    "NEVER_WRITTEN",
+    "RED_ZONE",
+    "Arena",
+    "Overwritten",
+    "Shared",
+    "Space",
+    "lanes_of",
+    "stamps",
+]
 
 GLOBAL_BASE = 0x7F40_0000_0000  # far above 32 bits, so that a truncated pointer points nowhere
 RED_ZONE = 512  # bytes before and after every tensor

@@ -166,7 +166,12 @@ def spread(state: State, lanes: Array, values: Array) -> Array:
 def _parameter(code: Code, instruction: Instruction, source: Operand, kind: str) -> Step:
     known = {parameter.name: parameter for parameter in code.parameters}
     name = source.base.name if isinstance(source, Address) and isinstance(source.base, Symbol) else ""
-    if name not in known or known[name].size != DTYPES[kind].itemsize or not isinstance(source, Address) or source.offset:
+    if (
+        name not in known
+        or known[name].size != DTYPES[kind].itemsize
+        or not isinstance(source, Address)
+        or source.offset
+    ):
         raise unknown(code, instruction, "it reads no parameter of this size")
     write = writer(code, instruction.operands[0], BITS[8 * known[name].size])
     return lambda state: write(state, state.parameters[name])

@@ -22,7 +22,7 @@ NOTHING = -(10**6)  # the exponent of zero: smaller than every other
 
 
 def product(left: Array, right: Array, addend: Array) -> Array:
-    """left @ right + addend.
+    """Left @ right + addend.
 
     Args:
         left: [..., rows, inner], float32 values that the operand's format holds, or float64.

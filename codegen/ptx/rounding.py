@@ -19,10 +19,10 @@ from svertka.codegen.ptx.state import Array
 __all__ = [
     "bfloat16_bits",
     "bfloat16_values",
+    "flushed",
     "fma_32",
     "fma_64",
     "fma_narrow",
-    "flushed",
     "odd_sum",
     "toward_zero_32",
 ]
@@ -56,7 +56,7 @@ def odd_sum(left: Array, right: Array) -> Array:
 
 
 def fma_32(left: Array, right: Array, addend: Array) -> Array:
-    """left * right + addend in float32 with one rounding."""
+    """Left * right + addend in float32 with one rounding."""
     product = left.astype(np.float64) * right  # exact
     total = product + addend
     doubtful = ((total.view(np.int64) & BELOW_32) == TIE_32) | (np.abs(total) < 2.0**-125)
@@ -66,7 +66,7 @@ def fma_32(left: Array, right: Array, addend: Array) -> Array:
 
 
 def fma_narrow(left: Array, right: Array, addend: Array) -> Array:
-    """left * right + addend of float16 or bfloat16 numbers, given as float32, as float64 rounded to odd."""
+    """Left * right + addend of float16 or bfloat16 numbers, given as float32, as float64 rounded to odd."""
     return odd_sum(left.astype(np.float64) * right, addend.astype(np.float64))
 
 
@@ -82,7 +82,7 @@ def _two_product(left: Array, right: Array) -> tuple[Array, Array]:
 
 
 def fma_64(left: Array, right: Array, addend: Array) -> Array:
-    """left * right + addend in float64 with one rounding."""
+    """Left * right + addend in float64 with one rounding."""
     left, right, addend = np.broadcast_arrays(left, right, addend)
     high, low = _two_product(left, right)
     upper, lower = _two_sum(addend, low)

@@ -134,7 +134,9 @@ class State:
 
 def unknown(code: Code, instruction: Instruction, reason: str = "the machine does not know it") -> PtxError:
     """An instruction that is not known."""
-    return PtxError(f"kernel {code.name}, line {instruction.line}: {instruction.name} in `{instruction.text}`: {reason}")
+    return PtxError(
+        f"kernel {code.name}, line {instruction.line}: {instruction.name} in `{instruction.text}`: {reason}"
+    )
 
 
 def reader(code: Code, operand: Operand, dtype: Any) -> Reader:
