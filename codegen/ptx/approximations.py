@@ -1,9 +1,9 @@
 """Instructions that approximate: any result within the error that the PTX documentation states.
 
 The exact result is computed in float64 (long double for float64) and moved by a share of the documented error that
-depends on its bits: deterministic, and different from one number to the next. Where the exact result is representable it
-is given: powers of two divide exactly on every GPU. So a kernel that holds its bound here does not hold it by the luck
-of correctly rounded functions.
+depends on its bits: deterministic, and different from one number to the next. Where the exact result is representable
+it is given: powers of two divide exactly on every GPU. So a kernel that holds its bound here does not hold it by the
+luck of correctly rounded functions.
 
 Source: PTX ISA 8.7, "Floating Point Instructions". Input: arrays. Output: arrays.
 """

@@ -34,11 +34,12 @@ def _quotient(left: Array, right: Array) -> Array:
     if left.dtype.kind == "i":
         inexact = quotient * right != left
         quotient = quotient + (inexact & ((left ^ right) < 0))
-    return np.where(right == 0, left.dtype.type(0) - left.dtype.type(1), quotient).astype(left.dtype)
+    ones = left.dtype.type(0) - left.dtype.type(1)
+    return np.asarray(np.where(right == 0, ones, quotient), left.dtype)
 
 
 def _remainder(left: Array, right: Array) -> Array:
-    return left - _quotient(left, right) * right
+    return np.asarray(left - _quotient(left, right) * right)
 
 
 def _high(left: Array, right: Array) -> Array:
@@ -46,7 +47,7 @@ def _high(left: Array, right: Array) -> Array:
     kind, size = left.dtype.kind, left.dtype.itemsize
     if size < 8:
         wide = np.dtype(f"{kind}{2 * size}")
-        return ((left.astype(wide) * right.astype(wide)) >> wide.type(8 * size)).astype(left.dtype)
+        return np.asarray((left.astype(wide) * right.astype(wide)) >> wide.type(8 * size), left.dtype)
     half, low = np.uint64(32), np.uint64(0xFFFFFFFF)
     a, b = left.view(np.uint64), right.view(np.uint64)
     a0, a1, b0, b1 = a & low, a >> half, b & low, b >> half
@@ -79,10 +80,11 @@ def _extracted(values: Array, start: Array, length: Array) -> Array:
     kept = np.where(size < bits, (1 << np.minimum(size, bits - 1)) - 1, -1).astype(unsigned.dtype)
     field = (field & kept).astype(unsigned.dtype)
     if values.dtype.kind == "u":
-        return field
+        return np.asarray(field)
     last = np.minimum(begin + size - 1, bits - 1)
     sign = (unsigned >> np.maximum(last, 0).astype(unsigned.dtype)) & unsigned.dtype.type(1)
-    return np.where((sign == 1) & (size > 0), field | ~kept, field).astype(unsigned.dtype).view(values.dtype)
+    signed = np.where((sign == 1) & (size > 0), field | ~kept, field).astype(unsigned.dtype)
+    return np.asarray(signed.view(values.dtype))
 
 
 def _permuted(left: Array, right: Array, selector: Array) -> Array:
@@ -103,7 +105,7 @@ def _logic(a: Array, b: Array, c: Array, table: Array) -> Array:
     """``lop3``: any function of three bits."""
     result = np.zeros(1, np.uint32)
     for row in range(8):
-        term = np.uint32(0xFFFFFFFF)
+        term = np.full(1, 0xFFFFFFFF, np.uint32)
         for bit, operand in ((4, a), (2, b), (1, c)):
             term = term & (operand if row & bit else ~operand)
         result = result | np.where((table >> np.uint32(row)) & np.uint32(1), term, np.uint32(0))
@@ -174,6 +176,10 @@ ORDERED: dict[str, Function] = {
 }
 
 
+def _selected(first: Array, second: Array, condition: Array) -> Array:
+    return np.asarray(np.where(condition, first, second))
+
+
 def _unordered(a: Array, b: Array) -> Array:
     return np.isnan(a) | np.isnan(b)
 
@@ -199,7 +205,7 @@ def _comparisons() -> None:
         _add(f"setp.{name}.ftz.f32", "pred", ("f32", "f32"), _with_flushed(compare, result=False))
     for kind in ("b16", "b32", "b64", "f32", "f64", *INTEGERS):
         stored = f"b{kind.lstrip('bfsu')}"
-        _add(f"selp.{kind}", stored, (stored, stored, "pred"), lambda a, b, p: np.where(p, a, b))
+        _add(f"selp.{kind}", stored, (stored, stored, "pred"), _selected)
 
 
 # Floating point.

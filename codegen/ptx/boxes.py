@@ -201,9 +201,9 @@ def bulk_copy(code: Code, instruction: Instruction) -> Step:
         return _store(code, instruction, int(_STORE.match(name).group(1)))  # type: ignore[union-attr]
     if name == "cp.async.bulk.commit_group":
         return _commit
-    if name in ("cp.async.bulk.wait_group", "cp.async.bulk.wait_group.read"):
-        if isinstance(instruction.operands[0], Immediate):
-            return _waiting(instruction.operands[0].value)
+    count = instruction.operands[0] if instruction.operands else None
+    if name in ("cp.async.bulk.wait_group", "cp.async.bulk.wait_group.read") and isinstance(count, Immediate):
+        return _waiting(count.value)
     raise unknown(code, instruction)
 
 

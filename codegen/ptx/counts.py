@@ -1,8 +1,8 @@
 """What a launch costs, counted while it runs: instructions by class, sectors of global and wavefronts of shared memory.
 
-A sector is 32 bytes of global memory; a warp's access touches some, and at least as many as its bytes fill. A wavefront
-is what shared memory serves at once: a word of each of 32 banks. An access of a warp whose lanes want different words of
-one bank takes several; at least as many as its bytes fill.
+A sector is 32 bytes of global memory; a warp's access touches some, and at least as many as its bytes fill. A
+wavefront is what shared memory serves at once: a word of each of 32 banks. An access of a warp whose lanes want
+different words of one bank takes several; at least as many as its bytes fill.
 
 Input: accesses as they happen. Output: ``Counts``.
 """

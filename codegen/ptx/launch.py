@@ -1,8 +1,8 @@
 """Launches of generated kernels on the machine instead of a GPU.
 
-A launch takes tensors of the CPU: their memory is copied into the machine's, the compiled kernel runs there, and what it
-stored is copied back. Inside ``executing`` every launch of a generated package is run so, compiled for the target with
-exactly the arguments and tiles of that target.
+A launch takes tensors of the CPU: their memory is copied into the machine's, the compiled kernel runs there, and what
+it stored is copied back. Inside ``executing`` every launch of a generated package is run so, compiled for the target
+with exactly the arguments and tiles of that target.
 
 Input: a target, and calls of a package's programs. Output: their results, or what the machine refuses.
 """

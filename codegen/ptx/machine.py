@@ -1,8 +1,8 @@
 """The machine: executes a parsed kernel for all programs at once.
 
-All threads of all programs step together. Where a branch parts them, those with the smallest program counter go first, so
-that they meet again behind the branch; the others keep their registers. A barrier stops threads until all of their program
-are there.
+All threads of all programs step together. Where a branch parts them, those with the smallest program counter go first,
+so that they meet again behind the branch; the others keep their registers. A barrier stops threads until all of their
+program are there.
 
 Input: ``Code``, memory and arguments. Output: the memory, changed.
 """
@@ -29,6 +29,7 @@ FACTORIES: dict[str, Factory] = {
     "mov": moves.move,
     "ld": moves.load,
     "st": moves.store,
+    "setp": moves.compare_halves,
     "cvta": moves.convert_address,
     "shfl": warps.shuffle,
     "redux": warps.reduce,

@@ -1,7 +1,7 @@
 """``mma.sync``: the matrix unit on fragments in registers of a warp.
 
-Which element of a matrix stands in which register of which thread is said by the PTX documentation, "Matrix Fragments for
-mma". With g = lane / 4 and t = lane % 4, a fragment's rows are g and g + 8, its columns follow t.
+Which element of a matrix stands in which register of which thread is said by the PTX documentation, "Matrix Fragments
+for mma". With g = lane / 4 and t = lane % 4, a fragment's rows are g and g + 8, its columns follow t.
 
 Input: an ``Instruction``. Output: what executes it, a ``Step``.
 """
@@ -25,7 +25,11 @@ __all__ = ["accumulator_places", "fragment_places", "multiply", "values_of"]
 _LANE = np.arange(WARP)
 GROUP, THREAD = _LANE // 4, _LANE % 4
 FORMATS = {"f16": 16, "bf16": 16, "tf32": 32, "f64": 64}
-SHAPES = {"f16": ("m16n8k8", "m16n8k16"), "bf16": ("m16n8k8", "m16n8k16"), "tf32": ("m16n8k4", "m16n8k8")}
+SHAPES: dict[str, tuple[str, ...]] = {
+    "f16": ("m16n8k8", "m16n8k16"),
+    "bf16": ("m16n8k8", "m16n8k16"),
+    "tf32": ("m16n8k4", "m16n8k8"),
+}
 SHAPES |= {"f64": ("m8n8k4", "m16n8k4", "m16n8k8", "m16n8k16")}
 
 
@@ -59,7 +63,7 @@ def fragment_places(rows: int, inner: int, bits: int) -> tuple[Array, Array]:
 
 
 def accumulator_places(rows: int, columns: int) -> tuple[Array, Array]:
-    """The same for an accumulator of up to 16 rows: registers run over two columns, then rows, then blocks of columns."""
+    """The same for an accumulator: registers run over two columns, then rows, then blocks of columns."""
     found = []
     for block in range(columns // 8):
         for half in range(rows // 8):

@@ -47,7 +47,7 @@ class Flight:
 
 @dataclass
 class Barrier:
-    """A barrier: arrivals per phase, those still missing, bytes still missing, phases completed, copies on their way."""
+    """A barrier: arrivals per phase, those and the bytes still missing, phases completed, copies on their way."""
 
     count: int
     lane: int

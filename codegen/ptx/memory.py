@@ -40,7 +40,7 @@ OUTSIDE, NEVER_WRITTEN, WRITTEN = 0, 1, 2
 ALL_WRITTEN = {size: int.from_bytes(bytes([WRITTEN]) * size, "little") for size in (1, 2, 4, 8)}
 
 
-class Overwritten(Exception):
+class Overwritten(Exception):  # noqa: N818, it is no error
     """A launch stores over what was there before it, so that its reads must be noted too."""
 
 
@@ -352,10 +352,13 @@ class Arena(Space):
         """How far an access lies outside the nearest tensor."""
         if not self.starts:
             return f"{size} bytes outside every tensor: the kernel has none"
-        nearest = min(
-            range(len(self.starts)), key=lambda k: max(self.starts[k] - index, index - self.starts[k] - self.sizes[k])
-        )
-        return f"{size} bytes outside every tensor: at byte {index - self.starts[nearest]} of the {self.sizes[nearest]} bytes of tensor {nearest}"
+
+        def distance(tensor: int) -> int:
+            return max(self.starts[tensor] - index, index - self.starts[tensor] - self.sizes[tensor])
+
+        near = min(range(len(self.starts)), key=distance)
+        place = f"at byte {index - self.starts[near]} of the {self.sizes[near]} bytes of tensor {near}"
+        return f"{size} bytes outside every tensor: {place}"
 
     def count(self, state: State, kind: str, lanes: Array, index: Array, size: int) -> None:
         """Count an access."""

@@ -8,11 +8,11 @@ from __future__ import annotations
 import numpy as np
 
 from svertka.codegen.ptx.arithmetic import TABLE
-from svertka.codegen.ptx.program import Address, Code, Immediate, Instruction, Operand, Register, Symbol, Vector
+from svertka.codegen.ptx.program import Address, Code, Immediate, Instruction, Operand, Pair, Register, Symbol, Vector
 from svertka.codegen.ptx.state import BITS, SHARED_BASE, Array, Reader, State, Step, reader, unknown, writer
 from svertka.codegen.ptx.types import DTYPES
 
-__all__ = ["address_reader", "arithmetic", "convert_address", "load", "move", "spaces", "store"]
+__all__ = ["address_reader", "arithmetic", "compare_halves", "convert_address", "load", "move", "spaces", "store"]
 
 SHARED = ("shared", "shared::cta")
 HINTS = {"L1::evict_last", "L1::evict_first", "L1::evict_normal", "L1::no_allocate", "L2::evict_last", "nc"}
@@ -38,6 +38,25 @@ def arithmetic(code: Code, instruction: Instruction) -> Step:
         first, second, third = reads
         return lambda state: write(state, function(first(state), second(state), third(state)))
     return lambda state: write(state, function(*(read(state) for read in reads)))
+
+
+def compare_halves(code: Code, instruction: Instruction) -> Step:
+    """``setp`` of two halves: one predicate for each, the lower half's first."""
+    single = TABLE.get(instruction.name.removesuffix("x2"))
+    result, *sources = instruction.operands
+    if not instruction.name.endswith("16x2") or single is None or not isinstance(result, Pair):
+        raise unknown(code, instruction)
+    reads = [reader(code, source, np.uint32) for source in sources]
+    writes = [writer(code, one, bool) for one in (result.first, result.second)]
+    dtype, function = DTYPES[single.sources[0]], single.function
+
+    def step(state: State) -> None:
+        values = [read(state) for read in reads]
+        for place, write in enumerate(writes):
+            halves = [(value >> np.uint32(16 * place)).astype(np.uint16).view(dtype) for value in values]
+            write(state, function(*halves))
+
+    return step
 
 
 def move(code: Code, instruction: Instruction) -> Step:

@@ -1,9 +1,10 @@
 """What the matrix unit computes.
 
-For formats of up to 32 bits: the products of one instruction and the accumulator are aligned to the largest exponent, keep
-25 fractional bits, and are truncated toward zero, as is their sum to float32. That is Hopper's arithmetic as measured
-(Khattak and Mikaitis, "Accurate models of NVIDIA tensor cores", 2025), and exact for whole numbers. sm_80 keeps a bit
-less and takes shorter blocks; the machine uses one model for both. float64 is a chain of fused multiply-adds.
+For formats of up to 32 bits: the products of one instruction and the accumulator are aligned to the largest exponent,
+keep 25 fractional bits, and are truncated toward zero, as is their sum to float32. That is Hopper's arithmetic as
+measured (Khattak and Mikaitis, "Accurate models of NVIDIA tensor cores", 2025), and exact for whole numbers. sm_80
+keeps a bit less and takes shorter blocks; the machine uses one model for both. float64 is a chain of fused
+multiply-adds.
 
 Input: matrices of many warps. Output: matrices.
 """

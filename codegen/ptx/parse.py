@@ -1,7 +1,7 @@
 """PTX text to a typed instruction list.
 
-The grammar is what Triton's compiler emits for one kernel: an entry, register declarations, instructions, labels, blocks
-with names of their own (inline assembly), ``.loc`` lines. What is not known is an error that names it.
+The grammar is what Triton's compiler emits for one kernel: an entry, register declarations, instructions, labels,
+blocks with names of their own (inline assembly), ``.loc`` lines. What is not known is an error that names it.
 
 Input: text. Output: ``Code``.
 """

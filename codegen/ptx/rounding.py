@@ -1,8 +1,8 @@
 """Rounding as the instructions say it: fused multiply-add with one rounding, bfloat16, flushing of subnormal numbers.
 
 float32 and narrower types are computed in float64 and rounded to odd before the last rounding, which then equals one
-rounding of the exact result (Boldo and Melquiond, "Emulation of FMA and correctly rounded sums", IEEE TC 57, 2008). float64
-uses error-free transformations of the same authors, and rational numbers where those could overflow.
+rounding of the exact result (Boldo and Melquiond, "Emulation of FMA and correctly rounded sums", IEEE TC 57, 2008).
+float64 uses error-free transformations of the same authors, and rational numbers where those could overflow.
 
 Input: arrays. Output: arrays.
 """

@@ -1,8 +1,8 @@
 """The state of a launch: registers of all threads of all programs, which of them are active, and when they met last.
 
-A lane is one thread of one program; lanes of a program stand beside each other. A register is an array over all lanes, or
-of one element where all lanes have the same value. ``tick`` counts executed instructions; barriers note it, so that of two
-accesses one can say whether something ordered them.
+A lane is one thread of one program; lanes of a program stand beside each other. A register is an array over all lanes,
+or of one element where all lanes have the same value. ``tick`` counts executed instructions; barriers note it, so that
+of two accesses one can say whether something ordered them.
 
 Input: ``Code`` and a number of programs. Output: ``State``.
 """
@@ -59,8 +59,8 @@ class State:
         active: lanes that execute; None for all.
         tick: number of the instruction that is executed.
         program_tick: when each program met at a barrier last; ``warp_tick``: each warp.
-        fence_tick: when each lane last made its writes visible to the asynchronous proxy; ``acquire_tick``: when it last
-            saw a phase of an mbarrier complete.
+        fence_tick: when each lane last made its writes visible to the asynchronous proxy.
+        acquire_tick: when each lane last saw a phase of an mbarrier complete.
         current: the instruction that is executed, for messages.
         units: state of the asynchronous units, by name.
         flying: registers that asynchronous instructions still write.
@@ -159,7 +159,7 @@ def reader(code: Code, operand: Operand, dtype: Any) -> Reader:
 
 
 def _constant(operand: Immediate, dtype: Any) -> Array:
-    if dtype == bool:
+    if dtype.kind == "b":
         return np.array([operand.value != 0])
     size = dtype.itemsize
     if operand.bits and operand.bits != 8 * size:
@@ -181,7 +181,7 @@ def _register_reader(register: Register, dtype: Any) -> Reader:
             return _value(state, slot, register).astype(narrow).view(dtype)
 
         return read_lower
-    if dtype.itemsize > stored.itemsize or (dtype == bool) != (register.bits == 1):
+    if dtype.itemsize > stored.itemsize or (dtype.kind == "b") != (register.bits == 1):
         raise PtxError(f"register {register.name} has {register.bits} bits where {dtype} is read")
     if dtype == stored:
         return lambda state: _value(state, slot, register)
@@ -224,7 +224,7 @@ def writer(code: Code, operand: Operand, dtype: Any) -> Writer:
     if not isinstance(operand, Register):
         raise PtxError(f"kernel {code.name}: result {operand} is no register")
     dtype, slot, stored = np.dtype(dtype), operand.slot, BITS[operand.bits]
-    if dtype.itemsize > stored.itemsize or (dtype == bool) != (operand.bits == 1):
+    if dtype.itemsize > stored.itemsize or (dtype.kind == "b") != (operand.bits == 1):
         raise PtxError(f"kernel {code.name}: register {operand.name} has {operand.bits} bits where {dtype} is written")
     widened = dtype.itemsize < stored.itemsize
     signed = np.dtype(f"i{stored.itemsize}") if dtype.kind == "i" else stored

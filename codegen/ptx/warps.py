@@ -1,4 +1,4 @@
-"""Instructions that threads of a warp execute together: shuffles, reductions, votes, elections, matrices of shared memory.
+"""Instructions of a whole warp: shuffles, reductions, votes, elections, matrices of shared memory.
 
 All threads that the member mask names must be there; a value that comes from a thread that is not is an error.
 
@@ -27,13 +27,13 @@ def members(state: State, mask: Array) -> None:
     """Refuse a warp's instruction where threads of its member mask are missing, or a thread is not in the mask."""
     if state.active is None and mask.shape[0] == 1 and mask[0] == EVERY:
         return
-    named = ((state.full(mask) >> (state.thread % WARP).astype(np.uint32)) & 1).astype(bool)
+    named: Any = ((state.full(mask) >> (state.thread % WARP).astype(np.uint32)) & 1).astype(bool)
     active = state.mask()
     wanted = state.full(mask).reshape(-1, WARP)
     present = active.reshape(-1, WARP)
-    any_active = present.any(1)
-    missing = (named.reshape(-1, WARP) != present) & any_active[:, None]
-    differ = ((wanted != wanted.max(1, where=present, initial=0)[:, None]) & present).any(1)
+    any_active = present.any(axis=1, keepdims=True)
+    missing: Any = (named.reshape(-1, WARP) != present) & any_active
+    differ: Any = ((wanted != wanted.max(1, where=present, initial=0)[:, None]) & present).any(1)
     if missing.any() or differ.any():
         lane = int(np.flatnonzero(missing.reshape(-1))[0]) if missing.any() else int(differ.argmax()) * WARP
         raise state.error("the member mask and the threads that execute the instruction differ", lane)
@@ -69,12 +69,7 @@ def shuffle(code: Code, instruction: Instruction) -> Step:
         by, limits = distance(state).astype(np.int64) & 31, clamp(state).astype(np.int64)
         segment, bound = (limits >> 8) & 31, limits & 31
         least, most = lane & segment, (lane & segment) | (bound & ~segment)
-        other = {
-            "bfly": lambda: lane ^ by,
-            "idx": lambda: least | (by & ~segment),
-            "up": lambda: lane - by,
-            "down": lambda: lane + by,
-        }[mode]()
+        other = _other(mode, lane, by, least | (by & ~segment))
         inside = other >= most if mode == "up" else other <= most
         place = state.number - lane + np.where(inside, other, lane)
         if state.active is not None:
@@ -85,6 +80,13 @@ def shuffle(code: Code, instruction: Instruction) -> Step:
         write_inside(state, inside)
 
     return step
+
+
+def _other(mode: str, lane: Array, by: Array, indexed: Array) -> Array:
+    """The thread of the warp that a shuffle takes from."""
+    if mode == "bfly":
+        return lane ^ by
+    return indexed if mode == "idx" else lane - by if mode == "up" else lane + by
 
 
 REDUCTIONS: dict[str, Callable[..., Any]] = {
@@ -131,7 +133,7 @@ def vote(code: Code, instruction: Instruction) -> Step:
         present = state.mask().reshape(-1, WARP)
         said = state.full(value(state)).reshape(-1, WARP)
         if kind == "ballot":
-            result: Array = ((said & present) << _LANE).sum(1).astype(np.uint32)
+            result: Any = ((said & present) << _LANE).sum(1).astype(np.uint32)
         else:
             result = (said | ~present).all(1) if kind == "all" else (said & present).any(1)
         write(state, np.repeat(result, WARP))

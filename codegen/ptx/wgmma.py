@@ -1,8 +1,8 @@
 """``wgmma``: four warps multiply matrices of shared memory, asynchronously.
 
 Where a matrix lies is said by a descriptor of 64 bits: start, two strides and a swizzle (PTX documentation, "Matrix
-Descriptor"; the canonical layouts stand in CUTLASS's ``mma_sm90_desc.hpp``). Until ``wgmma.wait_group`` the operands may
-not be written and the accumulators not be read.
+Descriptor"; the canonical layouts stand in CUTLASS's ``mma_sm90_desc.hpp``). Until ``wgmma.wait_group`` the operands
+may not be written and the accumulators not be read.
 
 Input: an ``Instruction``. Output: what executes it, a ``Step``.
 """
@@ -34,7 +34,7 @@ INNER = {"bf16": 16, "f16": 16, "tf32": 8}
 
 def swizzled(addresses: Array, span: int) -> Array:
     """Addresses after the exclusive or of a swizzle over rows of ``span`` bytes (16: none)."""
-    return addresses ^ (((addresses >> 7) & (span // PIECE - 1)) << 4)
+    return np.asarray(addresses ^ (((addresses >> 7) & (span // PIECE - 1)) << 4))
 
 
 def descriptor_places(descriptor: int, outer: int, inner: int, itemsize: int, transposed: bool) -> Array:

@@ -1,1 +1,1 @@
-"""The machine for PTX: every operation against NumPy, every refusal by a planted fault, kernels against their formulas."""
+"""The machine for PTX: operations against NumPy, refusals by planted faults, kernels against formulas."""

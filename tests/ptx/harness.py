@@ -96,7 +96,8 @@ def apply(instruction: str, result: Any, *operands: Any) -> Any:
     size = -(-lanes // 32) * 32
     padded = [np.resize(np.ascontiguousarray(operand), size) for operand in operands]
     dtype = np.dtype(result)
-    found = np.zeros(size, np.uint8 if dtype == bool else dtype)
+    truth = dtype.kind == "b"
+    found = np.zeros(size, np.uint8 if truth else dtype)
     body, names = LANE, []
     for place, operand in enumerate(padded):
         body += pointer(10 + place, place, operand.itemsize)
@@ -104,7 +105,7 @@ def apply(instruction: str, result: Any, *operands: Any) -> Any:
         body += f"    ld.global.b{8 * operand.itemsize} %{prefix}{number}, [%rd{10 + place}];\n"
         names.append(f"%{prefix}{number}")
     body += pointer(20, len(padded), found.itemsize)
-    if dtype == bool:
+    if truth:
         body += f"    {instruction} %p1, {', '.join(names)};\n    selp.b16 %rs50, 1, 0, %p1;\n"
         body += "    st.global.b8 [%rd20], %rs50;\n"
     else:
@@ -112,4 +113,4 @@ def apply(instruction: str, result: Any, *operands: Any) -> Any:
         body += f"    {instruction} %{prefix}50, {', '.join(names)};\n"
         body += f"    st.global.b{8 * dtype.itemsize} [%rd20], %{prefix}50;\n"
     execute(body, *padded, Result(found), programs=size // 32)
-    return found[:lanes].astype(dtype) if dtype == bool else found[:lanes]
+    return found[:lanes].astype(dtype) if truth else found[:lanes]

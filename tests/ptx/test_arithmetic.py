@@ -13,7 +13,7 @@ import pytest
 
 from svertka.codegen.ptx.arithmetic import TABLE
 from svertka.codegen.ptx.program import PtxError
-from tests.ptx.harness import apply, execute
+from tests.ptx.harness import LANE, Result, apply, execute, pointer
 
 DRAW = np.random.default_rng(7)
 SPECIAL = [0.0, -0.0, 1.0, -1.5, math.inf, -math.inf, math.nan, 1e-40, -1e-40, 3e38, -3e38, 2.0**-126, 65504.0]
@@ -237,6 +237,20 @@ def test_comparisons_know_nan(kind: str) -> None:
         assert apply(f"setp.{name}u.{kind}", bool, left, right).tolist() == [*plain, True, True]
     assert apply(f"setp.nan.{kind}", bool, left, right).tolist() == [False, False, False, True, True]
     assert apply(f"setp.num.{kind}", bool, left, right).tolist() == [True, True, True, False, False]
+
+
+def test_two_halves_are_compared_at_once() -> None:
+    """The first predicate is of the lower halves."""
+    left = DRAW.normal(size=(64, 2)).astype(np.float16)
+    right = np.where(DRAW.random((64, 2)) < 0.3, left, DRAW.normal(size=(64, 2)).astype(np.float16))
+    right[3, 0] = left[5, 1] = np.nan
+    lower, upper = np.zeros(64, np.int32), np.zeros(64, np.int32)
+    body = f"""{LANE}{pointer(1, 0, 4)} ld.global.b32 %r10, [%rd1]; {pointer(2, 1, 4)} ld.global.b32 %r11, [%rd2];
+    setp.le.f16x2 %p1|%p2, %r10, %r11; selp.b32 %r12, 1, 0, %p1; selp.b32 %r13, 1, 0, %p2;
+    {pointer(3, 2, 4)} st.global.b32 [%rd3], %r12; {pointer(4, 3, 4)} st.global.b32 [%rd4], %r13;"""
+    given = (np.ascontiguousarray(one).view(np.uint32).reshape(-1) for one in (left, right))
+    execute(body, *given, Result(lower), Result(upper), programs=2)
+    np.testing.assert_array_equal(np.stack([lower, upper], 1) != 0, left <= right)
 
 
 def test_conversions_round_as_they_say() -> None:

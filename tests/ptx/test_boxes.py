@@ -14,6 +14,7 @@ from tests.ptx.harness import LANE, Result, execute, pointer
 
 DRAW = np.random.default_rng(13)
 BF16 = 10
+WGMMA = "wgmma.mma_async.sync.aligned.m64n{}k16.f32.bf16.bf16"
 SWIZZLES = {0: 16, 1: 32, 2: 64, 3: 128}
 """Mode in a tensor map: bytes of a row."""
 MODES = {16: 0, 128: 1, 64: 2, 32: 3}
@@ -48,10 +49,11 @@ def tensor_map(
         body += f"mov.b64 %rd34, {stride};" + field.format("global_stride", "b64", f"{axis}, %rd34")
     body += field.format("elemtype", "b32", BF16) + field.format("interleave_layout", "b32", 0)
     body += field.format("swizzle_mode", "b32", swizzle) + field.format("fill_mode", "b32", 0)
+    copy = "tensormap.cp_fenceproxy.global.shared::cta.tensormap::generic.release.gpu.sync.aligned"
     return (
         body
         + f"""
-    @%p13 tensormap.cp_fenceproxy.global.shared::cta.tensormap::generic.release.gpu.sync.aligned [%rd{40 + place}], [%rd30], 128;
+    @%p13 {copy} [%rd{40 + place}], [%rd30], 128;
     @%p13 fence.proxy.tensormap::generic.acquire.gpu [%rd{40 + place}], 128;
     bar.sync 0;
     """
@@ -297,15 +299,14 @@ def product_text(columns: int, spans: tuple[int, int], turned: tuple[bool, bool]
         "maps": left_map + right_map + started(),
         "fetch": expected(2 * 16 * (64 + columns)) + left + right + waited() + "bar.sync 0;",
         "descriptors": left_at + right_at + zero + "mov.pred %p1, -1; wgmma.fence.sync.aligned;",
-        "multiply": f"wgmma.mma_async.sync.aligned.m64n{columns}k16.f32.bf16.bf16 {{{registers}}}, %rd50, %rd51, {flags};",
+        "multiply": f"{WGMMA.format(columns)} {{{registers}}}, %rd50, %rd51, {flags};",
         "commit": "wgmma.commit_group.sync.aligned;",
         "wait": "wgmma.wait_group.sync.aligned 0;",
         "store": "",
     }
     for k in range(columns // 2):
-        parts["store"] += (
-            f"mad.lo.s32 %r250, %r0, {columns // 2}, {k}; {pointer(21, 2, 4, '%r250')} st.global.b32 [%rd21], %r{20 + k};"
-        )
+        parts["store"] += f"mad.lo.s32 %r250, %r0, {columns // 2}, {k};"
+        parts["store"] += f"{pointer(21, 2, 4, '%r250')} st.global.b32 [%rd21], %r{20 + k};"
     return LANE + "".join((parts | changed).values())
 
 
@@ -392,7 +393,8 @@ def test_a_left_operand_in_registers() -> None:
     for register in range(4):
         body += f"{pointer(1, 1 + register, 4)} ld.global.b32 %r{10 + register}, [%rd1];"
     body += """mov.pred %p1, 0; wgmma.fence.sync.aligned;
-    wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 {%r20, %r21, %r22, %r23}, {%r10, %r11, %r12, %r13}, %rd51, %p1, 1, 1, 0;
+    wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16
+    {%r20, %r21, %r22, %r23}, {%r10, %r11, %r12, %r13}, %rd51, %p1, 1, 1, 0;
     wgmma.commit_group.sync.aligned; wgmma.wait_group.sync.aligned 0;"""
     for k in range(4):
         body += f"mad.lo.s32 %r250, %r0, 4, {k}; {pointer(21, 5, 4, '%r250')} st.global.b32 [%rd21], %r{20 + k};"

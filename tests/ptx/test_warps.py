@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -150,7 +151,8 @@ def test_matrix_products_of_whole_numbers_are_exact(name: str) -> None:
         body += f"{pointer(1, place, size)} ld.global.b{8 * size} {one}, [%rd1];"
     first, second, third = (", ".join(names[start:end]) for start, end in _spans(counts))
     last = "f64" if kind == "f64" else "f32"
-    body += f"mma.sync.aligned.{shape}.row.col.{last}.{kind}.{kind}.{last} {{{third}}}, {{{first}}}, {{{second}}}, {{{third}}};"
+    name = f"mma.sync.aligned.{shape}.row.col.{last}.{kind}.{kind}.{last}"
+    body += f"{name} {{{third}}}, {{{first}}}, {{{second}}}, {{{third}}};"
     for place, one in enumerate(names[-counts[2] :]):
         body += f"{pointer(1, len(names) + place, size)} st.global.b{8 * size} [%rd1], {one};"
     execute(body, *left, *right, *added, *map(Result, result))
@@ -163,7 +165,7 @@ def test_matrix_products_of_whole_numbers_are_exact(name: str) -> None:
 
 def _spans(counts: tuple[int, ...]) -> list[tuple[int, int]]:
     starts = np.cumsum([0, *counts]).tolist()
-    return list(zip(starts, starts[1:], strict=False))
+    return list(pairwise(starts))
 
 
 def test_the_matrix_unit_truncates_as_hopper_does() -> None:
