@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,7 +27,7 @@ from svertka.codegen.ptx.machine import Linked, link
 from svertka.codegen.ptx.parse import parse
 from svertka.codegen.ptx.program import PtxError
 from svertka.codegen.ptx.state import Array
-from svertka.codegen.verify.recording import FETCHING, PACKAGE, Launched, remembering_nothing
+from svertka.codegen.verify.recording import FETCHING, PACKAGE, Launched, remembering_nothing, with_forced
 
 __all__ = ["Executed", "arguments_of", "executing", "run_launch"]
 
@@ -44,6 +44,7 @@ class Executed:
 
     Attributes:
         target: for which kernels were compiled.
+        alter: what is done to their PTX before it runs, if anything.
         launches: how many ran.
         kernels: their names.
         memory: tensors that programs made, with the bytes that have been written, by address.
@@ -51,6 +52,7 @@ class Executed:
     """
 
     target: str
+    alter: Callable[[str], str] | None = None
     launches: int = 0
     kernels: list[str] = field(default_factory=list)
     memory: dict[int, tuple[torch.Tensor, Array]] = field(default_factory=dict)
@@ -77,19 +79,22 @@ class Executed:
 
 
 @contextmanager
-def executing(target: str, boxes: bool = True, package: str = PACKAGE) -> Iterator[Executed]:
+def executing(
+    target: str, forced: str = "", package: str = PACKAGE, alter: Callable[[str], str] | None = None
+) -> Iterator[Executed]:
     """Run launches of a generated package on the machine.
 
     Args:
         target: ``sm_80`` or ``sm_90``; its tables choose the tiles.
-        boxes: whether operands that are boxes are loaded as such, if the target can.
+        forced: an entry of the tables that becomes the only one in its table and serves every size.
         package: name of the package.
+        alter: what is done to the PTX of every kernel before it runs, to plant a fault.
 
     Raises:
         PtxError: what the machine refuses, at once; at the end, results that were never stored.
     """
     launching, plans, schedule = (importlib.import_module(f"{package}.{n}") for n in ("launching", "plans", "schedule"))
-    done = Executed(target)
+    done = Executed(target, alter)
 
     def run(
         kernel: Any,
@@ -110,26 +115,28 @@ def executing(target: str, boxes: bool = True, package: str = PACKAGE) -> Iterat
         done.memory[storage.data_ptr()] = (tensor, np.zeros(storage.nbytes(), bool))
         return tensor
 
-    fetches = boxes and target in FETCHING
+    fetches = target in FETCHING and (not forced or "/boxes/" in forced)
     devices: dict[str, Any] = {"target_of": lambda device: target, "fetches_boxes": lambda device: fetches}
     devices |= {"run": run, "processors": lambda device: PROCESSORS}
     with remembering_nothing(package), ExitStack() as stack:
         stack.enter_context(mock.patch.multiple(launching, **devices))
         stack.enter_context(mock.patch.multiple(plans, ENABLED=False, allocated=allocated))
-        stack.enter_context(
-            mock.patch.dict(schedule.TABLES, {target: schedule.TABLES.get(target) or schedule.TABLES["default"]})
-        )
+        stack.enter_context(mock.patch.dict(schedule.TABLES, {target: with_forced(schedule, target, forced)}))
         yield done
         done.finish()
 
 
-def _linked(launch: Launched, target: str) -> tuple[Linked, Any]:
+def _linked(launch: Launched, done: Executed) -> tuple[Linked, Any]:
     """The launch's kernel, compiled and parsed; kept, since a launch of the same key is compiled once."""
-    key = launch_key(launch, target)
-    if key not in _LINKED:
-        compiled = assembled(launch, target)
-        _LINKED[key] = link(parse(compiled.asm["ptx"])), compiled.metadata
-    return _LINKED[key]
+    key = launch_key(launch, done.target)
+    if key in _LINKED and done.alter is None:
+        return _LINKED[key]
+    compiled = assembled(launch, done.target)
+    text = compiled.asm["ptx"]
+    made = link(parse(text if done.alter is None else done.alter(text))), compiled.metadata
+    if done.alter is None:
+        _LINKED[key] = made
+    return made
 
 
 def arguments_of(launch: Launched, target: str) -> list[tuple[str, Any]]:
@@ -146,7 +153,7 @@ def run_launch(launch: Launched, done: Executed) -> None:
     Raises:
         PtxError: what the machine refuses.
     """
-    linked, metadata = _linked(launch, done.target)
+    linked, metadata = _linked(launch, done)
     done.launches += 1
     done.kernels.append(launch.kernel.__name__)
     arguments = arguments_of(launch, done.target)

@@ -28,7 +28,12 @@ TARGETS = ("sm_80", "sm_90")
 
 
 def check(
-    module: KernelModule, variant: Variant, target: str, package: str = PACKAGE, levels: Sequence[str] = CHECKED
+    module: KernelModule,
+    variant: Variant,
+    target: str,
+    package: str = PACKAGE,
+    levels: Sequence[str] = CHECKED,
+    forced: str = "",
 ) -> Outcome:
     """Check a formula's kernels, compiled for a target.
 
@@ -38,6 +43,7 @@ def check(
         target: one of ``TARGETS``.
         package: name of the generated package.
         levels: of ``CHECKED``.
+        forced: an entry of the tables of tiles that serves every size.
     """
     subject = Subject(module, variant, package, target=target)
     began, kernels = time.process_time(), set()
@@ -45,7 +51,7 @@ def check(
     launches = 0
     for level in levels:
         try:
-            with executing(target, package=package) as done, np.errstate(all="ignore"):
+            with executing(target, forced, package) as done, np.errstate(all="ignore"):
                 outcomes.append(LEVELS[level](subject))
             failures += [f"{level}: {text}" for text in outcomes[-1].failures]
         except Exception as error:

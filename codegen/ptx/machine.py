@@ -126,6 +126,8 @@ def _narrowest(code: Code) -> tuple[int, int]:
 
 def _action(code: Code, instruction: Instruction) -> Action:
     name, operation = instruction.name, instruction.operation
+    if operation == "selp" and name in TABLE:
+        return moves.select(code, instruction)
     if name in TABLE:
         return moves.arithmetic(code, instruction)
     if operation == "bra":
@@ -255,6 +257,8 @@ def _run(linked: Linked, state: State, groups: _Groups, counter: int, lanes: Arr
                 return
             else:
                 action(state)
+                if state.undefined is not None:
+                    _undefined(state, instructions[counter])
                 if state.yields:
                     _yield(state, groups, counter + 1)
                     return
@@ -262,6 +266,8 @@ def _run(linked: Linked, state: State, groups: _Groups, counter: int, lanes: Arr
             continue
         before = state.mask()
         chosen = before & guard(state)
+        if state.undefined is not None:
+            state.defined()
         if isinstance(action, _Branch | _Return):
             rest = before & ~chosen
             if isinstance(action, _Return):
@@ -286,11 +292,24 @@ def _run(linked: Linked, state: State, groups: _Groups, counter: int, lanes: Arr
         if chosen.any():
             state.active = None if chosen.all() else chosen
             action(state)
+            if state.undefined is not None:
+                _undefined(state, instructions[counter])
             state.active = kept
             if state.yields:
                 _yield(state, groups, counter + 1)
                 return
         counter += 1
+
+
+PASSING = {"mov", "shfl", "selp", "setp"}
+"""Besides arithmetic: instructions whose result has no value where an operand has none; others must have one."""
+
+
+def _undefined(state: State, instruction: Instruction) -> None:
+    """An instruction read a register that has no value in some lanes: their result has none, or it is an error."""
+    if instruction.name not in TABLE and instruction.operation not in PASSING:
+        state.defined()
+    state.undefined = None
 
 
 def _count(state: State, instruction: Instruction) -> None:

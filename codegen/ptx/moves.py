@@ -12,7 +12,7 @@ from svertka.codegen.ptx.program import Address, Code, Immediate, Instruction, O
 from svertka.codegen.ptx.state import BITS, SHARED_BASE, Array, Reader, State, Step, reader, unknown, writer
 from svertka.codegen.ptx.types import DTYPES
 
-__all__ = ["address_reader", "arithmetic", "compare_halves", "convert_address", "load", "move", "spaces", "store"]
+__all__ = ["address_reader", "arithmetic", "compare_halves", "convert_address", "load", "move", "select", "spaces", "store"]
 
 SHARED = ("shared", "shared::cta")
 HINTS = {"L1::evict_last", "L1::evict_first", "L1::evict_normal", "L1::no_allocate", "L2::evict_last", "nc"}
@@ -38,6 +38,30 @@ def arithmetic(code: Code, instruction: Instruction) -> Step:
         first, second, third = reads
         return lambda state: write(state, function(first(state), second(state), third(state)))
     return lambda state: write(state, function(*(read(state) for read in reads)))
+
+
+def select(code: Code, instruction: Instruction) -> Step:
+    """``selp``: what is not selected need not have a value."""
+    operation = TABLE[instruction.name]
+    result, *sources = instruction.operands
+    stored = DTYPES[operation.result]
+    write, condition = writer(code, result, stored), reader(code, sources[2], np.bool_)
+    first, second = (reader(code, source, stored) for source in sources[:2])
+
+    def step(state: State) -> None:
+        chosen = condition(state)
+        before = state.undefined
+        state.undefined = None
+        left = first(state)
+        of_left, state.undefined = state.undefined, None
+        right = second(state)
+        for missing, where in ((of_left, chosen), (state.undefined, ~chosen)):
+            if missing is not None and (missing & where).any():
+                before = missing & where if before is None else before | missing & where
+        state.undefined = before
+        write(state, np.where(chosen, left, right))
+
+    return step
 
 
 def compare_halves(code: Code, instruction: Instruction) -> Step:

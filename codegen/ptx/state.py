@@ -55,7 +55,8 @@ class State:
         arena: global memory; ``shared``: of all programs.
         parameters: the kernel's arguments by name, as bit patterns.
         registers: values by slot; None where never written.
-        partial: lanes in which a register was written, where it was not in all.
+        partial: lanes in which a register has a value, where it has not in all.
+        undefined: lanes in which the instruction that is executed read a register without a value; None for none.
         active: lanes that execute; None for all.
         tick: number of the instruction that is executed.
         program_tick: when each program met at a barrier last; ``warp_tick``: each warp.
@@ -63,7 +64,7 @@ class State:
         acquire_tick: when each lane last saw a phase of an mbarrier complete.
         current: the instruction that is executed, for messages.
         units: state of the asynchronous units, by name.
-        flying: registers that asynchronous instructions still write.
+        flying: registers that asynchronous instructions still write: how many of them for each warp.
         progress: how often something happened that may let a waiting thread go on.
         counts: where to count what is executed, if anywhere.
         yields: whether the threads that execute found that they have to wait; ``stuck``: for what.
@@ -77,11 +78,13 @@ class State:
     parameters: dict[str, Array]
     registers: list[Array | None] = field(init=False)
     partial: dict[int, Array] = field(default_factory=dict)
+    undefined: Array | None = None
+    missing: str = ""
     active: Array | None = None
     tick: int = 1
     current: Instruction | None = None
     units: dict[str, Any] = field(default_factory=dict)
-    flying: dict[int, int] = field(default_factory=dict)
+    flying: dict[int, Array] = field(default_factory=dict)
     progress: int = 0
     yields: bool = False
     stuck: str = ""
@@ -119,6 +122,12 @@ class State:
         """The values of some lanes."""
         whole = self.full(values)
         return whole if lanes.shape[0] == self.lanes else whole[lanes]
+
+    def defined(self) -> None:
+        """Refuse that the instruction read a register that has no value."""
+        if self.undefined is not None:
+            lane = int(self.undefined.argmax())
+            raise self.error(f"register {self.missing} is read and was never written", lane)
 
     def error(self, reason: str, lane: int | None = None, address: int | None = None) -> PtxError:
         """What is refused, where."""
@@ -193,12 +202,15 @@ def _value(state: State, slot: int, register: Register) -> Array:
     if value is None:
         raise state.error(f"register {register.name} is read and was never written")
     if state.flying and slot in state.flying:
-        raise state.error(f"register {register.name} is read while an asynchronous instruction writes it")
+        busy = np.repeat(state.flying[slot] > 0, WARP) & state.mask()
+        if busy.any():
+            reason = f"register {register.name} is read while an asynchronous instruction writes it"
+            raise state.error(reason, int(busy.argmax()))
     if state.partial and slot in state.partial:
         missing = state.mask() & ~state.partial[slot]
         if missing.any():
-            lane = int(missing.argmax())
-            raise state.error(f"register {register.name} is read and was never written", lane)
+            state.undefined = missing if state.undefined is None else state.undefined | missing
+            state.missing = register.name
     return value
 
 
@@ -236,7 +248,9 @@ def writer(code: Code, operand: Operand, dtype: Any) -> Writer:
             values = values.view(stored)
         if state.active is None:
             state.registers[slot] = values
-            if state.partial:
+            if state.undefined is not None:
+                state.partial[slot] = ~state.undefined
+            elif state.partial:
                 state.partial.pop(slot, None)
             return
         before = state.registers[slot]
@@ -245,6 +259,8 @@ def writer(code: Code, operand: Operand, dtype: Any) -> Writer:
             state.partial[slot] = state.active
         elif slot in state.partial:
             state.partial[slot] = state.partial[slot] | state.active
+        if state.undefined is not None:
+            state.partial[slot] = state.partial.get(slot, state.every) & ~state.undefined
         state.registers[slot] = np.where(state.active, values, before)
 
     return write

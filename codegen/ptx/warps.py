@@ -76,7 +76,12 @@ def shuffle(code: Code, instruction: Instruction) -> Step:
             absent = state.active & ~state.active[place]
             if absent.any():
                 raise state.error("a value is taken of a thread that does not execute it", int(absent.argmax()))
-        write(state, state.full(value(state))[place])
+        state.defined()
+        values = state.full(value(state))[place]
+        if state.undefined is not None:
+            state.undefined = state.undefined[place] & state.mask()
+        write(state, values)
+        state.undefined = None
         write_inside(state, inside)
 
     return step

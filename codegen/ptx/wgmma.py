@@ -69,9 +69,9 @@ def descriptor_places(descriptor: int, outer: int, inner: int, itemsize: int, tr
 
 @dataclass
 class _Flight:
-    """What an instruction reads and writes until it is waited for."""
+    """What an instruction of one warpgroup reads and writes until it is waited for; ``warp``: its first."""
 
-    warps: frozenset[int]
+    warp: int
     group: int
     index: Array
     registers: tuple[int, ...]
@@ -110,15 +110,14 @@ def _waiting(left: int) -> Step:
         unit, present = _unit(state), set(whole_warps(state).tolist())
         kept = []
         for flight in unit.flying:
-            first = min(flight.warps)
-            if flight.warps <= present and flight.group < unit.committed[first] - left:
-                state.shared.hold(flight.index, PIECE, -1)
-                for slot in flight.registers:
-                    state.flying[slot] -= 1
-                    if not state.flying[slot]:
-                        del state.flying[slot]
-            else:
+            if flight.warp not in present or flight.group >= unit.committed[flight.warp] - left:
                 kept.append(flight)
+                continue
+            state.shared.hold(flight.index, PIECE, -1)
+            for slot in flight.registers:
+                state.flying[slot][flight.warp : flight.warp + 4] -= 1
+                if not state.flying[slot].any():
+                    del state.flying[slot]
         unit.flying = kept
 
     return step
@@ -163,7 +162,7 @@ def _multiply(code: Code, instruction: Instruction) -> Step:
         groups = warps.reshape(-1, 4)
         if (groups[:, 0] % 4).any() or (groups[:, 3] - groups[:, 0] != 3).any():
             raise state.error("not all warps of the warpgroup execute it", int(warps[0]) * WARP)
-        read: list[Array] = []
+        read: list[list[Array]] = [[] for _ in groups]
         a = _left_matrix(state, form, groups, of_left, fragments, read)
         b = _matrix(state, form, groups, of_right, 1, read)
         before = np.zeros((len(warps), WARP, len(slots)), np.float32)
@@ -180,17 +179,19 @@ def _multiply(code: Code, instruction: Instruction) -> Step:
         lanes = (warps[:, None] * WARP + np.arange(WARP)).reshape(-1)
         for place, write in enumerate(writes):
             write(state, spread(state, lanes, np.ascontiguousarray(result[:, :, place]).reshape(-1).view(np.uint32)))
-        _launch(state, warps, np.concatenate(read), slots)
+        for (first, *_), index in zip(groups.tolist(), read, strict=True):
+            _launch(state, first, np.concatenate(index), slots)
 
     return step
 
 
-def _launch(state: State, warps: Array, index: Array, slots: tuple[int, ...]) -> None:
+def _launch(state: State, warp: int, index: Array, slots: tuple[int, ...]) -> None:
     unit = _unit(state)
     state.shared.hold(index, PIECE, 1)
     for slot in slots:
-        state.flying[slot] = state.flying.get(slot, 0) + 1
-    unit.flying.append(_Flight(frozenset(warps.tolist()), int(unit.committed[warps[0]]), index, slots))
+        counts = state.flying.setdefault(slot, np.zeros(state.lanes // WARP, np.int64))
+        counts[warp : warp + 4] += 1
+    unit.flying.append(_Flight(warp, int(unit.committed[warp]), index, slots))
 
 
 def _form(code: Code, instruction: Instruction) -> _Form:
@@ -212,7 +213,7 @@ def _form(code: Code, instruction: Instruction) -> _Form:
 
 
 def _left_matrix(
-    state: State, form: _Form, groups: Array, descriptor: Reader | None, fragments: list[Reader], read: list[Array]
+    state: State, form: _Form, groups: Array, descriptor: Reader | None, fragments: list[Reader], read: list[list[Array]]
 ) -> Array:
     """The left operand: [warpgroups, 64, inner], from shared memory or from registers."""
     if descriptor is not None:
@@ -225,13 +226,13 @@ def _left_matrix(
     return form.signs[0] * whole.reshape(len(groups), ROWS, form.inner)
 
 
-def _matrix(state: State, form: _Form, groups: Array, descriptor: Reader, side: int, read: list[Array]) -> Array:
+def _matrix(state: State, form: _Form, groups: Array, descriptor: Reader, side: int, read: list[list[Array]]) -> Array:
     """An operand in shared memory: [warpgroups, 64, inner] or [warpgroups, inner, columns]."""
     given = state.full(descriptor(state))
     outer = form.columns if side else ROWS
     turned = form.transposed[side]
     found = []
-    for warps in groups:
+    for place, warps in enumerate(groups):
         lane = int(warps[0]) * WARP
         if (given[lane : lane + GROUP] != given[lane]).any():
             raise state.error("threads of a warpgroup have different descriptors", lane)
@@ -244,7 +245,7 @@ def _matrix(state: State, form: _Form, groups: Array, descriptor: Reader, side: 
         index = state.shared.place(state, lanes, addresses, PIECE)
         state.shared.check_read(state, lanes, index, 4, PIECE // 4, addresses)
         state.shared.visible(state, lanes, index, PIECE, addresses)
-        read.append(index)
+        read[place].append(index)
         words = state.shared.data.view(np.uint32)[(index // 4)[:, None] + np.arange(PIECE // 4)]
         whole = values_of(form.kind, words.reshape(places.shape[0], -1))
         found.append(whole if turned == bool(side) else whole.T)

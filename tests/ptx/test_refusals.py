@@ -69,7 +69,19 @@ def test_an_access_that_is_not_aligned() -> None:
 def test_a_read_of_what_was_never_written() -> None:
     refused("register %r5 is read and was never written", "add.s32 %r1, %r5, 1;")
     partly = f"{LANE} setp.lt.u32 %p1, %r0, 7; @%p1 mov.b32 %r5, 1; add.s32 %r1, %r5, 1;"
-    refused("thread 7: register %r5 is read and was never written", partly)
+    execute(partly)  # what has no value may be computed with: compilers select and shuffle it away
+    chosen = partly + f"selp.b32 %r6, %r1, 0, %p1; {pointer(1, 0, 4)} st.global.b32 [%rd1], %r6;"
+    execute(chosen, Result(data(32)))
+    message = "thread 7: register %r{} is read and was never written"
+    refused(message.format(1), chosen.replace("%r6;", "%r1;"), Result(data(32)))
+    refused(message.format(6), chosen.replace("selp.b32 %r6, %r1, 0", "selp.b32 %r6, 0, %r1"), Result(data(32)))
+    stored = partly + "mov.b32 %r7, smem; mad.lo.s32 %r8, %r0, 4, %r7; st.shared.b32 [%r8], %r1;"
+    refused(message.format(1), stored, shared=256)
+    branched = partly + "setp.eq.b32 %p2, %r1, 2; @%p2 bra end; end:"
+    refused("thread 7: register %p2 is read", branched)
+    shuffled = partly + "shfl.sync.idx.b32 %r6, %r1, {}, 31, -1;" + f"{pointer(1, 0, 4)} st.global.b32 [%rd1], %r6;"
+    execute(shuffled.format(3), Result(data(32)))
+    refused("thread 0: register %r6 is read", shuffled.format(9), Result(data(32)))
     refused("global memory is read that was never written", copied(), Result(data()), Result(data()), programs=2)
     refused("shared memory is read that was never written", SHARED + "ld.shared.b32 %r9, [%r5];", shared=128)
 
