@@ -1,7 +1,7 @@
 """``mbarrier``: barriers in shared memory that count arrivals and bytes of asynchronous copies.
 
-A copy of boxes arrives when a thread waits for its barrier, and not before: until then everything that it writes is in
-flight. A wait whose phase cannot complete is an error that says how many arrivals and bytes are missing.
+A copy of boxes arrives when a thread asks for its barrier a second time, and not before: until then everything that it
+writes is in flight. A wait whose phase cannot complete is an error that says how many arrivals and bytes are missing.
 
 Input: an ``Instruction``. Output: what executes it, a ``Step``.
 """
@@ -56,6 +56,7 @@ class Barrier:
     bytes: int = 0
     phase: int = 0
     flights: list[Flight] = field(default_factory=list)
+    asked: bool = False
 
     def advance(self) -> None:
         """Begin the next phase if this one is complete."""
@@ -189,20 +190,21 @@ def _wait(code: Code, instruction: Instruction) -> Step:
     def step(state: State) -> None:
         lanes, whole = state.chosen(), np.zeros(state.lanes, bool)
         places, parities = state.among(address(state), lanes), state.among(parity(state), lanes) & 1
-        programs = state.program[lanes]
+        programs, asked = state.program[lanes], False
         for key in np.unique(np.stack([programs, places.astype(np.int64), parities.astype(np.int64)]), axis=1).T:
             same = (programs == key[0]) & (places == key[1]) & (parities == key[2])
             some = lanes[same]
             found = barrier_at(state, int(some[0]), int(key[1]))
-            if found.phase % 2 == key[2]:
+            if found.phase % 2 == key[2] and found.asked:
                 _deliver(state, found)
+            elif found.phase % 2 == key[2] and found.flights:
+                found.asked = asked = True  # the first answer is no: a kernel must ask again
             whole[some] = found.phase % 2 != key[2]
             if not whole[some[0]]:
                 missing = f"{found.missing} arrivals and {found.bytes} bytes are missing"
                 state.stuck = f"a phase of the mbarrier at {int(key[1]):#x} does not complete: {missing}"
         state.acquire_tick[whole] = state.tick
-        if not whole.any():
-            state.yields = True
+        state.yields = not whole.any() and not asked
         write(state, whole)
 
     return step
@@ -217,6 +219,7 @@ def _deliver(state: State, barrier: Barrier) -> None:
         state.shared.arrive(state, np.full(count, COPY_ENGINE), flight.index, 16)
         barrier.bytes -= flight.bytes
     barrier.flights.clear()
+    barrier.asked = False
     barrier.advance()
 
 

@@ -112,9 +112,13 @@ class Space:
         if state.counts is not None:
             self.count(state, "load", lanes, index, size * count)
         if self.noting:
-            self.reads.append((index // self.unit, max(1, size * count // self.unit), stamps(state, lanes)))
+            self.note(state, lanes, index, size * count)
         words = self.data.view(f"u{size}")
         return np.asarray(words[(index // size)[:, None] + np.arange(count)])
+
+    def note(self, state: State, lanes: Array, index: Array, size: int) -> None:
+        """Note that lanes read."""
+        self.reads.append((index // self.unit, max(1, size // self.unit), stamps(state, lanes)))
 
     def quiet(self, state: State, before: Array) -> bool:
         """Whether a glance at the last writes shows that nothing is wrong."""

@@ -147,7 +147,7 @@ def vote(code: Code, instruction: Instruction) -> Step:
 
 
 def elect(code: Code, instruction: Instruction) -> Step:
-    """``elect.sync``: one thread of the warp, here the first."""
+    """``elect.sync``: one thread of the warp; the first, as on every GPU so far, which Triton's code relies on."""
     target, mask_operand = instruction.operands
     if instruction.name != "elect.sync" or not isinstance(target, Pair):
         raise unknown(code, instruction)

@@ -114,6 +114,9 @@ def _waiting(left: int) -> Step:
                 kept.append(flight)
                 continue
             state.shared.hold(flight.index, PIECE, -1)
+            for warp in range(flight.warp, flight.warp + 4):  # each knows of itself alone that it is done
+                state.shared.note(state, np.full(len(flight.index), warp * WARP), flight.index, PIECE)
+                state.warp_tick[warp] = state.tick + 1
             for slot in flight.registers:
                 state.flying[slot][flight.warp : flight.warp + 4] -= 1
                 if not state.flying[slot].any():

@@ -66,7 +66,7 @@ def planting(fault: list[str], kernel: str, planted: list[int]) -> Callable[[str
         if f".entry {kernel}(" not in code:
             return code
         found = list(re.finditer(pattern, code, re.MULTILINE))
-        for one in reversed([found[int(place)] for place in places] if places else found):
+        for one in reversed([found[int(place)] for place in places if int(place) < len(found)] if places else found):
             code = code[: one.start()] + one.expand(text) + code[one.end() :]
             planted[0] += 1
         return code
