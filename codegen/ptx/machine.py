@@ -202,7 +202,7 @@ def execute(
         while groups.running or _resumed(state, groups):
             counter = min(groups.running)
             _run(linked, state, groups, counter, groups.running.pop(counter))
-    _ended(state, groups)
+    _ended(state)
     return state
 
 
@@ -227,78 +227,69 @@ def _resumed(state: State, groups: _Groups) -> bool:
 
 def _run(linked: Linked, state: State, groups: _Groups, counter: int, lanes: Array) -> None:
     """Run threads until they part, wait or end."""
-    actions, guards, meeting = linked.actions, linked.guards, linked.meeting
-    instructions = state.code.instructions
     state.active = None if lanes.all() else lanes
-    while True:
-        if counter in meeting and groups.running:
-            if counter in groups.running:
-                groups.add(counter, state.mask())
-                return
-            if min(groups.running) < counter:
-                groups.add(counter, state.mask())
-                return
-        action, guard = actions[counter], guards[counter]
+    instructions = state.code.instructions
+    following: int | None = counter
+    while following is not None:
+        counter = following
+        if counter in linked.meeting and groups.running and min(groups.running) <= counter:
+            groups.add(counter, state.mask())
+            return
         state.tick += 1
         state.current = instructions[counter]
         if state.tick > LONGEST:
             raise state.error("the launch does not end")
         if state.counts is not None:
             _count(state, instructions[counter])
+        guard = linked.guards[counter]
         if guard is None:
-            if isinstance(action, _Branch):
-                counter = action.target
-                continue
-            if isinstance(action, _Barrier):
-                if not _meet(state, groups, action, counter + 1):
-                    return
-            elif isinstance(action, _Return):
-                _end(state)
-                return
-            else:
-                action(state)
-                if state.undefined is not None:
-                    _undefined(state, instructions[counter])
-                if state.yields:
-                    _yield(state, groups, counter + 1)
-                    return
-            counter += 1
-            continue
-        before = state.mask()
-        chosen = before & guard(state)
+            following = _advance(state, groups, linked.actions[counter], counter)
+        else:
+            following = _advance_some(state, groups, linked.actions[counter], counter, guard)
+
+
+def _advance(state: State, groups: _Groups, action: Action, counter: int) -> int | None:
+    """Execute an instruction for all active threads; where they go on, or None if they do not."""
+    if isinstance(action, _Branch):
+        return action.target
+    if isinstance(action, _Barrier):
+        return counter + 1 if _meet(state, groups, action, counter + 1) else None
+    if isinstance(action, _Return):
+        return None
+    action(state)
+    if state.undefined is not None:
+        _undefined(state, state.code.instructions[counter])
+    return None if state.yields and _yield(state, groups, counter + 1) else counter + 1
+
+
+def _advance_some(
+    state: State, groups: _Groups, action: Action, counter: int, guard: Callable[[State], Array]
+) -> int | None:
+    """Execute an instruction for the active threads whose predicate holds; where all active ones go on, or None."""
+    if isinstance(action, _Barrier):
+        raise state.error("a barrier under a predicate is not known")
+    before = state.mask()
+    chosen = before & guard(state)
+    state.defined()
+    if isinstance(action, _Branch | _Return):
+        rest = before & ~chosen
+        if not chosen.any():
+            return counter + 1
+        target = action.target if isinstance(action, _Branch) else None
+        if not rest.any():
+            return target
+        if target is not None:
+            groups.add(target, chosen)
+        groups.add(counter + 1, rest)
+        return None
+    kept = state.active
+    if chosen.any():
+        state.active = None if chosen.all() else chosen
+        action(state)
         if state.undefined is not None:
-            state.defined()
-        if isinstance(action, _Branch | _Return):
-            rest = before & ~chosen
-            if isinstance(action, _Return):
-                state.active = chosen
-                _end(state)
-                state.active = rest
-                if not rest.any():
-                    return
-                counter += 1
-            elif not rest.any():
-                counter = action.target
-            elif not chosen.any():
-                counter += 1
-            else:
-                groups.add(action.target, chosen)
-                groups.add(counter + 1, rest)
-                return
-            continue
-        if isinstance(action, _Barrier):
-            raise state.error("a barrier under a predicate is not known")
-        kept = state.active
-        if chosen.any():
-            state.active = None if chosen.all() else chosen
-            action(state)
-            if state.undefined is not None:
-                _undefined(state, instructions[counter])
-            state.active = kept
-            if state.yields:
-                _yield(state, groups, counter + 1)
-                return
-        counter += 1
+            _undefined(state, state.code.instructions[counter])
+        state.active = kept
+    return None if state.yields and _yield(state, groups, counter + 1) else counter + 1
 
 
 PASSING = {"mov", "shfl", "selp", "setp"}
@@ -322,10 +313,11 @@ def _count(state: State, instruction: Instruction) -> None:
     state.counts.instructions[name] += count
 
 
-def _yield(state: State, groups: _Groups, counter: int) -> None:
+def _yield(state: State, groups: _Groups, counter: int) -> bool:
     """Let others run first: the threads that execute wait for something that is not there."""
     state.yields = False
     groups.blocked.append((counter, state.mask(), state.progress, state.stuck))
+    return True
 
 
 def _meet(state: State, groups: _Groups, barrier: _Barrier, counter: int) -> bool:
@@ -357,11 +349,7 @@ def _meet(state: State, groups: _Groups, barrier: _Barrier, counter: int) -> boo
     return False
 
 
-def _end(state: State) -> None:
-    state.alive &= ~state.mask()
-
-
-def _ended(state: State, groups: _Groups) -> None:
+def _ended(state: State) -> None:
     """Refuse what a kernel leaves open."""
     open_ = asynchronous.pending_copies(state)
     if len(open_):

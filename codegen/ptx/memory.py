@@ -132,7 +132,7 @@ class Space:
         before = self.written[self.units_of(index, size * count)]
         if self.quiet(state, before):
             return
-        self._in_flight(state, lanes, before, addresses)
+        self._in_flight(state, lanes, before, addresses, "read")
         found = self._unordered(state, before, np.broadcast_to(lanes[:, None], before.shape))
         if found is not None:
             row = found[0]
@@ -140,11 +140,11 @@ class Space:
             reason = f"{self.name} memory is read that thread {_name(state, other)} wrote without a barrier between"
             raise state.error(reason, lanes[row], addresses[row])
 
-    def _in_flight(self, state: State, lanes: Array, before: Array, addresses: Array) -> None:
+    def _in_flight(self, state: State, lanes: Array, before: Array, addresses: Array, done: str) -> None:
         flying = before < 0
         if flying.any():
             row = int(flying.any(1).argmax())
-            reason = f"{self.name} memory is read while a copy to it is in flight"
+            reason = f"{self.name} memory is {done} while a copy to it is in flight"
             raise state.error(reason, lanes[row], addresses[row])
 
     def _unordered(self, state: State, before: Array, lanes: Array) -> tuple[int, int] | None:
@@ -196,10 +196,7 @@ class Space:
                 other = _name(state, int(lanes_of(before[found])))
                 reason = f"{self.name} memory is written that thread {other} wrote without a barrier between"
                 raise state.error(reason, lanes[found[0]], addresses[found[0]])
-        if before.size and before.min() < 0:
-            row = int((before < 0).any(1).argmax())
-            reason = f"{self.name} memory is written while a copy to it is in flight"
-            raise state.error(reason, lanes[row], addresses[row])
+        self._in_flight(state, lanes, before, addresses, "written")
         if self.reading and self.busy[units].any():
             row = int(self.busy[units].any(1).argmax())
             reason = f"{self.name} memory is written while asynchronous instructions read it"
@@ -354,8 +351,6 @@ class Arena(Space):
 
     def _where(self, index: int, size: int) -> str:
         """How far an access lies outside the nearest tensor."""
-        if not self.starts:
-            return f"{size} bytes outside every tensor: the kernel has none"
 
         def distance(tensor: int) -> int:
             return max(self.starts[tensor] - index, index - self.starts[tensor] - self.sizes[tensor])

@@ -12,7 +12,17 @@ from svertka.codegen.ptx.program import Address, Code, Immediate, Instruction, O
 from svertka.codegen.ptx.state import BITS, SHARED_BASE, Array, Reader, State, Step, reader, unknown, writer
 from svertka.codegen.ptx.types import DTYPES
 
-__all__ = ["address_reader", "arithmetic", "compare_halves", "convert_address", "load", "move", "select", "spaces", "store"]
+__all__ = [
+    "address_reader",
+    "arithmetic",
+    "compare_halves",
+    "convert_address",
+    "load",
+    "move",
+    "select",
+    "spaces",
+    "store",
+]
 
 SHARED = ("shared", "shared::cta")
 HINTS = {"L1::evict_last", "L1::evict_first", "L1::evict_normal", "L1::no_allocate", "L2::evict_last", "nc"}

@@ -68,7 +68,6 @@ class State:
         progress: how often something happened that may let a waiting thread go on.
         counts: where to count what is executed, if anywhere.
         yields: whether the threads that execute found that they have to wait; ``stuck``: for what.
-        alive: lanes that have not returned.
     """
 
     code: Code
@@ -103,7 +102,6 @@ class State:
         self.warp_tick = np.zeros(self.lanes // WARP, np.int64)
         self.fence_tick = np.zeros(self.lanes, np.int64)
         self.acquire_tick = np.zeros(self.lanes, np.int64)
-        self.alive = np.ones(self.lanes, bool)
         self.every = np.ones(self.lanes, bool)
 
     def full(self, values: Array) -> Array:

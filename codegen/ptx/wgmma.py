@@ -216,7 +216,12 @@ def _form(code: Code, instruction: Instruction) -> _Form:
 
 
 def _left_matrix(
-    state: State, form: _Form, groups: Array, descriptor: Reader | None, fragments: list[Reader], read: list[list[Array]]
+    state: State,
+    form: _Form,
+    groups: Array,
+    descriptor: Reader | None,
+    fragments: list[Reader],
+    read: list[list[Array]],
 ) -> Array:
     """The left operand: [warpgroups, 64, inner], from shared memory or from registers."""
     if descriptor is not None:
