@@ -69,11 +69,14 @@ def check(
 
 
 def survey(
-    definitions: Sequence[Definition], targets: Sequence[str] = TARGETS, levels: Sequence[str] = CHECKED
+    definitions: Sequence[Definition],
+    targets: Sequence[str] = TARGETS,
+    levels: Sequence[str] = CHECKED,
+    package: str = PACKAGE,
 ) -> Iterator[Outcome]:
-    """Check every formula of some definitions for every target."""
+    """Check every formula of some definitions for every target; arguments as ``check``'s."""
     for definition in definitions:
         module = build(definition)
         for variant in definition.variants:
             for target in targets:
-                yield check(module, variant, target, levels=levels)
+                yield check(module, variant, target, package, levels)

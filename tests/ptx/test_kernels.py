@@ -78,15 +78,18 @@ FAULTS: list[tuple[str, dict[str, Any]]] = [
 """What the machine says of a fault; with "" it runs and the numbers are wrong."""
 
 
+def compiled(module: str, *options: str, text: str = "") -> subprocess.CompletedProcess[str]:
+    """Run a module in a process without the interpreter."""
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    command = [sys.executable, "-m", module, *options]
+    return subprocess.run(command, input=text, capture_output=True, text=True, check=False, env=environment)
+
+
 @pytest.fixture(scope="module")
 def answers() -> dict[str, dict[str, Any]]:
     """All questions in one process."""
     questions = [json.dumps(one) for one in (*SOUND, *(fault for _, fault in FAULTS))]
-    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    command = [sys.executable, "-m", "tests.ptx.worker"]
-    done = subprocess.run(
-        command, input="\n".join(questions), capture_output=True, text=True, check=False, env=environment
-    )
+    done = compiled("tests.ptx.worker", text="\n".join(questions))
     assert done.returncode == 0, done.stderr[-3000:]
     return dict(zip(questions, map(json.loads, done.stdout.splitlines()), strict=True))
 
@@ -120,3 +123,12 @@ def test_a_fault_in_a_compiled_kernel_is_noticed(
         assert found["failures"]
         return
     assert re.search(message, found["refused"]), found
+
+
+def test_the_command_executes_formulas_and_their_gradients() -> None:
+    done = compiled("svertka.codegen", "execute", "relu", "--target", "sm_90")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "2 formulas compiled and executed, 0 comparisons fail" in done.stdout
+    wrong = compiled("svertka.codegen", "execute", "relu", "--target", "sm_70")
+    assert wrong.returncode == 2
+    assert "--target sm_70: unknown; use sm_80 or sm_90" in wrong.stderr
