@@ -137,7 +137,7 @@ class Space:
         if found is not None:
             row = found[0]
             other = int(lanes_of(before[found]))
-            reason = f"{self.name} memory is read that thread {_name(state, other)} wrote without a barrier between"
+            reason = f"{self.name} memory is read that {_name(state, other)} wrote without a barrier between"
             raise state.error(reason, lanes[row], addresses[row])
 
     def _in_flight(self, state: State, lanes: Array, before: Array, addresses: Array, done: str) -> None:
@@ -194,7 +194,7 @@ class Space:
             found = self._unordered(state, before, np.broadcast_to(lanes[:, None], before.shape))
             if found is not None:
                 other = _name(state, int(lanes_of(before[found])))
-                reason = f"{self.name} memory is written that thread {other} wrote without a barrier between"
+                reason = f"{self.name} memory is written that {other} wrote without a barrier between"
                 raise state.error(reason, lanes[found[0]], addresses[found[0]])
         self._in_flight(state, lanes, before, addresses, "written")
         if self.reading and self.busy[units].any():
@@ -222,7 +222,7 @@ class Space:
         hidden = ~((before == 0) | copied | fenced | (state.fence_tick[readers] > ticks))
         if hidden.any():
             row = int(hidden.any(1).argmax())
-            reason = f"an asynchronous instruction touches {self.name} memory that thread"
+            reason = f"an asynchronous instruction touches {self.name} memory that"
             other = _name(state, int(writers[row, int(hidden[row].argmax())]))
             raise state.error(f"{reason} {other} wrote without fence.proxy.async between", lanes[row], addresses[row])
 
@@ -247,7 +247,7 @@ class Space:
             if found is not None:
                 row = int(rows[met][found[0]])
                 other = _name(state, int(lanes_of(before[found])))
-                reason = f"{self.name} memory is written that thread {other} read without a barrier between"
+                reason = f"{self.name} memory is written that {other} read without a barrier between"
                 raise state.error(reason, lanes[row], addresses[row])
 
     def met(self, state: State) -> None:
@@ -265,7 +265,7 @@ class Space:
 
 def _name(state: State, lane: int) -> str:
     program, thread = divmod(lane, state.threads)
-    return f"{thread} of program {program}"
+    return "the copy engine" if lane == COPY_ENGINE else f"thread {thread} of program {program}"
 
 
 class Shared(Space):

@@ -138,11 +138,9 @@ def rounded(exact: Fraction, dtype: Any) -> Any:
         exponent += 1
     unit = Fraction(2) ** max(exponent - significand + 1, least)
     number = round(exact / unit) * unit  # Python rounds fractions half to even
-    return (
-        kind.type(float(number))
-        if abs(number) < 2 * Fraction(float(np.finfo(kind).max))
-        else kind.type(math.inf) * np.sign(float(exact > 0) - 0.5)
-    )
+    if abs(number) > Fraction(float(np.finfo(kind).max)):
+        return kind.type(math.inf if exact > 0 else -math.inf)
+    return kind.type(float(number))
 
 
 @pytest.mark.parametrize(("kind", "dtype"), [("f32", np.float32), ("f64", np.float64)])

@@ -258,6 +258,16 @@ def test_a_buffer_is_filled_again_only_behind_a_barrier() -> None:
         fetch_with(wait=waited() + read + second)
 
 
+def test_a_thread_that_did_not_wait_sees_a_box_only_behind_a_barrier() -> None:
+    body = LANE + GOOD["map"] + GOOD["start"] + GOOD["expect"] + GOOD["fetch"]
+    body += f"setp.ge.u32 %p8, %r0, 32; @%p8 bra past; {waited()} past: ORDER {dumped(1, 512, DATA, 64)}"
+    options: dict[str, Any] = {"threads": 64, "shared": DATA + 4096, "scratch": 512}
+    given = image(24, 80), Result(np.zeros((ROWS, COLUMNS), np.uint16))
+    execute(body.replace("ORDER", "bar.sync 0;"), *given, **options)
+    with pytest.raises(PtxError, match=r"thread 32, .* is read that the copy engine wrote without a barrier"):
+        execute(body.replace("ORDER", ""), image(24, 80), Result(np.zeros((ROWS, COLUMNS), np.uint16)), **options)
+
+
 def descriptor(register: int, address: str, leading: int, stride: int, span: int) -> str:
     constant = (leading >> 4) << 16 | (stride >> 4) << 32 | MODES[span] << 62
     return f"""bfe.u32 %r240, {address}, 4, 14; cvt.u64.u32 %rd{register}, %r240;
