@@ -36,6 +36,7 @@ __all__ = [
     "recorded",
     "recording",
     "remembering_nothing",
+    "with_forced",
 ]
 
 PRODUCTS = "contraction"  # the tables that hold several entries
@@ -165,7 +166,7 @@ def recording(
     with remembering_nothing(package), ExitStack() as stack:
         stack.enter_context(mock.patch.multiple(launching, run=record, **devices))
         stack.enter_context(mock.patch.object(plans, "ENABLED", False))
-        stack.enter_context(mock.patch.dict(schedule.TABLES, {target: _with_forced(schedule, target, forced)}))
+        stack.enter_context(mock.patch.dict(schedule.TABLES, {target: with_forced(schedule, target, forced)}))
         stack.enter_context(mock.patch.multiple(schedule, **_telling(schedule, note)))
         yield found
 
@@ -224,8 +225,8 @@ def entries(target: str = TARGET) -> list[str]:
     return [f"{PRODUCTS}/{table}/{place}" for table, rows in tables.items() for place in range(len(rows))]
 
 
-def _with_forced(schedule: ModuleType, target: str, forced: str) -> dict[str, Any]:
-    """A target's tables; a forced entry serves every size."""
+def with_forced(schedule: ModuleType, target: str, forced: str) -> dict[str, Any]:
+    """A target's tables; if an entry is forced, it is the only one of its table and serves every size."""
     tables: dict[str, Any] = copy.deepcopy(schedule.TABLES.get(target) or schedule.TABLES["default"])
     if forced:
         _, table, place = forced.split("/")

@@ -65,8 +65,9 @@ def _few_loops(monkeypatch: pytest.MonkeyPatch) -> None:
 def compiled_kernels(compiled: type[Compiled] = Compiled) -> Iterator[None]:
     """Kernels of the interpreter, launched, planned and replayed like compiled ones."""
     with ExitStack() as stack:
-        for found in pkgutil.iter_modules(kernels.__path__):
-            module = importlib.import_module(f"{kernels.__name__}.{found.name}")
+        # All are imported before any is altered: a module imports kernels that it shares from others.
+        names = [f"{kernels.__name__}.{found.name}" for found in pkgutil.iter_modules(kernels.__path__)]
+        for module in [importlib.import_module(name) for name in names]:
             if standing_in := _standing_in(module, compiled):
                 stack.enter_context(mock.patch.multiple(module, **standing_in))
         stack.enter_context(mock.patch.object(plans, "ENABLED", True))

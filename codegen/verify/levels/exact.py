@@ -55,7 +55,7 @@ def check(subject: Subject) -> Outcome:
         if numbers is None:
             continue
         probability *= DEGREE / (2 * numbers.largest + 1)
-        for dtype in _dtypes(case, found, subject.device):
+        for dtype in _dtypes(case, found, subject.compiled):
             comparisons += _comparisons(subject, case, numbers, dtype)
         found.append(case)
         if len(found) == WANTED:
@@ -65,11 +65,11 @@ def check(subject: Subject) -> Outcome:
     return summed(NAME, subject, len(found), comparisons, failure_probability=probability)
 
 
-def _dtypes(case: Case, before: Sequence[Case], device: str) -> Sequence[torch.dtype]:
+def _dtypes(case: Case, before: Sequence[Case], compiled: bool) -> Sequence[torch.dtype]:
     """Every dtype for the first case with boxes and the first without; the interpreter does not round loaded boxes."""
     if any(other.boxed == case.boxed for other in before):
         return DTYPES[:1]
-    return DTYPES if device == "cuda" or not case.boxed else DTYPES[1:2]
+    return DTYPES if compiled or not case.boxed else DTYPES[1:2]
 
 
 @dataclass(frozen=True)

@@ -32,12 +32,19 @@ class Subject:
         variant: which of the definition's formulas.
         package: name under which the generated package was imported.
         device: the device of the kernels in numeric comparisons; ``"cpu"`` is Triton's interpreter.
+        target: for which GPU kernels are compiled if a machine executes them that is no GPU; tensors lie on ``device``.
     """
 
     module: KernelModule
     variant: Variant
     package: str
     device: str = "cpu"
+    target: str = ""
+
+    @property
+    def compiled(self) -> bool:
+        """Whether compiled kernels run, with a GPU's arithmetic and tiles; else Triton's interpreter."""
+        return self.device == "cuda" or bool(self.target)
 
     @property
     def layer(self) -> Layer:
@@ -88,9 +95,9 @@ class Subject:
 
     @cached_property
     def box_cases(self) -> tuple[Case, ...]:
-        """The same for comparisons of numbers: with unusual parameters, and on a GPU with usual ones too."""
+        """The same for comparisons of numbers: with unusual parameters, and of compiled kernels with usual ones too."""
         usual, unusual, *_ = cases(self.module.definition, self.variant)
-        if self.device == "cuda":
+        if self.compiled:
             return self.aligned((unusual, usual), GPU_UNIT)
         return self.aligned((unusual,), HALF_UNIT)
 

@@ -1,0 +1,83 @@
+"""What a launch costs, counted while it runs: instructions by class, sectors of global and wavefronts of shared memory.
+
+A sector is 32 bytes of global memory; a warp's access touches some, and at least as many as its bytes fill. A
+wavefront is what shared memory serves at once: a word of each of 32 banks. An access of a warp whose lanes want
+different words of one bank takes several; at least as many as its bytes fill.
+
+Input: accesses as they happen. Output: ``Counts``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from svertka.codegen.ptx.state import WARP, Array
+
+__all__ = ["SECTOR", "Counts", "Traffic", "wavefronts"]
+
+SECTOR = 32
+BANKS, WORD = 32, 4
+
+
+@dataclass
+class Traffic:
+    """Accesses of one kind: how many by warps, units that they touch, and the least that their bytes fill."""
+
+    accesses: int = 0
+    units: int = 0
+    least: int = 0
+
+    def add(self, accesses: int, units: int, least: int) -> None:
+        """Count some accesses."""
+        self.accesses += accesses
+        self.units += units
+        self.least += least
+
+
+@dataclass
+class Counts:
+    """What was counted.
+
+    Attributes:
+        instructions: executed by warps, by operation: ``fma``, ``ld.global``.
+        sectors: of global loads and stores; ``wavefronts``: of shared loads and stores.
+    """
+
+    instructions: Counter[str] = field(default_factory=Counter)
+    sectors: dict[str, Traffic] = field(default_factory=lambda: {"load": Traffic(), "store": Traffic()})
+    wavefronts: dict[str, Traffic] = field(default_factory=lambda: {"load": Traffic(), "store": Traffic()})
+
+    def global_access(self, kind: str, lanes: Array, index: Array, size: int) -> None:
+        """Count an access of global memory; ``index``: first bytes."""
+        warps = lanes // WARP
+        span = np.arange(0, max(size, 1), SECTOR)
+        sectors = (index[:, None] + np.minimum(span, size - 1)) // SECTOR
+        touched = len(np.unique(np.repeat(warps, len(span)) * (1 << 40) + sectors.reshape(-1)))
+        self.sectors[kind].add(len(np.unique(warps)), touched, _least(warps, index, size, SECTOR))
+
+    def shared_access(self, kind: str, lanes: Array, index: Array, size: int) -> None:
+        """Count an access of shared memory; ``index``: first bytes in the memory of all programs."""
+        warps = lanes // WARP
+        took = wavefronts(lanes, index, size)
+        self.wavefronts[kind].add(len(np.unique(warps)), took, _least(warps, index, size, BANKS * WORD))
+
+
+def _least(warps: Array, index: Array, size: int, unit: int) -> int:
+    """Units that the distinct bytes of each warp fill."""
+    distinct = np.unique(np.stack([warps, index]), axis=1)[0]
+    _, counts = np.unique(distinct, return_counts=True)
+    return int((-(-counts * size // unit)).sum())
+
+
+def wavefronts(lanes: Array, index: Array, size: int) -> int:
+    """Wavefronts of one access: of 8 bytes half a warp is served together, of 16 a quarter."""
+    together = WARP * WORD // max(size, WORD)
+    parts = lanes // together
+    words = (index // WORD)[:, None] + np.arange(max(1, size // WORD))
+    wanted = np.unique(np.stack([np.repeat(parts, words.shape[1]), words.reshape(-1)]), axis=1)
+    banks, counts = np.unique(np.stack([wanted[0], wanted[1] % BANKS]), axis=1, return_counts=True)
+    parts_found, first = np.unique(banks[0], return_index=True)
+    return int(np.maximum.reduceat(counts, first).sum()) if len(parts_found) else 0

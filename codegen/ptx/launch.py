@@ -1,0 +1,186 @@
+"""Launches of generated kernels on the machine instead of a GPU.
+
+A launch takes tensors of the CPU: their memory is copied into the machine's, the compiled kernel runs there, and what
+it stored is copied back. Inside ``executing`` every launch of a generated package is run so, compiled for the target
+with exactly the arguments and tiles of that target.
+
+Input: a target, and calls of a package's programs. Output: their results, or what the machine refuses.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import torch
+
+from svertka.codegen.machine.compiling import asked_of_triton, assembled, launch_key
+from svertka.codegen.ptx.counts import Counts
+from svertka.codegen.ptx.kernel import ALIGNMENT, Buffer, Pointer, run_kernel
+from svertka.codegen.ptx.machine import Linked, link
+from svertka.codegen.ptx.parse import parse
+from svertka.codegen.ptx.program import PtxError
+from svertka.codegen.ptx.state import Array
+from svertka.codegen.verify.recording import FETCHING, PACKAGE, Launched, remembering_nothing, with_forced
+
+__all__ = ["Executed", "arguments_of", "executing", "run_launch"]
+
+PROCESSORS = 132  # of the GPU that programs are made for, so that its launches are chosen
+NUMBERS: dict[str, Any] = {"fp32": np.float32, "fp64": np.float64}
+NUMBERS |= {f"i{bits}": getattr(np, f"int{bits}") for bits in (8, 16, 32, 64)}
+NUMBERS |= {f"u{bits}": getattr(np, f"uint{bits}") for bits in (8, 16, 32, 64)}
+_LINKED: dict[str, tuple[Linked, Any]] = {}
+
+
+@dataclass
+class Executed:
+    """What ran in ``executing``.
+
+    Attributes:
+        target: for which kernels were compiled.
+        alter: what is done to their PTX before it runs, if anything.
+        launches: how many ran.
+        kernels: their names.
+        memory: tensors that programs made, with the bytes that have been written, by address.
+        counts: where to count what is executed, if anywhere.
+    """
+
+    target: str
+    alter: Callable[[str], str] | None = None
+    launches: int = 0
+    kernels: list[str] = field(default_factory=list)
+    memory: dict[int, tuple[torch.Tensor, Array]] = field(default_factory=dict)
+    counts: Counts | None = None
+
+    def unwritten(self) -> list[str]:
+        """Tensors that a program made and no launch filled."""
+        found = []
+        for tensor, written in self.memory.values():
+            if not written.all():
+                found.append(f"{tuple(tensor.shape)} {tensor.dtype}: byte {int(written.argmin())} was never stored")
+        return found
+
+    def finish(self) -> None:
+        """Refuse results that were never stored, and forget them.
+
+        Raises:
+            PtxError: of a tensor that was allocated and not filled.
+        """
+        missing = self.unwritten()
+        self.memory.clear()
+        if missing:
+            raise PtxError(f"after kernels {', '.join(self.kernels)}: a result is never stored: {missing[0]}")
+
+
+@contextmanager
+def executing(
+    target: str, forced: str = "", package: str = PACKAGE, alter: Callable[[str], str] | None = None
+) -> Iterator[Executed]:
+    """Run launches of a generated package on the machine.
+
+    Args:
+        target: ``sm_80`` or ``sm_90``; its tables choose the tiles.
+        forced: an entry of the tables that becomes the only one in its table and serves every size.
+        package: name of the package.
+        alter: what is done to the PTX of every kernel before it runs, to plant a fault.
+
+    Raises:
+        PtxError: what the machine refuses, at once; at the end, results that were never stored.
+    """
+    launching, plans, schedule = (importlib.import_module(f"{package}.{n}") for n in ("launching", "plans", "schedule"))
+    done = Executed(target, alter)
+
+    def run(
+        kernel: Any,
+        how: Any,
+        tiling: Any,
+        arguments: tuple[Any, ...],
+        constants: Mapping[str, Any],
+        varying: Sequence[str] = (),
+    ) -> None:
+        programs, tiles = tiling
+        if programs:
+            every = {**constants, **launching.constants_of(how, arguments), **tiles}
+            launch = Launched(kernel, programs, arguments, every, tuple(tiles), "")
+            run_launch(launch, done)
+
+    def allocated(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        done.memory[storage.data_ptr()] = (tensor, np.zeros(storage.nbytes(), bool))
+        return tensor
+
+    fetches = target in FETCHING and (not forced or "/boxes/" in forced)
+    devices: dict[str, Any] = {"target_of": lambda device: target, "fetches_boxes": lambda device: fetches}
+    devices |= {"run": run, "processors": lambda device: PROCESSORS}
+    with remembering_nothing(package), ExitStack() as stack:
+        stack.enter_context(mock.patch.multiple(launching, **devices))
+        stack.enter_context(mock.patch.multiple(plans, ENABLED=False, allocated=allocated))
+        stack.enter_context(mock.patch.dict(schedule.TABLES, {target: with_forced(schedule, target, forced)}))
+        yield done
+        done.finish()
+
+
+def _linked(launch: Launched, done: Executed) -> tuple[Linked, Any]:
+    """The launch's kernel, compiled and parsed; kept, since a launch of the same key is compiled once."""
+    key = launch_key(launch, done.target)
+    if key in _LINKED and done.alter is None:
+        return _LINKED[key]
+    compiled = assembled(launch, done.target)
+    text = compiled.asm["ptx"]
+    made = link(parse(text if done.alter is None else done.alter(text))), compiled.metadata
+    if done.alter is None:
+        _LINKED[key] = made
+    return made
+
+
+def arguments_of(launch: Launched, target: str) -> list[tuple[str, Any]]:
+    """The kernel's parameters in order: type and value of every argument that is no compile-time constant."""
+    source, _, _ = asked_of_triton(launch, target)
+    names = launch.kernel.arg_names
+    values = {**dict(zip(names, launch.arguments, strict=False)), **launch.constants}
+    return [(kind, values[name]) for name, kind in source.signature.items() if kind != "constexpr"]
+
+
+def run_launch(launch: Launched, done: Executed) -> None:
+    """Compile and run one launch on tensors of the CPU.
+
+    Raises:
+        PtxError: what the machine refuses.
+    """
+    linked, metadata = _linked(launch, done)
+    done.launches += 1
+    done.kernels.append(launch.kernel.__name__)
+    arguments = arguments_of(launch, done.target)
+    tensors = [value for _, value in arguments if isinstance(value, torch.Tensor)]
+    storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage() for tensor in tensors}
+    places = {pointer: place for place, pointer in enumerate(storages)}
+    buffers = [_buffer(pointer, storage, done) for pointer, storage in storages.items()]
+    scratch = metadata.global_scratch_size * launch.programs, metadata.global_scratch_align % 256
+    own = [Pointer(len(buffers)) if scratch[0] else np.uint64(0), np.uint64(0)]  # scratch of the kernel, of a profiler
+    given = [_argument(kind, value, places) for kind, value in arguments]
+    run_kernel(linked, launch.programs, buffers, [*given, *own], metadata.shared, scratch, done.counts)
+
+
+def _buffer(pointer: int, storage: Any, done: Executed) -> Buffer:
+    """A storage's memory; of tensors that the program made, with what has been written."""
+    size = storage.nbytes()
+    memory = (ctypes.c_char * size).from_address(pointer) if size else b""
+    known = done.memory.get(pointer)
+    written = np.ones(size, bool) if known is None else known[1]
+    return Buffer(np.frombuffer(memory, np.uint8), written, ALIGNMENT + pointer % ALIGNMENT)
+
+
+def _argument(kind: str, value: Any, places: Mapping[int, int]) -> Any:
+    """An argument as the launcher passes it: a pointer, or a number of the parameter's type."""
+    if isinstance(value, torch.Tensor):
+        pointer = value.untyped_storage().data_ptr()
+        return Pointer(places[pointer], value.data_ptr() - pointer)
+    if kind not in NUMBERS:
+        raise PtxError(f"an argument of type {kind} is not known")
+    return NUMBERS[kind](value)

@@ -1,0 +1,80 @@
+"""Kernels on the machine, in a process without Triton's interpreter; prints one line of JSON per question.
+
+Every question is a JSON object: ``layer``, ``target``, ``dtype``, ``case``; ``boxed`` for the cases whose operands are
+boxes; ``fault`` for a fault that is planted in the PTX of ``kernel``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from svertka.codegen.lowering.build import build
+from svertka.codegen.ptx.counts import Counts
+from svertka.codegen.ptx.launch import executing
+from svertka.codegen.ptx.program import PtxError
+from svertka.codegen.verify.cases import cases
+from svertka.codegen.verify.equivalence import compare, format_of
+from svertka.codegen.verify.levels import Subject
+from svertka.spec.layers import DEFINITIONS
+from svertka.spec.running_error import on_matrix_unit
+
+PACKAGE = "svertka.generated"
+
+
+def answer(question: dict[str, Any]) -> dict[str, Any]:
+    """Run a layer forward and backward, and compare it with its formula."""
+    definition = DEFINITIONS[question["layer"]]
+    module, kernels = build(definition), importlib.import_module(f"{PACKAGE}.kernels.{definition.name}")
+    variant, dtype = definition.variants[question.get("variant", 0)], getattr(torch, question["dtype"])
+    target = question["target"]
+    if question.get("boxed"):
+        case = Subject(module, variant, PACKAGE, target=target).box_cases[question["case"]]
+    else:
+        case = list(cases(definition, variant))[question["case"]]
+    began, planted = time.process_time(), [0]
+    alter = planting(question["fault"], question["kernel"], planted) if "fault" in question else None
+    found: dict[str, Any] = {"failures": [], "refused": "", "elements": 0}
+    counts = Counts()
+    try:
+        with executing(target, question.get("forced", ""), alter=alter) as done:
+            done.counts = counts if question.get("counted") else None
+            arithmetic = on_matrix_unit(format_of(dtype))
+            for _, result in compare(module, variant, kernels, case, (dtype,), target=arithmetic):
+                found["elements"] += result.elements
+                found["failures"] += [] if result.holds else [str(result)]
+    except PtxError as refused:
+        found["refused"] = str(refused)
+    found |= {"kernels": sorted(set(done.kernels)), "launches": done.launches, "planted": planted[0]}
+    if question.get("counted"):
+        found |= {"instructions": dict(counts.instructions), "loaded": vars(counts.sectors["load"])}
+    return found | {"seconds": time.process_time() - began}
+
+
+def planting(fault: list[str], kernel: str, planted: list[int]) -> Callable[[str], str]:
+    """Replace what matches a pattern, in one kernel; the third entry says which of the places, all without it."""
+    pattern, text, *places = fault
+
+    def alter(code: str) -> str:
+        if f".entry {kernel}(" not in code:
+            return code
+        found = list(re.finditer(pattern, code, re.MULTILINE))
+        for one in reversed([found[int(place)] for place in places if int(place) < len(found)] if places else found):
+            code = code[: one.start()] + one.expand(text) + code[one.end() :]
+            planted[0] += 1
+        return code
+
+    return alter
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    for line in sys.stdin:
+        print(json.dumps(answer(json.loads(line))), flush=True)
