@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -93,6 +94,7 @@ def check_figures(
         SECOND_ORDER,
         chosen,
         complaints,
+        excuses,
         measured,
         name_of,
         read,
@@ -105,7 +107,7 @@ def check_figures(
 
     if update and (layers or part != "1/1"):
         raise ValueError("--update: the table is written as a whole; name neither layers nor a part")
-    committed = read(path) if path.is_file() else None
+    committed = None if update else read(path)
     if update:
         check_writable(path.parent, "--table")
     found = survey(named, DTYPES, tables=not layers)
@@ -113,8 +115,8 @@ def check_figures(
     for dtype, layout in SECOND_ORDER.items():
         found.add(survey(gradients, (dtype,), (layout,)))
     with progress("compiling", len(chosen(found, part))) as advance:
-        table = measured(found, part, advance, committed, again=update)
-    committed = table if update or committed is None else committed
+        table = measured(found, part, advance, committed)
+    committed = committed or replace(table, excuses=excuses(path))
     console.print(figures(table.kernels, "kernel"), figures(table.programs, "program"))
     expected = () if layers else map(name_of, found.planned.values())
     broken = [*untaken(found), *complaints(committed, table, expected)]
@@ -124,7 +126,7 @@ def check_figures(
     if broken:
         raise typer.Exit(FAILED)
     if update:
-        write(table, path)
+        write(committed, path)
 
 
 @application.command("execute")

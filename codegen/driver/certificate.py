@@ -27,6 +27,7 @@ from svertka.codegen.driver.generate import (
     gradients_path,
     host_path,
     kernels_path,
+    module_path,
 )
 from svertka.codegen.driver.write import MARK
 from svertka.codegen.emit.kernel_pool import imported_kernels
@@ -68,7 +69,7 @@ def _kernels(sources: Mapping[str, str], definition: Definition) -> str:
         segment
         for module, name in imported_kernels(own)
         for segment in _segments(
-            sources[f"kernels/{module}.py"],
+            sources[module_path(module)],
             lambda node, name=name: isinstance(node, ast.FunctionDef) and node.name == name,  # type: ignore[misc]
         )
     ]

@@ -45,6 +45,7 @@ __all__ = [
     "headed",
     "host_path",
     "kernels_path",
+    "module_path",
     "second_order_sources",
 ]
 
@@ -75,7 +76,12 @@ class Package:
 
 def kernels_path(definition: Definition) -> str:
     """Path of a definition's kernels within the package."""
-    return f"kernels/{definition.name}.py"
+    return module_path(definition.name)
+
+
+def module_path(name: str) -> str:
+    """Path of a module of kernels within the package."""
+    return f"kernels/{name}.py"
 
 
 def generate_package(
@@ -115,7 +121,7 @@ def generate_package(
         if not chosen or definition.name in chosen:
             modules[definition.name] = every[definition.name]
             names = [definition.name, *imported_modules(printed[definition.name])]
-            sources |= {f"kernels/{name}.py": printed[name] for name in names} | _host_sources(definition)
+            sources |= {module_path(name): printed[name] for name in names} | _host_sources(definition)
             progress(definition.name)
     for definition in definitions:
         if definition.orders > 1 and (not chosen or gradient_name(definition) in chosen):

@@ -19,7 +19,7 @@ from filelock import FileLock
 
 from svertka.codegen.driver.certificate import certificate_path, kernel_digests
 from svertka.codegen.driver.from_python import definition_folder, in_interpreter
-from svertka.codegen.driver.generate import PACKAGE, headed, second_order_sources
+from svertka.codegen.driver.generate import PACKAGE, SHARED, headed, second_order_sources
 from svertka.codegen.driver.write import check_writable, write
 from svertka.codegen.lowering.build import build
 from svertka.spec.definition import Definition
@@ -82,12 +82,8 @@ def _is_certified(gradient: Definition, sources: dict[str, str]) -> bool:
     if not path.exists():
         return False
     shown = json.loads(path.read_text(encoding="utf-8"))["digests"]
-    return all(shown[part] == digest for part, digest in kernel_digests(_library() | sources, gradient).items())
-
-
-def _library() -> dict[str, str]:
-    """The library's sources by path."""
-    return {str(path.relative_to(PACKAGE)): path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py")}
+    shared = {name: (PACKAGE / name).read_text(encoding="utf-8") for name in SHARED}
+    return all(shown[part] == digest for part, digest in kernel_digests(shared | sources, gradient).items())
 
 
 def main(name: str, folder: str) -> int:
@@ -95,7 +91,8 @@ def main(name: str, folder: str) -> int:
     from svertka.codegen.verify.validate import validate_package
 
     gradient, sources = _sources(name)
-    verdicts = validate_package(_library() | sources, [gradient])
+    library = {str(path.relative_to(PACKAGE)): path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py")}
+    verdicts = validate_package(library | sources, [gradient])
     failures = [line for verdict in verdicts for line in verdict.failures]
     sys.stderr.write("".join(f"{line}\n" for line in failures))
     if not failures:

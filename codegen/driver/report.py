@@ -11,6 +11,7 @@ from typing import Any
 from rich.table import Table
 
 from svertka.codegen.verify.levels import Outcome
+from svertka.codegen.verify.levels.numbers import largest_tightness
 from svertka.codegen.verify.validate import Verdict
 
 __all__ = ["figures", "matrix", "tightness"]
@@ -49,20 +50,12 @@ def _probability(outcomes: Sequence[Outcome]) -> str:
 
 def tightness(verdicts: Sequence[Verdict]) -> Table:
     """Largest observed error / bound, by layer and dtype."""
-    figures = {verdict.definition: _largest(verdict.of("rounding")) for verdict in verdicts}
+    figures = {verdict.definition: largest_tightness(verdict.of("rounding")) for verdict in verdicts}
     dtypes = sorted({dtype for found in figures.values() for dtype in found})
     table = Table("layer", *dtypes, title="largest observed error / bound")
     for name, found in figures.items():
         table.add_row(name, *(f"{found[dtype]:.3f}" if dtype in found else "-" for dtype in dtypes))
     return table
-
-
-def _largest(outcomes: Sequence[Outcome]) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for outcome in outcomes:
-        for dtype, value in outcome.figures.get("tightness", {}).items():
-            found[dtype] = max(found.get(dtype, 0.0), value)
-    return found
 
 
 def figures(rows: Mapping[str, Mapping[str, Any]], title: str) -> Table:

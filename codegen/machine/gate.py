@@ -32,6 +32,7 @@ __all__ = [
     "Table",
     "chosen",
     "complaints",
+    "excuses",
     "measured",
     "name_of",
     "read",
@@ -105,7 +106,6 @@ def measured(
     part: str = "1/1",
     progress: Callable[[str], None] = lambda name: None,
     known: Table | None = None,
-    again: bool = False,
 ) -> Table:
     """Compile what a survey planned.
 
@@ -115,7 +115,6 @@ def measured(
         progress: called with a kernel's name when it is done.
         known: the committed table. A launch that has the same digest there gives the compiler what it gave it then, and
             is not compiled again.
-        again: whether every launch is compiled all the same.
 
     Raises:
         ValueError: there is no such part.
@@ -126,15 +125,14 @@ def measured(
         described = {"family": planned.kernel.family.value, "stored": is_stored(planned), "forced": planned.forced}
         described["boxed"] = is_stored(planned) and planned.boxed
         key = launch_key(planned.launch, TARGET)
-        if again or not before or before.get("digest") != _digest(key, before):
+        if not before or before.get("digest") != _digest(key, before):
             before = compile_launch(planned.launch, TARGET, planned.dtype).row()
         read = {figure: before[figure] for figure in FIGURES}
         read |= {"why_narrow": _why_narrow(planned, read), "digest": _digest(key, read)}
         kernels[name_of(planned)] = described | read
         progress(planned.kernel.name)
     programs = {f"{program.name} {dtype} {layout}": _traffic(program) for dtype, layout, program in found.programs}
-    excuses = {} if known is None else known.excuses
-    return Table(_versions(), dict(sorted(kernels.items())), dict(sorted(programs.items())), excuses)
+    return Table(_versions(), dict(sorted(kernels.items())), dict(sorted(programs.items())))
 
 
 def _digest(key: str, figures: Figures) -> str:
@@ -262,6 +260,14 @@ def read(path: Path) -> Table:
         return Table(data["versions"], data["kernels"], data["programs"], data["excuses"])
     except (OSError, KeyError, ValueError) as error:
         raise ValueError(f"{path}: no table of figures ({error}); write it with `svertka gate --update`") from error
+
+
+def excuses(path: Path) -> dict[str, str]:
+    """The excuses of a table, which a new one keeps; none if there is no table that can be read."""
+    try:
+        return dict(read(path).excuses)
+    except ValueError:
+        return {}
 
 
 def write(table: Table, path: Path) -> None:

@@ -19,7 +19,7 @@ import torch
 from svertka.codegen.ir.kernel import Kernel
 from svertka.codegen.lowering.build import KernelModule, build
 from svertka.codegen.verify.cases import large_case
-from svertka.codegen.verify.recording import PACKAGE, TARGET, Launched, Recorded, entries, recorded
+from svertka.codegen.verify.recording import PACKAGE, TARGET, Launched, Recorded, defined_name, entries, recorded
 from svertka.spec.definition import Definition, Variant
 
 __all__ = ["LAYOUTS", "Planned", "Survey", "survey"]
@@ -109,7 +109,7 @@ class _Subject:
     def planned(self, programs: Sequence[Recorded], dtype: str, layout: str, forced: str = "") -> Iterator[Planned]:
         """The launches of its programs; if an entry was forced, only those that used it."""
         functions = [(kernel, name) for kernel in self.module.kernels for name in kernel.functions]
-        known = {getattr(self.kernels, name).__name__: (kernel, name != kernel.name) for kernel, name in functions}
+        known = {defined_name(self.kernels, name): (kernel, name != kernel.name) for kernel, name in functions}
         for launch in (one for program in programs for one in program.launches):
             if launch.entry == forced or not forced:
                 kernel, boxed = known[launch.kernel.__name__]
@@ -141,9 +141,7 @@ def survey(
     for definition in definitions:
         module = build(definition)
         kernels = importlib.import_module(f"{package}.kernels.{definition.name}")
-        # A kernel that several modules share has the name that it has where it is defined.
-        names = [name for kernel in module.kernels for name in kernel.functions]
-        found.kernels |= {str(getattr(kernels, name).__name__) for name in names}
+        found.kernels |= {defined_name(kernels, name) for kernel in module.kernels for name in kernel.functions}
         variants += [_Subject(module, variant, kernels, target) for variant in definition.variants]
         progress(definition.name)
     for subject, dtype, layout in product(variants, dtypes, layouts):

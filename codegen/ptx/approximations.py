@@ -24,7 +24,6 @@ ULP = 2.0**-23  # the largest relative size of a unit in the last place of float
 ERRORS = {"rcp": ULP, "sqrt": ULP, "rsqrt": 2.0**-22.9, "ex2": 2.0**-22, "lg2": 2.0**-22.6, "tanh": 2.0**-11}
 """Largest relative errors; ``lg2`` has it as an absolute error between 0.5 and 2."""
 ABSOLUTE = {"sin": 2.0**-20.9, "cos": 2.0**-20.9}
-GROSS = 2.0**-20  # relative error of rcp.approx.ftz.f64
 
 
 def _share(values: Array) -> Array:

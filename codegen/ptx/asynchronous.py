@@ -40,9 +40,7 @@ class _Copies:
 
 
 def _unit(state: State) -> _Copies:
-    if UNIT not in state.units:
-        state.units[UNIT] = _Copies(np.zeros(state.lanes, np.int64))
-    unit: _Copies = state.units[UNIT]
+    unit: _Copies = state.unit(UNIT, lambda: _Copies(np.zeros(state.lanes, np.int64)))
     return unit
 
 

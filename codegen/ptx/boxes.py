@@ -243,9 +243,7 @@ class _Stores:
 
 
 def _stores(state: State) -> _Stores:
-    if UNIT not in state.units:
-        state.units[UNIT] = _Stores(np.zeros(state.lanes, np.int64))
-    found: _Stores = state.units[UNIT]
+    found: _Stores = state.unit(UNIT, lambda: _Stores(np.zeros(state.lanes, np.int64)))
     return found
 
 

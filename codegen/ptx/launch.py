@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import ctypes
 import importlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from unittest import mock
@@ -27,7 +27,7 @@ from svertka.codegen.ptx.machine import Linked, link
 from svertka.codegen.ptx.parse import parse
 from svertka.codegen.ptx.program import PtxError
 from svertka.codegen.ptx.state import Array
-from svertka.codegen.verify.recording import FETCHING, PACKAGE, Launched, remembering_nothing, with_forced
+from svertka.codegen.verify.recording import PACKAGE, Launched, giving_launches
 
 __all__ = ["Executed", "arguments_of", "executing", "run_launch"]
 
@@ -93,21 +93,11 @@ def executing(
     Raises:
         PtxError: what the machine refuses, at once; at the end, results that were never stored.
     """
-    launching, plans, schedule = (importlib.import_module(f"{package}.{n}") for n in ("launching", "plans", "schedule"))
+    launching, plans = (importlib.import_module(f"{package}.{name}") for name in ("launching", "plans"))
     done = Executed(target, alter)
 
-    def run(
-        kernel: Any,
-        how: Any,
-        tiling: Any,
-        arguments: tuple[Any, ...],
-        constants: Mapping[str, Any],
-        varying: Sequence[str] = (),
-    ) -> None:
-        programs, tiles = tiling
-        if programs:
-            every = {**constants, **launching.constants_of(how, arguments), **tiles}
-            launch = Launched(kernel, programs, arguments, every, tuple(tiles), "")
+    def run(launch: Launched) -> None:
+        if launch.programs:
             run_launch(launch, done)
 
     def allocated(tensor: torch.Tensor) -> torch.Tensor:
@@ -115,13 +105,12 @@ def executing(
         done.memory[storage.data_ptr()] = (tensor, np.zeros(storage.nbytes(), bool))
         return tensor
 
-    fetches = target in FETCHING and (not forced or "/boxes/" in forced)
-    devices: dict[str, Any] = {"target_of": lambda device: target, "fetches_boxes": lambda device: fetches}
-    devices |= {"run": run, "processors": lambda device: PROCESSORS}
-    with remembering_nothing(package), ExitStack() as stack:
-        stack.enter_context(mock.patch.multiple(launching, **devices))
-        stack.enter_context(mock.patch.multiple(plans, ENABLED=False, allocated=allocated))
-        stack.enter_context(mock.patch.dict(schedule.TABLES, {target: with_forced(schedule, target, forced)}))
+    boxes = not forced or "/boxes/" in forced
+    with (
+        giving_launches(run, target, forced, boxes, package),
+        mock.patch.object(plans, "allocated", allocated),
+        mock.patch.object(launching, "processors", return_value=PROCESSORS),
+    ):
         yield done
         done.finish()
 

@@ -17,6 +17,7 @@ import numpy as np
 from svertka.codegen.lowering.build import KernelModule, build
 from svertka.codegen.ptx.launch import executing
 from svertka.codegen.verify.levels import LEVELS, Outcome, Subject
+from svertka.codegen.verify.levels.numbers import largest_tightness
 from svertka.codegen.verify.recording import PACKAGE
 from svertka.spec.definition import Definition, Variant
 
@@ -60,10 +61,7 @@ def check(
         kernels |= set(done.kernels)
     seconds = round(time.process_time() - began, 1)
     figures = {"target": target, "launches": launches, "kernels": sorted(kernels), "seconds": seconds}
-    tightness: dict[str, float] = {}
-    for name, ratio in (pair for o in outcomes for pair in o.figures.get("tightness", {}).items()):
-        tightness[name] = max(tightness.get(name, 0.0), ratio)
-    figures["tightness"] = tightness
+    figures["tightness"] = largest_tightness(outcomes)
     cases, elements = sum(o.cases for o in outcomes), sum(o.elements for o in outcomes)
     return Outcome(NAME, variant.layer.name, cases, elements, figures, tuple(failures))
 

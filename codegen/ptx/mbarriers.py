@@ -66,7 +66,7 @@ class Barrier:
 
 
 def _barriers(state: State) -> dict[int, Barrier]:
-    found: dict[int, Barrier] = state.units.setdefault(UNIT, {})
+    found: dict[int, Barrier] = state.unit(UNIT, dict)
     return found
 
 

@@ -104,6 +104,12 @@ class State:
         self.acquire_tick = np.zeros(self.lanes, np.int64)
         self.every = np.ones(self.lanes, bool)
 
+    def unit(self, name: str, make: Callable[[], Any]) -> Any:
+        """The state of an asynchronous unit, made when it is first used."""
+        if name not in self.units:
+            self.units[name] = make()
+        return self.units[name]
+
     def full(self, values: Array) -> Array:
         """One element per lane."""
         return values if values.shape[0] == self.lanes else np.broadcast_to(values, (self.lanes,))

@@ -181,6 +181,12 @@ def _rows(state: State, count: int) -> tuple[Array, Array]:
     return warps, (warps[:, None] * WARP + np.arange(8 * count)).reshape(-1)
 
 
+def _turned(words: Array) -> Array:
+    """Matrices of 8 x 8 halves, two to a word, transposed."""
+    halves = np.ascontiguousarray(words).view(np.uint16).reshape(-1, 8, 8).swapaxes(1, 2)
+    return np.ascontiguousarray(halves).view(np.uint32)
+
+
 def load_matrix(code: Code, instruction: Instruction) -> Step:
     """``ldmatrix``: each matrix of halves into one register of all threads of the warp."""
     count, transposed = _matrices(code, instruction, "ldmatrix")
@@ -193,9 +199,7 @@ def load_matrix(code: Code, instruction: Instruction) -> Step:
         if not len(warps):
             return
         rows = state.shared.load(state, lanes, state.among(address(state), lanes), 4, 4)
-        if transposed:
-            halves = rows.view(np.uint16).reshape(-1, 8, 8).swapaxes(1, 2)
-            rows = np.ascontiguousarray(halves).view(np.uint32)
+        rows = _turned(rows) if transposed else rows
         found = rows.reshape(len(warps), count, WARP)
         every = (warps[:, None] * WARP + _LANE).reshape(-1)
         for place, write in enumerate(writes):
@@ -216,10 +220,7 @@ def store_matrix(code: Code, instruction: Instruction) -> Step:
         if not len(warps):
             return
         values = np.stack([state.full(read(state)).reshape(-1, WARP)[warps] for read in reads], axis=1)
-        if transposed:
-            halves = np.ascontiguousarray(values).view(np.uint16).reshape(-1, 8, 8).swapaxes(1, 2)
-            values = np.ascontiguousarray(halves).view(np.uint32)
-        rows = values.reshape(-1, 4)
+        rows = (_turned(values) if transposed else values).reshape(-1, 4)
         state.shared.store(state, lanes, state.among(address(state), lanes), rows)
 
     return step

@@ -84,9 +84,7 @@ class _Unit:
 
 
 def _unit(state: State) -> _Unit:
-    if UNIT not in state.units:
-        state.units[UNIT] = _Unit(np.zeros(state.lanes // WARP, np.int64))
-    unit: _Unit = state.units[UNIT]
+    unit: _Unit = state.unit(UNIT, lambda: _Unit(np.zeros(state.lanes // WARP, np.int64)))
     return unit
 
 

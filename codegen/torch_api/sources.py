@@ -176,10 +176,6 @@ class _Function:
         return self.definition.function
 
     @property
-    def module(self) -> str:
-        return self.definition.name
-
-    @property
     def tensors(self) -> str:
         """Names of its tensors."""
         return ", ".join(a.name for a in self.definition.tensor_arguments)

@@ -31,12 +31,13 @@ __all__ = [
     "TARGET",
     "Launched",
     "Recorded",
+    "defined_name",
     "entries",
     "forget",
+    "giving_launches",
     "recorded",
     "recording",
     "remembering_nothing",
-    "with_forced",
 ]
 
 PRODUCTS = "contraction"  # the tables that hold several entries
@@ -132,9 +133,20 @@ def recorded(
 def recording(
     target: str = TARGET, forced: str = "", boxes: bool = True, package: str = PACKAGE
 ) -> Iterator[list[Launched]]:
-    """Record launches of a generated package instead of running them.
+    """Record launches of a generated package instead of running them; arguments as in ``giving_launches``."""
+    found: list[Launched] = []
+    with giving_launches(found.append, target, forced, boxes, package):
+        yield found
+
+
+@contextmanager
+def giving_launches(
+    take: Callable[[Launched], None], target: str, forced: str, boxes: bool, package: str
+) -> Iterator[None]:
+    """Give the launches of a generated package to a function instead of running them.
 
     Args:
+        take: called with every launch, also with one of no programs.
         target: the target whose tables choose the tiles.
         forced: an entry that becomes the only one in its table and serves every size.
         boxes: whether operands that are boxes are loaded as such, if the target can.
@@ -142,14 +154,13 @@ def recording(
     """
     names = ("launching", "plans", "schedule")
     launching, plans, schedule = (importlib.import_module(f"{package}.{name}") for name in names)
-    found: list[Launched] = []
     chosen: list[str] = []
 
     def note(entry: str) -> None:
         alone = forced and entry.rpartition("/")[0] == forced.rpartition("/")[0]
         chosen.append(forced if alone else entry)
 
-    def record(
+    def run(
         kernel: Any,
         how: Any,
         tiling: Any,
@@ -159,16 +170,16 @@ def recording(
     ) -> None:
         number, tiles = tiling
         every = {**constants, **launching.constants_of(how, arguments), **tiles}
-        found.append(Launched(kernel, number, arguments, every, tuple(tiles), chosen[-1]))
+        take(Launched(kernel, number, arguments, every, tuple(tiles), chosen[-1]))
 
     fetches = boxes and target in FETCHING
     devices: dict[str, Any] = {"target_of": lambda device: target, "fetches_boxes": lambda device: fetches}
     with remembering_nothing(package), ExitStack() as stack:
-        stack.enter_context(mock.patch.multiple(launching, run=record, **devices))
+        stack.enter_context(mock.patch.multiple(launching, run=run, **devices))
         stack.enter_context(mock.patch.object(plans, "ENABLED", False))
-        stack.enter_context(mock.patch.dict(schedule.TABLES, {target: with_forced(schedule, target, forced)}))
+        stack.enter_context(mock.patch.dict(schedule.TABLES, {target: _with_forced(schedule, target, forced)}))
         stack.enter_context(mock.patch.multiple(schedule, **_telling(schedule, note)))
-        yield found
+        yield
 
 
 @contextmanager
@@ -219,13 +230,18 @@ def _telling(schedule: ModuleType, tell: Callable[[str], None]) -> dict[str, Any
     return {"lanes": of_lanes, "rows": of_rows, **products}
 
 
+def defined_name(kernels: ModuleType, name: str) -> str:
+    """The name that a kernel of a generated module has where it is defined; several modules may share a kernel."""
+    return str(getattr(kernels, name).__name__)
+
+
 def entries(target: str = TARGET) -> list[str]:
     """The entries of a target's tables that have several alternatives."""
     tables = importlib.import_module(f"{PACKAGE}.tables").TABLES[target][PRODUCTS]
     return [f"{PRODUCTS}/{table}/{place}" for table, rows in tables.items() for place in range(len(rows))]
 
 
-def with_forced(schedule: ModuleType, target: str, forced: str) -> dict[str, Any]:
+def _with_forced(schedule: ModuleType, target: str, forced: str) -> dict[str, Any]:
     """A target's tables; if an entry is forced, it is the only one of its table and serves every size."""
     tables: dict[str, Any] = copy.deepcopy(schedule.TABLES.get(target) or schedule.TABLES["default"])
     if forced:

@@ -14,11 +14,12 @@ import pytest
 
 from svertka.codegen.lowering.build import build
 from svertka.codegen.machine.compiling import widths
+from svertka.codegen.verify.recording import defined_name
 from svertka.spec.layers import DEFINITIONS
 
 
 def kernels_of(name: str) -> ModuleType:
-    """A layer's kernels; one that several modules share has the name that it has where it is defined."""
+    """A layer's kernels."""
     return import_module(f"svertka.generated.kernels.{name}")
 
 
@@ -36,7 +37,7 @@ def test_every_kernel_compiles(target: str, dtype: str) -> None:
     """In a process without the interpreter; no box is loaded on targets without a copy engine, or in float32."""
     rows = compiled(target, dtype, "--row-major")
     functions = [(name, k.name) for name, d in DEFINITIONS.items() for k in build(d).kernels]
-    assert {row["kernel"] for row in rows} == {getattr(kernels_of(name), f).__name__ for name, f in functions}
+    assert {row["kernel"] for row in rows} == {defined_name(kernels_of(name), f) for name, f in functions}
     assert all(row["registers"] > 0 for row in rows)
 
 
@@ -170,7 +171,7 @@ def test_what_is_compiled_here_is_what_triton_asks_for_there(layers: tuple[str, 
     assert done.returncode == 0, done.stderr[-3000:]
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     functions = [(name, f) for name in layers for k in build(DEFINITIONS[name]).kernels for f in k.functions]
-    assert {row["kernel"] for row in rows} == {getattr(kernels_of(name), f).__name__ for name, f in functions}
+    assert {row["kernel"] for row in rows} == {defined_name(kernels_of(name), f) for name, f in functions}
     assert [row for row in rows if row["differs"]] == []
     straight, shifted = rows[::2], rows[1::2]
     assert all(one["aligned"] > other["aligned"] for one, other in zip(straight, shifted, strict=True))

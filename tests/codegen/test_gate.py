@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from svertka.codegen.machine.gate import Table, complaints, read, skipped
+from svertka.codegen.machine.gate import Table, complaints, excuses, read, skipped
 
 COMMITTED = Path(__file__).parents[1] / "benchmarks" / "static.json"
 PARTS = 4  # so that test workers share them
@@ -92,6 +92,14 @@ def test_an_excused_spill_may_not_grow() -> None:
         row, worse = edited(table, {"spills": more(8)}, f"{kernel} ")
         assert complaints(table, table) == []
         assert [(c.row, c.figure) for c in complaints(table, worse)] == [(row, "spills")]
+
+
+def test_a_new_table_keeps_the_excuses_of_one_that_can_be_read(tmp_path: Path) -> None:
+    assert excuses(COMMITTED) == read(COMMITTED).excuses
+    broken = tmp_path / "table.json"
+    assert excuses(broken) == {}
+    broken.write_text('{"versions": ', encoding="utf-8")
+    assert excuses(broken) == {}
 
 
 def test_within_the_margin_nothing_is_told() -> None:

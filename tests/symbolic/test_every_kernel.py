@@ -7,6 +7,7 @@ import importlib
 import pytest
 
 from svertka.codegen.lowering.build import build
+from svertka.codegen.verify.recording import defined_name
 from svertka.codegen.verify.symbolic import prove
 from svertka.codegen.verify.symbolic.small import small_cases
 from svertka.spec.layers import DEFINITIONS
@@ -24,4 +25,4 @@ def test_kernels_compute_their_formula(name: str) -> None:
             assert proof.elements > 0
             assert proof.error_probability < 2.0**-80
             ran |= set(proof.kernels)
-    assert ran == {getattr(kernels, kernel.name).__name__ for kernel in module.kernels}
+    assert ran == {defined_name(kernels, kernel.name) for kernel in module.kernels}

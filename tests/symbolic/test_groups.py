@@ -9,6 +9,7 @@ import pytest
 from svertka.codegen.lowering.build import build
 from svertka.codegen.verify.cases import Case
 from svertka.codegen.verify.levels import Subject
+from svertka.codegen.verify.recording import defined_name
 from svertka.codegen.verify.symbolic import prove
 from svertka.codegen.verify.symbolic.regions import BOXES, REGIONS
 from svertka.spec.layers import DEFINITIONS
@@ -28,5 +29,4 @@ def test_one_group(layer: str) -> None:
         assert proof.failures == ()
         assert proof.certain == proof.elements > 0
         ran |= set(proof.kernels)
-    functions = [name for kernel in module.kernels for name in kernel.functions]
-    assert {getattr(kernels, name).__name__ for name in functions} <= ran
+    assert {defined_name(kernels, name) for kernel in module.kernels for name in kernel.functions} <= ran

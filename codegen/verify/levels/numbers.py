@@ -8,7 +8,7 @@ from typing import Any
 from svertka.codegen.verify.equivalence import Comparison
 from svertka.codegen.verify.levels.target import Outcome, Subject
 
-__all__ = ["summed"]
+__all__ = ["largest_tightness", "summed"]
 
 
 def summed(
@@ -26,3 +26,12 @@ def summed(
         {"tightness": tightness, **figures},
         tuple(f"{case} {dtype}: {result}" for case, dtype, result in comparisons if not result.holds),
     )
+
+
+def largest_tightness(outcomes: Sequence[Outcome]) -> dict[str, float]:
+    """The largest observed error / bound of some outcomes, by dtype."""
+    found: dict[str, float] = {}
+    for outcome in outcomes:
+        for dtype, value in outcome.figures.get("tightness", {}).items():
+            found[dtype] = max(found.get(dtype, 0.0), value)
+    return found

@@ -50,11 +50,9 @@ def check(subject: Subject) -> Outcome:
 
 def _operator(subject: Subject) -> Any:
     """The formula's operator in the package, used by a function or by a gradient."""
-    found = gradient_operators(subject)
-    if not subject.module.definition.gradient:
-        own = importlib.import_module(f"{subject.package}.functions.{subject.module.definition.name}")
-        found = [*vars(own).values()]
-    kernels = (subject.module.definition.name, subject.layer.name)
+    name = subject.module.definition.name
+    found = gradient_operators(subject) or vars(importlib.import_module(f"{subject.package}.functions.{name}")).values()
+    kernels = (name, subject.layer.name)
     return next(value for value in found if getattr(value, "kernels", None) == kernels)
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from svertka.codegen.verify.levels.target import Outcome, Subject
+from svertka.codegen.verify.recording import defined_name
 from svertka.codegen.verify.symbolic import prove
 from svertka.codegen.verify.symbolic.regions import BOXES, BOXES_OF_ROWS, REGIONS
 
@@ -41,9 +42,7 @@ def check(subject: Subject) -> Outcome:
     }
     failures = tuple(f"{case.name}: {text}" for (case, _), p in zip(runs, proofs, strict=True) for text in p.failures)
     boxed = sorted(f"{kernel.name}_boxes" for kernel in subject.boxed)
-    # A kernel that several modules share has the name that it has where it is defined.
-    failures += tuple(
-        f"{name}: no case reached it" for name in boxed if getattr(subject.kernels, name).__name__ not in ran
-    )
+    missed = [name for name in boxed if defined_name(subject.kernels, name) not in ran]
+    failures += tuple(f"{name}: no case reached it" for name in missed)
     elements = sum(proof.elements for proof in proofs)
     return Outcome(NAME, subject.layer.name, len(proofs), elements, figures, failures)
