@@ -155,7 +155,7 @@ class Graph:
         """A function of one argument; sign and absolute value follow from the sample."""
         sample = self.samples[node]
         if name == "Abs":
-            return self.negate(node) if sample < 0 else node
+            return ZERO if sample == 0 else self.negate(node) if sample < 0 else node  # at 0 the gradient is 0
         if name == "sign":
             return NAN if sample != sample else self.number((sample > 0) - (sample < 0))
         if node == ZERO:
