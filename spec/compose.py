@@ -119,7 +119,7 @@ class _Speller:
                 if dim[0] in self.axes
                 else [tuple(new for index in dim for new in self.several(index))]
             )
-        return Tensor(tensor.name, *dims, kind=tensor.kind, default=tensor.default)
+        return tensor.like(dims=dims)
 
     def several(self, index: Index) -> Axes:
         """The indices that replace an index; a twin of a replaced axis is replaced by twins."""
@@ -199,7 +199,7 @@ def _renamed(layer: Layer, old: str, new: str) -> Layer:
     """The layer with one tensor under another name."""
 
     def tensor(one: Tensor) -> Tensor:
-        return Tensor(new, *one.dims, kind=one.kind, default=one.default) if one.name == old else one
+        return one.like(new) if one.name == old else one
 
     def value(node: Basic) -> Basic:
         found = {read: tensor(layer.tensors[old])[read.indices] for read in reads(node) if read.tensor == old}

@@ -31,7 +31,7 @@ def renamed(layer: Layer, name: str, **tensors: str) -> Layer:
             raise ValueError(f"layer {layer.name}: it has no tensor {old!r}; it has {', '.join(layer.tensors)}")
 
     def tensor(known: Tensor) -> Tensor:
-        return Tensor(tensors.get(known.name, known.name), *known.dims, kind=known.kind, default=known.default)
+        return known.like(tensors.get(known.name, known.name))
 
     def value(node: Basic) -> Basic:
         reads = {part for part in walk(node) if isinstance(part, Read) and part.tensor in tensors}

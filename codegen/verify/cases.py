@@ -42,6 +42,7 @@ __all__ = [
     "label",
     "large_case",
     "met_exactly",
+    "within",
 ]
 
 ATTEMPTS = 2000
@@ -215,6 +216,20 @@ def label(definition: Definition, tensor: Tensor, case: Case, draw: random.Rando
     if argument.ignored and draw.random() < 0.25:
         return int(case.sizes[argument.ignored])
     return draw.randrange(int(case.sizes[argument.labels_below]))
+
+
+def within(tensor: Tensor, value: Any) -> Any:
+    """A number, or a tensor of them, moved into the bounds of a tensor's elements.
+
+    Whole numbers stay exact in binary, numbers of different magnitude stay different, and none comes near a bound: half
+    precision would round it to the bound.
+    """
+    if tensor.above is not None and tensor.below is not None:
+        part = (value / 8 + 1 / 16) % 1.0
+        return tensor.above + (tensor.below - tensor.above) * (1 / 32 + part * 15 / 16)
+    if tensor.above is not None:
+        return tensor.above + (abs(value) + 0.5)
+    return value if tensor.below is None else tensor.below - (abs(value) + 0.5)
 
 
 def met_exactly(layer: Layer, case: Case) -> Case:

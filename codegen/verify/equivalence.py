@@ -20,7 +20,7 @@ import torch
 
 from svertka.codegen.lowering.build import KernelModule, accumulated_of, keywords_of
 from svertka.codegen.verify.bounds import bounded_values
-from svertka.codegen.verify.cases import Case, label
+from svertka.codegen.verify.cases import Case, label, within
 from svertka.codegen.verify.replay import replaying_on
 from svertka.codegen.verify.tensor_numbers import Tensors
 from svertka.spec import FORMATS, RunningError, adjoint, gradient_of
@@ -96,7 +96,7 @@ class Values:
 def draw_values(
     definition: Definition, layer: Layer, case: Case, draw_real: Callable[[random.Random], float], seed: str = ""
 ) -> Values:
-    """Draw every element; scales and variances are made positive."""
+    """Draw every element, within the bounds of its tensor."""
     draw = random.Random(f"{case.name}{seed}")
     seeds = [Tensor(gradient_of(layer, name), *layer.tensors[name].dims) for name in definition.real_results(layer)]
     inputs = [tensor for tensor in layer.inputs if tensor.name not in case.absent]
@@ -111,7 +111,7 @@ def _drawn(
         labels = [label(definition, tensor, case, draw) for _ in range(total)]
         return torch.tensor(labels, dtype=torch.int64).reshape(shape)
     values = torch.tensor([draw_real(draw) for _ in range(total)], dtype=torch.float64).reshape(shape)
-    return values.abs() + 0.5 if tensor.default == 1 or tensor.name.endswith("var") else values
+    return within(tensor, values)
 
 
 def real(draw: random.Random) -> float:

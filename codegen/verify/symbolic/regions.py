@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from svertka.codegen.verify.cases import Case, label
+from svertka.codegen.verify.cases import Case, label, within
 from svertka.codegen.verify.equivalence import canonical_shape, channels_last, indices_of
 from svertka.codegen.verify.recording import forget
 from svertka.codegen.verify.symbolic.graph import ZERO, Graph
@@ -155,19 +155,17 @@ class Inputs:
         return made
 
     def _nodes(self, tensor: Tensor, shape: tuple[int, ...], ties: bool) -> list[int]:
-        positive = tensor.default == 1 or tensor.name.endswith("var")
         nodes = []
         for place in range(math.prod(shape)):
-            sample = float(self.draw.randint(-1, 1)) if ties else self._distinct()
-            sample = abs(sample) + 0.5 if positive else sample
+            sample = within(tensor, float(self.draw.randint(-1, 1)) if ties else self._distinct())
             name = f"{tensor.name}={sample}" if ties else f"{tensor.name}{list(indices_of(place, shape))}"
             nodes.append(self.graph.variable(name, sample) if sample else ZERO)
         return nodes
 
     def _distinct(self) -> float:
-        """A new number from -3 to 3, exact in binary, different from those drawn before."""
+        """A new number from -3 to 3, exact in binary, of another magnitude than those drawn before."""
         if not self.pool:
-            self.pool = [odd / 2048 for odd in range(-6143, 6144, 2)]
+            self.pool = [(-1) ** (odd // 2) * odd / 4096 for odd in range(1, 12288, 2)]
             self.draw.shuffle(self.pool)
         return self.pool.pop()
 
