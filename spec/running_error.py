@@ -137,7 +137,7 @@ class RunningError:
 
     def rounded(self, value: Any, error: Any, units: Any = 1.0) -> Bounded:
         """A result with the error of its operands and that of its own rounding."""
-        own = units * self.unit * (abs(value) + error) + self.format.compute_tiny * self.format.compute
+        own = units * self.unit * (abs(value) + error) + self.format.compute_tiny * self.unit  # the last: underflow
         total = error + own
         return Bounded(value, self.numbers.choose(total != total, math.inf, total))
 
@@ -180,7 +180,7 @@ class RunningError:
             value = left.value * right.value
             carried = abs(left.value) * right.error + left.error * right.size
             known = self.rounded(value, carried)
-            zero = (value == 0) & (carried == 0)
+            zero = (left.size == 0) | (right.size == 0)
             result = Bounded(value, self.numbers.choose(zero, 0.0 * known.error, known.error))
         return result
 
@@ -215,7 +215,7 @@ class RunningError:
             return self.numbers.function("exp", argument.value + argument.error)
         if name == "log":
             low = argument.value - argument.error
-            return self.numbers.power(self.numbers.larger(low, 0.0 * low), -1.0)
+            return self.numbers.power(self.numbers.larger(low, 0.0 * abs(low)), -1.0)
         return {"erf": 2 / math.sqrt(math.pi), "sign": 0.0}.get(name, 1.0)
 
     def _spread(self, name: str, argument: Bounded, size: Any) -> Any:

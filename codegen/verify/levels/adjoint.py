@@ -100,7 +100,8 @@ class _Ground:
         def element(indices: tuple[int, ...]) -> int:
             if tensor.kind == "integer":
                 return label(self.subject.module.definition, tensor, self.case, self.draw)
-            return self.graph.variable(f"{tensor.name}{list(indices)}", within(tensor, self.draw_real(self.draw, len(self.graph))))
+            sample = within(tensor, self.draw_real(self.draw, len(self.graph)))
+            return self.graph.variable(f"{tensor.name}{list(indices)}", sample)
 
         return Array.filled(shape_of(tensor, self.case.sizes), element)
 
@@ -112,9 +113,7 @@ class _Ground:
         for name in self.results:
             seed = Tensor(gradient_of(layer, name), *layer.tensors[name].dims)
             seeds[seed.name] = self._array(seed)
-        derived = evaluate(
-            adjoint(layer, names, self.results), {**self.arrays, **seeds}, self.sizes, self.arithmetic
-        )
+        derived = evaluate(adjoint(layer, names, self.results), {**self.arrays, **seeds}, self.sizes, self.arithmetic)
         variables = [node for name in names for node in self.arrays[name].values]
         found = gradients(
             self.graph,
@@ -136,7 +135,7 @@ class _Ground:
         more = ", ..." if len(used) > SHOWN else ""
         bounds = ", ".join(f'Tensor("{name}", ..., above=0)' for name in names)
         return (
-            f"the formula has no value or no derivative at {where}{more}: it has {operation} {graph.text(node)}, which is "
-            f"{graph.samples[node]:.3g} there; if elements are never there, say so with above= and below=, as in "
-            f"{bounds}; if they may be, choose another value with Select(condition, a, b)"
+            f"the formula has no value or no derivative at {where}{more}: it has {operation} {graph.text(node)}, "
+            f"which is {graph.samples[node]:.3g} there; if elements are never there, say so with above= and below=, "
+            f"as in {bounds}; if they may be, choose another value with Select(condition, a, b)"
         )

@@ -44,8 +44,8 @@ class Point:
         self.graph = graph
         self.seed = seed
         self.field = Field(P, lambda word, value: self._drawn(P, word, value))
-        self.values: dict[int, Value] = {}
-        self.exponents: dict[int, int] = {}
+        self.values: dict[int, Value] = {ONE: 1}
+        self.exponents: dict[int, int] = {ONE: 1}
 
     def evaluate(self, nodes: Sequence[int]) -> None:
         """Evaluate everything on which some nodes depend, in creation order.

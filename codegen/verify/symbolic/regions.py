@@ -4,8 +4,9 @@ A run covers one region of every maximum and selection: the one in which the sam
 in the code paths through the kernel: rows or channels last, 32-bit or 64-bit offsets, tiles smaller or larger than the
 extents.
 
-Elements whose samples tie are one variable (0 is the number 0): the two sides of a tie are then equal, and only the
-convention for the gradient remains to be shown.
+Elements whose samples tie are one variable in all tensors, its opposite where they are opposite, and the number 0 where
+they are 0: sums of as many products that tie are then equal, and only the convention for the gradient remains to be
+shown.
 """
 
 from __future__ import annotations
@@ -157,9 +158,13 @@ class Inputs:
     def _nodes(self, tensor: Tensor, shape: tuple[int, ...], ties: bool) -> list[int]:
         nodes = []
         for place in range(math.prod(shape)):
-            sample = within(tensor, float(self.draw.randint(-1, 1)) if ties else self._distinct())
-            name = f"{tensor.name}={sample}" if ties else f"{tensor.name}{list(indices_of(place, shape))}"
-            nodes.append(self.graph.variable(name, sample) if sample else ZERO)
+            if ties:
+                sample = within(tensor, float(self.draw.randint(-1, 1)))
+                node = self.graph.variable(f"+-{abs(sample):g}", abs(sample)) if sample else ZERO
+                nodes.append(self.graph.negate(node) if sample < 0 else node)
+            else:
+                name = f"{tensor.name}{list(indices_of(place, shape))}"
+                nodes.append(self.graph.variable(name, within(tensor, self._distinct())))
         return nodes
 
     def _distinct(self) -> float:
