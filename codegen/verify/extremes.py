@@ -106,9 +106,12 @@ def extremes(
             tensors = {**plain.tensors, entering: arrange(plain.tensors[entering])}
             values = Values(held(tensors, (dtype,)), held(seeds, (dtype,)))
             try:
-                expected = {n: v for e in (layer, derived) for n, v in expected_at(e, case, values, dtype).items()}
+                outputs, gradients = (expected_at(equations, case, values, dtype) for equations in (layer, derived))
             except OverflowError:
                 continue
+            if any(isinstance(output, Bounded) and bool(output.value.isinf().any()) for output in outputs.values()):
+                gradients = {name: _where_known(value) for name, value in gradients.items()}
+            expected = outputs | gradients
             yield Extreme(f"{case.name}, {entering} {what}", what.startswith(ALONG), values, expected)
 
 
@@ -165,6 +168,13 @@ def expected_at(layer: Layer, case: Case, values: Values, dtype: torch.dtype) ->
     target = FORMATS[str(dtype).removeprefix("torch.")]
     bounds = bounded_values(computed(layer), finite, case.sizes, RunningError(target, Tensors()))
     return {name: _bounded(value, bounds[name], dtype) for name, value in exact.items()}
+
+
+def _where_known(value: Any) -> Any:
+    """A result without values where its bound is infinite: what the gradient of an infinite result is, is not said."""
+    if not isinstance(value, Bounded):
+        return value
+    return Bounded(torch.where(value.error.isfinite(), value.value, math.nan), value.error)
 
 
 def _bounded(value: torch.Tensor, bound: Any, dtype: torch.dtype) -> Any:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import pytest
-from sympy import Abs, Expr, Rational, log, sign, sqrt
+from sympy import Abs, Eq, Expr, Ne, Rational, erf, exp, log, sign, sin, sqrt
 
 from svertka.codegen.driver.generate import generate_package
 from svertka.codegen.verify.levels import LEVELS
 from svertka.codegen.verify.validate import validate_package
-from svertka.spec import Equation, Layer, Select, Sum, Tensor, axes, axis, define, maximum, number
+from svertka.spec import Equation, Layer, Max, Select, Sum, Tensor, axes, axis, define, maximum, number
 from svertka.spec.definition import Definition
 
-n, c, k, m = axes("n c k m")
+n, c, k, m, o, g, w, q, s, t, u, v, e = axes("n c k m o g w q s t u v e")
+d, j = c.twin("d"), n.twin("j")
+label = Tensor("label", n, kind="integer")
+rows = Tensor("output", n, c)
 i = axis("i", "elements", many=True)
 x, y = Tensor("input", i), Tensor("output", i)
 a, b = Tensor("input", n, c), Tensor("output", n)
@@ -116,3 +119,102 @@ def test_a_formula_without_value_says_so(formula: Layer, words: tuple[str, ...])
 def test_bounds_that_leave_nothing_are_refused(bounds: dict[str, object], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         Tensor("input", i, **bounds)
+
+
+PAIRS = Sum((a[n, c] - a[j, c]) ** 2, c)
+"""Squared distances of rows to one another."""
+GUARDED = {
+    "cumulative": layer("cumulative", Sum(a[n, d], d, where=d <= c), rows, a),
+    "cumulative_mean": layer("cumulative_mean", Sum(a[n, d], d, where=d <= c) / Sum(1, d, where=d <= c), rows, a),
+    "causal": layer("causal", exp(a[n, c]) / Sum(exp(a[n, d]), d, where=(d <= c) & (c - d < 3)), rows, a),
+    "largest_other": layer("largest_other", a[n, c] - Max(a[n, d], d, where=Ne(c, d)), rows, a),
+    "largest_before": layer("largest_before", Max(Max(a[n, c] * a[n, d], d, where=d < c), c, where=c > 0), b, a),
+    "margin": layer(
+        "margin",
+        Sum(Sum(maximum(1 - a[n, label[n]] + a[n, d], 0), d, where=Ne(d, label[n])), n) / n.extent,
+        Tensor("output"),
+        a,
+        label,
+    ),
+    "contrast": layer("contrast", log(Sum(exp(Sum(a[n, c] * a[j, c], c)), j, where=Ne(n, j))), b, a),
+    "hardest": layer(
+        "hardest",
+        Max(PAIRS, j, where=Eq(label[n], label[j])) + Max(-PAIRS, j, where=Ne(label[n], label[j])),
+        b,
+        a,
+        label,
+    ),
+}
+
+
+@all_accepted(GUARDED)
+def test_a_guard_may_compare_an_index_with_its_twin(name: str) -> None:
+    assert not failures(GUARDED[name])
+
+
+left, right, offset = Tensor("input", m, k), Tensor("weight", k, o), Tensor("bias", o)
+product = Sum(left[m, k] * right[k, o], k) + offset[o]
+factor = number("factor")
+SELECTED = {
+    "masked": layer(
+        "masked",
+        log(Sum(exp(Select(Ne(Tensor("mask", n, c, kind="integer")[n, c], 0), a[n, c], -(10**9))), c)),
+        b,
+        a,
+        Tensor("mask", n, c, kind="integer"),
+    ),
+    "bent": layer("bent", Sum(exp(Select(a[n, c] > 0, a[n, c], factor * a[n, c])), c), b, a),
+    "kernel": layer("kernel", Sum(exp(-((a[n, c] - target[n, c]) ** 2) / (2 * factor**2)), c), b, a, target),
+    "bent_share": layer(
+        "bent_share",
+        exp(Select(a[n, c] > 1, a[n, c], Select(a[n, c] < -1, -a[n, c], 0)))
+        / Sum(exp(Select(a[n, d] > 1, a[n, d], Select(a[n, d] < -1, -a[n, d], 0))), d),
+        rows,
+        a,
+    ),
+    "sine": layer("sine", factor * product * sin(factor * product), Tensor("output", m, o), left, right, offset),
+    "gelu": layer(
+        "gelu_of_product", product * (1 + erf(product / sqrt(2))) / 2, Tensor("output", m, o), left, right, offset
+    ),
+}
+
+
+@all_accepted(SELECTED)
+def test_selections_in_exponents_and_functions_of_a_product(name: str) -> None:
+    assert not failures(SELECTED[name])
+
+
+image, kernel = Tensor("input", n, (g, c), w), Tensor("weight", (g, k), c, s)
+bias, response = Tensor("bias", (g, k), default=0), Tensor("response", n, (g, k), q)
+
+
+def test_a_mean_of_a_grouped_convolution_without_bias() -> None:
+    """The schedule of the mean may not ask for the strides of a tensor that is absent."""
+    value = Sum(image[n, g, c, q + s] * kernel[g, k, c, s], c, s) + bias[g, k]
+    mean = Sum(response[n, g, k, q], q) / q.extent
+    pooled = Layer(
+        "pooled",
+        (image, kernel, bias),
+        (Equation(response, value), Equation(Tensor("output", n, (g, k)), mean)),
+        ("output",),
+    )
+    assert not failures(define(pooled, extents={"Q": w.extent - s.extent + 1}))
+
+
+volume = Tensor("input", n, c, w)
+NESTED = {
+    "sum_of_largest": layer("sum_of_largest", log(Sum(exp(Max(volume[n, c, w], w)), c)), b, volume),
+    "share_of_largest": layer(
+        "share_of_largest", exp(Max(volume[n, c, w], w)) / Sum(exp(Max(volume[n, d, w], w)), d), rows, volume
+    ),
+    "largest_product": layer(
+        "largest_product", log(Sum(exp(Max(product, m)), o)), Tensor("output"), left, right, offset
+    ),
+    "largest_sums": layer("largest_sums", Sum(exp(Max(a[n, d], d, where=d >= c)), c), b, a),
+}
+
+
+@all_accepted(NESTED)
+def test_maxima_inside_exponents(name: str) -> None:
+    """An infinity in a maximum makes an exponent infinite, and that says nothing about a kernel."""
+    assert not failures(NESTED[name])

@@ -204,7 +204,7 @@ class Point:
                 return parts[0] * parts[1] % Q
             if parts[1]:
                 return parts[0] * pow(parts[1], -1, Q) % Q
-        if operation == "power" and self.exponents[arguments[0]]:
+        if operation == "power":
             known = self._power_of_exponent(self.exponents[arguments[0]], self.graph.rational(arguments[1]))
             if known is not None:
                 return known
@@ -212,7 +212,7 @@ class Point:
 
     def _power_of_exponent(self, base: int, exponent: Fraction | None) -> int | None:
         """Whole powers, expanded as in kernels; a power of a root is a random function of its base."""
-        if exponent is None or exponent.denominator > 2:
+        if exponent is None or exponent.denominator > 2 or not (base or exponent > 0):
             return None
         if exponent.denominator == 1:
             return pow(base, exponent.numerator, Q)
