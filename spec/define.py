@@ -81,6 +81,8 @@ def define(
     known = {name: sympify(value) for name, value in (extents or {}).items()}
     face = _Face(layer, dict(defaults or {}), known, dict(arguments or {}), tuple(constant))
     face.check(held)
+    given = tuple(rules)
+    face.check_rules(given)
     name = function or layer.name
     more = (_positive(layer, symbol, face.name(symbol.name)) for symbol in face.symbols if symbol.is_positive)
     return Definition(
@@ -92,7 +94,7 @@ def define(
         arguments=face.ordered(),
         result=layer.outputs,
         extents=known,
-        rules=(*(rule for rule in more if rule is not None), *rules),
+        rules=(*(rule for rule in more if rule is not None), *given),
         modules=(ModuleFace(module or _camel(name), parameters=held),),
         orders=orders,
     )
@@ -226,6 +228,21 @@ class _Face:
                 if name not in allowed:
                     has = ", ".join(sorted(allowed)) or "none"
                     raise ValueError(f"define({self.layer.name}): {what} names {name!r}; it may name {has}")
+
+    def check_rules(self, rules: Iterable[Rule]) -> None:
+        """Refuse rules on symbols that the formula does not have.
+
+        Raises:
+            ValueError: a rule is refused.
+        """
+        has = {symbol.name for symbol in self.symbols} | {*self.extents}
+        has |= {symbol.name for index in _indices(self.layer) for symbol in index.extent.free_symbols}
+        for rule in rules:
+            for name in sorted({symbol.name for symbol in rule.condition.free_symbols} - has):
+                raise ValueError(
+                    f"define({self.layer.name}): the rule {rule.condition} names {name!r}; it may name "
+                    f"{', '.join(sorted(has))}"
+                )
 
     def _shown_around(self, tensor: Tensor) -> bool:
         """Whether a tensor has the same axes with ``many`` around its dimension as this one."""

@@ -215,7 +215,9 @@ class Tensor:
     def _check_bounds(self) -> None:
         bounds = [bound for bound in (self.above, self.below) if bound is not None]
         if bounds and self.kind != "real":
-            raise ValueError(f"tensor {self.name!r}: above and below are for real tensors, it is {self.kind}; drop them")
+            raise ValueError(
+                f"tensor {self.name!r}: above and below are for real tensors, it is {self.kind}; drop them"
+            )
         if not all(map(isfinite, bounds)) or bounds != sorted(set(bounds)):
             raise ValueError(
                 f"tensor {self.name!r}: above={self.above}, below={self.below} must be finite, above less than below; "

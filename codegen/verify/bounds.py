@@ -4,8 +4,9 @@ A formula's running error holds for any order of its sums. Kernels that merge sq
 compute another polynomial form, which the formula's bound need not cover: the mean of a part may have a larger error
 than the mean of all. For these the kernels' equations are evaluated as well, and the larger bound is used, around the
 formula's own value. ``computed`` gives the equations with shifted exponents, whose bound stays finite where
-exponentials of the formula overflow (``extremes``). Where the formula's own bound is infinite, as that of log(exp(-1000))
-is in float64, the value is computed in numbers without overflow (``precise``), and the bound is that of these equations.
+exponentials of the formula overflow (``extremes``). Where the formula's own bound is infinite, as that of
+log(exp(-1000)) is in float64, the value is computed in numbers without overflow (``precise``), and the bound is that of
+these equations.
 
 Input: as ``evaluate_tensors``. Output: the same.
 """

@@ -8,8 +8,24 @@ from sympy import Abs, Eq, Expr, Ne, Rational, erf, exp, log, sign, sin, sqrt
 from svertka.codegen.driver.generate import generate_package
 from svertka.codegen.verify.levels import LEVELS
 from svertka.codegen.verify.validate import validate_package
-from svertka.spec import Equation, Layer, Max, Select, Sum, Tensor, axes, axis, define, maximum, number
-from svertka.spec.definition import Definition
+from svertka.spec import (
+    Equation,
+    FloorDiv,
+    Layer,
+    Max,
+    Select,
+    Sum,
+    Tensor,
+    axes,
+    axis,
+    define,
+    integer,
+    maximum,
+    minimum,
+    number,
+)
+from svertka.spec.definition import Definition, Rule
+from svertka.spec.notation import Divides
 
 n, c, k, m, o, g, w, q, s, t, u, v, e = axes("n c k m o g w q s t u v e")
 d, j = c.twin("d"), n.twin("j")
@@ -119,6 +135,57 @@ def test_a_formula_without_value_says_so(formula: Layer, words: tuple[str, ...])
 def test_bounds_that_leave_nothing_are_refused(bounds: dict[str, object], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         Tensor("input", i, **bounds)
+
+
+low, high, block = number("low"), number("high"), integer("block", positive=True)
+N, C, K = (index.extent for index in (n, c, k))
+weight, third = Tensor("weight", k, c), Tensor("third", o, g)
+linear = layer("linear", Sum(a[n, c] * weight[k, c], c), Tensor("output", n, k), a, weight)
+first, second = Tensor("input", m, k), Tensor("second", k, o)
+chain = layer(
+    "chain",
+    Sum(Sum(first[m, k] * second[k, o], k) * third[o, g], o),
+    Tensor("output", m, g),
+    first,
+    second,
+    third,
+)
+blocked = layer("blocked", Sum(Select(Eq(FloorDiv(c, block), t), a[n, c], 0), c), Tensor("output", n, t), a)
+total = layer("total", Sum(a[n, c], c), b, a)
+clipped = layer("clipped", minimum(maximum(x[i], low), high), y, x)
+RULED: dict[str, Definition] = {
+    "equal extents": define(linear, rules=[Rule(Eq(C, K), "weight", "square", "make it square")]),
+    "all extents equal": define(
+        chain,
+        rules=[
+            Rule(Eq(*pair), "input", "square", "make it square")
+            for pair in ((m.extent, K), (K, o.extent), (o.extent, g.extent))
+        ],
+    ),
+    "a divisor": define(
+        blocked,
+        extents={"T": FloorDiv(C, block)},
+        rules=[Rule(Divides(block, C), "block", "a divisor of the features", "pad")],
+    ),
+    "a product": define(total, rules=[Rule(Eq(N * C, 437), "input", "of 437 elements", "give so many")]),
+    "ordered numbers": define(clipped, rules=[Rule(low < high, "low", "less than high", "exchange them")]),
+}
+
+
+@pytest.mark.parametrize("name", RULED)
+def test_rules_that_few_sizes_meet(name: str) -> None:
+    assert not failures(RULED[name])
+
+
+def test_a_rule_that_no_size_meets_is_named_once() -> None:
+    told = failures(define(total, rules=[Rule(N < 1, "input", "empty", "give nothing")]))
+    assert len(told) == 1
+    assert "input empty, N < 1" in told[0]
+
+
+def test_a_rule_on_what_the_formula_does_not_have_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"the rule N < other names 'other'; it may name C, N"):
+        define(total, rules=[Rule(N < integer("other"), "input", "shorter", "cut it")])  # noqa: SIM300
 
 
 PAIRS = Sum((a[n, c] - a[j, c]) ** 2, c)
