@@ -73,10 +73,15 @@ def define(
             generated too.
 
     Raises:
-        ValueError: a name is not in the formula, an extent cannot be computed, or orders is neither 1 nor 2.
+        ValueError: a name is not in the formula, an extent cannot be computed, orders is neither 1 nor 2, or is 2 and no
+            result is real.
     """
     if orders not in (1, 2):
         raise ValueError(f"define({layer.name}): orders={orders} must be 1 or 2; for more, define adjoint(layer)")
+    if orders > 1 and all(layer.tensors[name].kind == "integer" for name in layer.outputs):
+        raise ValueError(
+            f"define({layer.name}): orders={orders}, but its results are integers and have no gradient; drop it"
+        )
     held = dict(parameters) if isinstance(parameters, Mapping) else dict.fromkeys(parameters)
     known = {name: sympify(value) for name, value in (extents or {}).items()}
     face = _Face(layer, dict(defaults or {}), known, dict(arguments or {}), tuple(constant))

@@ -128,7 +128,7 @@ class _Host:
     def results(self) -> str:
         """The returned tuple."""
         names = ", ".join(str(name) for name in self.program.results)
-        return f"({names},)"
+        return f"({names},)" if names else "()"
 
     def _allocation(self, allocation: Allocation) -> str:
         name = allocation.name

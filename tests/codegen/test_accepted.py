@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
+
 import pytest
+import torch
 from sympy import Abs, Eq, Expr, Ne, Rational, erf, exp, log, sign, sin, sqrt
 
 from svertka.codegen.driver.generate import generate_package
 from svertka.codegen.verify.levels import LEVELS
 from svertka.codegen.verify.validate import validate_package
 from svertka.spec import (
+    ArgMax,
     Equation,
     FloorDiv,
     Layer,
@@ -26,6 +31,8 @@ from svertka.spec import (
 )
 from svertka.spec.definition import Definition, Rule
 from svertka.spec.notation import Divides
+
+from ..examples.conftest import packaged
 
 n, c, k, m, o, g, w, q, s, t, u, v, e = axes("n c k m o g w q s t u v e")
 d, j = c.twin("d"), n.twin("j")
@@ -285,3 +292,35 @@ NESTED = {
 def test_maxima_inside_exponents(name: str) -> None:
     """An infinity in a maximum makes an exponent infinite, and that says nothing about a kernel."""
     assert not failures(NESTED[name])
+
+
+places = Tensor("output", n, kind="integer")
+WITHOUT_GRADIENT = {
+    "largest": layer("largest", ArgMax(a[n, c], c), places, a),
+    "step": layer("step", Select(a[n, c] > 0, 1, 0), rows, a),
+}
+
+
+@all_accepted(WITHOUT_GRADIENT)
+def test_a_result_without_gradient(name: str) -> None:
+    assert not failures(WITHOUT_GRADIENT[name])
+
+
+def test_positions_in_torch(tmp_path: Path) -> None:
+    """They need no gradient, have no tangent, and are functions like others; of NaN the last is the largest."""
+    definition = define(WITHOUT_GRADIENT["largest"])
+    with packaged(tmp_path / "positions", [definition]) as package:
+        largest = package.functional.largest
+        values = torch.tensor([[1.0, 3.0, 3.0], [math.nan, 0.0, math.nan]], requires_grad=True)
+        found = largest(values)
+        assert found.tolist() == [1, 2]
+        assert not found.requires_grad
+        assert torch.vmap(largest)(values[None]).tolist() == [[1, 2]]
+        ones = torch.ones_like(values)
+        result, tangent = torch.func.jvp(largest, (values.detach(),), (ones,))
+        assert result.tolist() == [1, 2]
+        assert not tangent.any()
+        (values.sum() + largest(values).sum()).backward()
+        assert torch.equal(values.grad, ones)
+    with pytest.raises(ValueError, match="its results are integers and have no gradient"):
+        define(WITHOUT_GRADIENT["largest"], orders=2)

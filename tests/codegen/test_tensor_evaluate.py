@@ -75,7 +75,9 @@ def assert_same(found: Any, expected: Array) -> None:
         same = error == right.error or abs(error - right.error) <= 1e-3 * right.error + 1e-300
         assert same or error > right.error
         wider += not same
-    assert wider <= 1 + len(expected.values) // 10  # the literal evaluation does not know that a comparison is uncertain
+    assert (
+        wider <= 1 + len(expected.values) // 10
+    )  # the literal evaluation does not know that a comparison is uncertain
 
 
 @pytest.mark.parametrize(("definition", "variant"), FORMULAS, ids=[v.layer.name for _, v in FORMULAS])

@@ -59,6 +59,8 @@ DRAWS: Mapping[str, tuple[Draw, ...]] = {
 
 def check(subject: Subject) -> Outcome:
     """Compare every element of every derived gradient."""
+    if not subject.module.definition.differentiable(subject.layer):
+        return Outcome(NAME, subject.layer.name, inapplicable="it has no gradient")
     regions, elements, certain, probability, failures = 0, 0, 0, 0.0, list[str]()
     for case in subject.small_cases:
         for name, draws in DRAWS.items():
