@@ -73,8 +73,8 @@ def define(
             generated too.
 
     Raises:
-        ValueError: a name is not in the formula, an extent cannot be computed, orders is neither 1 nor 2, or is 2 and no
-            result is real.
+        ValueError: a name is not in the formula, an extent cannot be computed, orders is neither 1 nor 2, or is 2
+            although no result is real.
     """
     if orders not in (1, 2):
         raise ValueError(f"define({layer.name}): orders={orders} must be 1 or 2; for more, define adjoint(layer)")
