@@ -34,7 +34,7 @@ from svertka.spec.layer import Layer, walk
 from svertka.spec.normal_form import normal_form
 from svertka.spec.notation import Index, Read, Reduction, Tensor
 
-__all__ = ["define"]
+__all__ = ["argument_name", "define", "module_name"]
 
 
 def define(
@@ -100,12 +100,13 @@ def define(
         result=layer.outputs,
         extents=known,
         rules=(*(rule for rule in more if rule is not None), *given),
-        modules=(ModuleFace(module or _camel(name), parameters=held),),
+        modules=(ModuleFace(module or module_name(name), parameters=held),),
         orders=orders,
     )
 
 
-def _camel(name: str) -> str:
+def module_name(name: str) -> str:
+    """The name of a module, from that of its function: ``layer_norm`` becomes ``LayerNorm``."""
     return "".join(word[:1].upper() + word[1:] for word in name.split("_"))
 
 

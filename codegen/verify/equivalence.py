@@ -119,7 +119,8 @@ def _drawn(
         labels = [label(definition, tensor, case, draw) for _ in range(total)]
         return torch.tensor(labels, dtype=torch.int64).reshape(shape)
     values = torch.tensor([draw_real(draw) for _ in range(total)], dtype=torch.float64).reshape(shape)
-    return within(tensor, values)
+    drawn: torch.Tensor = within(tensor, values)
+    return drawn
 
 
 def real(draw: random.Random) -> float:

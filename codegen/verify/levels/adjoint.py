@@ -39,7 +39,7 @@ Draw = Callable[[random.Random, int], float]
 
 def _distinct(draw: random.Random, place: int) -> float:
     """Of either sign in turn: where negative numbers have no logarithm, some sample meets one."""
-    return (-1) ** place * draw.uniform(0.0, 3.0)
+    return draw.uniform(0.0, 3.0) * (1 if place % 2 else -1)
 
 
 def _tied(draw: random.Random, place: int) -> float:
