@@ -223,17 +223,18 @@ class _Face:
         tensors = {tensor.name for tensor in self.layer.inputs if tensor.kind == "real"}
         indices = {str(index.extent) for index in _indices(self.layer)}
         derived = indices | {symbol.name for symbol in self.layer.parameters}
-        for what, given, allowed in (
-            ("defaults", self.defaults, values),
-            ("arguments", self.names, values | dims),
-            ("parameters", held, tensors),
-            ("constant", self.constant, tensors),
-            ("extents", self.extents, derived),
+        number = "parameter, and no extent that calls pass"
+        for what, given, allowed, kind in (
+            ("defaults", self.defaults, values, number),
+            ("arguments", self.names, values | dims, number),
+            ("parameters", held, tensors, "real input"),
+            ("constant", self.constant, tensors, "real input"),
+            ("extents", self.extents, derived, "extent or parameter of the formula"),
         ):
             for name in given:
                 if name not in allowed:
-                    has = ", ".join(sorted(allowed)) or "none"
-                    raise ValueError(f"define({self.layer.name}): {what} names {name!r}; it may name {has}")
+                    named = f"name {' or '.join(sorted(allowed))}" if allowed else f"leave {what} out"
+                    raise ValueError(f"define({self.layer.name}): {what} names {name!r}, which is no {kind}; {named}")
 
     def check_rules(self, rules: Iterable[Rule]) -> None:
         """Refuse rules on symbols that the formula does not have.
@@ -246,8 +247,8 @@ class _Face:
         for rule in rules:
             for name in sorted({symbol.name for symbol in rule.condition.free_symbols} - has):
                 raise ValueError(
-                    f"define({self.layer.name}): the rule {rule.condition} names {name!r}; it may name "
-                    f"{', '.join(sorted(has))}"
+                    f"define({self.layer.name}): the rule {rule.condition} names {name!r}, which is no extent or "
+                    f"parameter of the formula; name {' or '.join(sorted(has))}"
                 )
 
     def _shown_around(self, tensor: Tensor) -> bool:

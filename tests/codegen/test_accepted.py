@@ -191,7 +191,7 @@ def test_a_rule_that_no_size_meets_is_named_once() -> None:
 
 
 def test_a_rule_on_what_the_formula_does_not_have_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"the rule N < other names 'other'; it may name C, N"):
+    with pytest.raises(ValueError, match=r"names 'other', which is no extent or parameter.*; name C or N"):
         define(total, rules=[Rule(N < integer("other"), "input", "shorter", "cut it")])  # noqa: SIM300
 
 
