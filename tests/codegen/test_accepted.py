@@ -16,6 +16,7 @@ from svertka.spec import (
     ArgMax,
     Equation,
     FloorDiv,
+    Index,
     Layer,
     Max,
     Select,
@@ -34,7 +35,7 @@ from svertka.spec.notation import Divides
 
 from ..examples.conftest import packaged
 
-n, c, k, m, o, g, w, q, s, t, u, v, e = axes("n c k m o g w q s t u v e")
+n, c, k, m, o, g, w, q, s, t, v, e = axes("n c k m o g w q s t v e")
 d, j = c.twin("d"), n.twin("j")
 label = Tensor("label", n, kind="integer")
 rows = Tensor("output", n, c)
@@ -324,3 +325,15 @@ def test_positions_in_torch(tmp_path: Path) -> None:
         assert torch.equal(values.grad, ones)
     with pytest.raises(ValueError, match="its results are integers and have no gradient"):
         define(WITHOUT_GRADIENT["largest"], orders=2)
+
+
+def test_attention_as_one_nested_formula() -> None:
+    """Its gradients are products with shares that underflow: each rounds by a smallest number, times what follows."""
+    query, key, value = Tensor("query", t, e), Tensor("key", n, e), Tensor("value", n, v)
+
+    def score(place: Index) -> Expr:
+        return Sum(query[t, e] * key[place, e], e)
+
+    shares = exp(score(n)) / Sum(exp(score(j)), j)
+    attention = layer("attention", Sum(shares * value[n, v], n), Tensor("output", t, v), query, key, value)
+    assert not failures(attention)
