@@ -9,6 +9,7 @@ import pytest
 import torch
 from sympy import Abs, Eq, Expr, Ne, Rational, erf, exp, log, sign, sin, sqrt
 
+from svertka.codegen.book.small import small_call
 from svertka.codegen.driver.generate import generate_package
 from svertka.codegen.verify.levels import LEVELS
 from svertka.codegen.verify.validate import validate_package
@@ -130,6 +131,13 @@ def test_a_formula_without_value_says_so(formula: Layer, words: tuple[str, ...])
     assert len(told) == 1
     for word in ("has no value or no derivative", "above= and below=", *words):
         assert word in told[0]
+
+
+def test_the_numbers_of_a_page_lie_within_bounds() -> None:
+    arrays = small_call(define(BOUNDED["binary"])).arrays
+    assert all(0 < number < 1 for number in arrays["input"].values)
+    assert all(0 < number for number in arrays["target"].values)
+    assert len(set(arrays["input"].values)) > 1
 
 
 @pytest.mark.parametrize(
