@@ -1,7 +1,9 @@
 """Formulas: notation, index calculus, evaluation, and one file per layer."""
 
 from svertka.spec.adjoint import adjoint, gradient_name, gradient_of
-from svertka.spec.arithmetic import Float, Rational, Symbolic
+from svertka.spec.arithmetic import Float as Float  # not in __all__: a formula file has SymPy's of this name
+from svertka.spec.arithmetic import Rational as Rational  # likewise
+from svertka.spec.arithmetic import Symbolic
 from svertka.spec.define import define
 from svertka.spec.evaluate import Array, evaluate
 from svertka.spec.layer import Equation, Layer
@@ -36,12 +38,10 @@ __all__ = [
     "ArgMax",
     "Array",
     "Equation",
-    "Float",
     "FloorDiv",
     "Index",
     "Layer",
     "Max",
-    "Rational",
     "Read",
     "Reduction",
     "RunningError",

@@ -94,6 +94,8 @@ def adjoint(layer: Layer, wrt: Iterable[str] | None = None, outputs: Iterable[st
 
 @lru_cache(maxsize=512)  # kernels, proofs and pages ask for the same adjoint
 def _adjoint(layer: Layer, wanted: tuple[str, ...], given: tuple[str, ...]) -> Layer:
+    if not wanted:
+        return Layer(f"{layer.name}_adjoint", (), (), ())
     primal = normal_form(layer)
     sweep = _Sweep(primal, set(wanted))
     seeds = []

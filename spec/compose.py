@@ -8,15 +8,24 @@ Input: ``Layer``s or ``Definition``s. Output: one of the same kind.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import count, product
 
 from sympy import Basic, Mul, Symbol, Tuple
 
-from svertka.spec.definition import REQUIRED, Argument, Definition, Flag, ModuleFace, Part, Variant
-from svertka.spec.layer import Equation, Layer, reads, walk
+from svertka.spec.define import module_name
+from svertka.spec.definition import (
+    REQUIRED,
+    Argument,
+    Definition,
+    Flag,
+    ModuleFace,
+    Part,
+    Variant,
+)
+from svertka.spec.layer import Equation, Layer, walk
 from svertka.spec.notation import Index, Read, Reduction, Tensor
-from svertka.spec.rewrite import replace
+from svertka.spec.renamed import renamed_arguments, renamed_tensor
 
 __all__ = ["compose", "fuse"]
 
@@ -45,10 +54,11 @@ def compose(name: str, first: Layer, second: Layer, into: str = "input", result:
     """
     source, target = _tensor(first, result, "output"), _tensor(second, into, "input")
     ours, theirs = _meeting(first, source, second, target)
+    _check_axes(first, second, theirs)
     first, second = _respelled(first, ours), _respelled(second, theirs)
     _check_apart(name, first, second, result, into)
     between = _between(first, second, result)
-    first, second = _renamed(first, result, between), _renamed(second, into, between)
+    first, second = renamed_tensor(first, result, between), renamed_tensor(second, into, between)
     known = {tensor.name for tensor in first.inputs}
     inputs = (*first.inputs, *(t for t in second.inputs if t.name not in known and t.name != between))
     outputs = (*second.outputs, *(output for output in first.outputs if output != between))
@@ -89,6 +99,21 @@ def _meeting(first: Layer, source: Tensor, second: Layer, target: Tensor) -> tup
     return found
 
 
+def _check_axes(first: Layer, second: Layer, theirs: Respelling) -> None:
+    """Refuse an axis of the second layer's own that is also one that another of its axes becomes.
+
+    Raises:
+        ValueError: there is one.
+    """
+    met = {index for dims in theirs.values() for dim in dims for index in dim}
+    for index in (index for tensor in second.tensors.values() for index in tensor.axes):
+        if index in met and index not in theirs:
+            raise ValueError(
+                f"layers {first.name} and {second.name}: both have an axis {index.name!r}, and these differ; "
+                "give it another name in one of them"
+            )
+
+
 def _shown(dims: Iterable[Axes]) -> str:
     return "(" + ", ".join(" x ".join(index.name for index in dim) for dim in dims) + ")"
 
@@ -119,7 +144,7 @@ class _Speller:
                 if dim[0] in self.axes
                 else [tuple(new for index in dim for new in self.several(index))]
             )
-        return Tensor(tensor.name, *dims, kind=tensor.kind, default=tensor.default)
+        return tensor.like(dims=dims)
 
     def several(self, index: Index) -> Axes:
         """The indices that replace an index; a twin of a replaced axis is replaced by twins."""
@@ -195,21 +220,6 @@ def _between(first: Layer, second: Layer, result: str) -> str:
     return next(name for name in names if name not in taken)
 
 
-def _renamed(layer: Layer, old: str, new: str) -> Layer:
-    """The layer with one tensor under another name."""
-
-    def tensor(one: Tensor) -> Tensor:
-        return Tensor(new, *one.dims, kind=one.kind, default=one.default) if one.name == old else one
-
-    def value(node: Basic) -> Basic:
-        found = {read: tensor(layer.tensors[old])[read.indices] for read in reads(node) if read.tensor == old}
-        return replace(node, found)
-
-    equations = tuple(Equation(tensor(e.target), value(e.value)) for e in layer.equations)
-    outputs = tuple(new if output == old else output for output in layer.outputs)
-    return Layer(layer.name, tuple(map(tensor, layer.inputs)), equations, outputs)
-
-
 # Definitions
 
 
@@ -218,11 +228,12 @@ def fuse(
     first: Definition,
     second: Definition,
     *,
-    title: str,
-    source: str,
+    title: str = "",
+    source: str = "",
     into: str = "input",
     function: str = "",
-    modules: tuple[ModuleFace, ...] = (),
+    modules: tuple[ModuleFace, ...] | None = None,
+    names: Mapping[str, str] | None = None,
 ) -> Definition:
     """A definition whose formulas compute those of ``second`` from those of ``first``.
 
@@ -233,38 +244,40 @@ def fuse(
         name: of the definition.
         first: computed first; it must have one result.
         second: computed from it.
-        title: one line of documentation.
-        source: the source of the layer, for example a paper.
+        title: one line of documentation; by default those of the parts.
+        source: the source of the layer, for example a paper; by default those of the parts.
         into: the tensor argument of ``second`` that is replaced.
         function: name of the public function; that of the definition by default.
-        modules: the layer as modules.
+        modules: the layer as modules; by default one, if the modules of both parts are derived from their functions.
+        names: new names of arguments of ``second``, by their names, where ``first`` has the same.
 
     Raises:
         ValueError: the formulas cannot be composed, arguments share a name, or a part returns its input unchanged for
             some arguments.
     """
     for part in (first, second):
-        if part.identity_when or part.optional_results:
-            raise ValueError(f"definition {name}: {part.name} has results that depend on arguments; fuse others")
+        _check_results(name, part)
+    second = renamed_arguments(name, second, names or {})
     given = next((a for a in second.tensor_arguments if a.bound == into), None)
     if given is None or len(first.result) != 1:
         raise ValueError(f"definition {name}: {first.name} must have one result and {second.name} a tensor {into!r}")
-    arguments = [a for a in (*first.arguments, *second.arguments) if a is not given and not _in_place(a)]
+    others = (argument for argument in second.arguments if argument is not given)
+    arguments = [argument for argument in (*first.arguments, *others) if not _in_place(argument)]
     _check_arguments(name, arguments)
     variants = tuple(
         _variant(name, (first, one), (second, other), into) for one, other in product(first.variants, second.variants)
     )
     return Definition(
         name=name,
-        title=title,
-        source=source,
+        title=title or f"{first.title.removesuffix('.')}. Then: {second.title}",
+        source=source or "; ".join(dict.fromkeys(filter(None, (first.source, second.source)))),
         variants=variants,
         function=function or name,
         arguments=tuple(sorted(arguments, key=lambda argument: argument.default is not REQUIRED)),
         result=second.result,
         extents={**first.extents, **second.extents},
         rules=(*first.rules, *second.rules),
-        modules=modules,
+        modules=_modules(function or name, first, second) if modules is None else modules,
         parts=(*(first.parts or (Part(first),)), *_later_parts(second, into)),
     )
 
@@ -283,7 +296,34 @@ def _check_arguments(name: str, arguments: Sequence[Argument]) -> None:
     names = [argument.name for argument in arguments]
     twice = next((one for one in names if names.count(one) > 1), None)
     if twice:
-        raise ValueError(f"definition {name}: two parts have an argument {twice!r}; rename one")
+        raise ValueError(
+            f"definition {name}: two parts have an argument {twice!r}; rename that of the second: "
+            f'fuse(..., names={{"{twice}": "second_{twice}"}})'
+        )
+
+
+def _check_results(name: str, part: Definition) -> None:
+    """Refuse a part whose results depend on arguments.
+
+    Raises:
+        ValueError: they do.
+    """
+    remedy = "fuse what stands before it and behind it, and call it between them"
+    for argument, value in part.identity_when.items():
+        raise ValueError(
+            f"definition {name}: {part.name} returns its input unchanged where {argument}={value}, "
+            f"and a fused formula cannot; {remedy}"
+        )
+    for argument in part.optional_results:
+        raise ValueError(f"definition {name}: {part.name} has one more result where {argument}=True; {remedy}")
+
+
+def _modules(function: str, first: Definition, second: Definition) -> tuple[ModuleFace, ...]:
+    """One module with the parameters of both parts; none if a part's module is not derived from its function."""
+    faces = [face for part in (first, second) for face in part.modules[:1]]
+    if any(face != ModuleFace(face.name, parameters=face.parameters) for face in faces):
+        return ()
+    return (ModuleFace(module_name(function), parameters={k: v for face in faces for k, v in face.parameters.items()}),)
 
 
 def _variant(name: str, first: tuple[Definition, Variant], second: tuple[Definition, Variant], into: str) -> Variant:

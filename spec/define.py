@@ -34,7 +34,7 @@ from svertka.spec.layer import Layer, walk
 from svertka.spec.normal_form import normal_form
 from svertka.spec.notation import Index, Read, Reduction, Tensor
 
-__all__ = ["define"]
+__all__ = ["argument_name", "define", "module_name"]
 
 
 def define(
@@ -73,14 +73,21 @@ def define(
             generated too.
 
     Raises:
-        ValueError: a name is not in the formula, an extent cannot be computed, or orders is neither 1 nor 2.
+        ValueError: a name is not in the formula, an extent cannot be computed, orders is neither 1 nor 2, or is 2
+            although no result is real.
     """
     if orders not in (1, 2):
         raise ValueError(f"define({layer.name}): orders={orders} must be 1 or 2; for more, define adjoint(layer)")
+    if orders > 1 and all(layer.tensors[name].kind == "integer" for name in layer.outputs):
+        raise ValueError(
+            f"define({layer.name}): orders={orders}, but its results are integers and have no gradient; drop it"
+        )
     held = dict(parameters) if isinstance(parameters, Mapping) else dict.fromkeys(parameters)
     known = {name: sympify(value) for name, value in (extents or {}).items()}
     face = _Face(layer, dict(defaults or {}), known, dict(arguments or {}), tuple(constant))
     face.check(held)
+    given = tuple(rules)
+    face.check_rules(given)
     name = function or layer.name
     more = (_positive(layer, symbol, face.name(symbol.name)) for symbol in face.symbols if symbol.is_positive)
     return Definition(
@@ -92,13 +99,14 @@ def define(
         arguments=face.ordered(),
         result=layer.outputs,
         extents=known,
-        rules=(*(rule for rule in more if rule is not None), *rules),
-        modules=(ModuleFace(module or _camel(name), parameters=held),),
+        rules=(*(rule for rule in more if rule is not None), *given),
+        modules=(ModuleFace(module or module_name(name), parameters=held),),
         orders=orders,
     )
 
 
-def _camel(name: str) -> str:
+def module_name(name: str) -> str:
+    """The name of a module, from that of its function: ``layer_norm`` becomes ``LayerNorm``."""
     return "".join(word[:1].upper() + word[1:] for word in name.split("_"))
 
 
@@ -215,17 +223,33 @@ class _Face:
         tensors = {tensor.name for tensor in self.layer.inputs if tensor.kind == "real"}
         indices = {str(index.extent) for index in _indices(self.layer)}
         derived = indices | {symbol.name for symbol in self.layer.parameters}
-        for what, given, allowed in (
-            ("defaults", self.defaults, values),
-            ("arguments", self.names, values | dims),
-            ("parameters", held, tensors),
-            ("constant", self.constant, tensors),
-            ("extents", self.extents, derived),
+        number = "parameter, and no extent that calls pass"
+        for what, given, allowed, kind in (
+            ("defaults", self.defaults, values, number),
+            ("arguments", self.names, values | dims, number),
+            ("parameters", held, tensors, "real input"),
+            ("constant", self.constant, tensors, "real input"),
+            ("extents", self.extents, derived, "extent or parameter of the formula"),
         ):
             for name in given:
                 if name not in allowed:
-                    has = ", ".join(sorted(allowed)) or "none"
-                    raise ValueError(f"define({self.layer.name}): {what} names {name!r}; it may name {has}")
+                    named = f"name {' or '.join(sorted(allowed))}" if allowed else f"leave {what} out"
+                    raise ValueError(f"define({self.layer.name}): {what} names {name!r}, which is no {kind}; {named}")
+
+    def check_rules(self, rules: Iterable[Rule]) -> None:
+        """Refuse rules on symbols that the formula does not have.
+
+        Raises:
+            ValueError: a rule is refused.
+        """
+        has = {symbol.name for symbol in self.symbols} | {*self.extents}
+        has |= {symbol.name for index in _indices(self.layer) for symbol in index.extent.free_symbols}
+        for rule in rules:
+            for name in sorted({symbol.name for symbol in rule.condition.free_symbols} - has):
+                raise ValueError(
+                    f"define({self.layer.name}): the rule {rule.condition} names {name!r}, which is no extent or "
+                    f"parameter of the formula; name {' or '.join(sorted(has))}"
+                )
 
     def _shown_around(self, tensor: Tensor) -> bool:
         """Whether a tensor has the same axes with ``many`` around its dimension as this one."""

@@ -329,7 +329,12 @@ class Definition:
         return tuple(argument for argument in self.arguments if isinstance(argument, TensorArgument))
 
     def differentiable(self, layer: Layer) -> tuple[str, ...]:
-        """The real tensors of one of the formulas for which a gradient is offered, in the order of the arguments."""
+        """The real tensors of one of the formulas for which a gradient is offered, in the order of the arguments.
+
+        None if no result is real: positions have no gradient.
+        """
+        if not self.real_results(layer):
+            return ()
         real = {tensor.name for tensor in layer.inputs if tensor.kind == "real"}
         return tuple(a.bound for a in self.tensor_arguments if a.differentiable and a.bound in real)
 

@@ -114,7 +114,7 @@ class Layer:
                 raise TypeError(
                     f"layer {self.name}: {what} must be a tuple of {kind.__name__}, as in {example}; it is {parts!r}"
                 )
-        if not self.outputs:
+        if self.equations and not self.outputs:  # the adjoint of positions has neither
             raise ValueError(f"layer {self.name}: it has no output; name at least one")
 
     def _check(self, equation: Equation, known: dict[str, Tensor]) -> None:

@@ -21,6 +21,7 @@ from __future__ import annotations
 import keyword
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 from sympy import Expr, Function, Integer, Symbol, Tuple, exp, log, sympify
@@ -179,22 +180,60 @@ class Tensor:
         dims: one entry per tensor dimension, the axes whose product it is: ``(g, c)`` for g groups of c.
         kind: ``"real"`` or ``"integer"`` (labels and window positions).
         default: its value when the tensor is not given (0 for a bias); None if it must be given.
+        above, below: bounds of the elements that a real tensor may have, themselves excluded; None for no bound. Calls
+            do not check them: the formula need not have a value, or a gradient, outside.
     """
 
     name: str
     dims: tuple[tuple[Index, ...], ...]
     kind: str = "real"
     default: Expr | None = None
+    above: float | None = None
+    below: float | None = None
 
-    def __init__(self, name: str, *dims: Index | tuple[Index, ...], kind: str = "real", default: Any = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        *dims: Index | tuple[Index, ...],
+        kind: str = "real",
+        default: Any = None,
+        above: float | None = None,
+        below: float | None = None,
+    ) -> None:
         object.__setattr__(self, "name", _checked(name))
         object.__setattr__(self, "dims", tuple(d if isinstance(d, tuple) else (d,) for d in dims))
         object.__setattr__(self, "kind", kind)
         object.__setattr__(self, "default", None if default is None else sympify(default))
+        object.__setattr__(self, "above", None if above is None else float(above))
+        object.__setattr__(self, "below", None if below is None else float(below))
+        self._check_bounds()
         if len(set(self.axes)) != len(self.axes):
             raise ValueError(
                 f"tensor {name!r}: axes {self.axes} repeat; a tensor's axes must differ, use axis.twin(...)"
             )
+
+    def _check_bounds(self) -> None:
+        bounds = [bound for bound in (self.above, self.below) if bound is not None]
+        if bounds and self.kind != "real":
+            raise ValueError(
+                f"tensor {self.name!r}: above and below are for real tensors, it is {self.kind}; drop them"
+            )
+        if not all(map(isfinite, bounds)) or bounds != sorted(set(bounds)):
+            raise ValueError(
+                f"tensor {self.name!r}: above={self.above}, below={self.below} must be finite, above less than below; "
+                "leave a bound out where there is none"
+            )
+
+    def like(self, name: str = "", dims: Iterable[Index | tuple[Index, ...]] | None = None) -> Tensor:
+        """The tensor under another name, or over other axes."""
+        return Tensor(
+            name or self.name,
+            *(self.dims if dims is None else dims),
+            kind=self.kind,
+            default=self.default,
+            above=self.above,
+            below=self.below,
+        )
 
     __iter__ = None  # a tensor has no iterator; Python would index it from 0 without end
 

@@ -1,18 +1,33 @@
-"""A layer under other names: the ``grad_maps`` of an adjoint is an input of a separate layer.
+"""Layers and definitions under other names: the ``grad_maps`` of an adjoint is an input of a separate layer.
 
-Input: a ``Layer``, a name, names of tensors. Output: a ``Layer``.
+Input: a ``Layer`` or a ``Definition``, names. Output: one of the same kind.
 """
 
 from __future__ import annotations
 
-from sympy import Basic
+from collections.abc import Mapping
+from dataclasses import replace as replaced
+
+from sympy import Basic, Symbol
 from sympy.core.symbol import Str
 
-from svertka.spec.layer import Equation, Layer, walk
+from svertka.spec.definition import (
+    Argument,
+    Definition,
+    Flag,
+    ModuleFace,
+    Real,
+    Rule,
+    Seed,
+    TensorArgument,
+    Variant,
+    Whole,
+)
+from svertka.spec.layer import Equation, Layer, reads, walk
 from svertka.spec.notation import Read, Tensor
 from svertka.spec.rewrite import replace
 
-__all__ = ["renamed"]
+__all__ = ["renamed", "renamed_arguments", "renamed_tensor"]
 
 
 def renamed(layer: Layer, name: str, **tensors: str) -> Layer:
@@ -31,7 +46,7 @@ def renamed(layer: Layer, name: str, **tensors: str) -> Layer:
             raise ValueError(f"layer {layer.name}: it has no tensor {old!r}; it has {', '.join(layer.tensors)}")
 
     def tensor(known: Tensor) -> Tensor:
-        return Tensor(tensors.get(known.name, known.name), *known.dims, kind=known.kind, default=known.default)
+        return known.like(tensors.get(known.name, known.name))
 
     def value(node: Basic) -> Basic:
         reads = {part for part in walk(node) if isinstance(part, Read) and part.tensor in tensors}
@@ -42,3 +57,69 @@ def renamed(layer: Layer, name: str, **tensors: str) -> Layer:
     equations = tuple(Equation(tensor(e.target), value(e.value)) for e in layer.equations)
     outputs = tuple(tensors.get(output, output) for output in layer.outputs)
     return Layer(name, tuple(map(tensor, inputs)), equations, outputs)
+
+
+def renamed_tensor(layer: Layer, old: str, new: str) -> Layer:
+    """The layer with one tensor under another name; inputs keep their order."""
+
+    def tensor(one: Tensor) -> Tensor:
+        return one.like(new) if one.name == old else one
+
+    def value(node: Basic) -> Basic:
+        found = {read: tensor(layer.tensors[old])[read.indices] for read in reads(node) if read.tensor == old}
+        return replace(node, found)
+
+    equations = tuple(Equation(tensor(e.target), value(e.value)) for e in layer.equations)
+    outputs = tuple(new if output == old else output for output in layer.outputs)
+    return Layer(layer.name, tuple(map(tensor, layer.inputs)), equations, outputs)
+
+
+def renamed_arguments(name: str, part: Definition, names: Mapping[str, str]) -> Definition:
+    """A definition with other names of arguments, and of the tensors and parameters that they stand for.
+
+    Raises:
+        ValueError: there is no such argument.
+    """
+    known = {argument.name: argument for argument in part.arguments}
+    for old in names:
+        if old not in known:
+            raise ValueError(f"definition {name}: {part.name} has no argument {old!r}; it has {', '.join(known)}")
+    tensors = {a.bound: names[a.name] for a in part.tensor_arguments if a.name in names}
+    own = {symbol.name for variant in part.variants for symbol in variant.layer.parameters}
+    values = (one for one in part.arguments if isinstance(one, Real | Whole | Flag | Seed) and one.name in names)
+    symbols = {one.symbol: names[one.name] for one in values if one.symbol in own}  # extents keep their names
+
+    def told(node: Basic) -> Basic:
+        found = (symbol for symbol in node.free_symbols if symbol.name in symbols)
+        return replace(node, {symbol: Symbol(symbols[symbol.name], **symbol.assumptions0) for symbol in found})
+
+    def argument(one: Argument) -> Argument:
+        if one.name not in names:
+            return one
+        more = {"tensor": ""} if isinstance(one, TensorArgument) else {}
+        if getattr(one, "symbol", "") in symbols:
+            more = {"symbol": names[one.name]}
+        return replaced(one, name=names[one.name], **more)
+
+    def rule(one: Rule) -> Rule:
+        return replaced(one, condition=told(one.condition), argument=names.get(one.argument, one.argument))
+
+    def variant(one: Variant) -> Variant:
+        layer = one.layer
+        for old, new in tensors.items():
+            layer = renamed_tensor(layer, old, new)
+        equations = tuple(Equation(e.target, told(e.value)) for e in layer.equations)
+        when = {names.get(key, key): value for key, value in one.when.items()}
+        return Variant(Layer(layer.name, layer.inputs, equations, layer.outputs), when, tuple(map(rule, one.rules)))
+
+    def face(one: ModuleFace) -> ModuleFace:
+        return replaced(one, parameters={names.get(key, key): value for key, value in one.parameters.items()})
+
+    return replaced(
+        part,
+        variants=tuple(map(variant, part.variants)),
+        arguments=tuple(map(argument, part.arguments)),
+        extents={key: told(value) for key, value in part.extents.items()},
+        rules=tuple(map(rule, part.rules)),
+        modules=tuple(map(face, part.modules)),
+    )

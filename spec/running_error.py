@@ -9,6 +9,7 @@ are listed in ``Numbers``.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -20,6 +21,7 @@ __all__ = ["FORMATS", "Bounded", "Format", "Numbers", "RunningError", "on_matrix
 
 
 SIGNIFICAND = 24  # bits of float32
+LARGEST = 2.0**128 - 2.0**104  # float32
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Format:
         compute: unit roundoff of the arithmetic between load and store.
         tiny: smallest positive normal number of the storage format.
         compute_tiny: smallest positive normal number of the arithmetic.
+        compute_largest: largest number of the arithmetic; of the error of a larger result nothing is known.
         factor: relative error of each factor before the multiplication.
         addition: relative error of each addition in a sum, if it is not ``compute``.
     """
@@ -41,15 +44,16 @@ class Format:
     compute: float
     tiny: float
     compute_tiny: float
+    compute_largest: float
     factor: float = 0.0
     addition: float = 0.0
 
 
 FORMATS = {
-    "float64": Format("float64", 2.0**-53, 2.0**-53, 2.0**-1022, 2.0**-1022),
-    "float32": Format("float32", 2.0**-24, 2.0**-24, 2.0**-126, 2.0**-126),
-    "float16": Format("float16", 2.0**-11, 2.0**-24, 2.0**-14, 2.0**-126),
-    "bfloat16": Format("bfloat16", 2.0**-8, 2.0**-24, 2.0**-126, 2.0**-126),
+    "float64": Format("float64", 2.0**-53, 2.0**-53, 2.0**-1022, 2.0**-1022, sys.float_info.max),
+    "float32": Format("float32", 2.0**-24, 2.0**-24, 2.0**-126, 2.0**-126, LARGEST),
+    "float16": Format("float16", 2.0**-11, 2.0**-24, 2.0**-14, 2.0**-126, LARGEST),
+    "bfloat16": Format("bfloat16", 2.0**-8, 2.0**-24, 2.0**-126, 2.0**-126, LARGEST),
 }
 
 
@@ -137,9 +141,10 @@ class RunningError:
 
     def rounded(self, value: Any, error: Any, units: Any = 1.0) -> Bounded:
         """A result with the error of its operands and that of its own rounding."""
-        own = units * self.unit * (abs(value) + error) + self.format.compute_tiny * self.format.compute
+        own = units * self.unit * (abs(value) + error) + self.format.compute_tiny * self.unit  # the last: underflow
         total = error + own
-        return Bounded(value, self.numbers.choose(total != total, math.inf, total))
+        beyond = (total != total) | (abs(value) + total > self.format.compute_largest)
+        return Bounded(value, self.numbers.choose(beyond, math.inf, total))
 
     def exact(self, value: Any) -> Bounded:
         """A stored input: its error is 0."""
@@ -180,7 +185,7 @@ class RunningError:
             value = left.value * right.value
             carried = abs(left.value) * right.error + left.error * right.size
             known = self.rounded(value, carried)
-            zero = (value == 0) & (carried == 0)
+            zero = ((left.size == 0) | (right.size == 0)) & (carried == 0)
             result = Bounded(value, self.numbers.choose(zero, 0.0 * known.error, known.error))
         return result
 
@@ -215,7 +220,7 @@ class RunningError:
             return self.numbers.function("exp", argument.value + argument.error)
         if name == "log":
             low = argument.value - argument.error
-            return self.numbers.power(self.numbers.larger(low, 0.0 * low), -1.0)
+            return self.numbers.power(self.numbers.larger(low, 0.0 * abs(low)), -1.0)
         return {"erf": 2 / math.sqrt(math.pi), "sign": 0.0}.get(name, 1.0)
 
     def _spread(self, name: str, argument: Bounded, size: Any) -> Any:

@@ -6,12 +6,13 @@ Input: a ``Definition``. Output: a ``Call``.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fractions import Fraction
 from itertools import count, islice
 from math import prod
 from typing import Any
 
 from svertka.codegen.ir.loop_patterns import extent_names
-from svertka.codegen.verify.cases import cases
+from svertka.codegen.verify.cases import cases, within
 from svertka.spec import normal_form
 from svertka.spec.binding import Call
 from svertka.spec.definition import Definition, Variant, Whole
@@ -75,11 +76,13 @@ def _valid(definition: Definition, variant: Variant, sizes: Mapping[str, Any]) -
 
 
 def _filled(definition: Definition, tensor: Tensor, sizes: Mapping[str, Any], place: int, positive: bool) -> Array:
-    """The lecture's numbers, with another start for each tensor; labels count up below their bound."""
+    """The lecture's numbers within the tensor's bounds, with another start for each; labels count up below theirs."""
     shape = tuple(whole(index.extent, sizes) for index in tensor.axes)
     bounds = {a.bound: a.labels_below for a in definition.tensor_arguments}
     if tensor.kind == "integer":
         below = int(sizes[bounds[tensor.name]]) if bounds.get(tensor.name) else 2
         return Array(shape, [number % below for number in islice(count(1), prod(shape))])
     numbers = [NUMBERS[(5 * place + n) % len(NUMBERS)] for n in range(prod(shape))]
+    if tensor.above is not None or tensor.below is not None:
+        return Array(shape, [Fraction(within(tensor, number)) for number in numbers])
     return Array(shape, [abs(number) + 1 for number in numbers] if positive else numbers)

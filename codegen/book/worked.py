@@ -139,7 +139,7 @@ def work(layer: Layer, arrays: Mapping[str, Array], sizes: Mapping[str, Any]) ->
     whole = Layer(layer.name, layer.inputs, layer.equations, names)
     try:
         return Worked(layer, known, _values(whole, arrays, known, Rational()), True)
-    except ValueError:
+    except (ValueError, ZeroDivisionError):  # a function that is not rational, or a pole
         return Worked(layer, known, _values(whole, arrays, known, Float()), False)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
@@ -124,15 +124,28 @@ class Chosen:
         definitions: the layers of the package.
         layers: those whose kernels are wanted.
         every: whether these are all.
+        files: whether some come from files of formulas.
     """
 
     definitions: tuple[Any, ...]
     layers: tuple[Any, ...]
     every: bool
+    files: bool = False
+
+    def without(self, names: Collection[str]) -> Chosen:
+        """The same without some layers."""
+        definitions, layers = (
+            tuple(d for d in some if d.name not in names) for some in (self.definitions, self.layers)
+        )
+        return replace(self, definitions=definitions, layers=layers)
 
 
-def chosen(names: Sequence[str] | None) -> Chosen:
+def chosen(names: Sequence[str] | None, refused: list[str] | None = None) -> Chosen:
     """Layers by name; files of formulas add their own, all of them or those that are named.
+
+    Args:
+        names: of layers and files.
+        refused: receives what is wrong with layers of files that have no public interface.
 
     Raises:
         ValueError: there is no such layer or file, or a file cannot be run.
@@ -144,13 +157,13 @@ def chosen(names: Sequence[str] | None) -> Chosen:
     if not files:
         named = tuple(definitions_named(names))
         return Chosen(tuple(DEFINITIONS.values()), named, not names)
-    own = [definition for file in files for definition in definitions_of(Path(file))]
+    own = [definition for file in files for definition in definitions_of(Path(file), refused)]
     known = {definition.name for definition in own}
     layers = [name for name in names or () if not is_formula_file(name)]
     wanted = [name for name in layers if name in known]
     more = definitions_named(missing) if (missing := [name for name in layers if name not in known]) else []
     picked = [definition for definition in own if not wanted or definition.name in wanted]
-    return Chosen((*own, *more), (*picked, *more), not wanted)
+    return Chosen((*own, *more), (*picked, *more), not wanted, files=True)
 
 
 def compilable() -> None:

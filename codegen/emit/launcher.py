@@ -124,7 +124,7 @@ class _Host:
     def results(self) -> str:
         """The returned tuple."""
         names = ", ".join(str(name) for name in self.program.results)
-        return f"({names},)"
+        return f"({names},)" if names else "()"
 
     def _allocation(self, allocation: Allocation) -> str:
         name = allocation.name
@@ -203,9 +203,11 @@ class _Host:
         if kernel.family == Family.ROW:
             last = kernel.rows.order[-1] if kernel.rows.order else None
             inner = last.index if last else ""
-            probe = next((t.name for t in kernel.tensors if not t.output and inner in t.axes and len(t.axes) > 1), "")
+            given = [t for t in kernel.tensors if not t.output and t.default is None]
+            rows = [t for t in given if inner in t.axes and len(t.axes) > 1]
             contiguous = "False"
-            if last and probe:  # an axis of extent 1 has no neighbours; its stride says nothing
+            if last and rows:  # an axis of extent 1 has no neighbours; its stride says nothing
+                probe = max(rows, key=lambda tensor: len(tensor.axes)).name
                 contiguous = f"{last.extent} > 1 and {_stride_of(self._tensors(launch)[probe], inner)} == 1"
             sizes = f"{_product(kernel.rows)}, {_product(kernel.columns)}"
             return f"schedule.rows({sizes}, {contiguous}, how.accumulator, how.target{_held(kernel)})"

@@ -96,7 +96,10 @@ def _printer(kernel: Kernel, boxed: bool = False) -> TritonPrinter:
     lanes = kernel.family in (Family.POINTWISE, Family.WINDOW)
     loops = (loop.index for section in kernel.sections for loop in section.loops)
     narrow = frozenset(loops) if lanes else frozenset()
-    return TritonPrinter(kernel.tensors, dimensions, masks, frozenset(kernel.constants), narrow)
+    printer = TritonPrinter(kernel.tensors, dimensions, masks, frozenset(kernel.constants), narrow)
+    if kernel.family == Family.CONTRACTION:
+        printer.spread[kernel.accumulator] = frozenset({"m", "n"})
+    return printer
 
 
 def _tile_dimensions(kernel: Kernel, boxed: bool) -> list[tuple[frozenset[str], str]]:

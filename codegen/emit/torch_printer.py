@@ -55,7 +55,10 @@ def function_source(
     """
     named = [*(f"{name}: Any" for name in keywords), *["wanted: Sequence[bool]"] * chosen]
     parameters = ", ".join([*(f"{t.name}: Any" for t in inputs), *["*"] * bool(named), *named])
-    lines = [f"def {name}({parameters}) -> tuple[Any, ...]:", f'    """Compute {", ".join(layer.outputs)}."""']
+    lines = [
+        f"def {name}({parameters}) -> tuple[Any, ...]:",
+        f'    """Compute {", ".join(layer.outputs) or "nothing"}."""',
+    ]
     lines += [f"    {line}" for line in _body(layer, inputs, keywords, chosen)]
     return "\n".join(lines)
 
@@ -84,7 +87,7 @@ def _body(layer: Layer, inputs: Sequence[Tensor], keywords: Sequence[str], chose
         shape = _shape(" * ".join(index.extent.name for index in dim) for dim in dims[name])
         result = f"{name}.reshape({shape})"
         results.append(f"{result} if wanted[{place}] else None" if chosen else result)
-    yield f"return ({', '.join(results)},)"
+    yield f"return ({', '.join(results)},)" if results else "return ()"
 
 
 def _computed(layer: Layer) -> Layer:

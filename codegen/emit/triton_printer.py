@@ -140,9 +140,9 @@ class TritonPrinter(ExpressionPrinter):
         return frozenset(found - {""})
 
     def _anchor(self, load: Load) -> str:
-        """A term that gives one address the shape of the lanes, for a load whose mask differs between lanes."""
-        varying = any(self.along(index) for index in load.indices)
-        return " + lane * 0" if "lane" in self.along(load) and not varying else ""
+        """Terms that give an address the shape of the mask, along dimensions in which only the mask varies."""
+        varying = frozenset[str]().union(*(self.along(index) for index in load.indices))
+        return "".join(f" + {_FLAT.get(dimension, dimension)} * 0" for dimension in sorted(self.along(load) - varying))
 
     def _mask(self, load: Load) -> str:
         known = [self.masks[dimension] for dimension in sorted(self.along(load)) if dimension in self.masks]
@@ -176,6 +176,10 @@ class TritonPrinter(ExpressionPrinter):
         if self.tensors[store.tensor].optional:
             return [f"if {store.tensor}_ptr is not None:", f"    {line}"]
         return [line]
+
+
+_FLAT = {"m": "row", "n": "column"}
+"""The index that counts along a dimension of a tile, where it has another name."""
 
 
 def _is_short(node: Constant) -> bool:

@@ -39,11 +39,16 @@ def is_formula_file(name: str) -> bool:
     return name.endswith(".py") or "/" in name
 
 
-def definitions_of(path: Path) -> tuple[Definition, ...]:
+def definitions_of(path: Path, refused: list[str] | None = None) -> tuple[Definition, ...]:
     """Run a file and collect its layers.
 
+    Args:
+        path: the file.
+        refused: receives what is wrong with layers that have no public interface, which are then left out.
+
     Raises:
-        ValueError: there is no such file, running it fails, or it contains no layer; the message names file and line.
+        ValueError: there is no such file, running it fails, it contains no layer, or a layer has no public interface
+            and ``refused`` is not given; the message names file and line.
     """
     if not path.is_file():
         raise ValueError(f"{path}: there is no such file; give the path of a Python file with formulas")
@@ -56,8 +61,15 @@ def definitions_of(path: Path) -> tuple[Definition, ...]:
         if isinstance(value, Definition):
             taken[id(value)] = value
         elif isinstance(value, Layer) and id(value) not in inner:
-            with _told(path):
-                taken[id(value)] = define(value)
+            try:
+                with _told(path):
+                    taken[id(value)] = define(value)
+            except ValueError as error:
+                if refused is None:
+                    raise
+                refused.append(str(error))
+    if refused and not taken:
+        raise ValueError(refused[0])
     if not taken:
         raise ValueError(f"{path}: it holds no Layer and no Definition; assign one to a name without underscore")
     return tuple(replace(one, source=one.source or path.name) for one in taken.values())

@@ -15,7 +15,7 @@ from sympy.core.relational import Relational
 from sympy.core.symbol import Str
 from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue, Not, Or
 
-from svertka.spec.layer import Layer, reads, symbols_of, walk
+from svertka.spec.layer import Layer, symbols_of, walk
 from svertka.spec.notation import (
     Divides,
     FloorDiv,
@@ -60,7 +60,7 @@ def check_supported(layer: Layer) -> None:
 
     Raises:
         TypeError: a node is not in the published subset, a parameter is no real number, or an index is one.
-        ValueError: a number is infinite or NaN, an output is not computed by the layer, or nothing has a gradient.
+        ValueError: a number is infinite or NaN, or an output is not computed by the layer.
     """
     _check_outputs(layer)
     for equation in layer.equations:
@@ -81,13 +81,15 @@ def check_supported(layer: Layer) -> None:
 
 
 def _check_outputs(layer: Layer) -> None:
-    """Check that outputs are results of equations, each once, and that one of them has a gradient.
+    """Check that outputs are results of equations, each once.
 
     Raises:
         ValueError: they are not.
     """
     made = {equation.target.name for equation in layer.equations}
     where = f"layer {layer.name}"
+    if not layer.outputs:
+        raise ValueError(f"{where}: it has no output; name at least one")
     for name in layer.outputs:
         if name not in made:
             raise ValueError(
@@ -95,15 +97,6 @@ def _check_outputs(layer: Layer) -> None:
             )
         if layer.outputs.count(name) > 1:
             raise ValueError(f"{where}: output {name!r} is given twice; drop one")
-    moving = {tensor.name for tensor in layer.inputs if tensor.kind == "real"}
-    for equation in layer.equations:
-        if equation.target.kind == "real" and any(read.tensor in moving for read in reads(equation.value)):
-            moving.add(equation.target.name)
-    if not moving & set(layer.outputs):
-        raise ValueError(
-            f"{where}: no output is real and depends on a real input, it has {', '.join(layer.outputs)}; "
-            "give it one that does, for a layer has a gradient"
-        )
 
 
 def _remedy(node: Basic) -> str:

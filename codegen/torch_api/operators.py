@@ -156,7 +156,7 @@ def operator_of(definition: Definition, variant: Variant) -> OperatorDescription
         symbols=types,
         shapes=_tuple(_shape(layer, layer.tensors[output]) for output in layer.outputs),
         arguments=_arguments(definition, variant, types),
-        gradients=tuple(a.bound for a in tensors.values() if a.differentiable),
+        gradients=tuple(a.bound for a in tensors.values() if a.differentiable and definition.real_results(layer)),
         optional=tuple(tensor.name for tensor in layer.inputs if tensor.default is not None),
         integer=tuple(t.name for t in layer.tensors.values() if t.kind == "integer" and _seen(layer, t)),
         state={

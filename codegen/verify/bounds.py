@@ -4,7 +4,9 @@ A formula's running error holds for any order of its sums. Kernels that merge sq
 compute another polynomial form, which the formula's bound need not cover: the mean of a part may have a larger error
 than the mean of all. For these the kernels' equations are evaluated as well, and the larger bound is used, around the
 formula's own value. ``computed`` gives the equations with shifted exponents, whose bound stays finite where
-exponentials of the formula overflow (``extremes``).
+exponentials of the formula overflow (``extremes``). Where the formula's own bound is infinite, as that of
+log(exp(-1000)) is in float64, the value is computed in numbers without overflow (``precise``), and the bound is that of
+these equations.
 
 Input: as ``evaluate_tensors``. Output: the same.
 """
@@ -18,6 +20,7 @@ from typing import Any
 import torch
 
 from svertka.codegen.passes.pipeline import merged, through
+from svertka.codegen.verify.precise import precise_values
 from svertka.codegen.verify.tensor_evaluate import evaluate_tensors
 from svertka.spec.layer import Layer
 from svertka.spec.running_error import Bounded, RunningError
@@ -34,6 +37,8 @@ def bounded_values(
 ) -> dict[str, Any]:
     """Evaluate all outputs of a formula; for arguments and result see ``evaluate_tensors``."""
     found = evaluate_tensors(layer, tensors, sizes, arithmetic, sampled)
+    if sampled is None and any(isinstance(v, Bounded) and not bool(v.error.isfinite().all()) for v in found.values()):
+        found = _without_overflow(layer, tensors, sizes, arithmetic, found)
     others = merged(layer)
     if others is None:
         return found
@@ -41,6 +46,30 @@ def bounded_values(
     given = {name: tensor for name, tensor in tensors.items() if name in names}
     wider = evaluate_tensors(others, given, sizes, arithmetic, sampled)
     return {name: _wider(value, wider[name], arithmetic) for name, value in found.items()}
+
+
+def _without_overflow(
+    layer: Layer,
+    tensors: Mapping[str, torch.Tensor],
+    sizes: Mapping[str, Any],
+    arithmetic: RunningError,
+    found: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The results with other values and bounds where their bound is infinite."""
+    try:
+        exact = precise_values(layer, dict(tensors), dict(sizes))
+    except OverflowError:
+        return dict(found)
+    bounds = evaluate_tensors(computed(layer), tensors, sizes, arithmetic)
+
+    def replaced(name: str, own: Any) -> Any:
+        if not isinstance(own, Bounded):
+            return own
+        known = own.error.isfinite()
+        value = torch.where(known, own.value, exact[name].reshape(own.value.shape).to(own.value.device))
+        return Bounded(value, torch.where(known, own.error, bounds[name].error.reshape(own.error.shape)))
+
+    return {name: replaced(name, own) for name, own in found.items()}
 
 
 @lru_cache(maxsize=64)

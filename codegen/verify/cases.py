@@ -8,12 +8,20 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any
 
-from sympy import Pow, Symbol
+from sympy import Pow
 
-from svertka.codegen.ir.loop_patterns import constant_extents, extent_names
+from svertka.codegen.verify.fitting import (
+    LARGEST,
+    broken,
+    derive,
+    extents_of_formula,
+    fitted,
+    sixteenths,
+    small_extents,
+    valid,
+)
 from svertka.spec import Uniform, normal_form
 from svertka.spec.arithmetic import uniform
 from svertka.spec.definition import (
@@ -24,12 +32,10 @@ from svertka.spec.definition import (
     Padding,
     PerAxis,
     Real,
-    Rule,
     Seed,
     Variant,
     Whole,
 )
-from svertka.spec.evaluate import holds, whole
 from svertka.spec.layer import Layer
 from svertka.spec.notation import Tensor
 
@@ -38,14 +44,13 @@ __all__ = [
     "altered",
     "at_zero",
     "cases",
-    "known_symbols",
     "label",
     "large_case",
     "met_exactly",
+    "within",
 ]
 
-ATTEMPTS = 2000
-LARGEST = 4096  # elements of a tensor, and of the input of one result's reduction
+ATTEMPTS, STARTS = 600, 60  # draws, and draws that are then moved
 
 
 @dataclass(frozen=True)
@@ -74,73 +79,72 @@ def cases(definition: Definition, variant: Variant, count: int = 3) -> Iterator[
         ValueError: no sizes satisfy the definition's rules.
     """
     for number in range(count):
-        draw = random.Random(f"{variant.layer.name}/{number}")
-        for _ in range(ATTEMPTS):
-            sizes = _drawn(definition, variant, draw, plain=number == 0)
-            if _valid(definition, variant, sizes):
-                break
-        else:
-            raise ValueError(f"definition {definition.name}: no sizes found that satisfy its rules; check the rules")
+        sizes = _fitting(definition, variant, random.Random(f"{variant.layer.name}/{number}"), plain=number == 0)
         optional = {t.name for t in variant.layer.inputs if t.default is not None}
         absent = frozenset(optional if number == count - 1 else ())
         yield Case(f"{variant.layer.name}-{number}", sizes, absent)
 
 
+def _fitting(definition: Definition, variant: Variant, draw: random.Random, plain: bool) -> dict[str, Any]:
+    """Sizes that the rules allow: the first draw that they allow, or else one that is moved until they do.
+
+    Raises:
+        ValueError: none is found.
+    """
+    for _ in range(ATTEMPTS):
+        sizes = _drawn(definition, variant, draw, plain)
+        if valid(definition, variant, sizes):
+            return sizes
+    for _ in range(STARTS):
+        found = fitted(definition, variant, _drawn(definition, variant, draw, plain), draw)
+        if found is not None:
+            return found
+    missed = "; ".join(f"{rule.argument} {rule.rule}, {rule.condition}" for rule in broken(definition, variant, sizes))
+    said = (
+        f"draws break: {missed}" if missed else f"extents come out as 0, or tensors have more than {LARGEST} elements"
+    )
+    raise ValueError(
+        f"definition {definition.name}: no small sizes are found that its rules allow; {said}; correct a rule "
+        "that contradicts another"
+    )
+
+
 def altered(definition: Definition, variant: Variant, case: Case, sizes: Mapping[str, Any]) -> Case | None:
     """The case with other extents and parameters, and the extents that follow; None if a rule forbids it."""
-    known = {**case.sizes, **sizes}
-    _derive(definition, known)
-    return replace(case, sizes=known) if _valid(definition, variant, known) else None
+    known = derive(definition, {**case.sizes, **sizes})
+    return replace(case, sizes=known) if valid(definition, variant, known) else None
 
 
 def large_case(definition: Definition, variant: Variant) -> Case:
     """A case of realistic size for compilation: default parameters, windows of 3, one group, else powers of two."""
     layer = variant.layer
-    small = constant_extents(normal_form(layer))
+    small = small_extents(layer)
     groups = {a.symbol for a in definition.arguments if isinstance(a, Whole)}
     indices = {str(i.extent): i for t in normal_form(layer).tensors.values() for i in t.axes}
     usual = 256 if max(len(t.axes) for t in layer.inputs) <= 3 else 64
     sizes = dict(next(cases(definition, variant, 2)).sizes)
-    for name in _extents(layer):
+    for name in extents_of_formula(layer):
         index = indices.get(name)
         if name not in definition.extents:
             many, batch = (index.many, index.batch) if index is not None else (False, False)
             sizes[name] = 3 if name in small else 1 if name in groups else 4096 if many else 32 if batch else usual
-    _derive(definition, sizes)
+    derive(definition, sizes)
     return Case(f"{layer.name}-large", sizes, frozenset())
-
-
-def _derive(definition: Definition, sizes: dict[str, Any]) -> None:
-    """Compute the extents that follow from others."""
-    for _ in definition.extents:
-        for name, rule in definition.extents.items():
-            if {s.name for s in rule.free_symbols} <= set(sizes):
-                sizes[name] = whole(rule, sizes)
-
-
-@lru_cache(maxsize=64)
-def _extents(layer: Layer) -> tuple[str, ...]:
-    return tuple(sorted(extent_names(normal_form(layer))))
-
-
-@lru_cache(maxsize=64)
-def _constant_extents(layer: Layer) -> frozenset[str]:
-    return frozenset(constant_extents(normal_form(layer)))
 
 
 def _drawn(definition: Definition, variant: Variant, draw: random.Random, plain: bool) -> dict[str, Any]:
     """One draw of every symbol; extents differ from one another as far as there are enough values."""
     layer = variant.layer
-    small = _constant_extents(layer)
+    small = small_extents(layer)
     pool = draw.sample(range(2, 12), 10)
     sizes: dict[str, Any] = {}
-    for name in _extents(layer):
+    for name in extents_of_formula(layer):
         sizes[name] = draw.choice((2, 3)) if name in small else pool.pop() if pool else draw.randint(2, 11)
     for argument in definition.arguments:
         sizes |= _bound(argument, draw, plain, sizes)
     for parameter in layer.parameters:
         sizes.setdefault(parameter.name, draw.randint(1, 3) if parameter.is_integer else 0.5)
-    _derive(definition, sizes)
+    derive(definition, sizes)
     return sizes
 
 
@@ -160,51 +164,12 @@ def _bound(argument: Argument, draw: random.Random, plain: bool, sizes: dict[str
         return {argument.symbol: default if plain and default is not REQUIRED else draw.randint(low, low + 3)}
     if isinstance(argument, Real):
         default = 0.5 if argument.default is REQUIRED else argument.default
-        return {argument.symbol: default if plain else _real(argument, default, draw)}
+        return {argument.symbol: default if plain else draw.choice(sixteenths(argument))}
     if isinstance(argument, Flag) and argument.symbol:
         return {argument.symbol: int(bool(argument.default)) if plain else draw.randint(0, 1)}
     if isinstance(argument, Seed):
         return {argument.symbol: draw.getrandbits(40)}
     return {}
-
-
-def _real(argument: Real, default: float, draw: random.Random) -> float:
-    """A multiple of 1/16 within the bounds; with a tiny default a missing term would not be noticed."""
-    low = 0.0 if argument.low is None else argument.low
-    high = low + 2.0 if argument.high is None else argument.high
-    steps = [low + (high - low) * step / 16 for step in range(1, 16)]
-    return draw.choice(steps)
-
-
-def _valid(definition: Definition, variant: Variant, sizes: dict[str, Any]) -> bool:
-    if any(sizes[name] < 1 for name in _extents(variant.layer)):
-        return False
-    every = [rule for rule in (*definition.rules, *variant.rules) if _concerns(rule, definition, variant)]
-    missing = {s.name for r in every for s in r.condition.free_symbols} - set(sizes)
-    if missing:
-        return False
-    if not all(holds(rule.condition, sizes) for rule in every):
-        return False
-    return all(_elements(tensor.axes, sizes) <= LARGEST for tensor in normal_form(variant.layer).tensors.values())
-
-
-def _concerns(rule: Rule, definition: Definition, variant: Variant) -> bool:
-    """Whether a rule concerns symbols of the formula; some rules concern only arguments that it does not use."""
-    known = known_symbols(definition, variant)
-    return any(symbol.name in known for symbol in rule.condition.free_symbols)
-
-
-def known_symbols(definition: Definition, variant: Variant) -> set[str]:
-    """Extents and parameters that occur in a formula or in what follows from its extents."""
-    return {*_extents(variant.layer), *definition.extents, *(symbol.name for symbol in variant.layer.parameters)}
-
-
-def _elements(axes: Any, sizes: dict[str, Any]) -> int:
-    total = 1
-    for axis in axes:
-        extent = axis.extent
-        total *= sizes[extent.name] if isinstance(extent, Symbol) else whole(extent, sizes)
-    return total
 
 
 def label(definition: Definition, tensor: Tensor, case: Case, draw: random.Random) -> int:
@@ -215,6 +180,20 @@ def label(definition: Definition, tensor: Tensor, case: Case, draw: random.Rando
     if argument.ignored and draw.random() < 0.25:
         return int(case.sizes[argument.ignored])
     return draw.randrange(int(case.sizes[argument.labels_below]))
+
+
+def within(tensor: Tensor, value: Any) -> Any:
+    """A number, or a tensor of them, moved into the bounds of a tensor's elements.
+
+    Whole numbers stay exact in binary, numbers of different magnitude stay different, and none comes near a bound: half
+    precision would round it to the bound.
+    """
+    if tensor.above is not None and tensor.below is not None:
+        part = (value / 8 + 1 / 16) % 1.0
+        return tensor.above + (tensor.below - tensor.above) * (1 / 32 + part * 15 / 16)
+    if tensor.above is not None:
+        return tensor.above + (abs(value) + 0.5)
+    return value if tensor.below is None else tensor.below - (abs(value) + 0.5)
 
 
 def met_exactly(layer: Layer, case: Case) -> Case:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -20,7 +20,7 @@ import torch
 
 from svertka.codegen.lowering.build import KernelModule, accumulated_of, keywords_of
 from svertka.codegen.verify.bounds import bounded_values
-from svertka.codegen.verify.cases import Case, label
+from svertka.codegen.verify.cases import Case, label, within
 from svertka.codegen.verify.replay import replaying_on
 from svertka.codegen.verify.tensor_numbers import Tensors
 from svertka.spec import FORMATS, RunningError, adjoint, gradient_of
@@ -94,13 +94,21 @@ class Values:
 
 
 def draw_values(
-    definition: Definition, layer: Layer, case: Case, draw_real: Callable[[random.Random], float], seed: str = ""
+    definition: Definition,
+    layer: Layer,
+    case: Case,
+    draw_real: Callable[[random.Random], float],
+    seed: str = "",
+    drawn: Collection[str] | None = None,
 ) -> Values:
-    """Draw every element; scales and variances are made positive."""
+    """Draw every element, within the bounds of its tensor; of tensors that ``drawn`` does not name, a ``real`` one."""
     draw = random.Random(f"{case.name}{seed}")
     seeds = [Tensor(gradient_of(layer, name), *layer.tensors[name].dims) for name in definition.real_results(layer)]
     inputs = [tensor for tensor in layer.inputs if tensor.name not in case.absent]
-    return Values(*({t.name: _drawn(definition, t, case, draw, draw_real) for t in some} for some in (inputs, seeds)))
+    draws = {t.name: draw_real if drawn is None or t.name in drawn else real for t in (*inputs, *seeds)}
+    return Values(
+        *({t.name: _drawn(definition, t, case, draw, draws[t.name]) for t in some} for some in (inputs, seeds))
+    )
 
 
 def _drawn(
@@ -111,7 +119,8 @@ def _drawn(
         labels = [label(definition, tensor, case, draw) for _ in range(total)]
         return torch.tensor(labels, dtype=torch.int64).reshape(shape)
     values = torch.tensor([draw_real(draw) for _ in range(total)], dtype=torch.float64).reshape(shape)
-    return values.abs() + 0.5 if tensor.default == 1 or tensor.name.endswith("var") else values
+    drawn: torch.Tensor = within(tensor, values)
+    return drawn
 
 
 def real(draw: random.Random) -> float:
@@ -172,6 +181,7 @@ def compare(
     device: str = "cpu",
     target: Format | None = None,
     draw_real: Callable[[random.Random], float] = real,
+    drawn: Collection[str] | None = None,
 ) -> Iterator[tuple[torch.dtype, Comparison]]:
     """Compare forward and backward of one case with the formula, within its running error.
 
@@ -184,10 +194,11 @@ def compare(
         device: where to run.
         target: arithmetic of the device; by default that of the first dtype's format.
         draw_real: how elements of the inputs are drawn.
+        drawn: names of the inputs that are drawn so; all by default.
     """
     formats = [format_of(dtype) for dtype in dtypes]
     layer = variant.layer
-    tensors = draw_values(module.definition, layer, case, draw_real).tensors
+    tensors = draw_values(module.definition, layer, case, draw_real, drawn=drawn).tensors
     gradients = draw_values(module.definition, layer, case, real, " gradients").gradients
     values = Values(held(tensors, dtypes), held(gradients, dtypes))
     arithmetic = RunningError(target or formats[0], Tensors())
@@ -241,13 +252,16 @@ def compare_at(
 ) -> Iterator[Comparison]:
     """Compare with known values and bounds: at inputs where exponentials overflow, see ``extremes``.
 
-    Elements for which the formula itself has no value, as 0 / 0 for a row of -inf, are not compared.
+    Elements for which the formula itself has no value, as 0 / 0 for a row of -inf, are not compared. A value that the
+    dtype does not represent must not be finite; where no bound of its error is, a finite one must be finite.
     """
     for name, got in outcome(module.definition, layer, kernels, case, values, dtype, device):
         right = expected[name.removesuffix(UNSAVED)]
         if isinstance(right, Bounded) and got.numel() == right.value.numel():
             same = got.detach().to(right.value.device).double().reshape(right.value.shape)
-            right = Bounded(torch.where(right.value.isnan(), same, right.value), right.error)
+            finite = right.value.isfinite()
+            kind = (finite == same.isfinite()) & ~(finite & right.error.isfinite())
+            right = Bounded(torch.where(right.value.isnan() | kind, same, right.value), right.error)
         yield compared(name, got, right)
 
 

@@ -4,7 +4,8 @@ Which inputs enter exponents follows from the formula's own expressions. Each of
 the largest number of the arithmetic: below its logarithm, where squares of exponentials overflow, and above it, with
 either sign; with large differences along every axis, so that neighbouring rows have very different magnitudes and one
 element is far above all others; with all elements equal; with whole rows of -inf, and one such element in every other
-row.
+row. The last is left out if an exponent is +inf there, as where a product with a negative number enters it: then exp is
+infinite, and what the formula makes of that is not what shifted exponents give.
 
 The value is that of the literal formula, in numbers with unlimited exponents (``precise``). The formula's own running
 error is infinite there. The bound is that of the equations with shifted exponents, which the kernels compute. That
@@ -104,7 +105,13 @@ def extremes(
                 continue
             tensors = {**plain.tensors, entering: arrange(plain.tensors[entering])}
             values = Values(held(tensors, (dtype,)), held(seeds, (dtype,)))
-            expected = {n: v for e in (layer, derived) for n, v in expected_at(e, case, values, dtype).items()}
+            try:
+                outputs, gradients = (expected_at(equations, case, values, dtype) for equations in (layer, derived))
+            except OverflowError:
+                continue
+            if any(isinstance(output, Bounded) and bool(output.value.isinf().any()) for output in outputs.values()):
+                gradients = {name: _where_known(value) for name, value in gradients.items()}
+            expected = outputs | gradients
             yield Extreme(f"{case.name}, {entering} {what}", what.startswith(ALONG), values, expected)
 
 
@@ -149,7 +156,11 @@ def _without_outermost(threshold: float, values: torch.Tensor) -> torch.Tensor:
 
 
 def expected_at(layer: Layer, case: Case, values: Values, dtype: torch.dtype) -> dict[str, Any]:
-    """The literal formula's values, with the bounds of the equations as computed, for one dtype."""
+    """The literal formula's values, with the bounds of the equations as computed, for one dtype.
+
+    Raises:
+        OverflowError: an exponent is +inf.
+    """
     shapes = {tensor.name: shape_of(tensor, case.sizes) for tensor in layer.inputs}
     given = {name: values.all[name].reshape(shape) for name, shape in shapes.items() if name in values.all}
     exact = precise_values(layer, given, dict(case.sizes))
@@ -157,6 +168,13 @@ def expected_at(layer: Layer, case: Case, values: Values, dtype: torch.dtype) ->
     target = FORMATS[str(dtype).removeprefix("torch.")]
     bounds = bounded_values(computed(layer), finite, case.sizes, RunningError(target, Tensors()))
     return {name: _bounded(value, bounds[name], dtype) for name, value in exact.items()}
+
+
+def _where_known(value: Any) -> Any:
+    """A result without values where its bound is infinite: what the gradient of an infinite result is, is not said."""
+    if not isinstance(value, Bounded):
+        return value
+    return Bounded(torch.where(value.error.isfinite(), value.value, math.nan), value.error)
 
 
 def _bounded(value: torch.Tensor, bound: Any, dtype: torch.dtype) -> Any:

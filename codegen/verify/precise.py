@@ -63,9 +63,15 @@ class Precise:
         return base ** (int(exponent) if _NUMBERS.isint(exponent) else exponent)
 
     def function(self, name: str, value: Any) -> Any:
-        """A function of one argument, with IEEE results outside its domain."""
+        """A function of one argument, with IEEE results outside its domain.
+
+        Raises:
+            OverflowError: exp of +inf; that of every finite number is finite here.
+        """
         if _NUMBERS.isnan(value):
             return value
+        if name == "exp" and value == _NUMBERS.inf:
+            raise OverflowError
         if name == "Abs":
             return abs(value)
         if name == "sign":
@@ -98,6 +104,9 @@ def precise_values(layer: Layer, tensors: dict[str, torch.Tensor], sizes: dict[s
         tensors: its inputs by name, float64 or int64, in the shapes of the formula's axes; one with a default may be
             left out.
         sizes: all extents and parameters by name.
+
+    Raises:
+        OverflowError: an exponent is +inf.
     """
     arrays = {}
     for tensor in layer.inputs:

@@ -66,7 +66,8 @@ def evaluate_tensors(
     Returns:
         ``Bounded`` tensors for real outputs, int64 tensors for the others; sampled outputs have one axis.
     """
-    scope = _Scope(arithmetic, dict(sizes), next(iter(tensors.values())).device)
+    device = next((tensor.device for tensor in tensors.values()), torch.device("cpu"))
+    scope = _Scope(arithmetic, dict(sizes), device)
     for tensor in layer.inputs:
         if tensor.name in tensors:
             given = tensors[tensor.name]

@@ -159,6 +159,15 @@ def _outcomes(package: str, module: KernelModule, variant: Variant, levels: Sequ
     import numpy as np
 
     subject = Subject(module, variant, package)
+    try:
+        subject.cases, subject.small_cases  # noqa: B018 - what every level begins with
+    except ValueError as error:
+        told = f"there are no sizes to judge it at: {error}"
+        first, *others = levels
+        left = [
+            Outcome(level, variant.layer.name, inapplicable="there are no sizes to judge it at") for level in others
+        ]
+        return (Outcome(first, variant.layer.name, failures=(told,)), *left)
     found = []
     for level in levels:
         try:

@@ -20,7 +20,7 @@ m = axis("m", "elements of a channel", many=True)
 x, y = Tensor("input", n, c, m), Tensor("output", n, c, m)
 gamma, beta = Tensor("weight", c, default=1), Tensor("bias", c, default=0)
 mean, variance = Tensor("mean", c), Tensor("variance", c)
-running_mean, running_var = Tensor("running_mean", c), Tensor("running_var", c)
+running_mean, running_var = Tensor("running_mean", c), Tensor("running_var", c, above=0)
 eps = number("eps", positive=True)
 momentum = number("momentum")
 count = n.extent * m.extent

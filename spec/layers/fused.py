@@ -92,7 +92,7 @@ BATCH_NORM_RELU = fuse(
 )
 BATCH_NORM_ADD_RELU = fuse(
     "batch_normalization_add_relu",
-    fuse("batch_normalization_add", BATCH_NORM, ADDITION, title="", source=""),
+    fuse("batch_normalization_add", BATCH_NORM, ADDITION),
     RELU,
     title="Batch normalization, a residual added, then the rectified linear unit.",
     source="slides 11 and 20; He et al., arXiv:1512.03385",

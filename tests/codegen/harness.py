@@ -19,7 +19,7 @@ import torch
 
 from svertka.codegen.lowering.build import KernelModule, build
 from svertka.codegen.verify import equivalence
-from svertka.codegen.verify.cases import Case, cases, label
+from svertka.codegen.verify.cases import Case, cases, label, within
 from svertka.codegen.verify.equivalence import (
     canonical_shape,
     format_of,
@@ -174,8 +174,7 @@ def _drawn(tensor: Tensor, definition: Definition, case: Case, kind: str, draw: 
         whole = [float(draw.randint(-4, 4)) for _ in range(total)]
         return torch.tensor(whole, dtype=torch.float64).reshape(shape)
     values = torch.tensor([draw.gauss(0.0, 1.0) for _ in range(total)], dtype=torch.float64)
-    if tensor.default == 1 or tensor.name.endswith("var"):  # scales and variances are positive
-        values = values.abs() + 0.5
+    values = within(tensor, values)
     if kind == "half":  # large enough for float16 too
         values = values.to(torch.bfloat16).double()
         values = torch.where(values.abs() < 2.0**-10, 0.0, values)

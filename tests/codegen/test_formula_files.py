@@ -187,6 +187,36 @@ def test_a_file_needs_a_folder_to_go_to(folder: Path) -> None:
     assert "no_such_layer" in done.stderr
 
 
+MIXED = """
+from sympy import gamma, log
+from svertka.spec import Equation, Layer, Sum, Tensor, axes
+n, c, k = axes("n c k")
+a, b = Tensor("input", n, c), Tensor("output", n)
+total = Layer("total", (a,), (Equation(b, Sum(a[n, c], c)),), ("output",))
+logs = Layer("logs", (a,), (Equation(b, Sum(log(a[n, c]), c)),), ("output",))
+gammas = Layer("gammas", (a,), (Equation(b, Sum(gamma(a[n, c]), c)),), ("output",))
+halves = Layer("halves", (a,), (Equation(Tensor("output", n, k), a[n, 2 * k]),), ("output",))
+"""
+
+
+def test_one_formula_that_fails_does_not_lose_the_others(tmp_path: Path) -> None:
+    """At whatever stage it fails, it is named; the others are written, and the exit status is 1."""
+    file, package = tmp_path / "mixed.py", tmp_path / "package"
+    file.write_text(MIXED, encoding="utf-8")
+    for validated in (2, 1):  # the second call finds the certificate of the first
+        done = run("generate", str(file), "--into", str(package))
+        assert done.returncode == 1
+        assert f"{validated} layers validated" in done.stdout
+        told = [line for line in done.stderr.splitlines() if line.startswith("left out: ")]
+        assert len(told) == 3
+        for words in ("no input shows extent K", "layer gammas, equation of output", "layer logs: what does not hold"):
+            assert any(words in line for line in told)
+        assert {path.stem for path in (package / "kernels").glob("*.json")} == {"total"}
+        assert "def total(" in (package / "functional.py").read_text(encoding="utf-8")
+    assert run("generate", str(file), "logs", "--into", str(tmp_path / "none")).returncode == 1
+    assert not (tmp_path / "none").exists()
+
+
 def test_a_wrong_kernel_is_not_written(folder: Path) -> None:
     """A formula file that plants a fault in the printer gets no package."""
     fault = "\nfrom svertka.codegen.emit import triton_printer\ntriton_printer._BINARY['multiply'] = (6, '/')\n"

@@ -134,6 +134,28 @@ def test_one_pixel_in_a_reduction_by_eight(road: str, device: str) -> None:
         assert int(found.isnan().sum()) == spoilt
 
 
+# Max pooling
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "options"),
+    [
+        ("max_pool1d", (2, 3, 17), {"kernel_size": 5, "stride": 2, "padding": 2}),
+        ("max_pool2d", (2, 3, 9, 7), {"kernel_size": 3, "stride": 2, "padding": 1, "dilation": 2}),
+        ("max_pool3d", (1, 2, 5, 6, 7), {"kernel_size": 2, "stride": 1}),
+    ],
+)
+def test_several_nan_in_a_window(
+    name: str, shape: tuple[int, ...], options: dict[str, int], road: str, device: str
+) -> None:
+    """The last is taken, and gets the gradient, as in torch; windows of -inf have their first element."""
+    draw = torch.Generator().manual_seed(len(shape))
+    image = torch.randint(-2, 3, shape, generator=draw).float()
+    image[torch.rand(shape, generator=draw) < 0.4] = NAN
+    image[torch.rand(shape, generator=draw) < 0.2] = -INF
+    agree(name, device, image.requires_grad_(), return_indices=True, **options)
+
+
 # Batch norm
 
 

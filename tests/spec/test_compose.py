@@ -10,9 +10,24 @@ from typing import Any
 
 import pytest
 
-from svertka.spec import Array, Equation, Layer, Max, Rational, Sum, Tensor, adjoint, axis, evaluate, integer, maximum
+from svertka.spec import (
+    Array,
+    Equation,
+    Layer,
+    Max,
+    Rational,
+    Sum,
+    Tensor,
+    adjoint,
+    axis,
+    define,
+    evaluate,
+    integer,
+    maximum,
+    number,
+)
 from svertka.spec.compose import compose, fuse
-from svertka.spec.definition import Definition, TensorArgument, Variant
+from svertka.spec.definition import Definition, ModuleFace, TensorArgument, Variant
 from svertka.spec.evaluate import shape_of
 from svertka.spec.layers import DEFINITIONS
 
@@ -141,8 +156,32 @@ def test_what_cannot_be_fused() -> None:
         fuse("both", plain, plain, into="image", **words)
     with pytest.raises(ValueError, match=r"argument 'weight'.*rename"):
         fuse("both", learned, learned, **words)
-    with pytest.raises(ValueError, match=r"dropout.*depend on arguments"):
+    with pytest.raises(ValueError, match=r"dropout returns its input unchanged where training=False"):
         fuse("both", plain, DEFINITIONS["dropout"], **words)
+    with pytest.raises(ValueError, match=r"max_pooling_1d has one more result where return_indices=True"):
+        fuse("both", DEFINITIONS["max_pooling_1d"], plain, **words)
+    with pytest.raises(ValueError, match=r"learned has no argument 'gain'; it has input, weight"):
+        fuse("both", learned, learned, names={"gain": "weight"})
+    names = {"weight": "second_weight", "bias": "second_bias"}
+    with pytest.raises(ValueError, match=r"both have an axis 'o', and these differ"):
+        fuse("both", DEFINITIONS["linear"], DEFINITIONS["linear"], names=names)
+
+
+def test_a_part_with_other_names() -> None:
+    """Tensors and parameters of the second part are renamed in its formula, rules, extents and module too."""
+    eps = number("eps", positive=True)
+    value = X[i] * Tensor("weight", i)[i] + eps
+    part = define(layer_of("part", value, X, Tensor("weight", i)), parameters={"weight": 1.0}, defaults={"eps": 0.5})
+    both = fuse("both", part, part, names={"weight": "second_weight", "eps": "second_eps"})
+    assert [argument.name for argument in both.arguments] == ["input", "weight", "second_weight", "eps", "second_eps"]
+    assert [rule.argument for rule in both.rules] == ["eps", "second_eps"]
+    assert both.modules == (ModuleFace("Both", parameters={"weight": 1.0, "second_weight": 1.0}),)
+    assert both.title == "Part. Then: Part."
+    given = {"input": (2, 3), "weight": (5, 7), "second_weight": (-1, 2)}
+    arrays = {name: Array((2,), [Fraction(number) for number in numbers]) for name, numbers in given.items()}
+    sizes = {"I": 2, "eps": Fraction(1, 2), "second_eps": Fraction(1, 4)}
+    found = evaluate(both.variants[0].layer, arrays, sizes, Rational())["output"].values
+    assert found == [-Fraction(21, 2) + Fraction(1, 4), 2 * (21 + Fraction(1, 2)) + Fraction(1, 4)]
 
 
 def test_arguments_of_both_required_ones_first() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 from sympy import Integer, Symbol
 
+import svertka.spec
 from svertka.spec import (
     FORMATS,
     Array,
@@ -171,3 +172,8 @@ def test_what_is_chosen_among_whole_numbers_is_whole() -> None:
         Layer("above", (y,), (above,), ("sign",)), {"y": Array((2,), [0.0, 0.0])}, {"size": big + 1}, F32
     )
     assert [value.value for value in rounded["sign"].values] == [0, 1]
+
+
+def test_a_formula_file_keeps_the_numbers_of_sympy() -> None:
+    """``from svertka.spec import *`` after SymPy's own names does not hide its numbers."""
+    assert not {"Float", "Integer", "Rational", "Symbol"} & {*svertka.spec.__all__}

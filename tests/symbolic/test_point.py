@@ -26,6 +26,15 @@ def _log(node: int) -> int:
     return GRAPH.function("log", node)
 
 
+def _root(node: int) -> int:
+    return GRAPH.power(node, HALF)
+
+
+def _roots() -> int:
+    """A sum with more roots than are taken out of a denominator."""
+    return GRAPH.total(_root(GRAPH.add(X, GRAPH.number(number))) for number in range(6))
+
+
 EQUAL: dict[str, Callable[[], tuple[int, int]]] = {
     "exp of a sum": lambda: (_exp(GRAPH.add(X, Y)), GRAPH.multiply(_exp(X), _exp(Y))),
     "exp of a difference": lambda: (GRAPH.multiply(_exp(GRAPH.subtract(X, Y)), _exp(Y)), _exp(X)),
@@ -53,6 +62,26 @@ EQUAL: dict[str, Callable[[], tuple[int, int]]] = {
             GRAPH.add(ONE, _exp(GRAPH.multiply(GRAPH.number(-2), X))),
         ),
     ),
+    "log of a quotient": lambda: (
+        _log(GRAPH.divide(X, GRAPH.subtract(ONE, X))),
+        _log(GRAPH.multiply(X, GRAPH.power(GRAPH.subtract(ONE, X), GRAPH.number(-1)))),
+    ),
+    "inverse of a sum of roots": lambda: (
+        GRAPH.divide(ONE, GRAPH.add(_root(X), _root(Y))),
+        GRAPH.divide(GRAPH.subtract(_root(X), _root(Y)), GRAPH.subtract(X, Y)),
+    ),
+    "power of a sum with a root": lambda: (
+        GRAPH.divide(ONE, GRAPH.add(X, _root(Y))),
+        GRAPH.power(GRAPH.add(X, _root(Y)), GRAPH.number(-1)),
+    ),
+    "root of a sum of roots": lambda: (
+        GRAPH.divide(ONE, _root(_roots())),
+        GRAPH.power(_roots(), GRAPH.number(-0.5)),
+    ),
+    "multiple of an inverse": lambda: (
+        GRAPH.divide(ONE, GRAPH.multiply(GRAPH.number(3), _roots())),
+        GRAPH.divide(GRAPH.divide(ONE, GRAPH.number(3)), _roots()),
+    ),
     "erf is odd": lambda: (
         GRAPH.function("erf", GRAPH.subtract(X, Y)),
         GRAPH.negate(GRAPH.function("erf", GRAPH.subtract(Y, X))),
@@ -63,6 +92,14 @@ DIFFERENT: dict[str, Callable[[], tuple[int, int]]] = {
     "log of a sum": lambda: (_log(GRAPH.add(X, Y)), GRAPH.add(_log(X), _log(Y))),
     "root of a sum": lambda: (GRAPH.power(GRAPH.add(X, Y), HALF), GRAPH.power(X, HALF)),
     "power": lambda: (GRAPH.power(X, Y), GRAPH.power(Y, X)),
+    "inverse of a sum of roots": lambda: (
+        GRAPH.divide(ONE, _roots()),
+        GRAPH.divide(ONE, GRAPH.add(_roots(), ONE)),
+    ),
+    "conjugate": lambda: (
+        GRAPH.divide(ONE, GRAPH.add(X, _root(Y))),
+        GRAPH.divide(ONE, GRAPH.subtract(X, _root(Y))),
+    ),
     "sign": lambda: (GRAPH.add(X, Y), GRAPH.subtract(X, Y)),
     "constant": lambda: (GRAPH.multiply(X, GRAPH.number(0.1)), GRAPH.multiply(X, GRAPH.number(0.1 + 2**-50))),
 }

@@ -17,7 +17,8 @@ from typing import Any
 
 import torch
 
-from svertka.codegen.verify.cases import Case, altered, cases, known_symbols
+from svertka.codegen.verify.cases import Case, altered, cases
+from svertka.codegen.verify.fitting import known_symbols
 from svertka.spec.definition import (
     REQUIRED,
     Argument,

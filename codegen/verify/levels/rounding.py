@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
 from svertka.codegen.verify.cases import Case, at_zero, met_exactly
 from svertka.codegen.verify.equivalence import Comparison, compare, compare_at, format_of, real
-from svertka.codegen.verify.extremes import extremes
+from svertka.codegen.verify.extremes import enters_exponents, extremes
 from svertka.codegen.verify.levels.bfloat16 import repaired_on
 from svertka.codegen.verify.levels.numbers import summed
 from svertka.codegen.verify.levels.target import Outcome, Subject
 from svertka.codegen.verify.symbolic.regions import REGIONS, tiles
-from svertka.spec.layer import Layer
+from svertka.spec import normal_form
+from svertka.spec.layer import Layer, reads
 from svertka.spec.notation import Reduction
 from svertka.spec.running_error import Format, on_matrix_unit
 
@@ -36,9 +37,10 @@ SMALL = REGIONS[0]  # tiles smaller than every row
 def check(subject: Subject) -> Outcome:
     """Compare forward and backward in every case.
 
-    If there are maxima, one more comparison has infinities and NaN among the elements. If a random number is compared
-    with a parameter, they are equal once. If a power has a parameter as exponent, its base is 0 once. Inputs that enter
-    exponents are drawn where exponentials overflow (``extremes``), for rows in one step and in several.
+    If there are maxima of inputs, one more comparison has infinities and NaN among their elements. If a random number
+    is compared with a parameter, they are equal once. If a power has a parameter as exponent, its base is 0 once.
+    Inputs that enter exponents are drawn where exponentials overflow (``extremes``), for rows in one step and in
+    several.
     """
     comparisons = []
     for number, case in enumerate(subject.cases):
@@ -49,15 +51,19 @@ def check(subject: Subject) -> Outcome:
             comparisons += _comparisons(subject, met, GROUPS[0], real)
     for zero in at_zero(subject.module.definition, subject.layer, subject.cases[0]):
         comparisons += _comparisons(subject, zero, GROUPS[0], _mostly_zero)
-    if _takes_maxima(subject.layer):
-        for case in subject.cases:
-            comparisons += _comparisons(subject, case, GROUPS[0], _special)
+    compared = _inputs_of_maxima(subject.layer)
+    for case in subject.cases if compared else ():
+        comparisons += _comparisons(subject, case, GROUPS[0], _special, compared)
     comparisons += _at_extremes(subject)
     return summed(NAME, subject, len(subject.cases), comparisons)
 
 
 def _comparisons(
-    subject: Subject, case: Case, dtypes: tuple[torch.dtype, ...], draw_real: Callable[[random.Random], float]
+    subject: Subject,
+    case: Case,
+    dtypes: tuple[torch.dtype, ...],
+    draw_real: Callable[[random.Random], float],
+    drawn: Collection[str] | None = None,
 ) -> list[tuple[str, str, Comparison]]:
     with repaired_on(subject.device):
         found = compare(
@@ -69,6 +75,7 @@ def _comparisons(
             subject.device,
             _target(subject, dtypes),
             draw_real,
+            drawn,
         )
         return [(case.name, format_of(dtype).name, result) for dtype, result in found]
 
@@ -104,8 +111,15 @@ def _chosen(subject: Subject, tensors: Mapping[str, torch.Tensor], small: bool) 
     return tiles(subject.kernels, SMALL, max(tensor.numel() for tensor in tensors.values()), 0)
 
 
-def _takes_maxima(layer: Layer) -> bool:
-    return any(node.operation != "sum" for e in layer.equations for node in e.value.atoms(Reduction))
+def _inputs_of_maxima(layer: Layer) -> frozenset[str]:
+    """Inputs whose elements maxima compare; not of exponents, for exp of infinity has no finite bound.
+
+    An infinity in a product of a sum says nothing: times an element that the sum leaves out, which is 0, it is NaN.
+    """
+    values = [equation.value for equation in normal_form(layer).equations]
+    maxima = [value for value in values if isinstance(value, Reduction) and value.operation != "sum"]
+    names = {read.tensor for maximum in maxima for read in reads(maximum.body)}
+    return frozenset(names & {tensor.name for tensor in layer.inputs} - {*enters_exponents(layer)})
 
 
 def _mostly_zero(draw: random.Random) -> float:

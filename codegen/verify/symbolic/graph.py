@@ -28,12 +28,14 @@ class Graph:
         operations: the operation of each node.
         arguments: node numbers, or the value of a constant, or the name of a variable.
         samples: float64 values.
+        singular: operations that met a sample at which they have no value or no derivative, in order.
     """
 
     def __init__(self) -> None:
         self.operations: list[str] = []
         self.arguments: list[tuple[Any, ...]] = []
         self.samples: list[float] = []
+        self.singular: list[tuple[str, int]] = []
         self._known: dict[tuple[str, tuple[Any, ...]], int] = {}
         for value in (0, 1):
             self._node("constant", (Fraction(value),), float(value))
@@ -129,6 +131,7 @@ class Graph:
             return left
         divisor = self.samples[right]
         if divisor == 0:
+            self.singular.append(("1 over", right))
             return POISON if POISON in (left, right) else self._special(self.samples[left] * math.inf)
         if left == ZERO and right not in _SPECIAL:
             return ZERO
@@ -144,8 +147,11 @@ class Graph:
         value, whole = self.rational(base), self.rational(exponent)
         natural = whole is not None and whole.denominator == 1 and whole > 0
         if low == 0 and not (natural and value is None):  # the sample of a polynomial may be 0 by chance: keep it
+            if e < 1:
+                self.singular.append(("1 over" if e.is_integer() else "a root of", base))
             return ZERO if e > 0 else INFINITY
         if low < 0 and not e.is_integer():
+            self.singular.append(("a root of", base))
             return NAN
         if value is not None and whole is not None and whole.denominator == 1:
             return self.constant(value**whole.numerator)
@@ -155,13 +161,15 @@ class Graph:
         """A function of one argument; sign and absolute value follow from the sample."""
         sample = self.samples[node]
         if name == "Abs":
-            return self.negate(node) if sample < 0 else node
+            return ZERO if sample == 0 else self.negate(node) if sample < 0 else node  # at 0 the gradient is 0
         if name == "sign":
             return NAN if sample != sample else self.number((sample > 0) - (sample < 0))
-        if node == ZERO:
-            return ONE if name in ("exp", "cos") else MINUS_INFINITY if name == "log" else ZERO
+        if node == ZERO and name != "log":
+            return ONE if name in ("exp", "cos") else ZERO
         if name == "log":
             if node == ONE or sample <= 0:
+                if sample <= 0:
+                    self.singular.append(("the logarithm of", node))
                 return ZERO if node == ONE else MINUS_INFINITY if sample == 0 else NAN
             return self._applied(name, (node,), _safely(lambda: math.log(sample)))
         if name not in ("exp", "tanh", "erf", "sin", "cos"):
@@ -204,6 +212,17 @@ class Graph:
         if not math.isfinite(sample) or any(node in _SPECIAL for node in arguments):
             return self._special(sample)
         return self._node(operation, arguments, sample)
+
+    def variables(self, node: int) -> list[int]:
+        """The variables on which a node depends, in the order of their creation."""
+        found, waiting = {node}, [node]
+        while waiting:
+            here = waiting.pop()
+            if self.operations[here] not in ("constant", "variable", "special"):
+                new = set(self.arguments[here]) - found
+                found |= new
+                waiting += new
+        return sorted(one for one in found if self.operations[one] == "variable")
 
     # Text ----------------------------------------------------------------------------------------------------------
 

@@ -43,9 +43,9 @@ class Point:
     def __init__(self, graph: Graph, seed: str) -> None:
         self.graph = graph
         self.seed = seed
-        self.field = Field(P)
-        self.values: dict[int, Value] = {}
-        self.exponents: dict[int, int] = {}
+        self.field = Field(P, lambda word, value: self._drawn(P, word, value))
+        self.values: dict[int, Value] = {ONE: 1}
+        self.exponents: dict[int, int] = {ONE: 1}
 
     def evaluate(self, nodes: Sequence[int]) -> None:
         """Evaluate everything on which some nodes depend, in creation order.
@@ -85,19 +85,15 @@ class Point:
         if operation == "multiply":
             return field.multiply(*parts)
         if operation == "divide":
-            return field.multiply(parts[0], self._inverse(parts[1]))
+            return field.multiply(parts[0], self.field.inverse(parts[1]))
         if operation == "power":
             return self._power(parts[0], linear(self.graph, arguments[1]))
         return self._function(operation, arguments[0])
 
-    def _inverse(self, value: Value) -> Value:
-        known = self.field.inverse(value)
-        return self._drawn(P, "inverse", value) if known is None else known
-
     def _function(self, name: str, argument: int) -> Value:
         if name == "tanh":
             double = self._exponential([(2 * c, term) for c, term in linear(self.graph, argument)])
-            return self.field.multiply(self.field.add(double, P - 1), self._inverse(self.field.add(double, 1)))
+            return self.field.multiply(self.field.add(double, P - 1), self.field.inverse(self.field.add(double, 1)))
         value = self.values[argument]
         opposite = self.field.negate(value)
         turned = repr(opposite) < repr(value)  # erf and sin are odd, cos is even
@@ -114,10 +110,7 @@ class Point:
 
     def _rational_power(self, base: Value, exponent: Fraction) -> Value:
         below = math.floor(exponent)
-        whole = self.field.whole_power(base, below)
-        if whole is None:
-            whole = self._drawn(P, "power", base, below)
-        return self.field.multiply(whole, self.field.root(base, exponent - below))
+        return self.field.multiply(self.field.whole_power(base, below), self.field.root(base, exponent - below))
 
     def _exponential(self, argument: Exponent) -> Value:
         result: Value = 1
@@ -167,7 +160,7 @@ class Point:
         best: tuple[str, Value, Value, int] | None = None
         for term in {term for _, term in linear(self.graph, node)}:
             factor, value, exponent = self._exponentials_of(term)
-            rest = self.field.multiply(self.values[node], self._inverse(factor))
+            rest = self.field.multiply(self.values[node], self.field.inverse(factor))
             if best is None or repr(rest) < best[0]:
                 best = (repr(rest), rest, value, exponent)
         if best is None:
@@ -183,8 +176,7 @@ class Point:
         for node, power in product(self.graph, term)[1].items():
             if self.graph.operations[node] == "exp":
                 inner = self.graph.arguments[node][0]
-                whole = self.field.whole_power(self.values[node], power)
-                factor = self.field.multiply(factor, 1 if whole is None else whole)
+                factor = self.field.multiply(factor, self.field.whole_power(self.values[node], power))
                 value = self.field.add(value, self.field.multiply(power % P, self.values[inner]))
                 exponent = (exponent + power * self.exponents[inner]) % Q
         return factor, value, exponent
@@ -212,7 +204,7 @@ class Point:
                 return parts[0] * parts[1] % Q
             if parts[1]:
                 return parts[0] * pow(parts[1], -1, Q) % Q
-        if operation == "power" and self.exponents[arguments[0]]:
+        if operation == "power":
             known = self._power_of_exponent(self.exponents[arguments[0]], self.graph.rational(arguments[1]))
             if known is not None:
                 return known
@@ -220,7 +212,7 @@ class Point:
 
     def _power_of_exponent(self, base: int, exponent: Fraction | None) -> int | None:
         """Whole powers, expanded as in kernels; a power of a root is a random function of its base."""
-        if exponent is None or exponent.denominator > 2:
+        if exponent is None or exponent.denominator > 2 or not (base or exponent > 0):
             return None
         if exponent.denominator == 1:
             return pow(base, exponent.numerator, Q)

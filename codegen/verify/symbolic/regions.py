@@ -4,8 +4,9 @@ A run covers one region of every maximum and selection: the one in which the sam
 in the code paths through the kernel: rows or channels last, 32-bit or 64-bit offsets, tiles smaller or larger than the
 extents.
 
-Elements whose samples tie are one variable (0 is the number 0): the two sides of a tie are then equal, and only the
-convention for the gradient remains to be shown.
+Elements whose samples tie are one variable in all tensors, its opposite where they are opposite, and the number 0 where
+they are 0: sums of as many products that tie are then equal, and only the convention for the gradient remains to be
+shown.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 
 import torch
 
-from svertka.codegen.verify.cases import Case, label
+from svertka.codegen.verify.cases import Case, label, within
 from svertka.codegen.verify.equivalence import canonical_shape, channels_last, indices_of
 from svertka.codegen.verify.recording import forget
 from svertka.codegen.verify.symbolic.graph import ZERO, Graph
@@ -155,19 +156,21 @@ class Inputs:
         return made
 
     def _nodes(self, tensor: Tensor, shape: tuple[int, ...], ties: bool) -> list[int]:
-        positive = tensor.default == 1 or tensor.name.endswith("var")
         nodes = []
         for place in range(math.prod(shape)):
-            sample = float(self.draw.randint(-1, 1)) if ties else self._distinct()
-            sample = abs(sample) + 0.5 if positive else sample
-            name = f"{tensor.name}={sample}" if ties else f"{tensor.name}{list(indices_of(place, shape))}"
-            nodes.append(self.graph.variable(name, sample) if sample else ZERO)
+            if ties:
+                sample = within(tensor, float(self.draw.randint(-1, 1)))
+                node = self.graph.variable(f"+-{abs(sample):g}", abs(sample)) if sample else ZERO
+                nodes.append(self.graph.negate(node) if sample < 0 else node)
+            else:
+                name = f"{tensor.name}{list(indices_of(place, shape))}"
+                nodes.append(self.graph.variable(name, within(tensor, self._distinct())))
         return nodes
 
     def _distinct(self) -> float:
-        """A new number from -3 to 3, exact in binary, different from those drawn before."""
+        """A new number from -3 to 3, exact in binary, of another magnitude than those drawn before."""
         if not self.pool:
-            self.pool = [odd / 2048 for odd in range(-6143, 6144, 2)]
+            self.pool = [(-1) ** (odd // 2) * odd / 4096 for odd in range(1, 12288, 2)]
             self.draw.shuffle(self.pool)
         return self.pool.pop()
 

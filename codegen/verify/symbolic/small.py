@@ -6,14 +6,17 @@ differ from one another and from the tiles. So cases are drawn as for every othe
 
 from __future__ import annotations
 
+import math
+import random
 from collections.abc import Iterable
 from math import prod
 from typing import Any
 
 from svertka.codegen.verify.cases import Case, cases
+from svertka.codegen.verify.fitting import derive, fitted, valid
 from svertka.spec import normal_form
 from svertka.spec.definition import Definition, Variant, Whole
-from svertka.spec.evaluate import holds, values_of, whole
+from svertka.spec.evaluate import values_of, whole
 from svertka.spec.notation import InRange, Read, Reduction
 
 __all__ = ["aligned", "small_cases"]
@@ -56,11 +59,14 @@ def aligned(
 
     The multiples are odd so that tiles of more than a unit have a tail.
     """
-    sizes = dict(case.sizes)
+    sizes, done = dict(case.sizes), set[str]()
     for name in sorted(extents):
-        trial = _derived(definition, {**sizes, name: (-(-sizes[name] // unit) | 1) * unit})
-        if _valid(definition, variant, trial):
-            sizes = trial
+        trial = derive(definition, {**sizes, name: (-(-sizes[name] // unit) | 1) * unit})
+        met = trial if valid(definition, variant, trial, math.inf) else None
+        met = met or fitted(definition, variant, trial, random.Random(case.name), done | {name}, math.inf)
+        if met is not None:
+            sizes = met
+            done.add(name)
     return Case(f"{case.name}-aligned{'' if last else '-rows'}", sizes, case.absent, last, boxed=True)
 
 
@@ -96,23 +102,11 @@ def _shrunk(definition: Definition, variant: Variant, sizes: dict[str, Any]) -> 
     for name in free if len(free) > 1 else ():
         for place, smaller in enumerate((*_OUTER, *_EXTENTS) if name in outer else _EXTENTS):
             others = [sizes[other] for other in free if other != name]
-            trial = _derived(definition, {**sizes, name: smaller})
+            trial = derive(definition, {**sizes, name: smaller})
             few = smaller < sizes[name] and others.count(smaller) <= repeats
             kept = all(trial[extent] >= min(2, sizes[extent]) for extent in extents)  # one output tests no stride
             much = name in outer and place < len(_OUTER) - 1 and _work(variant, trial) > _LITTLE
-            if few and kept and not much and _valid(definition, variant, trial):
+            if few and kept and not much and valid(definition, variant, trial):
                 sizes = trial
                 break
     return sizes
-
-
-def _derived(definition: Definition, sizes: dict[str, Any]) -> dict[str, Any]:
-    """Extents that follow from others, computed again."""
-    for _ in definition.extents:
-        for name, rule in definition.extents.items():
-            sizes[name] = whole(rule, sizes)
-    return sizes
-
-
-def _valid(definition: Definition, variant: Variant, sizes: dict[str, Any]) -> bool:
-    return all(holds(rule.condition, sizes) for rule in (*definition.rules, *variant.rules))

@@ -57,6 +57,8 @@ def product(graph: Graph, start: int) -> Product:
         elif operation == "subtract" and graph.rational(arguments[0]) == 0:
             coefficient = -coefficient if power % 2 else coefficient
             pending.append((arguments[1], power))
+        elif operation == "power" and (whole := graph.rational(arguments[1])) and whole.denominator == 1:
+            pending.append((arguments[0], power * whole.numerator))
         else:
             factors[node] = factors.get(node, 0) + power
     return coefficient, {node: power for node, power in factors.items() if power}

@@ -4,14 +4,18 @@ The square root of a field element need not be in the field. So a root is a symb
 with itself it becomes its base. A value without roots is a plain integer, which is the common case.
 
 Roots of different bases are assumed independent. Values found equal here are equal; values that are equal only by a
-relation between two roots are not recognized as equal.
+relation between two roots are not recognized as equal. The inverse of a sum with a few square roots is that of the
+product of its conjugates; of any other sum with roots it is a random function.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 
 __all__ = ["Field", "Surd", "Value"]
+
+_MOST_CONJUGATED = 4  # square roots of a sum; with each, the terms of its inverse may double
 
 Monomial = tuple[tuple["Value", Fraction], ...]
 
@@ -50,10 +54,12 @@ class Field:
 
     Attributes:
         modulus: the prime.
+        drawn: a random function from a word and a value.
     """
 
-    def __init__(self, modulus: int) -> None:
+    def __init__(self, modulus: int, drawn: Callable[[str, Value], int]) -> None:
         self.modulus = modulus
+        self.drawn = drawn
 
     def _made(self, terms: dict[Monomial, int]) -> Value:
         kept = {monomial: c for monomial, value in terms.items() if (c := value % self.modulus)}
@@ -98,8 +104,8 @@ class Field:
             return self._made({monomial: whole})
         return self.multiply(whole, self._made({monomial: 1}))
 
-    def inverse(self, value: Value) -> Value | None:
-        """One over a value; None if it has several roots and no inverse is known.
+    def inverse(self, value: Value) -> Value:
+        """One over a value.
 
         Raises:
             ZeroDivisionError: the value is 0; use other random points.
@@ -109,21 +115,30 @@ class Field:
                 raise ZeroDivisionError
             return pow(value, -1, self.modulus)
         if len(value.terms) > 1:
-            return None
+            return self._inverse_of_sum(value)
         ((monomial, coefficient),) = value.terms.items()
         result: Value = pow(coefficient, -1, self.modulus)
         for base, exponent in monomial:
-            inverted = self.inverse(base)
-            if inverted is None:
-                return None
-            result = self.multiply(self.multiply(result, inverted), self._made({((base, 1 - exponent),): 1}))
+            root = self._made({((base, 1 - exponent),): 1})
+            result = self.multiply(self.multiply(result, self.inverse(base)), root)
         return result
 
-    def whole_power(self, base: Value, exponent: int) -> Value | None:
-        """A whole power, negative ones too; None if the inverse is not known."""
+    def _inverse_of_sum(self, value: Surd) -> Value:
+        """By 1 / (a + b r) = (a - b r) / (a a - b b r r), root by root."""
+        roots = {root for monomial in value.terms for root in monomial}
+        if len(roots) <= _MOST_CONJUGATED and all(exponent == Fraction(1, 2) for _, exponent in roots):
+            root = min(roots, key=repr)
+            conjugate = self._made({m: -c if root in m else c for m, c in value.terms.items()})
+            product = self.multiply(value, conjugate)
+            if product:  # it is 0 if the root is known to be another value, as that of a square is
+                return self.multiply(conjugate, self.inverse(product))
+        leading = pow(value.key[0][1], -1, self.modulus)  # so that multiples have multiples of the inverse
+        return self.multiply(leading, self.drawn("inverse", self.multiply(leading, value)))
+
+    def whole_power(self, base: Value, exponent: int) -> Value:
+        """A whole power, negative ones too."""
         if exponent < 0:
-            inverted = self.inverse(base)
-            return None if inverted is None else self.whole_power(inverted, -exponent)
+            return self.whole_power(self.inverse(base), -exponent)
         if isinstance(base, int):
             return pow(base, exponent, self.modulus)
         result: Value = 1
