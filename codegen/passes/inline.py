@@ -1,11 +1,15 @@
 """Substitute maps into the equations that read them, so that only reductions and results are left.
 
-A map that is substituted costs no memory traffic of its own. One kind of map is kept: a contraction reads it, and each
-of its elements is a stored element or 0, without rounding. A contraction reads its operands many times, and only
-operands that are stored can be fetched as boxes and enter the matrix unit in their own type.
+A map that is substituted costs no memory traffic of its own. Two kinds of maps are kept:
 
-Input: a ``Layer`` in normal form. Output: a ``Layer`` in which every equation is a reduction, the map of an output or
-the operand of a contraction.
+- A contraction reads it, and each of its elements is a stored element or 0, without rounding. A contraction reads its
+  operands many times, and only operands that are stored can be fetched as boxes and enter the matrix unit in their own
+  type.
+- An epilogue: it follows reductions over the same rows, and other reductions run over those rows. What the reductions
+  gave would be stored between the two kernels; one value a row is stored instead of several.
+
+Input: a ``Layer`` in normal form. Output: a ``Layer`` in which every equation is a reduction, the map of an output,
+the operand of a contraction or an epilogue.
 """
 
 from __future__ import annotations
@@ -17,17 +21,20 @@ from svertka.spec.layer import Equation, Layer, reads, walk
 from svertka.spec.notation import Read, Reduction, Select, Tensor
 from svertka.spec.rewrite import replace, substitute
 
-__all__ = ["inline_maps", "is_selection", "operands"]
+__all__ = ["epilogues", "inline_maps", "is_selection", "operands"]
 
 
 def inline_maps(layer: Layer) -> Layer:
     """Replace every read of an intermediate map by the map's own expression."""
     read_by_contractions = operands(layer)
+    reduced_over = epilogues(layer)
     maps: dict[str, Equation] = {}
     kept: list[Equation] = []
     for equation in layer.equations:
         value = _inlined(equation.value, maps)
-        stored = equation.target.name in read_by_contractions and is_selection(value)
+        stored = equation.target.name in reduced_over or (
+            equation.target.name in read_by_contractions and is_selection(value)
+        )
         if (
             not isinstance(value, Reduction)
             and not stored
@@ -47,6 +54,36 @@ def operands(layer: Layer) -> set[str]:
         if copied or as_contraction(equation) is not None:
             names |= {read.tensor for read in reads(equation.value)}
     return names
+
+
+def epilogues(layer: Layer) -> set[str]:
+    """Names of maps that follow reductions over their own rows, and that only reductions over these rows read."""
+    readers: dict[str, list[Equation]] = {}
+    for equation in layer.equations:
+        for name in {read.tensor for read in reads(equation.value)}:
+            readers.setdefault(name, []).append(equation)
+    reductions = {e.target.name for e in layer.equations if isinstance(e.value, Reduction)}
+    found = set()
+    for equation in layer.equations:
+        target = equation.target
+        sums = [read for read in reads(equation.value) if read.tensor in reductions]
+        if (
+            not isinstance(equation.value, Reduction)
+            and target.name not in layer.outputs
+            and any(readers[read.tensor] == [equation] for read in sums)
+            and all(read.indices == target.axes for read in sums)
+            and all(_reduces_rows(reader, target) for reader in readers[target.name])
+        ):
+            found.add(target.name)
+    return found
+
+
+def _reduces_rows(reader: Equation, target: Tensor) -> bool:
+    """Whether an equation reduces the elements of a tensor over some of its rows."""
+    value = reader.value
+    return isinstance(value, Reduction) and all(
+        set(value.indices) & set(read.indices) for read in reads(value) if read.tensor == target.name
+    )
 
 
 def is_selection(value: Basic) -> bool:

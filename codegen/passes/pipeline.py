@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from svertka.codegen.passes.centered_sums import of_squares, without_vanishing
-from svertka.codegen.passes.inline import inline_maps, is_selection, operands
+from svertka.codegen.passes.inline import epilogues, inline_maps, is_selection, operands
 from svertka.codegen.passes.split import merging, split
 from svertka.codegen.passes.stabilize import stabilize, unshifted
 from svertka.spec import normal_form
@@ -56,11 +56,11 @@ def _nested(layer: Layer) -> Iterator[str]:
 
 
 def _foldable(layer: Layer) -> Iterator[str]:
-    stored = operands(layer)
+    stored, followed = operands(layer), epilogues(layer)
     for equation in layer.equations:
         name = equation.target.name
         kept = isinstance(equation.value, Reduction) or name in layer.outputs
-        if not kept and not (name in stored and is_selection(equation.value)):
+        if not kept and name not in followed and not (name in stored and is_selection(equation.value)):
             yield f"{name} is a map that its readers could compute"
 
 
@@ -89,7 +89,7 @@ PASSES = (
     Pass(
         "inline maps",
         inline_maps,
-        "every equation is a reduction, the map of an output, or a selection that a contraction reads",
+        "every equation is a reduction, the map of an output, an epilogue, or a selection that a contraction reads",
         _foldable,
     ),
     Pass("drop vanishing sums", without_vanishing, "no sum is of deviations from their own mean", _vanishing),
