@@ -19,7 +19,7 @@ from svertka.codegen.book.line import Line, axes_of, line, lines_of
 from svertka.codegen.driver.generate import PACKAGE
 from svertka.codegen.lowering.build import KernelModule, Launch, Program, build
 from svertka.codegen.passes.inline import at
-from svertka.codegen.torch_api.sources import signature_of
+from svertka.codegen.torch_api.function_source import signature_of
 from svertka.spec import adjoint, gradient_name
 from svertka.spec.definition import Definition, Variant
 from svertka.spec.layer import Equation, Layer, reads, walk
@@ -36,7 +36,7 @@ class Step:
 
     Attributes:
         name: of the kernel; ``others``: other functions that compute the same, on another path.
-        family: its loop pattern.
+        pattern: its loop pattern.
         lines: its equations, in order.
         stored: tensors that it stores.
         serves: the only gradients that need it; empty if it always runs.
@@ -44,7 +44,7 @@ class Step:
 
     name: str
     others: tuple[str, ...]
-    family: str
+    pattern: str
     lines: tuple[Line, ...]
     stored: tuple[str, ...]
     serves: tuple[str, ...]
@@ -151,7 +151,7 @@ def _formula(module: KernelModule, variant: Variant, found: Evidence) -> Formula
         tuple(one for name, one in lines.items() if name not in tainted),
         tuple(one for name, one in lines.items() if name in tainted),
         (Run("forward", _steps(forward)), *kept, Run("backward", _steps(backward))),
-        module.residuals[layer.name],
+        module.saved[layer.name],
         found.levels(layer.name),
     )
 
@@ -206,14 +206,14 @@ def _steps(program: Program) -> tuple[Step, ...]:
 
 
 def _step(launch: Launch, program: Program) -> Step:
-    kernel, plan = launch.kernel, launch.plan
+    kernel, group = launch.kernel, launch.group
     axes = {t.name: t.axes for t in kernel.tensors} | axes_of(program.layer)
-    made = {equation.target.name: equation for equation in plan.reductions}
+    made = {equation.target.name: equation for equation in group.reductions}
     shown = [line(e.target[e.target.axes], e.value, axes) for e in made.values()]
-    for result in plan.results:
+    for result in group.results:
         if result.name not in made:
             extents = Tuple(*(index.extent for index in result.indices))
             left = Read(Str(result.name), Str("real"), Tuple(*result.indices), extents)
             shown.append(line(left, result.value, axes))
     wanted = tuple(name for n, name in enumerate(program.results) if n in launch.serves and name)
-    return Step(kernel.name, kernel.functions[1:], str(kernel.family), tuple(shown), kernel.stored, wanted)
+    return Step(kernel.name, kernel.functions[1:], str(kernel.pattern), tuple(shown), kernel.stored, wanted)

@@ -79,7 +79,7 @@ def _legend(formula: Formula) -> Iterator[RenderableType]:
 
 def _run(run: Run) -> Iterator[RenderableType]:
     for step in run.steps:
-        words = f"{step.family} loops"
+        words = f"{step.pattern} loops"
         words += f"; also by {', '.join(step.others)}" if step.others else ""
         words += f"; only for {', '.join(step.serves)}" if step.serves else ""
         yield _indented(Text.assemble((step.name, "cyan"), f"  ({words})"))

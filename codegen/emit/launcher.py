@@ -13,7 +13,7 @@ from svertka.codegen.emit.launcher_printer import host_expression, host_node
 from svertka.codegen.emit.render import environment, kernel_sources
 from svertka.codegen.ir.coalescing import is_side_by_side
 from svertka.codegen.ir.kernel import Axes, Boxes, BoxOperand, Kernel, TensorArgument, TileAxis
-from svertka.codegen.ir.loop_patterns import Family
+from svertka.codegen.ir.loop_patterns import LoopPattern
 from svertka.codegen.lowering.build import Allocation, KernelModule, Launch, Program
 from svertka.spec.notation import Tensor
 
@@ -31,7 +31,7 @@ def module_source(module: KernelModule, pool: KernelPool | None = None) -> str:
                 "saving": _Host(saving),
                 "same": forward.launches == saving.launches,
                 "backward": _Host(backward),
-                "residuals": module.residuals[variant.layer.name],
+                "saved": module.saved[variant.layer.name],
             }
         )
     sources = [source for kernel in module.kernels for source in kernel_sources(kernel)]
@@ -159,7 +159,7 @@ class _Host:
         varying = "".join(f'"{name}", ' for name in kernel.scalars)
         given = f"({', '.join(arguments)},), {{{constants}}}{f', ({varying})' if varying else ''}"
         schedule = self._schedule(launch)
-        if kernel.family != Family.CONTRACTION:
+        if kernel.pattern != LoopPattern.CONTRACTION:
             return [f"launching.run({kernel.name}, how, {schedule}, {given})"]
         if kernel.boxes is None:
             return [f"launching.contract({kernel.name}, how, {schedule}, {given})"]
@@ -193,14 +193,14 @@ class _Host:
 
     def _schedule(self, launch: Launch) -> str:
         kernel = launch.kernel
-        if kernel.family == Family.CONTRACTION:
+        if kernel.pattern == LoopPattern.CONTRACTION:
             batch, left, right = (_product(axes) for axes in kernel.groups)
             taps, along = kernel.taps
             depth = f"{_product(along)}, {_product(taps)}"
             access = "how.gathered" if kernel.gathers else '"plain"'
             kind = self._operand_type(kernel)
             return f"schedule.contraction({batch}, {left}, {right}, {depth}, {kind}, {access}, how{_held(kernel)})"
-        if kernel.family == Family.ROW:
+        if kernel.pattern == LoopPattern.ROW:
             last = kernel.rows.order[-1] if kernel.rows.order else None
             inner = last.index if last else ""
             given = [t for t in kernel.tensors if not t.output and t.default is None]
@@ -219,7 +219,7 @@ class _Host:
 def _held(kernel: Kernel) -> str:
     """A last argument of the schedule, if a program holds more tiles than tables of tiles are made for."""
     count = len(kernel.held)
-    return f", {count}" if count > (2 if kernel.family == Family.ROW else 0) else ""
+    return f", {count}" if count > (2 if kernel.pattern == LoopPattern.ROW else 0) else ""
 
 
 def _side_by_side(kernel: Kernel) -> str:

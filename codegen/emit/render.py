@@ -1,4 +1,4 @@
-"""Kernel IR to source, by the template of its family.
+"""Kernel IR to source, by the template of its loop pattern.
 
 Input: a ``Kernel``. Output: the text of a ``@triton.jit`` function, unformatted and without blank lines.
 """
@@ -12,23 +12,23 @@ import jinja2
 
 from svertka.codegen.emit.triton_printer import TritonPrinter
 from svertka.codegen.ir.kernel import Kernel
-from svertka.codegen.ir.loop_patterns import Family
+from svertka.codegen.ir.loop_patterns import LoopPattern
 
 __all__ = ["SCHEDULE_CONSTANTS", "environment", "kernel_sources", "quoted", "templated"]
 
 TEMPLATES = {
-    Family.POINTWISE: "lanes.jinja",
-    Family.WINDOW: "lanes.jinja",
-    Family.ROW: "row.jinja",
-    Family.CONTRACTION: "contraction.jinja",
+    LoopPattern.POINTWISE: "lanes.jinja",
+    LoopPattern.WINDOW: "lanes.jinja",
+    LoopPattern.ROW: "row.jinja",
+    LoopPattern.CONTRACTION: "contraction.jinja",
 }
 
 COMMON_CONSTANTS = ("LAST", "INDEX", "ACC")
 SCHEDULE_CONSTANTS = {
-    Family.POINTWISE: ("BLOCK", "UNROLL"),
-    Family.WINDOW: ("BLOCK", "UNROLL"),
-    Family.ROW: ("ROWS", "COLUMNS", "SINGLE"),
-    Family.CONTRACTION: ("BLOCK_M", "BLOCK_N", "BLOCK_K", "GROUP", "PRECISION", "DOT", "TAPS", "SPLITS", "PART"),
+    LoopPattern.POINTWISE: ("BLOCK", "UNROLL"),
+    LoopPattern.WINDOW: ("BLOCK", "UNROLL"),
+    LoopPattern.ROW: ("ROWS", "COLUMNS", "SINGLE"),
+    LoopPattern.CONTRACTION: ("BLOCK_M", "BLOCK_N", "BLOCK_K", "GROUP", "PRECISION", "DOT", "TAPS", "SPLITS", "PART"),
 }
 BOX_CONSTANTS = ("GROUP", "PRECISION", "DOT", "SPLITS", "PART")
 
@@ -60,11 +60,11 @@ def templated(text: str) -> str:
 
 
 def kernel_sources(kernel: Kernel) -> list[str]:
-    """Print one kernel: the template of its family, and the template with tensor descriptors if it has ``boxes``."""
-    constants = (*COMMON_CONSTANTS, *SCHEDULE_CONSTANTS[kernel.family])
+    """Print one kernel: by the template of its loop pattern, and by that of tensor descriptors if it has ``boxes``."""
+    constants = (*COMMON_CONSTANTS, *SCHEDULE_CONSTANTS[kernel.pattern])
     taps, along = kernel.taps
     more = {"taps": taps, "along": along, "p": _printer(kernel)}
-    sources = [_rendered(TEMPLATES[kernel.family], kernel, constants, **more)]
+    sources = [_rendered(TEMPLATES[kernel.pattern], kernel, constants, **more)]
     if kernel.boxes is not None:
         tiles = (*kernel.boxes.rows, *kernel.boxes.columns, *kernel.boxes.summed)
         constants = (*COMMON_CONSTANTS, *(f"BOX_{axis.index}" for axis in tiles), *BOX_CONSTANTS)
@@ -81,23 +81,23 @@ def _rendered(template: str, kernel: Kernel, constants: tuple[str, ...], **more:
 def _printer(kernel: Kernel, boxed: bool = False) -> TritonPrinter:
     dimensions: dict[str, str] = {}
     masks: dict[str, str] = {}
-    if kernel.family == Family.CONTRACTION:
+    if kernel.pattern == LoopPattern.CONTRACTION:
         for names, dimension in _tile_dimensions(kernel, boxed):
             dimensions |= dict.fromkeys(names, dimension)
             if dimension:
                 masks[dimension] = f"live_{dimension}"
-    elif kernel.family == Family.ROW:
+    elif kernel.pattern == LoopPattern.ROW:
         dimensions |= dict.fromkeys(kernel.rows.names, "row") | dict.fromkeys(kernel.columns.names, "column")
         masks = {"row": "live_row", "column": "live_column"}
     else:
         dimensions |= dict.fromkeys(kernel.rows.names, "lane")
         masks = {"lane": "live"}
     _add_reduced(kernel, dimensions)
-    lanes = kernel.family in (Family.POINTWISE, Family.WINDOW)
+    lanes = kernel.pattern in (LoopPattern.POINTWISE, LoopPattern.WINDOW)
     loops = (loop.index for section in kernel.sections for loop in section.loops)
     narrow = frozenset(loops) if lanes else frozenset()
     printer = TritonPrinter(kernel.tensors, dimensions, masks, frozenset(kernel.constants), narrow)
-    if kernel.family == Family.CONTRACTION:
+    if kernel.pattern == LoopPattern.CONTRACTION:
         printer.spread[kernel.accumulator] = frozenset({"m", "n"})
     return printer
 
@@ -113,7 +113,7 @@ def _tile_dimensions(kernel: Kernel, boxed: bool) -> list[tuple[frozenset[str], 
 
 def _add_reduced(kernel: Kernel, dimensions: dict[str, str]) -> None:
     """Add the results of reductions, which vary along the rows."""
-    along = {Family.ROW: "row", Family.WINDOW: "lane"}.get(kernel.family)
+    along = {LoopPattern.ROW: "row", LoopPattern.WINDOW: "lane"}.get(kernel.pattern)
     for section in kernel.sections:
         for accumulator in section.accumulators:
             if along:

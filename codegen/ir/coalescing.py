@@ -1,6 +1,6 @@
 """Whether neighbouring lanes of a kernel access neighbouring elements of memory, and why not.
 
-Input: a ``Kernel``. Output: what the host program tells the schedule, and the reasons in the table of the static gate.
+Input: a ``Kernel``. Output: what the launcher tells the schedule, and the reasons in the table of the static gate.
 """
 
 from __future__ import annotations

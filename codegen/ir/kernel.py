@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
-from svertka.codegen.ir.loop_patterns import Family
+from svertka.codegen.ir.loop_patterns import LoopPattern
 
 __all__ = [
     "Accumulator",
@@ -312,7 +312,7 @@ class Kernel:
 
     Attributes:
         name: function name.
-        family: which template prints it.
+        pattern: its loop pattern, which says by what template it is printed.
         equations: what it computes, as text.
         tensors: its tensors, in the order of the layer.
         extents: runtime sizes; ``constants``: sizes and parameters known at compile time.
@@ -327,7 +327,7 @@ class Kernel:
     """
 
     name: str
-    family: Family
+    pattern: LoopPattern
     equations: tuple[str, ...]
     tensors: tuple[TensorArgument, ...]
     extents: tuple[str, ...]
@@ -369,7 +369,7 @@ class Kernel:
     @property
     def held(self) -> frozenset[str]:
         """Tensors of which a program holds a tile beside its sums: every row and column reads another element."""
-        groups = self.groups[1:] if self.family == Family.CONTRACTION else (self.rows, self.columns)
+        groups = self.groups[1:] if self.pattern == LoopPattern.CONTRACTION else (self.rows, self.columns)
         sides = [{extent.index for extent in axes.order} for axes in groups]
         values = [let.value for section in self.sections for let in section.lets]
         loads = [node for value in values for node in walk_node(value) if isinstance(node, Load)]

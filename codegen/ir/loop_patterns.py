@@ -1,6 +1,6 @@
-"""Which family of loops an equation belongs to. It depends on the equation's indices only.
+"""The loop pattern of an equation. It depends on the equation's indices only.
 
-Input: an equation after ``inline_maps``. Output: a ``Family``, and for contractions how its indices divide.
+Input: an equation after ``inline_maps``. Output: a ``LoopPattern``, and for contractions how its indices divide.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from svertka.spec.notation import Index, Reduction
 from svertka.spec.rewrite import conditions, index_set
 from svertka.spec.window import window_extents, windowed_indices
 
-__all__ = ["Contraction", "Family", "as_contraction", "constant_extents", "extent_names", "family"]
+__all__ = ["Contraction", "LoopPattern", "as_contraction", "constant_extents", "extent_names", "loop_pattern"]
 
 
-class Family(StrEnum):
-    """The four families of loops, one template each."""
+class LoopPattern(StrEnum):
+    """The four loop patterns, one template each."""
 
     POINTWISE = "pointwise"
     ROW = "row"
@@ -46,14 +46,14 @@ class Contraction:
     n: tuple[Index, ...]
 
 
-def family(equation: Equation) -> Family:
-    """The family of one equation."""
+def loop_pattern(equation: Equation) -> LoopPattern:
+    """The loop pattern of one equation."""
     value = equation.value
     if not isinstance(value, Reduction):
-        return Family.POINTWISE
+        return LoopPattern.POINTWISE
     if as_contraction(equation) is not None:
-        return Family.CONTRACTION
-    return Family.WINDOW if windowed_indices(value) else Family.ROW
+        return LoopPattern.CONTRACTION
+    return LoopPattern.WINDOW if windowed_indices(value) else LoopPattern.ROW
 
 
 def constant_extents(layer: Layer) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ from svertka.codegen.ir.kernel import (
     Section,
     walk_node,
 )
-from svertka.codegen.ir.loop_patterns import Family
+from svertka.codegen.ir.loop_patterns import LoopPattern
 
 __all__ = ["OPERATIONS", "violations"]
 
@@ -65,7 +65,7 @@ def violations(kernel: Kernel) -> Iterator[str]:
     """Where a kernel breaks a rule."""
     yield from _signature(kernel)
     scope = _given(kernel)
-    if kernel.family == Family.CONTRACTION:
+    if kernel.pattern == LoopPattern.CONTRACTION:
         inner = scope | _indices(kernel.columns.order)
         for operand in kernel.operands:
             yield from _statements(kernel, operand.lets, dict(inner), (operand.value, *operand.guards))
@@ -80,7 +80,7 @@ def _signature(kernel: Kernel) -> Iterator[str]:
     stored = [store.tensor for section in kernel.sections for store in section.stores]
     if sorted(stored) != sorted(outputs):
         yield f"{kernel.name}: outputs are {outputs}, stored are {stored}: each is stored once"
-    if (kernel.family == Family.CONTRACTION) != (len(kernel.groups) == 3 and len(kernel.operands) == 2):
+    if (kernel.pattern == LoopPattern.CONTRACTION) != (len(kernel.groups) == 3 and len(kernel.operands) == 2):
         yield f"{kernel.name}: a contraction, and nothing else, has three groups of indices and two operands"
     names = [*kernel.extents, *kernel.constants, *kernel.scalars]
     if len({*names}) != len(names):

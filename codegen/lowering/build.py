@@ -1,4 +1,4 @@
-"""From a layer's definition to the kernels and host programs of its module.
+"""From a layer's definition to the kernels and launchers of its module.
 
 ``Definition`` -> ``adjoint`` -> the passes of ``passes.pipeline`` -> ``partition`` -> ``lower``; then the order of
 launches, with what each allocates.
@@ -14,8 +14,8 @@ from typing import Any
 
 from svertka.codegen.frontend.names import check_names
 from svertka.codegen.ir.kernel import Kernel
-from svertka.codegen.ir.loop_patterns import Family, constant_extents, extent_names, family
-from svertka.codegen.lowering.fusion import Plan, partition
+from svertka.codegen.ir.loop_patterns import LoopPattern, constant_extents, extent_names, loop_pattern
+from svertka.codegen.lowering.fusion import FusionGroup, partition
 from svertka.codegen.lowering.lower import lower
 from svertka.codegen.passes.pipeline import through
 from svertka.codegen.passes.saved_conditions import answers_of, recalled
@@ -32,7 +32,7 @@ __all__ = [
     "accumulated_of",
     "build",
     "keywords_of",
-    "residuals_of",
+    "saved_by",
 ]
 
 
@@ -59,17 +59,17 @@ class Allocation:
 
 @dataclass(frozen=True)
 class Launch:
-    """One launch: a kernel, its plan, what is allocated, and which gradients need it (empty: it always runs)."""
+    """A kernel, its fusion group, what is allocated, and which gradients need it (empty: it always runs)."""
 
     kernel: Kernel
-    plan: Plan
+    group: FusionGroup
     allocations: tuple[Allocation, ...]
     serves: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Program:
-    """A host function that runs kernels in order.
+    """A launcher: a function that runs kernels in order.
 
     Attributes:
         name: function name.
@@ -97,7 +97,7 @@ class KernelModule:
     """All kernels and programs of a definition.
 
     Attributes:
-        residuals: by layer name, what the forward keeps for the backward.
+        saved: by layer name, what the forward keeps for the backward.
         read: by layer name, the tensors that the gradient reads if nothing is kept.
         answers: by layer name, inputs that a result may replace in the backward, and that result.
     """
@@ -105,7 +105,7 @@ class KernelModule:
     definition: Definition
     kernels: tuple[Kernel, ...]
     programs: tuple[tuple[Program, Program, Program], ...]
-    residuals: dict[str, tuple[str, ...]]
+    saved: dict[str, tuple[str, ...]]
     read: dict[str, frozenset[str]]
     answers: dict[str, dict[str, str]]
 
@@ -114,7 +114,7 @@ def build(definition: Definition) -> KernelModule:
     """Derive everything for a definition."""
     builder = _Builder(definition)
     programs = tuple(builder.programs(variant.layer) for variant in definition.variants)
-    return KernelModule(definition, tuple(builder.kernels), programs, builder.residuals, builder.read, builder.answers)
+    return KernelModule(definition, tuple(builder.kernels), programs, builder.saved, builder.read, builder.answers)
 
 
 def keywords_of(layer: Layer) -> tuple[str, ...]:
@@ -136,7 +136,7 @@ def accumulated_of(definition: Definition, layer: Layer) -> tuple[str, ...]:
     return tuple(lost) if definition.gradient else ()
 
 
-def residuals_of(primal: Layer, backward: Layer, gradients: Iterable[str]) -> tuple[Equation, ...]:
+def saved_by(primal: Layer, backward: Layer, gradients: Iterable[str]) -> tuple[Equation, ...]:
     """Reductions that the backward needs and the forward can keep.
 
     A reduction over a bounded row is computed again: it costs nothing, because the row is read anyway. Every other
@@ -148,7 +148,7 @@ def residuals_of(primal: Layer, backward: Layer, gradients: Iterable[str]) -> tu
         if any(read.tensor in tainted for read in reads(equation.value)):
             tainted.add(equation.target.name)
         elif isinstance(equation.value, Reduction):
-            bounded = family(equation) == Family.ROW and not any(i.batch for i in equation.value.indices)
+            bounded = loop_pattern(equation) == LoopPattern.ROW and not any(i.batch for i in equation.value.indices)
             if not bounded:
                 kept.append(equation)
     return tuple(kept)
@@ -158,7 +158,7 @@ class _Builder:
     def __init__(self, definition: Definition) -> None:
         self.definition = definition
         self.kernels: list[Kernel] = []
-        self.residuals: dict[str, tuple[str, ...]] = {}
+        self.saved: dict[str, tuple[str, ...]] = {}
         self.read: dict[str, frozenset[str]] = {}
         self.answers: dict[str, dict[str, str]] = {}
         self.scalars = [a.symbol for a in definition.arguments if isinstance(a, Real) and a.varies]
@@ -166,7 +166,7 @@ class _Builder:
         self.optional = tuple(definition.optional_results.values())
 
     def programs(self, layer: Layer) -> tuple[Program, Program, Program]:
-        """Forward, forward that keeps residuals, backward."""
+        """Forward, forward that saves tensors, backward."""
         wrt = self.definition.differentiable(layer)
         results = self.definition.real_results(layer)
         primal = normal_form(layer)
@@ -178,9 +178,9 @@ class _Builder:
         derived, kept = self._kept(primal, derivative, plain, gradients, results)
         shifted = through(derived, "stabilize", first="stabilize")
         if any(e.target.name not in shifted.tensors for e in kept):  # as they stand they would overflow
-            derived, kept = shifted, residuals_of(primal, shifted, gradients)
+            derived, kept = shifted, saved_by(primal, shifted, gradients)
         names = tuple(e.target.name for e in kept)
-        self.residuals[layer.name] = names
+        self.saved[layer.name] = names
         forward = self._program(f"{layer.name}_forward", layer, primal, layer.outputs)
         keeping = _saving_shifted(primal, kept, derived) if kept and derived is shifted else _saving(primal, kept)
         saving = self._program(f"{layer.name}_forward", layer, keeping, (*layer.outputs, *names), saving=True)
@@ -199,11 +199,11 @@ class _Builder:
 
         Conditions on intermediates become conditions on results if fewer tensors are then kept.
         """
-        kept = residuals_of(primal, plain, gradients)
+        kept = saved_by(primal, plain, gradients)
         other, asked = recalled(derivative, primal, results)
         if asked:
             asking = _folded(other.given(e.target.name for e in asked))
-            rest = residuals_of(primal, asking, gradients)
+            rest = saved_by(primal, asking, gradients)
             if len(rest) < len(kept):
                 return asking, (*asked, *rest)
         return plain, kept
@@ -228,16 +228,16 @@ class _Builder:
         check_names(lowered)
         constants = constant_extents(normal_form(primal))
         kernels = []
-        plans = partition(lowered)
-        for plan in plans:
-            name = f"{stem}_{plan.results[0].name}"
-            optional = (*self.optional, *_separable(plan, primal))
-            kernel = lower(plan, lowered, name, constants, self.scalars, optional)
+        groups = partition(lowered)
+        for group in groups:
+            name = f"{stem}_{group.results[0].name}"
+            optional = (*self.optional, *_separable(group, primal))
+            kernel = lower(group, lowered, name, constants, self.scalars, optional)
             kernels.append(self._unique(kernel, suffix))
         serves = _serving(kernels, results)
         return tuple(
-            Launch(kernel, plan, tuple(self._allocations(kernel, primal, lowered)), served)
-            for kernel, plan, served in zip(kernels, plans, serves, strict=True)
+            Launch(kernel, group, tuple(self._allocations(kernel, primal, lowered)), served)
+            for kernel, group, served in zip(kernels, groups, serves, strict=True)
         )
 
     def _unique(self, kernel: Kernel, suffix: str) -> Kernel:
@@ -281,7 +281,7 @@ def _value(layer: Layer, name: str) -> Any:
 
 
 def _saving(primal: Layer, kept: tuple[Equation, ...]) -> Layer:
-    """The forward with residuals among its outputs."""
+    """The forward with saved tensors among its outputs."""
     known = {e.target.name for e in primal.equations}
     extra = tuple(e for e in kept if e.target.name not in known)
     outputs = (*primal.outputs, *(e.target.name for e in kept))
@@ -289,7 +289,7 @@ def _saving(primal: Layer, kept: tuple[Equation, ...]) -> Layer:
 
 
 def _saving_shifted(primal: Layer, kept: tuple[Equation, ...], derived: Layer) -> Layer:
-    """The forward with residuals that are shifted, and with their shifts, each as early as possible.
+    """The forward with saved tensors that are shifted, and with their shifts, each as early as possible.
 
     The forward's own sums come after them, so they use the shifts and sums that are kept.
     """
@@ -306,10 +306,10 @@ def _saving_shifted(primal: Layer, kept: tuple[Equation, ...], derived: Layer) -
     return Layer(primal.name, primal.inputs, tuple(equations), (*primal.outputs, *names))
 
 
-def _separable(plan: Plan, primal: Layer) -> tuple[str, ...]:
+def _separable(group: FusionGroup, primal: Layer) -> tuple[str, ...]:
     """Gradients that a kernel computes together with others; a caller may leave out each of them."""
     gradients = {gradient_of(primal, tensor.name) for tensor in primal.inputs}
-    stored = [result.name for result in plan.results]
+    stored = [result.name for result in group.results]
     return tuple(name for name in stored if name in gradients) if len(stored) > 1 else ()
 
 

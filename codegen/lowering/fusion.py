@@ -3,7 +3,7 @@
 Equations over the same rows share a kernel: several reductions over one row, maps over a row that is bounded, pointwise
 results that follow a reduction (epilogue). What another kernel needs is stored in a temporary.
 
-Input: a ``Layer`` after ``inline_maps``, ``stabilize`` and ``split``. Output: ``Plan``s in the order
+Input: a ``Layer`` after ``inline_maps``, ``stabilize`` and ``split``. Output: ``FusionGroup``s in the order
 in which they run.
 """
 
@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 
 from sympy import Tuple
 
-from svertka.codegen.ir.loop_patterns import Family, family
+from svertka.codegen.ir.loop_patterns import LoopPattern, loop_pattern
 from svertka.codegen.passes.centered_sums import matched
 from svertka.spec.layer import Equation, Layer, reads
 from svertka.spec.notation import Index, Read, Reduction
 from svertka.spec.rewrite import substitute
 
-__all__ = ["Plan", "Result", "partition"]
+__all__ = ["FusionGroup", "Result", "partition"]
 
 
 @dataclass(frozen=True)
@@ -38,18 +38,18 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Plan:
+class FusionGroup:
     """What one kernel computes.
 
     Attributes:
-        family: its family of loops.
+        pattern: its loop pattern.
         rows: indices of the parallel loops; for contractions batch, m and n together.
         columns: indices of the row, for row programs.
         reductions: reduction equations in order; the axes of their targets are the rows.
         results: what is stored.
     """
 
-    family: Family
+    pattern: LoopPattern
     rows: tuple[Index, ...]
     columns: tuple[Index, ...]
     reductions: tuple[Equation, ...]
@@ -58,7 +58,7 @@ class Plan:
 
 @dataclass
 class _Draft:
-    family: Family
+    pattern: LoopPattern
     rows: tuple[Index, ...]
     columns: tuple[Index, ...] = ()
     reductions: list[Equation] = field(default_factory=list)
@@ -81,7 +81,7 @@ class _Draft:
         return Equation(equation.target, renamed)
 
 
-def partition(layer: Layer) -> tuple[Plan, ...]:
+def partition(layer: Layer) -> tuple[FusionGroup, ...]:
     """Assign every equation to a kernel."""
     drafts: list[_Draft] = []
     maker: dict[str, int] = {}
@@ -93,19 +93,21 @@ def partition(layer: Layer) -> tuple[Plan, ...]:
             place = len(drafts) - 1
         maker[equation.target.name] = place
     _store_temporaries(drafts, layer, maker)
-    return tuple(Plan(d.family, d.rows, d.columns, tuple(d.reductions), tuple(r for _, r in d.results)) for d in drafts)
+    return tuple(
+        FusionGroup(d.pattern, d.rows, d.columns, tuple(d.reductions), tuple(r for _, r in d.results)) for d in drafts
+    )
 
 
 def _join(draft: _Draft, equation: Equation, layer: Layer) -> bool:
     """Add the equation to the kernel if their loops agree."""
-    kind = family(equation)
+    kind = loop_pattern(equation)
     if not _local_reads_agree(draft, equation):
         return False
-    if kind == Family.POINTWISE:
+    if kind == LoopPattern.POINTWISE:
         return _join_map(draft, equation)
-    if kind == Family.CONTRACTION or kind != draft.family or set(equation.target.axes) != set(draft.rows):
+    if kind == LoopPattern.CONTRACTION or kind != draft.pattern or set(equation.target.axes) != set(draft.rows):
         return False
-    if kind == Family.ROW:
+    if kind == LoopPattern.ROW:
         if not matched(equation.value.indices, draft.columns):
             return False
         draft.reductions.append(draft.rename(equation))
@@ -130,7 +132,7 @@ def _join_map(draft: _Draft, equation: Equation) -> bool:
     if set(axes) == set(draft.rows):
         draft.results.append((equation.target.name, Result(equation.target.name, equation.value, axes)))
         return True
-    if draft.family != Family.ROW or any(column.batch for column in draft.columns):
+    if draft.pattern != LoopPattern.ROW or any(column.batch for column in draft.columns):
         return False
     if not set(draft.rows) < set(axes):
         return False
@@ -144,12 +146,12 @@ def _join_map(draft: _Draft, equation: Equation) -> bool:
 
 
 def _open(equation: Equation, layer: Layer) -> _Draft:
-    kind = family(equation)
+    kind = loop_pattern(equation)
     draft = _Draft(kind, equation.target.axes)
-    if kind == Family.POINTWISE:
+    if kind == LoopPattern.POINTWISE:
         _join_map(draft, equation)
         return draft
-    if kind == Family.ROW:
+    if kind == LoopPattern.ROW:
         draft.columns = equation.value.indices
     draft.reductions.append(equation)
     return draft

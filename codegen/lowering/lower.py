@@ -1,7 +1,7 @@
-"""From a kernel's plan to kernel IR.
+"""From a fusion group to kernel IR.
 
-Input: a ``Plan`` and the layer it belongs to. Output: a ``Kernel``. Every load becomes a statement of its own, in the
-outermost section in which its indices are known.
+Input: a ``FusionGroup`` and its layer. Output: a ``Kernel``. Every load becomes a statement of its own, in the outermost
+section in which its indices are known.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from svertka.codegen.ir.kernel import (
     TensorArgument,
     walk_node,
 )
-from svertka.codegen.ir.loop_patterns import Contraction, Family, as_contraction
+from svertka.codegen.ir.loop_patterns import Contraction, LoopPattern, as_contraction
 from svertka.codegen.lowering.common_subexpressions import share
 from svertka.codegen.lowering.expressions import ExpressionLowering
-from svertka.codegen.lowering.fusion import Plan, Result
+from svertka.codegen.lowering.fusion import FusionGroup, Result
 from svertka.codegen.lowering.tensor_descriptors import boxes
 from svertka.spec.layer import Equation, Layer, symbols_of, walk
 from svertka.spec.notation import Index, Read, Reduction
@@ -46,7 +46,7 @@ __all__ = ["lower"]
 
 
 def lower(
-    plan: Plan,
+    group: FusionGroup,
     layer: Layer,
     name: str,
     constants: Sequence[str] = (),
@@ -56,19 +56,21 @@ def lower(
     """Lower one kernel.
 
     Args:
-        plan: what it computes.
+        group: what it computes.
         layer: the layer, for its tensors.
         name: name of the kernel.
         constants: extents that are compile-time constants.
         scalars: parameters that vary from call to call and are runtime arguments.
         optional: outputs that a caller may leave out.
     """
-    return _Lowering(plan, layer, set(constants), set(scalars), set(optional)).kernel(name)
+    return _Lowering(group, layer, set(constants), set(scalars), set(optional)).kernel(name)
 
 
 class _Lowering:
-    def __init__(self, plan: Plan, layer: Layer, constants: set[str], scalars: set[str], optional: set[str]) -> None:
-        self.plan = plan
+    def __init__(
+        self, group: FusionGroup, layer: Layer, constants: set[str], scalars: set[str], optional: set[str]
+    ) -> None:
+        self.group = group
         self.layer = layer
         self.constants = constants
         self.scalars = scalars
@@ -76,16 +78,16 @@ class _Lowering:
         self.values: dict[Read, Node] = {}
         self.expressions = ExpressionLowering(self.values)
         self.names: dict[Node, str] = {}
-        self.taken: set[str] = _taken_names(plan, layer)
+        self.taken: set[str] = _taken_names(group, layer)
         self.sections: list[Section] = []
 
     def kernel(self, name: str) -> Kernel:
-        plan = self.plan
+        group = self.group
         groups: tuple[Axes, ...] = ()
         operands: tuple[Operand, ...] = ()
-        accumulator, columns, fetched = "", plan.columns, None
-        if plan.family == Family.CONTRACTION:
-            equation = plan.reductions[0]
+        accumulator, columns, fetched = "", group.columns, None
+        if group.pattern == LoopPattern.CONTRACTION:
+            equation = group.reductions[0]
             split = as_contraction(equation)
             assert split is not None
             groups = tuple(self._axes(group) for group in (split.batch, split.m, split.n))
@@ -93,7 +95,7 @@ class _Lowering:
             fetched = boxes(equation, split, self.layer, self.constants)
             accumulator, columns = equation.target.name, equation.value.indices
             self.values[equation.target[equation.target.axes]] = Name(accumulator, "real")
-        elif plan.family == Family.ROW:
+        elif group.pattern == LoopPattern.ROW:
             self._stages(self._extents(columns))
         else:
             self._windows()
@@ -101,7 +103,7 @@ class _Lowering:
         extents, constants, scalars = self._arguments(columns)
         return Kernel(
             name=name,
-            family=plan.family,
+            pattern=group.pattern,
             equations=tuple(self._equations()),
             tensors=tuple(self._tensors()),
             extents=extents,
@@ -121,7 +123,7 @@ class _Lowering:
 
     def _stages(self, columns: tuple[Extent, ...]) -> None:
         """Reductions over the row; those that do not depend on each other share a loop."""
-        pending = list(self.plan.reductions)
+        pending = list(self.group.reductions)
         while pending:
             ready = [e for e in pending if not self._needs(e.value, pending)]
             pending = [e for e in pending if e not in ready]
@@ -129,7 +131,7 @@ class _Lowering:
 
     def _windows(self) -> None:
         """Reductions over windows; those over the same window share a loop."""
-        pending = list(self.plan.reductions)
+        pending = list(self.group.reductions)
         while pending:
             ready = [e for e in pending if not self._needs(e.value, pending)]
             same = [e for e in ready if e.value.indices == ready[0].value.indices]
@@ -166,10 +168,10 @@ class _Lowering:
 
     def _results(self) -> None:
         """Stores along the row, then of the row: elements stay in registers until something is stored."""
-        names = {index.name for index in self.plan.columns}
-        along = [r for r in self.plan.results if {i.name for i in r.indices} & names]
-        behind = [r for r in self.plan.results if r not in along]
-        for results, loops in ((along, self._extents(self.plan.columns)), (behind, ())):
+        names = {index.name for index in self.group.columns}
+        along = [r for r in self.group.results if {i.name for i in r.indices} & names]
+        behind = [r for r in self.group.results if r not in along]
+        for results, loops in ((along, self._extents(self.group.columns)), (behind, ())):
             outer: list[Let] = []
             inner: list[Let] = []
             stores = tuple(self._store(r, {loop.index for loop in loops}, outer, inner) for r in results)
@@ -265,32 +267,32 @@ class _Lowering:
 
     def _rows(self) -> Axes:
         """The rows in the order of the result's dimensions, and with the second dimension as the last one."""
-        order = self._extents(self.plan.rows)
-        dims = self.layer.tensors[self.plan.results[0].name].dims
-        if len(dims) < 3 or {i for dim in dims for i in dim} != set(self.plan.rows):
+        order = self._extents(self.group.rows)
+        dims = self.layer.tensors[self.group.results[0].name].dims
+        if len(dims) < 3 or {i for dim in dims for i in dim} != set(self.group.rows):
             return Axes(order, order)
         moved = [index for dim in (dims[0], *dims[2:], dims[1]) for index in dim]
         return Axes(order, self._extents(moved))
 
     def _equations(self) -> Iterable[str]:
-        for equation in self.plan.reductions:
+        for equation in self.group.reductions:
             yield f"{equation.target[equation.target.axes]} = {equation.value}"
-        reduced = {e.target.name for e in self.plan.reductions}
-        for result in self.plan.results:
+        reduced = {e.target.name for e in self.group.reductions}
+        for result in self.group.results:
             if result.name not in reduced:
                 indices = ", ".join(i.name for i in result.indices)
                 yield f"{result.name}[{indices}] = {result.value}"
 
     def _expressions(self) -> Iterable[Basic]:
-        yield from (e.value for e in self.plan.reductions)
-        for result in self.plan.results:
+        yield from (e.value for e in self.group.reductions)
+        for result in self.group.results:
             value: Any = result.value
             yield value
 
     def _tensors(self) -> Iterable[TensorArgument]:
-        made = {e.target.name for e in self.plan.reductions}
+        made = {e.target.name for e in self.group.reductions}
         read = {n.tensor for e in self._expressions() for n in walk(e) if isinstance(n, Read)} - made
-        stored = [r.name for r in self.plan.results]
+        stored = [r.name for r in self.group.results]
         for tensor in self.layer.tensors.values():
             if tensor.name in read or tensor.name in stored:
                 default = None if tensor.default is None else Fraction(int(tensor.default.p), int(tensor.default.q))
@@ -302,7 +304,7 @@ class _Lowering:
         return any(symbol.name == name and symbol.is_integer for symbol in self.layer.parameters)
 
     def _arguments(self, columns: Iterable[Index]) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-        indices = {*self.plan.rows, *columns, *(i for e in self.plan.reductions for i in e.value.indices)}
+        indices = {*self.group.rows, *columns, *(i for e in self.group.reductions for i in e.value.indices)}
         names = {s.name for i in indices for s in i.extent.free_symbols}
         names |= {s.name for e in self._expressions() for s in symbols_of(e)}
         parameters = {s.name for s in self.layer.parameters}
@@ -311,7 +313,7 @@ class _Lowering:
         return tuple(sorted(names - constants - scalars)), tuple(sorted(constants)), tuple(sorted(scalars))
 
 
-def _taken_names(plan: Plan, layer: Layer) -> set[str]:
+def _taken_names(group: FusionGroup, layer: Layer) -> set[str]:
     """Names that no statement may take: indices, extents, parameters, tensors, and what the templates use."""
     names = set(RESERVED)
     names |= {s.name for s in layer.parameters} | set(layer.tensors)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from svertka.codegen.ir.loop_patterns import Family
+from svertka.codegen.ir.loop_patterns import LoopPattern
 from svertka.codegen.lowering.build import KernelModule, Program
 from svertka.spec.layer import Layer
 from svertka.spec.normal_form import normal_form
@@ -23,17 +23,17 @@ class Kept:
     """What the backward reads of a call.
 
     Attributes:
-        residuals: what the forward kernels keep, with the type of its elements: ``"result"`` (as the first tensor),
+        saved: what the forward kernels keep, with the type of its elements: ``"result"`` (as the first tensor),
             ``"accumulator"``, ``"int64"`` or ``"int32"``.
-        tensors: the residuals with their dimensions.
-        read: the formula's tensors that the backward kernels read, besides residuals.
+        tensors: the saved tensors with their dimensions.
+        read: the formula's tensors that the backward kernels read, besides saved tensors.
         read_plainly: the formula's tensors that its gradient reads if nothing is kept.
         answers: tensors that an output replaces in the backward, and that output; it is kept instead of the tensor.
-        examples: tensors, outputs and residuals whose first axis counts independent examples; empty if there is no
-            such axis, or if an output or a residual does not begin with it.
+        examples: tensors, outputs and saved tensors whose first axis counts independent examples; empty if there is no
+            such axis, or if an output or a saved tensor does not begin with it.
     """
 
-    residuals: dict[str, str]
+    saved: dict[str, str]
     tensors: tuple[Tensor, ...]
     read: tuple[str, ...]
     read_plainly: tuple[str, ...]
@@ -45,11 +45,11 @@ def kept_of(module: KernelModule, place: int) -> Kept:
     """What the backward of a variant reads."""
     layer = module.definition.variants[place].layer
     _, saving, backward = module.programs[place]
-    names = module.residuals[layer.name]
+    names = module.saved[layer.name]
     allocations = {a.name: a for launch in saving.launches for a in launch.allocations}
     tensors = tuple(allocations[name].tensor for name in names)
     return Kept(
-        residuals={name: ROLES[allocations[name].role] for name in names},
+        saved={name: ROLES[allocations[name].role] for name in names},
         tensors=tensors,
         read=_read(backward, layer),
         read_plainly=tuple(t.name for t in layer.inputs if t.name in module.read[layer.name]),
@@ -64,18 +64,18 @@ def _read(program: Program, layer: Layer) -> tuple[str, ...]:
     return tuple(t.name for t in layer.inputs if t.name in taken)
 
 
-def _examples(layer: Layer, residuals: tuple[Tensor, ...]) -> tuple[str, ...]:
+def _examples(layer: Layer, saved: tuple[Tensor, ...]) -> tuple[str, ...]:
     """Names of tensors that begin with the first tensor's first axis, if each result depends on one place along it."""
     first = layer.inputs[0]
     if not first.dims or len(first.dims[0]) != 1:
         return ()
     axis = first.dims[0][0]
     outputs = [layer.tensors[name] for name in layer.outputs]
-    if any(not tensor.dims or tensor.dims[0] != (axis,) for tensor in (*outputs, *residuals)):
+    if any(not tensor.dims or tensor.dims[0] != (axis,) for tensor in (*outputs, *saved)):
         return ()
     if not all(_is_only_first(equation.value, axis) for equation in normal_form(layer).equations):
         return ()
-    every = [*layer.inputs, *outputs, *residuals]
+    every = [*layer.inputs, *outputs, *saved]
     return tuple(dict.fromkeys(t.name for t in every if t.dims and t.dims[0] == (axis,)))
 
 
@@ -96,7 +96,7 @@ def product_of(module: KernelModule, place: int) -> tuple[tuple[str, ...], tuple
     Both are empty if the forward has no product, or several.
     """
     forward, _, _ = module.programs[place]
-    kernels = [launch.kernel for launch in forward.launches if launch.kernel.family == Family.CONTRACTION]
+    kernels = [launch.kernel for launch in forward.launches if launch.kernel.pattern == LoopPattern.CONTRACTION]
     if len(kernels) != 1:
         return (), ()
     (kernel,) = kernels

@@ -19,7 +19,7 @@ import triton
 from triton.backends.nvidia.compiler import get_ptxas
 
 from svertka.codegen.ir.coalescing import hindrances
-from svertka.codegen.ir.loop_patterns import Family
+from svertka.codegen.ir.loop_patterns import LoopPattern
 from svertka.codegen.machine.compiling import TARGETS, compile_launch, launch_key
 from svertka.codegen.machine.launch_coverage import Planned, Survey
 from svertka.codegen.verify.recording import Recorded
@@ -122,7 +122,7 @@ def measured(
     kernels: dict[str, Figures] = {}
     for planned in chosen(found, part):
         before = {} if known is None else known.kernels.get(name_of(planned), {})
-        described = {"family": planned.kernel.family.value, "stored": is_stored(planned), "forced": planned.forced}
+        described = {"pattern": planned.kernel.pattern.value, "stored": is_stored(planned), "forced": planned.forced}
         described["boxed"] = is_stored(planned) and planned.boxed
         key = launch_key(planned.launch, TARGET)
         if not before or before.get("digest") != _digest(key, before):
@@ -167,7 +167,7 @@ def is_stored(planned: Planned) -> bool:
 def _why_narrow(planned: Planned, read: Figures) -> str:
     """Why a memory-bound kernel has accesses of fewer than 16 bytes per lane; empty for a contraction."""
     kernel, launch = planned.kernel, planned.launch
-    if kernel.family == Family.CONTRACTION or not read["narrow"]:
+    if kernel.pattern == LoopPattern.CONTRACTION or not read["narrow"]:
         return ""
     # By place: a kernel that several modules share has its tensors' names from the module where it is defined.
     given = zip(launch.kernel.arg_names, launch.arguments, strict=False)

@@ -23,7 +23,7 @@ from typing import Any
 from sympy import Basic, Expr, Tuple
 from sympy.logic.boolalg import true
 
-from svertka.codegen.ir.loop_patterns import Family, family
+from svertka.codegen.ir.loop_patterns import LoopPattern, loop_pattern
 from svertka.codegen.passes.centered_sums import count, matched, of_squares
 from svertka.spec.layer import Equation, Layer
 from svertka.spec.notation import Index, Reduction, Tensor, maximum
@@ -74,7 +74,7 @@ class _Splitting:
         return equation
 
     def _split(self, equation: Equation) -> bool:
-        """Add the two steps of an equation, unless the first step would belong to another family of loops."""
+        """Add the two steps of an equation, unless the first step would belong to another loop pattern."""
         total, body = next(
             ((t, body) for t in self.whole if (body := self._own_deviations(equation, t)) is not None),
             (None, equation.value.body),
@@ -119,7 +119,7 @@ class _Splitting:
         if key not in self.same:
             target = Tensor(self._fresh(f"{equation.target.name}_part"), *outer, *equation.target.dims)
             step = Equation(target, value)
-            if family(step) != Family.ROW:
+            if loop_pattern(step) != LoopPattern.ROW:
                 return None
             self.done.append(step)
             self.same[key] = target
@@ -136,7 +136,7 @@ class _Splitting:
 def _is_few_rows(equation: Equation) -> bool:
     """Whether a reduction runs over examples and other indices, and its result has no index that counts examples."""
     value = equation.value
-    if not isinstance(value, Reduction) or value.operation == "argmax" or family(equation) != Family.ROW:
+    if not isinstance(value, Reduction) or value.operation == "argmax" or loop_pattern(equation) != LoopPattern.ROW:
         return False
     outer, inner = _steps(value)
     return bool(outer) and bool(inner) and not any(axis.batch for axis in equation.target.axes)

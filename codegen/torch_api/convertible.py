@@ -75,7 +75,7 @@ def _attribute(name: str) -> Code:
 
 
 @dataclass(frozen=True)
-class _Host:
+class _Stateful:
     """A module whose state and settings a chain can be computed with.
 
     Attributes:
@@ -122,26 +122,26 @@ class _PartText:
 
 @dataclass(frozen=True)
 class _Chain:
-    """Layers in sequence that one module computes; ``host`` is the index of the part whose state the module has."""
+    """Layers in sequence that one module computes; ``stateful`` is the index of the part whose state the module has."""
 
     name: str
     function: str
-    host: int
-    hosts: tuple[_Host, ...]
+    stateful: int
+    stateful_layers: tuple[_Stateful, ...]
     parts: tuple[_PartText, ...]
 
 
 def _chains(definition: Definition, module: ModuleFace, by_function: ModulesByFunction) -> Iterator[_Chain]:
     """The chain that a composed module computes, if all its state and settings belong to one part."""
-    hosts = [place for place, part in enumerate(definition.parts) if _settings(part, module)]
-    if len(hosts) == 1:
-        (host,) = hosts
+    stateful_layers = [place for place, part in enumerate(definition.parts) if _settings(part, module)]
+    if len(stateful_layers) == 1:
+        (stateful,) = stateful_layers
         parts = tuple(
-            _part_text(part, by_function, module, place == host) for place, part in enumerate(definition.parts)
+            _part_text(part, by_function, module, place == stateful) for place, part in enumerate(definition.parts)
         )
-        found = tuple(_hosts(definition.parts[host], by_function, module))
+        found = tuple(_stateful_layers(definition.parts[stateful], by_function, module))
         if found:
-            yield _Chain(module.name, definition.function, host, found, parts)
+            yield _Chain(module.name, definition.function, stateful, found, parts)
 
 
 def _settings(part: Part, module: ModuleFace) -> list[str]:
@@ -153,25 +153,25 @@ def _settings(part: Part, module: ModuleFace) -> list[str]:
     ]
 
 
-def _part_text(part: Part, by_function: ModulesByFunction, module: ModuleFace, host: bool) -> _PartText:
-    known = () if host else by_function.get(part.definition.function, ())
+def _part_text(part: Part, by_function: ModulesByFunction, module: ModuleFace, stateful: bool) -> _PartText:
+    known = () if stateful else by_function.get(part.definition.function, ())
     bases = [one.base for one in known if one.base != NO_BASE]
     modules = (*(f"modules.{one.name}" for one in known), *bases)
     arguments = (a.name for a in part.definition.tensor_arguments)
-    more = () if host else tuple(name for name in arguments if name != part.into)
+    more = () if stateful else tuple(name for name in arguments if name != part.into)
     return _PartText(part, modules, more)
 
 
-def _hosts(part: Part, by_function: ModulesByFunction, module: ModuleFace) -> Iterator[_Host]:
+def _stateful_layers(part: Part, by_function: ModulesByFunction, module: ModuleFace) -> Iterator[_Stateful]:
     known = by_function.get(part.definition.function, ())
     names = {one.base: one.name for several in by_function.values() for one in several}
     for one in known:
         if one.base == (module.like or module.base):
-            yield _Host(f"modules.{one.name}", {})
+            yield _Stateful(f"modules.{one.name}", {})
         for equivalent in one.equivalents:
             if module.base == NO_BASE and equivalent.base in names:
                 condition = equivalent.when.replace("self.", "module.")
-                yield _Host(f"modules.{names[equivalent.base]}", equivalent.names, condition)
+                yield _Stateful(f"modules.{names[equivalent.base]}", equivalent.names, condition)
 
 
 def _symmetric(layer: Layer, one: str, other: str) -> bool:

@@ -32,7 +32,7 @@ from svertka.spec.notation import Index, Read, Tensor
 __all__ = ["OperatorDescription", "gradient_operator", "in_any_order", "kinds_of", "may_be_absent", "operator_of"]
 
 
-COMPUTED = ("residual_shapes", "operations", "given")
+COMPUTED = ("saved_shapes", "operations", "given")
 """Fields that are printed as functions of a namespace."""
 
 
@@ -59,8 +59,8 @@ class OperatorDescription:
     ordered: bool
     given: str = ""
     accumulated: tuple[str, ...] = ()
-    residuals: dict[str, str] = field(default_factory=dict)
-    residual_shapes: str = ""
+    saved: dict[str, str] = field(default_factory=dict)
+    saved_shapes: str = ""
     read: tuple[str, ...] = ()
     read_plainly: tuple[str, ...] = ()
     answers: dict[str, str] = field(default_factory=dict)
@@ -93,8 +93,8 @@ class OperatorDescription:
         )
         return replace(
             self,
-            residuals=kept.residuals,
-            residual_shapes=_tuple(_shape(layer, tensor) for tensor in kept.tensors) if kept.tensors else "",
+            saved=kept.saved,
+            saved_shapes=_tuple(_shape(layer, tensor) for tensor in kept.tensors) if kept.tensors else "",
             read=read,
             read_plainly=read_plainly,
             answers=kept.answers,

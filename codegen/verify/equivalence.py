@@ -159,14 +159,14 @@ def run_backward(
     case: Case,
     tensors: Mapping[str, torch.Tensor],
     gradients: Sequence[torch.Tensor],
-    residuals: Sequence[torch.Tensor | None],
+    saved: Sequence[torch.Tensor | None],
     wanted: tuple[bool, ...],
 ) -> tuple[torch.Tensor | None, ...]:
     """Run a layer's backward program."""
     keywords = {name: case.sizes[name] for name in keywords_of(layer)}
     arguments = [tensors.get(t.name) for t in layer.inputs]
     backward = getattr(kernels, f"{layer.name}_backward")
-    given = (*gradients, *arguments, *residuals)
+    given = (*gradients, *arguments, *saved)
     with replaying_on(next(iter(tensors.values())).device.type):
         results: tuple[torch.Tensor | None, ...] = backward(*given, **keywords, wanted=wanted)
     return results

@@ -28,11 +28,12 @@ from unittest import mock
 import triton.language as tl
 from triton.runtime import interpreter as engine
 
+from svertka.codegen.verify.replay_keys import PLAIN, UnknownError, described, key, repeated
+
 __all__ = ["by_name", "replaying", "replaying_on"]
 
 _BUILDER, _SEMANTIC = engine.interpreter_builder, engine.interpreter_semantic
 _Handle, _Tile, _Constant = engine.TensorHandle, tl.core.tensor, tl.core.constexpr
-_PLAIN = frozenset({bool, int, str, type(None), type(tl.PropagateNan.NONE)})
 _MOST_PLANS = 1 << 12  # of one operation; where there are more, constants vary that a plan should not depend on
 
 
@@ -200,7 +201,7 @@ def _tile(attributes: dict[str, Any], handle: Any) -> Any:
 def _is_constant(argument: Any) -> bool:
     """Whether an argument of the builder is a number, a type, or one of the builder's words."""
     kind = type(argument)
-    return kind in _PLAIN or kind is float or isinstance(argument, tl.dtype) or kind.__module__.startswith("triton._C")
+    return kind in PLAIN or kind is float or isinstance(argument, tl.dtype) or kind.__module__.startswith("triton._C")
 
 
 class _Recorder:
@@ -277,7 +278,7 @@ class _Recorder:
             if place is None:
                 return None
             attributes = {name: value for name, value in vars(tile).items() if name != "handle"}
-            results.append((attributes | {"_key": _key(tile)}, numbers[place]))
+            results.append((attributes | {"_key": key(tile)}, numbers[place]))
         return _Plan(steps, tuple(self.constants.values()), tuple(results), single)
 
     def _numbered(self) -> tuple[tuple[_Step, ...], dict[int, int]]:
@@ -297,10 +298,6 @@ class _Recorder:
 # Replaying -----------------------------------------------------------------------------------------------------------
 
 
-class _UnknownError(Exception):
-    """An argument is of a kind that no plan may depend on."""
-
-
 def _replayed(member: Any, semantic: Any) -> Callable[..., Any]:
     """An operation of the language that checks types once."""
     plans: dict[Any, _Plan | None] = {}
@@ -315,25 +312,25 @@ def _replayed(member: Any, semantic: Any) -> Callable[..., Any]:
             for argument in arguments:
                 if type(argument) is _Tile:
                     handles.append(argument.handle)
-                    parts.append(argument.__dict__.get("_key") or _key(argument))
+                    parts.append(argument.__dict__.get("_key") or key(argument))
                 else:
-                    parts.append(_described(argument, handles))
+                    parts.append(described(argument, handles))
             for name, argument in keywords.items():
-                parts.append((name, _described(argument, handles)))
-        except _UnknownError:
+                parts.append((name, described(argument, handles)))
+        except UnknownError:
             return member(*arguments, **keywords, _semantic=semantic)
         if len(handles) > 1:
-            parts += _repeated(handles)
-        key = tuple(parts)
-        plan = plans.get(key)
+            parts += repeated(handles)
+        found = tuple(parts)
+        plan = plans.get(found)
         if plan is not None:
             try:
                 return plan.run(handles)
             except _OtherAnswerError:
                 return member(*arguments, **keywords, _semantic=semantic)
-        if key in plans or len(plans) >= _MOST_PLANS:
+        if found in plans or len(plans) >= _MOST_PLANS:
             return member(*arguments, **keywords, _semantic=semantic)
-        result, plans[key] = _recorded(lambda: member(*arguments, **keywords, _semantic=semantic), handles)
+        result, plans[found] = _recorded(lambda: member(*arguments, **keywords, _semantic=semantic), handles)
         return result
 
     return operation
@@ -347,62 +344,6 @@ def _recorded(run: Callable[[], Any], handles: list[Any]) -> tuple[Any, _Plan | 
     finally:
         _State.recording, _SEMANTIC.builder = None, _BUILDER
     return result, recorder.plan(result)
-
-
-def _described(argument: Any, handles: list[Any]) -> Any:
-    """All of an argument that an operation may decide by; a tile's data goes to ``handles``."""
-    kind = type(argument)
-    if kind is _Tile:
-        handles.append(argument.handle)
-        return _key(argument)
-    if kind in _PLAIN:
-        return kind, argument
-    if kind is float:
-        return kind, argument.hex()
-    if kind is _Constant:
-        return kind, _described(argument.value, handles)
-    if kind is slice:
-        return kind, *[_described(part, handles) for part in (argument.start, argument.stop, argument.step)]
-    if kind in (list, tuple, tl.core.tuple):
-        return kind, *[_described(part, handles) for part in argument]
-    if isinstance(argument, tl.dtype):
-        return _key_of_type(argument)
-    raise _UnknownError
-
-
-def _repeated(handles: list[Any]) -> tuple[Any, ...]:
-    """Which tiles are given more than once: the square of a tile is another plan than a product of two."""
-    if len(handles) == 2 and handles[0] is not handles[1]:
-        return ()
-    numbers = [id(handle) for handle in handles]
-    if len(set(numbers)) == len(numbers):
-        return ()
-    return ("repeated", *[numbers.index(number) for number in numbers])
-
-
-def _key(tile: Any) -> Any:
-    known = tile.__dict__.get("_key")
-    if known is None:
-        described = _key_of_type(tile.type), type(tile.handle)
-        known = tile._key = _KINDS.setdefault(described, _Kind())
-    return known
-
-
-class _Kind:
-    """Stands for a tile's type; it is found faster than the words for it."""
-
-
-_KINDS: dict[Any, _Kind] = {}
-
-
-def _key_of_type(kind: Any) -> Any:
-    if isinstance(kind, tl.pointer_type):
-        return "pointer", _key_of_type(kind.element_ty), kind.address_space, kind.const
-    if isinstance(kind, tl.block_type):
-        return "block", _key_of_type(kind.element_ty), tuple(kind.shape)
-    if type(kind) is tl.dtype:
-        return kind.name
-    raise _UnknownError
 
 
 _TRITONS_TO_TENSOR = _SEMANTIC.to_tensor

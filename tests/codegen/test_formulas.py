@@ -8,7 +8,7 @@ import pytest
 import torch
 from sympy import Expr, Rational, exp, log, sqrt, tanh
 
-from svertka.codegen.ir.loop_patterns import Family
+from svertka.codegen.ir.loop_patterns import LoopPattern
 from svertka.codegen.verify.cases import Case
 from svertka.spec import ArgMax, Equation, FloorDiv, Layer, Max, Select, Sum, Tensor, axes, integer, maximum, minimum
 from svertka.spec.definition import Definition
@@ -39,23 +39,23 @@ def _depthwise() -> Definition:
 
 
 FORMULAS = {
-    "everything": (_layer("everything", Sum(x[a, b] ** 2, a, b), Tensor("out")), Family.ROW),
-    "total_of_rows": (_layer("total_of_rows", Sum(x[a, b], b), Tensor("out", a)), Family.ROW),
-    "total_of_columns": (_layer("total_of_columns", Sum(x[a, b], a), Tensor("out", b)), Family.ROW),
-    "largest": (_layer("largest", Max(x[a, b], b), Tensor("out", a)), Family.ROW),
+    "everything": (_layer("everything", Sum(x[a, b] ** 2, a, b), Tensor("out")), LoopPattern.ROW),
+    "total_of_rows": (_layer("total_of_rows", Sum(x[a, b], b), Tensor("out", a)), LoopPattern.ROW),
+    "total_of_columns": (_layer("total_of_columns", Sum(x[a, b], a), Tensor("out", b)), LoopPattern.ROW),
+    "largest": (_layer("largest", Max(x[a, b], b), Tensor("out", a)), LoopPattern.ROW),
     "outer": (
         _layer("outer", x[a, b] * y[b, c], Tensor("out", a, b, c), x, y),
-        Family.POINTWISE,
+        LoopPattern.POINTWISE,
     ),
     "diagonal": (
         _layer("diagonal", Sum(x[a, b] * Tensor("z", a, b)[a, b], b), Tensor("out", a), x, Tensor("z", a, b)),
-        Family.ROW,
+        LoopPattern.ROW,
     ),
     "weighted_product": (
         _layer(
             "weighted_product", Sum(x[a, b] * y[b, c] * Tensor("z", b)[b], b), Tensor("out", a, c), x, y, Tensor("z", b)
         ),
-        Family.CONTRACTION,
+        LoopPattern.CONTRACTION,
     ),
     "affine": (
         _layer(
@@ -66,11 +66,11 @@ FORMULAS = {
             y,
             Tensor("z", c),
         ),
-        Family.CONTRACTION,
+        LoopPattern.CONTRACTION,
     ),
     "functions": (
         _layer("functions", tanh(x[a, b]) * exp(-(x[a, b] ** 2)) + abs(x[a, b]) / 3, out),
-        Family.POINTWISE,
+        LoopPattern.POINTWISE,
     ),
     "powers": (
         _layer(
@@ -78,21 +78,21 @@ FORMULAS = {
             sqrt(x[a, b] ** 2 + 1) + (x[a, b] ** 2 + 1) ** Rational(-3, 2) + (x[a, b] ** 2 + 1) ** Rational(1, 3),
             out,
         ),
-        Family.POINTWISE,
+        LoopPattern.POINTWISE,
     ),
-    "clipped": (_layer("clipped", minimum(maximum(x[a, b], -Rational(1, 2)), 1) / 3, out), Family.POINTWISE),
-    "indices": (_layer("indices", x[a, b] * (2 * a - b) + Select(a < b, 1, x[a, b]), out), Family.POINTWISE),
-    "centred": (_layer("centred", x[a, b] - Sum(x[a, j], j) / b.extent, out), Family.ROW),
-    "spread": (_layer("spread", log(Sum(exp(x[a, b]), b)) ** 2, Tensor("out", a)), Family.ROW),
+    "clipped": (_layer("clipped", minimum(maximum(x[a, b], -Rational(1, 2)), 1) / 3, out), LoopPattern.POINTWISE),
+    "indices": (_layer("indices", x[a, b] * (2 * a - b) + Select(a < b, 1, x[a, b]), out), LoopPattern.POINTWISE),
+    "centred": (_layer("centred", x[a, b] - Sum(x[a, j], j) / b.extent, out), LoopPattern.ROW),
+    "spread": (_layer("spread", log(Sum(exp(x[a, b]), b)) ** 2, Tensor("out", a)), LoopPattern.ROW),
 }
 
 
 @pytest.mark.parametrize("name", FORMULAS)
 def test_formula(name: str, device: str) -> None:
-    layer, family = FORMULAS[name]
+    layer, pattern = FORMULAS[name]
     with scratch(defined(layer)) as made:
         forward = made.module.programs[0][0]
-        assert family in {launch.kernel.family for launch in forward.launches}
+        assert pattern in {launch.kernel.pattern for launch in forward.launches}
         assert not failures(made, device)
         with tiles(SMALL_TILES, made.package):
             assert not failures(made, device, "float64")
@@ -101,8 +101,8 @@ def test_formula(name: str, device: str) -> None:
 def test_depthwise_convolution_is_a_window(device: str) -> None:
     """Both factors have the channel index, so there is no matrix product."""
     with scratch(_depthwise()) as made:
-        families = [launch.kernel.family for launch in made.module.programs[0][0].launches]
-        assert families == [Family.WINDOW]
+        patterns = [launch.kernel.pattern for launch in made.module.programs[0][0].launches]
+        assert patterns == [LoopPattern.WINDOW]
         assert not failures(made, device)
         assert not failures(made, device, "integer")
 
@@ -119,8 +119,8 @@ def test_argmax_over_rows(device: str, small: bool) -> None:
     values = torch.tensor([[1.0, 5, 5, 2, 5], [0, 0, 0, 0, 0], [-7, -3, math.nan, 9, math.nan], [4, 3, 2, 1, 4]])
     rows = torch.cat([values, values.flip(1), torch.full((1, 5), -math.inf)]).repeat(1, 9)
     with scratch(_argmax()) as made:
-        families = {launch.kernel.family for launch in made.module.programs[0][0].launches}
-        assert families == {Family.ROW}
+        patterns = {launch.kernel.pattern for launch in made.module.programs[0][0].launches}
+        assert patterns == {LoopPattern.ROW}
         assert not failures(made, device)
         if small:
             with tiles(SMALL_TILES, made.package):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sympy import exp
 
-from svertka.codegen.ir.loop_patterns import Family
+from svertka.codegen.ir.loop_patterns import LoopPattern
 from svertka.codegen.lowering.build import KernelModule, Program, build
 from svertka.codegen.lowering.fusion import partition
 from svertka.codegen.passes.inline import inline_maps
@@ -18,10 +18,10 @@ a, b, c, d = axes("a b c d")
 x, y, z = Tensor("x", a, b), Tensor("y", b, c), Tensor("z", c)
 
 
-def plans(layer: Layer) -> list[tuple[Family, list[str], list[str]]]:
+def groups(layer: Layer) -> list[tuple[LoopPattern, list[str], list[str]]]:
     """Loop pattern, reductions and results of every kernel."""
     found = partition(inline_maps(normal_form(layer)))
-    return [(p.family, [e.target.name for e in p.reductions], [r.name for r in p.results]) for p in found]
+    return [(p.pattern, [e.target.name for e in p.reductions], [r.name for r in p.results]) for p in found]
 
 
 def programs(layer: str) -> tuple[Program, Program, Program]:
@@ -51,8 +51,8 @@ def test_number_of_kernels(layer: str, forward: int, backward: int) -> None:
 def test_an_epilogue_joins_its_product() -> None:
     out = Tensor("out", a, c)
     layer = Layer("e", (x, y, z), (Equation(out, maximum(Sum(x[a, b] * y[b, c], b) + z[c], 0)),), ("out",))
-    ((family, reductions, results),) = plans(layer)
-    assert family == Family.CONTRACTION
+    ((pattern, reductions, results),) = groups(layer)
+    assert pattern == LoopPattern.CONTRACTION
     assert len(reductions) == 1
     assert results == ["out"]
 
@@ -60,7 +60,7 @@ def test_an_epilogue_joins_its_product() -> None:
 def test_a_map_over_a_bounded_row_joins_its_sum() -> None:
     j = b.twin("j")
     layer = Layer("m", (x,), (Equation(Tensor("out", a, b), exp(x[a, b]) / Sum(exp(x[a, j]), j)),), ("out",))
-    assert len(plans(layer)) == 1
+    assert len(groups(layer)) == 1
 
 
 def test_a_map_over_an_unbounded_row_gets_its_own_kernel() -> None:
@@ -70,7 +70,7 @@ def test_a_map_over_an_unbounded_row_gets_its_own_kernel() -> None:
     n = axis("n", batch=True)
     big, i = Tensor("big", n, b), n.twin("i")
     layer = Layer("u", (big,), (Equation(Tensor("out", n, b), big[n, b] - Sum(big[i, b], i)),), ("out",))
-    assert [family for family, _, _ in plans(layer)] == [Family.ROW, Family.POINTWISE]
+    assert [pattern for pattern, _, _ in groups(layer)] == [LoopPattern.ROW, LoopPattern.POINTWISE]
 
 
 def test_reductions_of_one_row_share_a_loop() -> None:
@@ -78,7 +78,7 @@ def test_reductions_of_one_row_share_a_loop() -> None:
         Equation(Tensor("total", a), Sum(x[a, b], b)),
         Equation(Tensor("squares", a), Sum(x[a, b] ** 2, b)),
     )
-    ((_, reductions, results),) = plans(Layer("two", (x,), equations, ("total", "squares")))
+    ((_, reductions, results),) = groups(Layer("two", (x,), equations, ("total", "squares")))
     assert reductions == ["total", "squares"]
     assert set(results) == {"total", "squares"}
 
@@ -88,7 +88,7 @@ def test_other_rows_are_other_kernels() -> None:
         Equation(Tensor("rows", a), Sum(x[a, b], b)),
         Equation(Tensor("columns", b), Sum(x[a, b], a)),
     )
-    assert len(plans(Layer("two", (x,), equations, ("rows", "columns")))) == 2
+    assert len(groups(Layer("two", (x,), equations, ("rows", "columns")))) == 2
 
 
 def test_what_another_kernel_reads_is_stored() -> None:
@@ -97,7 +97,7 @@ def test_what_another_kernel_reads_is_stored() -> None:
         Equation(columns, Sum(x[a, b], a)),
         Equation(Tensor("out", a), Sum(x[a, b] * columns[b], b)),
     )
-    first, second = plans(Layer("chain", (x,), equations, ("out",)))
+    first, second = groups(Layer("chain", (x,), equations, ("out",)))
     assert first[2] == ["columns"]
     assert second[2] == ["out"]
 
@@ -114,7 +114,7 @@ def test_what_another_kernel_reads_is_stored() -> None:
 )
 def test_residuals(name: str, kept: bool) -> None:
     definition, _ = definition_of(name)
-    assert bool(module_of(definition.name).residuals[name]) == kept
+    assert bool(module_of(definition.name).saved[name]) == kept
 
 
 def test_a_gradient_nobody_wants_costs_no_kernel() -> None:

@@ -103,7 +103,7 @@ def test_law_2_backward_kernels_compute_the_adjoint(layer: str) -> None:
     for name in stored:
         stem = name.removesuffix("_part").removesuffix("_shifted").removesuffix("_shift")
         assert name in gradients or stem in known, name
-    kept = module_of(definition.name).residuals[layer]
+    kept = module_of(definition.name).saved[layer]
     for program, more in ((forward, ()), (saving, kept)):
         tensors = {t.name for launch in program.launches for t in launch.kernel.tensors}
         assert not [name for name in tensors if name.startswith("grad_") and name not in more]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sympy import exp
 
-from svertka.codegen.ir.loop_patterns import Family, as_contraction, constant_extents, family
+from svertka.codegen.ir.loop_patterns import LoopPattern, as_contraction, constant_extents, loop_pattern
 from svertka.codegen.passes.inline import inline_maps
 from svertka.spec import Equation, Layer, Max, Sum, Tensor, adjoint, axes, inside, integer, normal_form
 from svertka.spec.layers import DEFINITIONS
@@ -17,25 +17,25 @@ stride = integer("stride", positive=True)
 line, kernel = Tensor("line", a), Tensor("kernel", r)
 
 EQUATIONS = {
-    "map": (Tensor("o", a, b), exp(x[a, b]), Family.POINTWISE),
-    "row": (Tensor("o", a), Sum(x[a, b], b), Family.ROW),
-    "maximum": (Tensor("o", a), Max(x[a, b] * y[b, 0], b), Family.ROW),
-    "everything": (Tensor("o"), Sum(x[a, b], a, b), Family.ROW),
-    "product": (Tensor("o", a, c), Sum(x[a, b] * y[b, c], b), Family.CONTRACTION),
-    "batched product": (Tensor("o", d, a, c), Sum(cube[d, a, b] * wide[d, b, c], b), Family.CONTRACTION),
-    "vector product": (Tensor("o", a), Sum(x[a, b] * kernel[b], b), Family.ROW),
-    "square": (Tensor("o", a), Sum(x[a, b] ** 2, b), Family.ROW),
-    "sliding": (Tensor("o", k), Sum(line[stride * k + r] * kernel[r], r), Family.WINDOW),
-    "guarded": (Tensor("o", k), Sum(kernel[r], r, where=inside(k - r, a.extent)), Family.WINDOW),
+    "map": (Tensor("o", a, b), exp(x[a, b]), LoopPattern.POINTWISE),
+    "row": (Tensor("o", a), Sum(x[a, b], b), LoopPattern.ROW),
+    "maximum": (Tensor("o", a), Max(x[a, b] * y[b, 0], b), LoopPattern.ROW),
+    "everything": (Tensor("o"), Sum(x[a, b], a, b), LoopPattern.ROW),
+    "product": (Tensor("o", a, c), Sum(x[a, b] * y[b, c], b), LoopPattern.CONTRACTION),
+    "batched product": (Tensor("o", d, a, c), Sum(cube[d, a, b] * wide[d, b, c], b), LoopPattern.CONTRACTION),
+    "vector product": (Tensor("o", a), Sum(x[a, b] * kernel[b], b), LoopPattern.ROW),
+    "square": (Tensor("o", a), Sum(x[a, b] ** 2, b), LoopPattern.ROW),
+    "sliding": (Tensor("o", k), Sum(line[stride * k + r] * kernel[r], r), LoopPattern.WINDOW),
+    "guarded": (Tensor("o", k), Sum(kernel[r], r, where=inside(k - r, a.extent)), LoopPattern.WINDOW),
     "guard on one side": (
         Tensor("o", a, c),
         Sum(x[a, b] * y[b, c], b, where=inside(a - b, d.extent)),
-        Family.CONTRACTION,
+        LoopPattern.CONTRACTION,
     ),
     "guard between sides": (
         Tensor("o", a, c),
         Sum(x[a, b] * y[b, c], b, where=inside(a - c, d.extent)),  # the condition couples m and n
-        Family.ROW,
+        LoopPattern.ROW,
     ),
 }
 
@@ -43,7 +43,7 @@ EQUATIONS = {
 @pytest.mark.parametrize("name", EQUATIONS)
 def test_family(name: str) -> None:
     target, value, expected = EQUATIONS[name]
-    assert family(Equation(target, value)) == expected
+    assert loop_pattern(Equation(target, value)) == expected
 
 
 def test_indices_of_a_product() -> None:
@@ -76,7 +76,7 @@ def contractions(name: str) -> int:
     """Number of kernels of a definition's first variant, forward and backward, that are matrix products."""
     layer = DEFINITIONS[name].variants[0].layer
     whole = (normal_form(layer), normal_form(adjoint(layer)))
-    return sum(family(e) == Family.CONTRACTION for one in whole for e in inline_maps(one).equations)
+    return sum(loop_pattern(e) == LoopPattern.CONTRACTION for one in whole for e in inline_maps(one).equations)
 
 
 @pytest.mark.parametrize("name", ["convolution_1d", "convolution_2d", "convolution_3d", "linear"])

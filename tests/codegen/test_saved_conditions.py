@@ -16,19 +16,19 @@ x, g = Tensor("x", i), Tensor("g", i)
 k = Tensor("k", i, kind="integer")
 
 
-def residuals(name: str) -> list[tuple[str, ...]]:
+def saved(name: str) -> list[tuple[str, ...]]:
     module = build(DEFINITIONS[name])
-    return [module.residuals[variant.layer.name] for variant in DEFINITIONS[name].variants]
+    return [module.saved[variant.layer.name] for variant in DEFINITIONS[name].variants]
 
 
 def test_a_result_is_asked_where_that_saves_keeping_what_it_was_made_of() -> None:
-    assert residuals("convolution_2d_relu") == [("output",)]
-    assert residuals("convolution_2d") == [()]
+    assert saved("convolution_2d_relu") == [("output",)]
+    assert saved("convolution_2d") == [()]
 
 
 def test_nothing_is_asked_where_the_argument_is_computed_anyway() -> None:
     """Batch norm saves statistics, and recomputes from them and its input the sign of an element."""
-    assert residuals("batch_normalization_relu") == residuals("batch_normalization")
+    assert saved("batch_normalization_relu") == saved("batch_normalization")
 
 
 def answers(*values: object) -> dict[str, str]:
@@ -72,8 +72,8 @@ def test_a_result_answers_for_no_element_at_another_place() -> None:
 def test_contractions_read_stored_operands_and_fetch_them_as_boxes() -> None:
     _, _, backward = build(DEFINITIONS["convolution_2d_relu"]).programs[0]
     kernels = [launch.kernel for launch in backward.launches]
-    assert kernels[0].family == "pointwise"
-    products = [kernel for kernel in kernels if kernel.family == "contraction"]
+    assert kernels[0].pattern == "pointwise"
+    products = [kernel for kernel in kernels if kernel.pattern == "contraction"]
     assert len(products) == 2
     assert all(kernel.boxes is not None and all(o.stored for o in kernel.operands) for kernel in products)
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from svertka.codegen.ir.kernel import Apply, Kernel, Load, Name, Section, Store
-from svertka.codegen.ir.loop_patterns import Family
+from svertka.codegen.ir.loop_patterns import LoopPattern
 from svertka.codegen.ir.specification import violations
 from svertka.codegen.lowering.build import build
 from svertka.spec.gradient import with_gradients
@@ -56,7 +56,7 @@ BROKEN = {
     "fits no output": (RELU, lambda k: with_store(k, lambda s: replace(s, indices=()))),
     "is stored into": (RELU, lambda k: with_store(k, lambda s: replace(s, value=WHOLE))),
     "no tensor that the kernel is given": (RELU, lambda k: replace(k, tensors=k.tensors[1:])),
-    "three groups": (RELU, lambda k: replace(k, family=Family.CONTRACTION)),
+    "three groups": (RELU, lambda k: replace(k, pattern=LoopPattern.CONTRACTION)),
     "only one of them": (RELU, lambda k: replace(k, constants=k.extents)),
     "known here": (SOFTMAX, lambda k: replace(k, sections=tuple(map(without_statements, k.sections)))),
 }

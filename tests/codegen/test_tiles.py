@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from svertka.codegen.ir.loop_patterns import Family
+from svertka.codegen.ir.loop_patterns import LoopPattern
 from svertka.codegen.verify.cases import Case
 from svertka.spec.definition import Definition
 
@@ -49,8 +49,8 @@ def _run(given: Problem, expected: Any, chosen: Any, arrange: Any = torch.Tensor
     return launches
 
 
-def _of(launches: Sequence[Launched], definition: Definition, family: Family) -> list[Launched]:
-    names = {kernel.name for kernel in module_of(definition.name).kernels if kernel.family == family}
+def _of(launches: Sequence[Launched], definition: Definition, pattern: LoopPattern) -> list[Launched]:
+    names = {kernel.name for kernel in module_of(definition.name).kernels if kernel.pattern == pattern}
     return [launched for launched in launches if launched.kernel in names]
 
 
@@ -64,10 +64,10 @@ def test_paths(layer: str) -> None:
     assert {launched.kernel for launched in small} == {launched.kernel for launched in large}
     for launched in large:
         assert launched.constants.get("SINGLE", True)
-    for family in (Family.POINTWISE, Family.WINDOW):
-        assert all(launched.programs == 1 for launched in _of(large, definition, family))
-        assert all(launched.constants["BLOCK"] <= SMALL_LANES for launched in _of(small, definition, family))
-    for launched in _of(small, definition, Family.CONTRACTION):
+    for pattern in (LoopPattern.POINTWISE, LoopPattern.WINDOW):
+        assert all(launched.programs == 1 for launched in _of(large, definition, pattern))
+        assert all(launched.constants["BLOCK"] <= SMALL_LANES for launched in _of(small, definition, pattern))
+    for launched in _of(small, definition, LoopPattern.CONTRACTION):
         assert launched.constants["BLOCK_K"] == SMALL_DEPTH
 
 
@@ -78,20 +78,20 @@ SMALL_DEPTH = SMALL_TILES["interpreter_contraction"]["half"][0]["tile"][2]
 def test_every_path_is_taken() -> None:
     """Over a few layers, each switch of each template takes both values."""
     seen: dict[str, set[Any]] = {}
-    programs: dict[Family, set[bool]] = {}
+    programs: dict[LoopPattern, set[bool]] = {}
     for layer in ("convolution_1d", "max_pooling_1d", "softmax", "linear", "center_crop"):
         given = problem(f"{layer}-{smallest(layer)}", "float32")
         expected = given.expected()
         for chosen, arrange in ((SMALL_TILES, channels_last), (LARGE_TILES, CONTIGUOUS), (WITHOUT_TAPS, CONTIGUOUS)):
             launches = _run(given, expected, chosen, arrange)
-            for family in Family:
-                several = {one.programs > 1 for one in _of(launches, given.module.definition, family)}
-                programs.setdefault(family, set()).update(several)
+            for pattern in LoopPattern:
+                several = {one.programs > 1 for one in _of(launches, given.module.definition, pattern)}
+                programs.setdefault(pattern, set()).update(several)
             for launched in launches:
                 for switch in SWITCHES & launched.constants.keys():
                     seen.setdefault(switch, set()).add(bool(launched.constants[switch]))
     assert seen == {switch: {True, False} for switch in SWITCHES}
-    assert programs == {family: {True, False} for family in Family}
+    assert programs == {pattern: {True, False} for pattern in LoopPattern}
 
 
 WITHOUT_TAPS = table(2, 4, 1, (128, 4, 64))

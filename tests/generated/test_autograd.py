@@ -1,4 +1,4 @@
-"""Autograd and ``torch.compile``: requested gradients, saved tensors, second order, in-place flags, graphs."""
+"""Autograd and ``torch.compile``: requested gradients, residuals, second order, in-place flags, graphs."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[bool, ...]]:
         operator: runtime.Operator,
         gradients: Sequence[Tensor | None],
         tensors: Sequence[Tensor | None],
-        residuals: Sequence[Tensor | None],
+        saved: Sequence[Tensor | None],
         symbols: dict[str, Any],
         wanted: Sequence[bool],
     ) -> tuple[Tensor | None, ...]:
         found.append(tuple(wanted))
-        return compute(operator, gradients, tensors, residuals, symbols, wanted)
+        return compute(operator, gradients, tensors, saved, symbols, wanted)
 
     monkeypatch.setattr(runtime.Operator, "backward", backward)
     return found

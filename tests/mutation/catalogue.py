@@ -15,7 +15,7 @@ from functools import cache
 import jinja2
 
 from .faults import REPOSITORY, Edit, Mutant, chosen, mutants_of
-from .kernel_faults import families, kernel_edits
+from .kernel_faults import kernel_edits, patterns
 from .named_faults import NAMED, Named
 from .python_faults import python_edits
 from .template_faults import jinja_edits, python_template_edits
@@ -195,7 +195,7 @@ def catalogue() -> tuple[Mutant, ...]:
 
 
 def _place_of(text: str) -> Callable[[Edit], tuple[str, str]]:
-    return lambda edit: families(text, edit)
+    return lambda edit: patterns(text, edit)
 
 
 def _named(named: Named) -> list[Mutant]:

@@ -84,7 +84,7 @@ class Mutant:
         line: of its first changed character.
         old, new: the replaced text and the replacement.
         layers: definitions that should reveal it, the cheapest first.
-        family, direction: loop pattern and direction of the kernel, for emitted ones.
+        pattern, direction: loop pattern and direction of the kernel, for emitted ones.
     """
 
     identifier: str
@@ -98,7 +98,7 @@ class Mutant:
     old: str
     new: str
     layers: tuple[str, ...]
-    family: str = ""
+    pattern: str = ""
     direction: str = ""
 
     def applied(self, text: str) -> str:

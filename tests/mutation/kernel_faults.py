@@ -15,7 +15,7 @@ from typing import Any
 from .faults import Edit
 from .python_faults import RULES, Rule, Tree, walk_tree
 
-__all__ = ["families", "kernel_edits", "kernels_in"]
+__all__ = ["kernel_edits", "kernels_in", "patterns"]
 
 FUNCTIONS = {
     "sum": "max",
@@ -65,8 +65,8 @@ def kernels_in(text: str) -> dict[str, str]:
     return found
 
 
-def families(text: str, edit: Edit) -> tuple[str, str]:
-    """Loop pattern and direction of the place of an edit; launchers count as a separate family."""
+def patterns(text: str, edit: Edit) -> tuple[str, str]:
+    """Loop pattern and direction of the place of an edit; launchers count as a separate pattern."""
     backward = "grad" in edit.scope or edit.scope.endswith("_backward")
     return kernels_in(text).get(edit.scope, "host"), "backward" if backward else "forward"
 

@@ -81,9 +81,9 @@ def _text(found: Sequence[Judged], reasons: Mapping[str, str]) -> str:
         "",
         *_levels(found),
         "",
-        "## Emitted kernels by family and direction",
+        "## Emitted kernels by pattern and direction",
         "",
-        *_table("family", ("forward", "backward"), _families(found)),
+        *_table("pattern", ("forward", "backward"), _patterns(found)),
         "",
         "## Operators",
         "",
@@ -120,9 +120,9 @@ def _rate(words: Iterable[str]) -> str:
     return f"{killed} / {len(said)} ({100 * killed // len(said)} %)" if said else "-"
 
 
-def _families(found: Sequence[Judged]) -> dict[str, list[str]]:
+def _patterns(found: Sequence[Judged]) -> dict[str, list[str]]:
     emitted = [one for one in found if one.mutant.kind == "emitted" and one.outcome != "equivalent"]
-    return _grouped(emitted, lambda one: one.mutant.family, lambda one: one.mutant.direction, ("forward", "backward"))
+    return _grouped(emitted, lambda one: one.mutant.pattern, lambda one: one.mutant.direction, ("forward", "backward"))
 
 
 def _operators(found: Sequence[Judged]) -> dict[str, list[str]]:
@@ -166,8 +166,8 @@ def _data(one: Judged, reasons: Mapping[str, str]) -> dict[str, Any]:
     mutant = one.mutant
     entry: dict[str, Any] = {"mutant": mutant.identifier, "outcome": one.outcome}
     entry |= {name: getattr(mutant, name) for name in ("file", "line", "scope", "operator", "old", "new")}
-    if mutant.family:
-        entry |= {"family": mutant.family, "direction": mutant.direction}
+    if mutant.pattern:
+        entry |= {"pattern": mutant.pattern, "direction": mutant.direction}
     if mutant.identifier in reasons:
         entry["reason"] = reasons[mutant.identifier]
     entry["levels"] = [_step(step) for step in one.result.steps]

@@ -22,7 +22,7 @@ from .report import equivalents, judged, write_report
 
 LEAST = {"emitted": 150, "template": 60, "printer": 50, "calculus": 40, "schedule": 20}
 LONG = 16_000  # characters
-FAMILIES = {(f, d) for f in ("pointwise", "row", "window", "contraction") for d in ("forward", "backward")}
+PATTERNS = {(f, d) for f in ("pointwise", "row", "window", "contraction") for d in ("forward", "backward")}
 
 TRIALS = """
 import json, sys
@@ -65,7 +65,7 @@ def test_another_process_has_the_same_faults_and_tells_a_fault_from_none() -> No
 
 
 def test_every_family_is_hit_forward_and_backward() -> None:
-    assert {(mutant.family, mutant.direction) for mutant in catalogue()} >= FAMILIES
+    assert {(mutant.pattern, mutant.direction) for mutant in catalogue()} >= PATTERNS
 
 
 def test_every_fault_changes_its_file_and_leaves_it_readable() -> None:

@@ -1,1 +1,1 @@
-"""Jinja templates: one a family of loops, and those of the package around the kernels."""
+"""Jinja templates: one a loop pattern, and those of the package around the kernels."""

@@ -69,12 +69,12 @@ def _passes(workload: Workload, target: str, boxes: bool) -> list[Pass]:
         saved = operator.forward(call.tensors, call.symbols, True, call.skipped)
     given = tuple(tensor for tensor in call.tensors if tensor is not None)
     found = [Pass("forward", tuple(forward), given, tuple(tensor for tensor in saved if tensor is not None))]
-    outputs, residuals = saved[: len(operator.outputs)], saved[len(operator.outputs) :]
+    outputs, saved = saved[: len(operator.outputs)], saved[len(operator.outputs) :]
     gradients = [None if outputs[i] is None else torch.empty_like(outputs[i]) for i in operator.results]
-    before = (*given, *(tensor for tensor in (*gradients, *residuals) if tensor is not None))
+    before = (*given, *(tensor for tensor in (*gradients, *saved) if tensor is not None))
     for direction, wanted in _directions(workload, operator, call.tensors):
         with _recorded(target, boxes) as backward:
-            results = operator.backward(gradients, call.tensors, residuals, call.symbols, wanted)
+            results = operator.backward(gradients, call.tensors, saved, call.symbols, wanted)
         made = tuple(tensor for tensor in results if tensor is not None)
         found.append(Pass(direction, tuple(backward), before, made))
     return found
