@@ -1,7 +1,7 @@
 """From a fusion group to kernel IR.
 
-Input: a ``FusionGroup`` and its layer. Output: a ``Kernel``. Every load becomes a statement of its own, in the outermost
-section in which its indices are known.
+Input: a ``FusionGroup`` and its layer. Output: a ``Kernel``. Every load becomes a statement of its own, in the
+outermost section in which its indices are known.
 """
 
 from __future__ import annotations

@@ -1,8 +1,15 @@
-"""The layers of the lecture, one file per layer; ``DEFINITIONS`` holds them by name, in the lecture's order."""
+"""The layers, one file each: ``DEFINITIONS`` of every file of this folder, by name.
+
+Layers of the lecture come first, in its order, and have a NumPy reference. Those of other files follow by file name.
+``ADDING.md`` adds one.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from importlib import import_module
+from pkgutil import iter_modules
 
 from svertka.spec.definition import Definition
 from svertka.spec.layers import (
@@ -21,7 +28,7 @@ from svertka.spec.layers import (
 
 __all__ = ["DEFINITIONS"]
 
-_MODULES = (
+_LECTURE = (
     image,
     convolution,
     relu,
@@ -35,8 +42,17 @@ _MODULES = (
     fused,
 )
 
+
+def _others() -> Iterator[Definition]:
+    """Layers of files that are not about the lecture."""
+    lecture = {module.__name__ for module in _LECTURE}
+    for name in sorted(f"{__name__}.{found.name}" for found in iter_modules(__path__)):
+        if name not in lecture:
+            yield from getattr(import_module(name), "DEFINITIONS", ())
+
+
 DEFINITIONS: dict[str, Definition] = {
     definition.name: replace(definition, reference=definition.function, orders=2)
-    for module in _MODULES
+    for module in _LECTURE
     for definition in module.DEFINITIONS
-}
+} | {definition.name: replace(definition, orders=2) for definition in _others()}
