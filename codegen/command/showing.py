@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 from rich.table import Table
 
-from svertka.codegen.command.terminal import FAILED, application, console, definitions_named, interpret
+from svertka.codegen.command.terminal import FAILED, application, console, interpret
 
 
 @application.command()
@@ -32,9 +32,9 @@ def _mark(cell: str) -> str:
 @application.command("list")
 def list_layers() -> None:
     """Show the layers: function, modules, formulas."""
+    from svertka.codegen.driver.listing import listed
+
     table = Table("layer", "function", "modules", "formulas", "source")
-    for definition in definitions_named(None):
-        modules = ", ".join(face.name for face in definition.modules)
-        formulas = str(len(definition.variants))
-        table.add_row(definition.name, definition.function, modules, formulas, definition.source)
+    for row in listed():
+        table.add_row(*row)
     console.print(table)

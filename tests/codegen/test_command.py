@@ -335,3 +335,15 @@ def test_an_unwritable_cache_is_refused_before_anything_is_derived(monkeypatch: 
     monkeypatch.setenv("SVERTKA_CACHE", "/dev/null/cache")
     with pytest.raises(ValueError, match=r"SVERTKA_CACHE.*/dev/null is a file; name a folder"):
         layer_module(Layer("tripled", (x,), (Equation(y, 3 * x[i]),), ("output",)))
+
+
+@pytest.mark.parametrize("broken", ["[[", '["one"]'])
+def test_list_does_not_trust_what_it_kept(
+    broken: str, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SVERTKA_CACHE", str(tmp_path))
+    printed = call("list")[1]
+    (kept,) = tmp_path.rglob("*.json")
+    assert call("list")[1] == printed
+    kept.write_text(broken)
+    assert call("list")[1] == printed

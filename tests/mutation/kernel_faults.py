@@ -68,7 +68,7 @@ def kernels_in(text: str) -> dict[str, str]:
 def patterns(text: str, edit: Edit) -> tuple[str, str]:
     """Loop pattern and direction of the place of an edit; launchers count as a separate pattern."""
     backward = "grad" in edit.scope or edit.scope.endswith("_backward")
-    return kernels_in(text).get(edit.scope, "host"), "backward" if backward else "forward"
+    return kernels_in(text).get(edit.scope, "launcher"), "backward" if backward else "forward"
 
 
 # Rules --------------------------------------------------------------------------------------------------------------
