@@ -1,7 +1,7 @@
 """What ``svertka list`` says of every layer.
 
-It follows from the files of formulas. SymPy, which these import, takes most of a second to load; therefore it is kept in
-the user's cache, by the digest of these files.
+It follows from the files of formulas. SymPy, which these import, takes most of a second to load. Therefore it is kept
+in the user's cache, by the digest of these files.
 """
 
 from __future__ import annotations

@@ -212,7 +212,7 @@ def test_one_formula_that_fails_does_not_lose_the_others(tmp_path: Path) -> None
         for words in ("no input shows extent K", "layer gammas, equation of output", "layer logs: what does not hold"):
             assert any(words in line for line in told)
         assert {path.stem for path in (package / "kernels").glob("*.json")} == {"total"}
-        assert "def total(" in (package / "functional.py").read_text(encoding="utf-8")
+        assert "def total(" in (package / "functions" / "total.py").read_text(encoding="utf-8")
     assert run("generate", str(file), "logs", "--into", str(tmp_path / "none")).returncode == 1
     assert not (tmp_path / "none").exists()
 

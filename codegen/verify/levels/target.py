@@ -13,7 +13,7 @@ from typing import Any
 from svertka.codegen.ir.kernel import Kernel, Name
 from svertka.codegen.lowering.build import KernelModule
 from svertka.codegen.verify.cases import Case, cases
-from svertka.codegen.verify.symbolic.small import aligned, small_cases
+from svertka.codegen.verify.symbolic.small import aligned, small_cases, usual_case
 from svertka.spec.definition import Variant
 from svertka.spec.layer import Layer
 
@@ -90,8 +90,15 @@ class Subject:
 
     @cached_property
     def small_box_cases(self) -> tuple[Case, ...]:
-        """Small cases with tensors aligned as boxes require; none if no kernel loads boxes."""
-        return self.aligned(self.small_cases[:1], SYMBOL_UNIT)
+        """Small cases with tensors aligned as boxes require; none if no kernel loads boxes.
+
+        Each layout has one, and there are two at least: with unusual parameters, and with usual ones.
+        """
+        if not self.layouts:
+            return ()
+        some = (self.small_cases[0], usual_case(self.module.definition, self.variant))
+        layouts = self.layouts if len(self.layouts) > 1 else 2 * self.layouts
+        return tuple(self._aligned(case, SYMBOL_UNIT, last) for case, last in zip(some, layouts, strict=True))
 
     @cached_property
     def box_cases(self) -> tuple[Case, ...]:
@@ -103,11 +110,10 @@ class Subject:
 
     def aligned(self, some: tuple[Case, ...], unit: int) -> tuple[Case, ...]:
         """Cases in every layout of boxes, with the boxes' fastest extents rounded to multiples of a unit."""
-        return tuple(
-            aligned(self.module.definition, self.variant, case, self._fastest(last), unit, last)
-            for last in self.layouts
-            for case in some
-        )
+        return tuple(self._aligned(case, unit, last) for last in self.layouts for case in some)
+
+    def _aligned(self, case: Case, unit: int, last: bool) -> Case:
+        return aligned(self.module.definition, self.variant, case, self._fastest(last), unit, last)
 
 
 def gradient_operators(subject: Subject) -> list[Any]:

@@ -21,6 +21,7 @@ import triton.language as tl
 from triton.runtime import interpreter as engine
 
 from svertka.codegen.verify.replay import by_name, replaying
+from svertka.codegen.verify.symbolic.coverage import Coverage, marking
 from svertka.codegen.verify.symbolic.graph import ONE, Graph
 from svertka.codegen.verify.symbolic.lanes import Lanes
 from svertka.codegen.verify.symbolic.memory import Memory
@@ -46,8 +47,10 @@ def _real(handle: Any) -> bool:
 
 
 @contextmanager
-def symbolic(graph: Graph, memory: Memory, primitives: ModuleType) -> Iterator[None]:
+def symbolic(graph: Graph, memory: Memory, primitives: ModuleType, coverage: Coverage) -> Iterator[None]:
     """Run every kernel that is launched inside on nodes of ``graph`` and tensors of ``memory``.
+
+    ``coverage`` notes which statements ran.
 
     The package's ``primitives`` that approximate a function stand here for that function, as the builder's own do.
     """
@@ -61,6 +64,7 @@ def symbolic(graph: Graph, memory: Memory, primitives: ModuleType) -> Iterator[N
     )
     with ExitStack() as stack:
         stack.enter_context(replaying())
+        stack.enter_context(marking(coverage, {primitives.__name__}))
         for name, method in replaced.items():
             stack.enter_context(mock.patch.object(_Builder, name, method))
         for name in ("cumsum", "cumprod"):

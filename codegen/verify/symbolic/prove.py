@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -22,10 +23,11 @@ from svertka.codegen.lowering.build import KernelModule
 from svertka.codegen.verify.cases import Case
 from svertka.codegen.verify.equivalence import UNSAVED, named, run_backward, run_forward
 from svertka.codegen.verify.symbolic.arithmetic import GraphArithmetic
+from svertka.codegen.verify.symbolic.coverage import Coverage
 from svertka.codegen.verify.symbolic.decide import decide
 from svertka.codegen.verify.symbolic.graph import POISON, Graph
 from svertka.codegen.verify.symbolic.memory import Memory, reach
-from svertka.codegen.verify.symbolic.regions import REGIONS, Inputs, Region, tiles
+from svertka.codegen.verify.symbolic.regions import REGIONS, Inputs, Region, in_parts, tiles
 from svertka.spec import Layer, adjoint, evaluate, gradient_of
 from svertka.spec.definition import Variant
 from svertka.spec.notation import Tensor
@@ -75,15 +77,20 @@ def prove(
     case: Case,
     points: int = 2,
     regions: Sequence[Region] = REGIONS,
+    coverage: Coverage | None = None,
 ) -> Proof:
-    """Run forward (with and without saved tensors) and backward in every region and compare with the formula."""
+    """Run forward (with and without saved tensors) and backward in every region and compare with the formula.
+
+    ``coverage`` notes which statements of the kernels ran.
+    """
+    coverage = Coverage() if coverage is None else coverage
     names = tuple(n for n in module.definition.differentiable(variant.layer) if n not in case.absent)
     results = module.definition.real_results(variant.layer)
     derived = adjoint(variant.layer, wrt=list(names), outputs=results)
     runs = []
     for region in regions:
         run = _Run(module, variant.layer, derived, kernels, case, region)
-        run.execute(results)
+        run.execute(results, coverage)
         run.decide(points)
         runs.append(run)
         if run.memory.failures:
@@ -119,7 +126,7 @@ class _Run:
         self.error_probability = 0.0
         self.pairs: list[tuple[str, int, int]] = []
 
-    def execute(self, results: Sequence[str]) -> None:
+    def execute(self, results: Sequence[str], coverage: Coverage) -> None:
         """Run the kernels and the formula; a kernel that does not run is a failure with its reason."""
         for tensor in self.layer.inputs:
             if tensor.name not in self.case.absent:
@@ -136,7 +143,7 @@ class _Run:
             largest = max(len(array.values) for array in (*known.values(), *expected.values()))
             with (
                 tiles(self.kernels, self.region, largest, max(map(reach, primal.values()))) as self.memory.wide_from,
-                symbolic(self.graph, self.memory, self._primitives),
+                symbolic(self.graph, self.memory, self._primitives, coverage),
                 np.errstate(all="ignore"),
             ):
                 self._run(primal, gradients, expected)
@@ -156,22 +163,32 @@ class _Run:
         count = len(self.layer.outputs)
         for name, output in named(self.layer, saved):
             self._pair(name, output, expected[name].values)
-        for skipped in dict.fromkeys([(), tuple(self.definition.optional_results.values())]):
-            plain = run_forward(self.kernels, self.layer, self.case, primal, save=False, skipped=skipped)
-            for name, output in named(self.layer, plain, skipped=skipped):
-                self._pair(f"{name}{UNSAVED}", output, expected[name].values)
         names = self.definition.differentiable(self.layer)
         present = tuple(name in primal for name in names)
-        asked = [present]
-        if self.region.alone and sum(present) > 1:
-            asked += [tuple(n == only for n in range(len(names))) for only, there in enumerate(present) if there]
-        for wanted in asked:
-            back = run_backward(self.kernels, self.layer, self.case, primal, gradients, saved[count:], wanted)
-            for name, gradient, there in zip(names, back, wanted, strict=True):
-                if there and gradient is not None:
-                    self._pair(gradient_of(self.layer, name), gradient, expected[gradient_of(self.layer, name)].values)
-                elif there:
-                    self.memory.fail(f"{gradient_of(self.layer, name)}: wanted, and not returned")
+        self._run_backward(primal, gradients, saved[count:], present, expected)
+        with in_parts(self.kernels) if self.region.boxes else nullcontext():
+            for skipped in dict.fromkeys([(), tuple(self.definition.optional_results.values())]):
+                plain = run_forward(self.kernels, self.layer, self.case, primal, save=False, skipped=skipped)
+                for name, output in named(self.layer, plain, skipped=skipped):
+                    self._pair(f"{name}{UNSAVED}", output, expected[name].values)
+            alone = [tuple(n == only for n in range(len(names))) for only, there in enumerate(present) if there]
+            for wanted in alone if self.region.alone and (self.region.boxes or len(alone) > 1) else ():
+                self._run_backward(primal, gradients, saved[count:], wanted, expected)
+
+    def _run_backward(
+        self,
+        primal: Mapping[str, torch.Tensor],
+        gradients: Sequence[torch.Tensor],
+        saved: Sequence[Any],
+        wanted: tuple[bool, ...],
+        expected: Mapping[str, Any],
+    ) -> None:
+        back = run_backward(self.kernels, self.layer, self.case, primal, gradients, saved, wanted)
+        for name, gradient, there in zip(self.definition.differentiable(self.layer), back, wanted, strict=True):
+            if there and gradient is not None:
+                self._pair(gradient_of(self.layer, name), gradient, expected[gradient_of(self.layer, name)].values)
+            elif there:
+                self.memory.fail(f"{gradient_of(self.layer, name)}: wanted, and not returned")
 
     def _pair(self, name: str, got: torch.Tensor, expected: Sequence[int]) -> None:
         """Record each element's two expressions; whole numbers are compared immediately."""

@@ -33,7 +33,7 @@ from svertka.spec.definition import Definition
 from svertka.spec.evaluate import shape_of
 from svertka.spec.notation import Tensor
 
-__all__ = ["BOXES", "BOXES_OF_ROWS", "REGIONS", "Inputs", "Region", "parameters", "tiles"]
+__all__ = ["BOXES", "BOXES_OF_ROWS", "REGIONS", "Inputs", "Region", "in_parts", "parameters", "tiles"]
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,7 @@ BOXES = Region("boxes, channels last, small tiles", False, "last", True, "larges
 BOXES_OF_ROWS = Region("boxes, rows, small tiles", False, "rows", True, "largest", True, torch.float64, boxes=True)
 LITTLE = 128  # elements; with more, sums are long enough to be split with deeper tiles
 PROCESSORS = 16  # enough that sums are split although there are several tiles
+MANY = 1 << 12  # enough that every sum is split
 
 
 @contextmanager
@@ -104,10 +105,10 @@ def tiles(kernels: ModuleType, region: Region, elements: int, reach: int) -> Ite
             schedule.TABLE["interpreter"].update(smaller)
             depth = 2 if elements <= LITTLE and not region.ties else 4
             for rows in schedule.TABLE["interpreter_contraction"].values():
-                rows[0].update(tile=[max(block // 4, 4), 4, depth], group=2)
-            schedule.TABLE["interpreter_contraction"]["boxes"][0].update(tile=[4, 8, depth])
+                rows[0].update(tile=[max(block // 4, 8), 4, depth], group=2, taps=region.ties)
+            schedule.TABLE["interpreter_contraction"]["boxes"][0].update(tile=[4, 16, depth])
             schedule.TABLE["sums"]["steps_a_part"] = 1
-            launching.PROCESSORS = {"cpu": PROCESSORS}
+            launching.PROCESSORS = {"cpu": PROCESSORS if region.ties or region.boxes else MANY}
         launching.INT32_ELEMENTS = {"none": limit, "largest": reach, "all": 1}[region.wide]
         forget(package)
         yield launching.INT32_ELEMENTS
@@ -116,6 +117,18 @@ def tiles(kernels: ModuleType, region: Region, elements: int, reach: int) -> Ite
         for name, value in before.items():
             setattr(launching, name, value)
         forget(package)
+
+
+@contextmanager
+def in_parts(kernels: ModuleType) -> Iterator[None]:
+    """Let a generated package split every sum, as on a GPU with more processors than tiles."""
+    launching = kernels.launching
+    before = launching.PROCESSORS
+    launching.PROCESSORS = {"cpu": MANY}
+    try:
+        yield
+    finally:
+        launching.PROCESSORS = before
 
 
 class Inputs:

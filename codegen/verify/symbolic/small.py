@@ -19,7 +19,7 @@ from svertka.spec.definition import Definition, Variant, Whole
 from svertka.spec.evaluate import values_of, whole
 from svertka.spec.notation import InRange, Read, Reduction
 
-__all__ = ["aligned", "small_cases"]
+__all__ = ["aligned", "small_cases", "usual_case"]
 
 _DRAWS = 10
 _LITTLE, _MUCH = 400, 4096  # less work is not better; each doubling above _MUCH counts as a usual parameter
@@ -30,7 +30,7 @@ _AXES_APIECE = 4  # for every so many free extents, one value may occur twice
 
 
 def small_cases(definition: Definition, variant: Variant) -> tuple[Case, ...]:
-    """Two cases: all arguments given, and optional tensors left out (one, if there are none)."""
+    """All arguments given; all optional tensors left out, if there are some; and each alone, if there are several."""
     plain, *drawn = cases(definition, variant, _DRAWS)
     names = [symbol.name for symbol in variant.layer.parameters]
 
@@ -48,8 +48,17 @@ def small_cases(definition: Definition, variant: Variant) -> tuple[Case, ...]:
         return usual(case) - _borders(variant, case) + (work // _MUCH).bit_length(), max(work, _LITTLE), case.name
 
     first, second = sorted(shrunk, key=told)[:2]
+    optional = [tensor.name for tensor in variant.layer.inputs if tensor.default is not None]
+    left_out = [frozenset(optional)] if optional else []
+    left_out += [frozenset({name}) for name in optional] if len(optional) > 1 else []
+    return (first, *(Case(second.name, second.sizes, absent) for absent in left_out))
+
+
+def usual_case(definition: Definition, variant: Variant) -> Case:
+    """Parameters as they are by default, small extents, and optional tensors left out."""
+    plain = next(iter(cases(definition, variant, 1)))
     optional = frozenset(tensor.name for tensor in variant.layer.inputs if tensor.default is not None)
-    return (first, Case(second.name, second.sizes, optional)) if optional else (first,)
+    return Case(plain.name, _shrunk(definition, variant, plain.sizes), optional)
 
 
 def aligned(
