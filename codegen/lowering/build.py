@@ -17,6 +17,7 @@ from svertka.codegen.ir.kernel import Kernel
 from svertka.codegen.ir.loop_patterns import LoopPattern, constant_extents, extent_names, loop_pattern
 from svertka.codegen.lowering.fusion import FusionGroup, partition
 from svertka.codegen.lowering.lower import lower
+from svertka.codegen.passes.inline import is_selection
 from svertka.codegen.passes.pipeline import through
 from svertka.codegen.passes.saved_conditions import answers_of, recalled
 from svertka.spec import adjoint, gradient_name, gradient_of, normal_form
@@ -265,7 +266,7 @@ class _Builder:
                 role = "integer" if store in primal.outputs else "position"
                 yield Allocation(store, tensor, leading, role, store in self.optional)
             else:
-                exact = store in primal.outputs or not isinstance(_value(lowered, store), Reduction)
+                exact = store in primal.outputs or is_selection(_value(lowered, store))
                 like = state.get(store, own.get(store, leading))
                 role = "result" if exact and store not in accumulated_of(self.definition, primal) else "temporary"
                 yield Allocation(store, tensor, like, role, store in self.optional)

@@ -92,13 +92,12 @@ class Subject:
     def small_box_cases(self) -> tuple[Case, ...]:
         """Small cases with tensors aligned as boxes require; none if no kernel loads boxes.
 
-        Each layout has one, and there are two at least: with unusual parameters, and with usual ones.
+        Each layout has two: with unusual parameters, and with usual ones.
         """
         if not self.layouts:
             return ()
-        some = (self.small_cases[0], usual_case(self.module.definition, self.variant))
-        layouts = self.layouts if len(self.layouts) > 1 else 2 * self.layouts
-        return tuple(self._aligned(case, SYMBOL_UNIT, last) for case, last in zip(some, layouts, strict=True))
+        usual = usual_case(self.module.definition, self.variant)
+        return self.aligned((self.small_cases[0], usual), SYMBOL_UNIT)
 
     @cached_property
     def box_cases(self) -> tuple[Case, ...]:
@@ -110,10 +109,11 @@ class Subject:
 
     def aligned(self, some: tuple[Case, ...], unit: int) -> tuple[Case, ...]:
         """Cases in every layout of boxes, with the boxes' fastest extents rounded to multiples of a unit."""
-        return tuple(self._aligned(case, unit, last) for last in self.layouts for case in some)
-
-    def _aligned(self, case: Case, unit: int, last: bool) -> Case:
-        return aligned(self.module.definition, self.variant, case, self._fastest(last), unit, last)
+        return tuple(
+            aligned(self.module.definition, self.variant, case, self._fastest(last), unit, last)
+            for last in self.layouts
+            for case in some
+        )
 
 
 def gradient_operators(subject: Subject) -> list[Any]:

@@ -159,21 +159,27 @@ class _Run:
     def _run(
         self, primal: Mapping[str, torch.Tensor], gradients: Sequence[torch.Tensor], expected: Mapping[str, Any]
     ) -> None:
-        saved = run_forward(self.kernels, self.layer, self.case, primal, save=True)
-        count = len(self.layer.outputs)
-        for name, output in named(self.layer, saved):
-            self._pair(name, output, expected[name].values)
+        saved = self._run_forward(primal, expected)
         names = self.definition.differentiable(self.layer)
         present = tuple(name in primal for name in names)
-        self._run_backward(primal, gradients, saved[count:], present, expected)
+        self._run_backward(primal, gradients, saved, present, expected)
         with in_parts(self.kernels) if self.region.boxes else nullcontext():
+            if self.region.boxes:
+                saved = self._run_forward(primal, expected)
             for skipped in dict.fromkeys([(), tuple(self.definition.optional_results.values())]):
                 plain = run_forward(self.kernels, self.layer, self.case, primal, save=False, skipped=skipped)
                 for name, output in named(self.layer, plain, skipped=skipped):
                     self._pair(f"{name}{UNSAVED}", output, expected[name].values)
             alone = [tuple(n == only for n in range(len(names))) for only, there in enumerate(present) if there]
             for wanted in alone if self.region.alone and (self.region.boxes or len(alone) > 1) else ():
-                self._run_backward(primal, gradients, saved[count:], wanted, expected)
+                self._run_backward(primal, gradients, saved, wanted, expected)
+
+    def _run_forward(self, primal: Mapping[str, torch.Tensor], expected: Mapping[str, Any]) -> Sequence[Any]:
+        """Run the forward that saves tensors; what it saves."""
+        results = run_forward(self.kernels, self.layer, self.case, primal, save=True)
+        for name, output in named(self.layer, results):
+            self._pair(name, output, expected[name].values)
+        return results[len(self.layer.outputs) :]
 
     def _run_backward(
         self,

@@ -103,7 +103,7 @@ def tiles(kernels: ModuleType, region: Region, elements: int, reach: int) -> Ite
             smaller |= {"elements": 1, "contiguous_rows": 8} if region.ties else {"elements": 2, "contiguous_rows": 1}
             smaller |= {"short_row": 8}
             schedule.TABLE["interpreter"].update(smaller)
-            depth = 2 if elements <= LITTLE and not region.ties else 4
+            depth = 4 if region.ties else 2 if elements > LITTLE or region.boxes else 1
             for rows in schedule.TABLE["interpreter_contraction"].values():
                 rows[0].update(tile=[max(block // 4, 8), 4, depth], group=2, taps=region.ties)
             schedule.TABLE["interpreter_contraction"]["boxes"][0].update(tile=[4, 16, depth])
