@@ -71,6 +71,7 @@ BOXES_OF_ROWS = Region("boxes, rows, small tiles", False, "rows", True, "largest
 LITTLE = 128  # elements; with more, sums are long enough to be split with deeper tiles
 PROCESSORS = 16  # enough that sums are split although there are several tiles
 MANY = 1 << 12  # enough that every sum is split
+PARTS = 3  # at most, since programs take time
 
 
 @contextmanager
@@ -107,7 +108,7 @@ def tiles(kernels: ModuleType, region: Region, elements: int, reach: int) -> Ite
             for rows in schedule.TABLE["interpreter_contraction"].values():
                 rows[0].update(tile=[max(block // 4, 8), 4, depth], group=2, taps=region.ties)
             schedule.TABLE["interpreter_contraction"]["boxes"][0].update(tile=[4, 16, depth])
-            schedule.TABLE["sums"]["steps_a_part"] = 1
+            schedule.TABLE["sums"].update(steps_a_part=1, most_parts=PARTS)
             launching.PROCESSORS = {"cpu": PROCESSORS if region.ties or region.boxes else MANY}
         launching.INT32_ELEMENTS = {"none": limit, "largest": reach, "all": 1}[region.wide]
         forget(package)
