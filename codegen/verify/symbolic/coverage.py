@@ -58,7 +58,7 @@ class _Marking(engine.ASTTransformer):  # type: ignore[misc]
 
     def __init__(self, kernel: str) -> None:
         self.kernel = kernel
-        self.texts = _TEXTS.setdefault(kernel, {})
+        self.texts = _TEXTS[kernel] = {}
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:  # noqa: N802 - name is Python's
         told = ast.get_docstring(node) is not None
