@@ -19,7 +19,7 @@ from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue, Not, Or
 
 from svertka.spec.affine import Affine
 from svertka.spec.arithmetic import Arithmetic, Float, uniform
-from svertka.spec.layer import Equation, Layer
+from svertka.spec.layer import Equation, Layer, text_of
 from svertka.spec.normal_form import normal_form
 from svertka.spec.notation import (
     Divides,
@@ -138,7 +138,7 @@ def holds(condition: Basic, sizes: Mapping[str, Any]) -> bool:
 def values_of(expression: Expr, sizes: Mapping[str, Any]) -> set[int]:
     """All values that an integer expression takes over the ranges of its indices."""
     scope = _Scope(Float(), sizes)
-    value, indices = scope.index(expression), sorted(expression.atoms(Index), key=str)
+    value, indices = scope.index(expression), sorted(expression.atoms(Index), key=text_of)
     found = set()
     for places in product(*(range(whole(index.extent, sizes)) for index in indices)):
         scope.here.update(zip((index.name for index in indices), places, strict=True))
@@ -332,7 +332,7 @@ class _Scope:
             divisor, number = self.index(node.args[0]), self.index(node.args[1])
             return lambda: number() % divisor() == 0
         if isinstance(node, And | Or | Not):
-            parts = [self.condition(part) for part in sorted(node.args, key=str)]
+            parts = [self.condition(part) for part in sorted(node.args, key=text_of)]
             if isinstance(node, Not):
                 return lambda: not parts[0]()
             combine = all if isinstance(node, And) else any

@@ -5,7 +5,7 @@ Input: tensors and ``Equation``s. Output: a frozen ``Layer``, the input and outp
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -13,7 +13,7 @@ from sympy import Basic, Expr, Symbol, sympify
 
 from svertka.spec.notation import Index, Read, Reduction, Tensor
 
-__all__ = ["Equation", "Layer", "reads", "symbols_of"]
+__all__ = ["Equation", "Layer", "reads", "symbols_of", "text_of", "walk"]
 
 
 @dataclass(frozen=True)
@@ -35,23 +35,38 @@ class Equation:
         object.__setattr__(self, "value", value)
 
 
-def walk(node: Basic) -> Iterator[Basic]:
-    """Every node of a tree, parents first, in a fixed order; the order of ``atoms`` changes with the hash seed."""
-    yield node
-    for child in node.args:
-        yield from walk(child)
+@lru_cache(maxsize=1 << 14)
+def walk(node: Basic) -> tuple[Basic, ...]:
+    """The distinct nodes of a tree, parents first, in a fixed order; that of ``atoms`` changes with the hash seed."""
+    found: dict[Basic, None] = {}
+    pending = [node]
+    while pending:
+        part = pending.pop()
+        if part not in found:
+            found[part] = None
+            pending += reversed(part.args)
+    return tuple(found)
 
 
+@lru_cache(maxsize=1 << 14)
 def reads(node: Basic) -> tuple[Read, ...]:
     """The distinct tensor reads of an expression, sorted by their text."""
-    return tuple(sorted({n for n in walk(node) if isinstance(n, Read)}, key=_text))
+    return tuple(sorted((n for n in walk(node) if isinstance(n, Read)), key=text_of))
 
 
 @lru_cache(maxsize=1 << 16)
-def _text(read: Read) -> str:
-    return str(read)
+def text_of(node: Basic) -> str:
+    """An expression as SymPy prints it; the key by which expressions are sorted."""
+    return str(node)
 
 
+@lru_cache(maxsize=1 << 14)
+def _free_indices(node: Basic) -> frozenset[Index]:
+    """The indices of an expression that no reduction binds."""
+    return frozenset(symbol for symbol in node.free_symbols if isinstance(symbol, Index))
+
+
+@lru_cache(maxsize=1 << 14)
 def symbols_of(node: Basic) -> tuple[Symbol, ...]:
     """The distinct symbols of an expression except indices and extents of reads, sorted by name."""
     found: set[Symbol] = set()
@@ -127,7 +142,7 @@ class Layer:
                 raise ValueError(f"{where}: it reads {read.tensor!r}, which is neither an input nor defined before it")
             if len(known[read.tensor].axes) != len(read.indices):
                 raise ValueError(f"{where}: {read} has another number of indices than the tensor has axes")
-        free = {s for s in equation.value.free_symbols if isinstance(s, Index)} - set(target.axes)
+        free = _free_indices(equation.value) - set(target.axes)
         if free:
             names = ", ".join(sorted(s.name for s in free))
             raise ValueError(f"{where}: index {names} is neither an axis of {target.name} nor summed; add it or sum")

@@ -11,7 +11,7 @@ from itertools import count
 from sympy import Add, And, Basic, Expr, Integer, Mul, Tuple, expand
 from sympy.logic.boolalg import Boolean, true
 
-from svertka.spec.layer import walk
+from svertka.spec.layer import text_of, walk
 from svertka.spec.notation import Index, InRange, Read, Reduction, Select
 
 __all__ = [
@@ -78,7 +78,7 @@ def conditions(guard: Boolean) -> tuple[Boolean, ...]:
     if guard == true:
         return ()
     terms = guard.args if isinstance(guard, And) else (guard,)
-    return tuple(sorted(terms, key=str))
+    return tuple(sorted(terms, key=text_of))
 
 
 def conjunction(terms: Iterable[Boolean]) -> Boolean:

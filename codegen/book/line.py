@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from sympy import Basic, Expr, Symbol, Tuple
+from sympy import Basic, Expr, Symbol, Tuple, preorder_traversal
 from sympy.logic.boolalg import Boolean, true
 
 from svertka.codegen.book.tree import Over, Tree, parts_of
@@ -116,7 +116,7 @@ def line(left: Read, value: Expr, axes: Mapping[str, tuple[str, ...]]) -> Line:
 
 def _long_factors(node: Basic) -> Iterator[Expr]:
     """The largest long parts that read no tensor."""
-    nodes = list(walk(node))
+    nodes = list(preorder_traversal(node))
     if isinstance(node, Read | Boolean) or len(nodes) <= LONG_FACTOR:
         return
     if node.is_Pow and node.exp.is_Integer:
@@ -136,7 +136,7 @@ def _lettered(letter: str, factor: Expr, left: Read) -> Symbol:
 
 
 def _is_long(place: Basic) -> bool:
-    return len(list(walk(place))) > LONG and not any(isinstance(node, Read) for node in walk(place))
+    return len(list(preorder_traversal(place))) > LONG and not any(isinstance(node, Read) for node in walk(place))
 
 
 def _primed(letter: str, used: set[str]) -> Symbol:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from typing import cast
 
-from sympy import Abs, Add, Basic, Expr, Integer, Mul, Pow, exp
+from sympy import Abs, Add, Basic, Expr, Integer, Mul, Pow, exp, preorder_traversal
 from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue, Not, Or
 
 from svertka.codegen.book.tree import (
@@ -35,7 +35,6 @@ from svertka.codegen.book.tree import (
     Word,
     fenced,
 )
-from svertka.spec.layer import walk
 from svertka.spec.notation import Divides, FloorDiv, Index, InRange, Read, Reduction, Select, Tensor
 from svertka.spec.rewrite import conditions
 
@@ -164,7 +163,7 @@ class Typesetter:
 
     def _place_of_term(self, term: Expr) -> tuple[bool, int, int, int, str]:
         """Subtracted terms come last; single elements before parameters, parameters before products with them."""
-        nodes = list(walk(term))
+        nodes = list(preorder_traversal(term))
         reads = any(isinstance(node, Read) for node in nodes)
         scaled = any(f.is_Symbol and not _is_index(f) for f in Mul.make_args(term))
         rank = (2 if scaled else 0) if reads else 1

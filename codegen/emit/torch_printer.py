@@ -19,7 +19,7 @@ from svertka.codegen.lowering.build import keywords_of
 from svertka.codegen.passes.pipeline import through
 from svertka.spec import adjoint, gradient_of, normal_form
 from svertka.spec.definition import Definition, Variant
-from svertka.spec.layer import Equation, Layer, reads, walk
+from svertka.spec.layer import Equation, Layer, reads, text_of, walk
 from svertka.spec.notation import Divides, FloorDiv, Index, InRange, Read, Reduction, Select, Tensor, Uniform
 from svertka.spec.rewrite import index_set, selections
 
@@ -149,7 +149,7 @@ class _Printer:
 
     def _factors(self, body: Expr) -> list[str]:
         """The factors of the body if it is a product of tensors, whose sum is a matrix product; else the body alone."""
-        factors = sorted(Mul.make_args(body), key=str)
+        factors = sorted(Mul.make_args(body), key=text_of)
         varying = [f for f in factors if index_set(f)]
         if len(varying) < 2:
             return [self.real(body)]
@@ -195,7 +195,7 @@ class _Printer:
     def _sum(self, node: Add) -> str:
         """Terms with their signs."""
         negative = {term: bool(term.could_extract_minus_sign()) for term in node.args}
-        first, *rest = sorted(node.args, key=lambda term: (negative[term], str(term)))
+        first, *rest = sorted(node.args, key=lambda term: (negative[term], text_of(term)))
         text = self._operand(first)
         for term in rest:
             text += f" - {self._operand(-term)}" if negative[term] else f" + {self._operand(term)}"
@@ -248,7 +248,7 @@ class _Printer:
             return f"(~{self.condition(node.args[0])})"
         if isinstance(node, And | Or):
             sign = " & " if isinstance(node, And) else " | "
-            return self._joined(sign, [self.condition(part) for part in sorted(node.args, key=str)])
+            return self._joined(sign, [self.condition(part) for part in sorted(node.args, key=text_of)])
         whole = all(part.is_integer for part in node.args)
         sides = [self.integer(part) if whole else self.real(part) for part in node.args]
         return f"evaluation.true({sides[0]} {node.rel_op} {sides[1]})"
@@ -269,7 +269,7 @@ def _function(indices: Sequence[Index], body: str) -> str:
 
 
 def _sorted(parts: Sequence[Basic]) -> list[Basic]:
-    return sorted(parts, key=str)
+    return sorted(parts, key=text_of)
 
 
 def _number(node: Expr) -> str:

@@ -14,6 +14,7 @@ from sympy import Abs, Add, Basic, Expr, Mul, Pow, S, cos, erf, exp, log, sign, 
 from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue, Not, Or
 
 from svertka.codegen.ir.kernel import Apply, Constant, Kind, Load, Name, Node
+from svertka.spec.layer import text_of
 from svertka.spec.notation import Divides, FloorDiv, Index, InRange, Read, Select, Uniform, maximum, minimum
 from svertka.spec.rewrite import conditions, selections
 
@@ -192,7 +193,7 @@ def _sorted(parts: Iterable[Any]) -> list[Any]:
     Any fixed order would do. This one is part of every kernel's source, so that another (SymPy's ``default_sort_key``)
     would change all of them.
     """
-    return sorted(parts, key=lambda part: (not part.is_Number, str(part)))
+    return sorted(parts, key=lambda part: (not part.is_Number, text_of(part)))
 
 
 def _elements_first(terms: tuple[Basic, ...]) -> list[Basic]:

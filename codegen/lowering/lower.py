@@ -38,7 +38,7 @@ from svertka.codegen.lowering.common_subexpressions import share
 from svertka.codegen.lowering.expressions import ExpressionLowering
 from svertka.codegen.lowering.fusion import FusionGroup, Result
 from svertka.codegen.lowering.tensor_descriptors import boxes
-from svertka.spec.layer import Equation, Layer, symbols_of, walk
+from svertka.spec.layer import Equation, Layer, symbols_of, text_of, walk
 from svertka.spec.notation import Index, Read, Reduction
 from svertka.spec.rewrite import conditions, index_set, linear_position
 
@@ -157,7 +157,7 @@ class _Lowering:
 
     def _accumulator(self, equation: Equation, loops: set[str], outer: list[Let], inner: list[Let]) -> Accumulator:
         value: Reduction = equation.value
-        terms = sorted(conditions(value.guard), key=str)
+        terms = sorted(conditions(value.guard), key=text_of)
         guards = tuple(self._hoisted(g, loops, outer, inner) for g in self._all_of(terms))
         masks = self._all_of([c for c in terms if not _reads(c)])
         body = self._hoisted(self.expressions.real(value.body, masks), loops, outer, inner)
@@ -192,7 +192,7 @@ class _Lowering:
         return self._operand(split.left, of_left), self._operand(split.right, of_right)
 
     def _operand(self, factor: Expr, guards: list[Boolean]) -> Operand:
-        masks = self._all_of(sorted(guards, key=str))
+        masks = self._all_of(sorted(guards, key=text_of))
         lets: list[Let] = []
         node = self.expressions.real(factor, masks)
         value = self._hoisted(node, None, lets, lets)

@@ -18,7 +18,7 @@ from itertools import combinations
 from sympy import Add, And, Basic, Expr, Function, Integer, Mul, Not, Pow, Rel, Tuple, exp, expand_mul, log
 from sympy.logic.boolalg import Boolean
 
-from svertka.spec.layer import Equation, Layer, walk
+from svertka.spec.layer import Equation, Layer, text_of, walk
 from svertka.spec.notation import Index, Read, Reduction, Select, maximum, minimum
 from svertka.spec.rewrite import conditions, selections, substitute
 
@@ -263,7 +263,7 @@ class Exponents:
 
     def _largest(self, exponents: Iterable[Expr], given: Conditions) -> Expr:
         """The maximum of some exponents, without those that are certainly at most another one."""
-        distinct = sorted(exponents, key=str)
+        distinct = sorted(exponents, key=text_of)
         kept = [e for e in distinct if not any(o != e and self.bounded(e - o, given) for o in distinct)]
         first, *rest = kept or distinct
         for other in rest:

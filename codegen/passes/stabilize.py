@@ -21,7 +21,7 @@ from sympy.core.symbol import Str
 from sympy.logic.boolalg import Boolean
 
 from svertka.codegen.passes.exponents import Exponents, Known, Scale, matching, of_indices
-from svertka.spec.layer import Equation, Layer, reads, walk
+from svertka.spec.layer import Equation, Layer, reads, text_of, walk
 from svertka.spec.notation import Index, Read, Reduction, Select, Tensor, maximum
 from svertka.spec.rewrite import conditions, conjunction, index_set, replace, substitute
 
@@ -124,7 +124,7 @@ class _Stabilizing:
         else:
             return
         if held:
-            self.known.supports[equation.target.name] = axes, tuple(sorted(held, key=str))
+            self.known.supports[equation.target.name] = axes, tuple(sorted(held, key=text_of))
 
     def _current(self, value: Basic) -> Basic:
         """The value with shifted tensors replaced by the expressions in ``whole``."""
