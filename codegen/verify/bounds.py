@@ -22,6 +22,7 @@ import torch
 from svertka.codegen.passes.pipeline import merged, through
 from svertka.codegen.verify.precise import precise_values
 from svertka.codegen.verify.tensor_evaluate import evaluate_tensors
+from svertka.spec.exact import Exact
 from svertka.spec.layer import Layer
 from svertka.spec.running_error import Bounded, RunningError
 
@@ -37,7 +38,8 @@ def bounded_values(
 ) -> dict[str, Any]:
     """Evaluate all outputs of a formula; for arguments and result see ``evaluate_tensors``."""
     found = evaluate_tensors(layer, tensors, sizes, arithmetic, sampled)
-    if sampled is None and any(isinstance(v, Bounded) and not bool(v.error.isfinite().all()) for v in found.values()):
+    bounds = sampled is None and not isinstance(arithmetic, Exact)  # Exact tells only whether something was rounded
+    if bounds and any(isinstance(v, Bounded) and not bool(v.error.isfinite().all()) for v in found.values()):
         found = _without_overflow(layer, tensors, sizes, arithmetic, found)
     others = merged(layer)
     if others is None:
