@@ -122,9 +122,9 @@ def test_kernels_are_shown_with_the_equations_that_they_compute(name: str) -> No
             assert [step.name for step in run.steps] == [launch.kernel.name for launch in program.launches]
             for step, launch in zip(run.steps, program.launches, strict=True):
                 shown = [(str(line.left), line.value) for line in step.lines]
-                reduced = [(str(e.target[e.target.axes]), e.value) for e in launch.plan.reductions]
-                made = {e.target.name for e in launch.plan.reductions}
-                stored = [r for r in launch.plan.results if r.name not in made]
+                reduced = [(str(e.target[e.target.axes]), e.value) for e in launch.group.reductions]
+                made = {e.target.name for e in launch.group.reductions}
+                stored = [r for r in launch.group.results if r.name not in made]
                 assert shown[: len(reduced)] == reduced
                 assert [value for _, value in shown[len(reduced) :]] == [r.value for r in stored]
                 texts = [f"{left} = {value}" for left, value in shown]

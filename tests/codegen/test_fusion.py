@@ -112,7 +112,7 @@ def test_what_another_kernel_reads_is_stored() -> None:
         ("convolution_2d", False),
     ],
 )
-def test_residuals(name: str, kept: bool) -> None:
+def test_saved_tensors(name: str, kept: bool) -> None:
     definition, _ = definition_of(name)
     assert bool(module_of(definition.name).saved[name]) == kept
 

@@ -85,7 +85,7 @@ def test_operator_as_torch_asks(call: Call, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @every_call
-def test_operator_with_residuals_as_torch_asks(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_operator_with_saved_tensors_as_torch_asks(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     """The operator for training: results, followed by the saved tensors."""
     monkeypatch.setattr(runtime, "INTERPRETED", False)
     operator, values = recorded(call, monkeypatch)

@@ -1,4 +1,4 @@
-"""Autograd and ``torch.compile``: requested gradients, residuals, second order, in-place flags, graphs."""
+"""Autograd and ``torch.compile``: requested gradients, saved tensors, second order, in-place flags, graphs."""
 
 from __future__ import annotations
 
