@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import pkgutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -17,6 +18,7 @@ from svertka.codegen.torch_api.operators import operator_of
 from svertka.codegen.verify.cases import cases
 from svertka.codegen.verify.equivalence import draw_values, real
 from svertka.generated import functional, launching, plans
+from svertka.generated import kernels as kernels_package
 from svertka.spec import gradient_name
 from svertka.spec.definition import Definition, Variant
 from svertka.spec.layers import DEFINITIONS
@@ -62,6 +64,13 @@ class Kernel:
 def _enabled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plans, "ENABLED", True)
     monkeypatch.setattr(plans, "_PLANS", {})
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _imported() -> None:
+    """Every module of kernels: one that is imported while kernels of another are replaced keeps the replacements."""
+    for found in pkgutil.iter_modules(kernels_package.__path__):
+        importlib.import_module(f"{kernels_package.__name__}.{found.name}")
 
 
 def programs_of(definition: Definition) -> tuple[Any, dict[str, Kernel]]:

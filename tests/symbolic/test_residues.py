@@ -54,7 +54,7 @@ WALKS = (
     Walk("log_softmax", "K", {"A": 1, "B": 2}, "log_softmax_output", "COLUMNS", chunked=True),
     Walk("log_softmax", "B", {"A": 1, "K": 3}, "log_softmax_output", "ROWS"),
     Walk("max_pooling_1d", "W", POOLING, "max_pooling_1d_grad_input", "BLOCK", last=15),
-    Walk("linear", "M", {"I": 3, "O": 2}, "linear_output", "BLOCK_M"),
+    Walk("linear", "M", {"I": 3, "O": 2}, "linear_output", "BLOCK_M", last=17),
     Walk("linear", "O", {"I": 3, "M": 2}, "linear_output", "BLOCK_N"),
     Walk("linear", "I", {"M": 3, "O": 2}, "linear_output", "BLOCK_K", chunked=True),
 )
