@@ -33,6 +33,14 @@ Call = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache: for tests that alter the generator, or ask what it makes of nothing that was made before."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("SVERTKA_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture
 def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Call]:
     """``svertka`` in this process: exit code, output, messages."""
     from svertka.codegen.command import main

@@ -22,7 +22,6 @@ from svertka.codegen.driver.generate import (
     SHARED,
     VERSION,
     Package,
-    digest,
     formula_text,
     gradients_path,
     host_path,
@@ -32,6 +31,7 @@ from svertka.codegen.driver.generate import (
 from svertka.codegen.driver.write import MARK
 from svertka.codegen.emit.kernel_pool import imported_kernels
 from svertka.codegen.torch_api.sources import function_path, runtime_sources
+from svertka.codegen.user_cache import digest
 from svertka.codegen.verify.levels import LEVELS, Outcome
 from svertka.codegen.verify.validate import Verdict
 from svertka.spec.definition import Definition

@@ -5,7 +5,6 @@ Input: definitions and a folder. Output: the package in that folder, or an error
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +18,8 @@ from svertka.codegen.emit.render import environment
 from svertka.codegen.emit.tables import schedule_sources
 from svertka.codegen.emit.torch_printer import formula_functions
 from svertka.codegen.frontend.supported import check_supported
-from svertka.codegen.lowering.build import KernelModule, build
+from svertka.codegen.lowering.build import KernelModule
+from svertka.codegen.lowering.built import built
 from svertka.codegen.torch_api.convertible import convertible_source
 from svertka.codegen.torch_api.public_names import check_definitions
 from svertka.codegen.torch_api.sources import (
@@ -30,6 +30,7 @@ from svertka.codegen.torch_api.sources import (
     package_source,
     runtime_sources,
 )
+from svertka.codegen.user_cache import digest
 from svertka.spec.definition import Definition
 from svertka.spec.gradient import gradient_definition, gradient_name, with_gradients
 
@@ -38,7 +39,6 @@ __all__ = [
     "SHARED",
     "VERSION",
     "Package",
-    "digest",
     "formula_text",
     "generate_package",
     "gradients_path",
@@ -115,7 +115,7 @@ def generate_package(
     modules: dict[str, KernelModule] = {}
     second: dict[str, str] = {}
     pool = KernelPool()
-    every = {definition.name: build(definition) for definition in definitions}
+    every = {definition.name: built(definition) for definition in definitions}
     printed = {name: module_source(module, pool if pooled else None) for name, module in every.items()}
     for definition in definitions:
         if not chosen or definition.name in chosen:
@@ -125,7 +125,7 @@ def generate_package(
             progress(definition.name)
     for definition in definitions:
         if definition.orders > 1 and (not chosen or gradient_name(definition) in chosen):
-            module = modules[gradient_name(definition)] = build(gradient_definition(definition))
+            module = modules[gradient_name(definition)] = built(gradient_definition(definition))
             second |= second_order_sources(definition, module)
             progress(module.definition.name)
     sources |= _support(definitions, every, on_demand)
@@ -205,8 +205,3 @@ def _header(text: str, formula: str | None) -> str:
         lines.append(f"# formula sha256 {digest(formula)}")
     lines.append(f"# source sha256 {digest(text)}")
     return "\n".join(lines) + "\n"
-
-
-def digest(text: str) -> str:
-    """The digest of a text that headers and certificates show."""
-    return hashlib.sha256(text.encode()).hexdigest()[:32]

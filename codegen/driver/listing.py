@@ -11,7 +11,7 @@ import json
 from contextlib import suppress
 from pathlib import Path
 
-from svertka.codegen.cached import cache_folder
+from svertka.codegen.user_cache import cache_folder
 
 __all__ = ["listed"]
 

@@ -14,7 +14,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from svertka.codegen.lowering.build import KernelModule, build
+from svertka.codegen.lowering.build import KernelModule
+from svertka.codegen.lowering.built import built
 from svertka.codegen.ptx.launch import executing
 from svertka.codegen.verify.levels import LEVELS, Outcome, Subject
 from svertka.codegen.verify.levels.numbers import largest_tightness
@@ -74,7 +75,7 @@ def survey(
 ) -> Iterator[Outcome]:
     """Check every formula of some definitions for every target; arguments as ``check``'s."""
     for definition in definitions:
-        module = build(definition)
+        module = built(definition)
         for variant in definition.variants:
             for target in targets:
                 yield check(module, variant, target, package, levels)

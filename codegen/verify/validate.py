@@ -22,7 +22,8 @@ from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
-from svertka.codegen.lowering.build import KernelModule, build
+from svertka.codegen.lowering.build import KernelModule
+from svertka.codegen.lowering.built import built
 from svertka.codegen.verify.levels import LEVELS, Outcome, Subject
 from svertka.codegen.verify.replay import replaying_on
 from svertka.spec import normal_form
@@ -128,7 +129,7 @@ def validate_folder(
     if processes < 2 or len(work) < 2:
         with load_package(folder) as package:
             for definition, variant in work:
-                found[variant.layer.name] = _outcomes(package, build(definition), variant, levels)
+                found[variant.layer.name] = _outcomes(package, built(definition), variant, levels)
                 progress(variant.layer.name)
     else:
         with ProcessPoolExecutor(processes, get_context("spawn"), _open, (folder,)) as pool:
@@ -202,8 +203,5 @@ def _end_with_parent() -> None:
 
 
 def _validate_one(definition: Definition, place: int, levels: Sequence[str]) -> tuple[Outcome, ...]:
-    modules = _worker.setdefault("modules", {})
-    if definition.name not in modules:
-        modules[definition.name] = build(definition)
-    module = modules[definition.name]
+    module = built(definition)
     return _outcomes(_worker["package"], module, module.definition.variants[place], levels)

@@ -27,7 +27,7 @@ from svertka.codegen.book.terminal import rendered
 from svertka.codegen.book.tree import Over, Tree, parts_of
 from svertka.codegen.book.typeset import Typesetter, name_of
 from svertka.codegen.driver.generate import PACKAGE
-from svertka.codegen.lowering.build import build
+from svertka.codegen.lowering.built import built
 from svertka.codegen.verify.levels import LEVELS
 from svertka.spec import Max, Sum, Tensor, adjoint, axes, evaluate, gradient_name, integer
 from svertka.spec import Rational as Exact
@@ -56,7 +56,7 @@ def test_every_definition_explains(name: str, call: Call) -> None:
     words = " ".join(printed.split())
     for said in (definition.title, definition.source, f"functional.{definition.function}(", *LEVELS):
         assert said in words
-    for kernel in build(definition).kernels:
+    for kernel in built(definition).kernels:
         assert any(function in words for function in kernel.functions)
     for variant in definition.variants:
         for tensor in variant.layer.outputs:
@@ -115,7 +115,7 @@ def test_formulas_wrap_and_lose_nothing(name: str, width: int) -> None:
 @pytest.mark.parametrize("name", DEFINITIONS)
 def test_kernels_are_shown_with_the_equations_that_they_compute(name: str) -> None:
     """Every reduction and every result of every launch, and no others, as ``build`` gives them."""
-    module = build(DEFINITIONS[name])
+    module = built(DEFINITIONS[name])
     for formula, (forward, saving, backward) in zip(explanation(name).formulas, module.programs, strict=True):
         programs = [forward, *([saving] if saving.launches != forward.launches else []), backward]
         for run, program in zip(formula.runs, programs, strict=True):

@@ -214,6 +214,7 @@ def test_a_shift_is_of_the_sum_s_own_elements() -> None:
     assert len({value.guard for value in maxima}) == 2
 
 
+@pytest.mark.usefixtures("own_cache")
 def test_no_level_passes_without_the_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     """Kernels, CPU path and bounds from equations that are not shifted: both levels that run numbers refuse them."""
     without = tuple(replace(one, rewrite=lambda layer: layer) if one.name == "stabilize" else one for one in PASSES)

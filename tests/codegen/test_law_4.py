@@ -126,6 +126,7 @@ def without_divisibility(*given: Any, **more: Any) -> Gather:
     ("name", "fault", "layer"),
     [("partial_derivative", half_of, "relu"), ("gather", without_divisibility, "average_pooling_1d")],
 )
+@pytest.mark.usefixtures("own_cache")
 def test_a_fault_of_the_calculus_is_refused(name: str, fault: Any, layer: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel computes exactly the wrong adjoint; differentiation of the formula disagrees."""
     definition = DEFINITIONS[layer]

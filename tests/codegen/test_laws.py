@@ -127,10 +127,10 @@ for path, text in sorted(generate_package(list(DEFINITIONS.values()), on_demand=
 """
 
 
-@pytest.mark.parametrize("seed", ["0", "1", "random"])
-def test_law_6_same_input_same_bytes(seed: str) -> None:
-    """For every hash seed, generation gives the committed files, byte for byte."""
-    environment = {**os.environ, "PYTHONHASHSEED": seed}
+@pytest.mark.usefixtures("own_cache")
+def test_law_6_same_input_same_bytes() -> None:
+    """For any hash seed, generation gives the committed files, byte for byte; they were made with another one."""
+    environment = {**os.environ, "PYTHONHASHSEED": "random"}
     command = [sys.executable, "-c", GENERATE]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -64,6 +65,7 @@ def tree_trial(
             symlink(REPOSITORY / folder, scratch / "svertka" / folder)
     symlink(REPOSITORY / "package" / "__init__.py", scratch / "svertka" / "__init__.py")
     sys.path.insert(0, str(scratch))
+    os.environ["SVERTKA_CACHE"] = str(scratch / "cache")  # what a faulty generator makes is no one else's
     importlib.invalidate_caches()
     levels = LEVELS_OF[mutant.kind][1:]
     changed: list[str] = []

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from svertka.codegen.lowering.build import build
+from svertka.codegen.lowering.built import built
 from svertka.codegen.ptx.counts import Counts
 from svertka.codegen.ptx.launch import executing
 from svertka.codegen.ptx.program import PtxError
@@ -32,7 +32,7 @@ PACKAGE = "svertka.generated"
 def answer(question: dict[str, Any]) -> dict[str, Any]:
     """Run a layer forward and backward, and compare it with its formula."""
     definition = DEFINITIONS[question["layer"]]
-    module, kernels = build(definition), importlib.import_module(f"{PACKAGE}.kernels.{definition.name}")
+    module, kernels = built(definition), importlib.import_module(f"{PACKAGE}.kernels.{definition.name}")
     variant, dtype = definition.variants[question.get("variant", 0)], getattr(torch, question["dtype"])
     target = question["target"]
     if question.get("boxed"):

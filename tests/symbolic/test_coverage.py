@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from svertka.codegen.lowering.build import build
+from svertka.codegen.lowering.built import built
 from svertka.codegen.verify.levels import LEVELS, Subject
 from svertka.codegen.verify.symbolic.coverage import Coverage, marking
 from svertka.spec.layers import DEFINITIONS
@@ -79,7 +79,7 @@ def test_a_level_that_runs_less_fails(layer: str, monkeypatch: pytest.MonkeyPatc
     def nothing(kernels: Any) -> Iterator[None]:
         yield
 
-    module = build(DEFINITIONS[layer])
+    module = built(DEFINITIONS[layer])
     subject = Subject(module, module.definition.variants[0], "svertka.generated")
     assert LEVELS["source"](subject).failures == ()
     monkeypatch.setattr(importlib.import_module("svertka.codegen.verify.symbolic.prove"), "in_parts", nothing)

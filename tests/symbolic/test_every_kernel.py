@@ -6,7 +6,7 @@ import importlib
 
 import pytest
 
-from svertka.codegen.lowering.build import build
+from svertka.codegen.lowering.built import built
 from svertka.codegen.verify.recording import defined_name
 from svertka.codegen.verify.symbolic import prove
 from svertka.codegen.verify.symbolic.small import small_cases
@@ -15,7 +15,7 @@ from svertka.spec.layers import DEFINITIONS
 
 @pytest.mark.parametrize("name", sorted(DEFINITIONS))
 def test_kernels_compute_their_formula(name: str) -> None:
-    module = build(DEFINITIONS[name])
+    module = built(DEFINITIONS[name])
     kernels = importlib.import_module(f"svertka.generated.kernels.{name}")
     ran = set()
     for variant in module.definition.variants:

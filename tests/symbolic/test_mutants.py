@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 import svertka.generated
-from svertka.codegen.lowering.build import KernelModule, build
+from svertka.codegen.lowering.build import KernelModule
+from svertka.codegen.lowering.built import built
 from svertka.codegen.verify.cases import Case
 from svertka.codegen.verify.symbolic import Proof, prove
 from svertka.codegen.verify.symbolic.small import small_cases
@@ -72,7 +73,7 @@ HARMLESS = (
 
 @functools.cache
 def _problem(name: str) -> tuple[KernelModule, tuple[tuple[Variant, Case], ...]]:
-    module = build(DEFINITIONS[name])
+    module = built(DEFINITIONS[name])
     cases = [(v, case) for v in module.definition.variants for case in small_cases(module.definition, v)]
     return module, tuple(cases)
 

@@ -1,0 +1,89 @@
+"""The user's cache: where it is, and what is kept there between processes.
+
+Whatever is kept there follows from what it is named by: a formula, and the generator's own source. So nothing in it is
+ever out of date, and a cache that is removed, or cannot be written to, costs time alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import pickle
+import platform
+import shutil
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import TypeVar
+
+__all__ = ["cache_folder", "digest", "generator_digest", "kept"]
+
+GENERATORS = (
+    4  # of so many generators the results are kept: whoever works on the generator makes a new one every minute
+)
+Made = TypeVar("Made")
+
+
+def cache_folder() -> Path:
+    """The folder: ``$SVERTKA_CACHE``, else ``$XDG_CACHE_HOME/svertka``, else ``~/.cache/svertka``."""
+    told = os.environ.get("SVERTKA_CACHE")
+    return Path(told) if told else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "svertka"
+
+
+def digest(text: str) -> str:
+    """The digest of a text that headers, certificates and names of folders show."""
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+@cache
+def generator_digest() -> str:
+    """A digest of the generator's own source, and of what computes with it."""
+    parts = [version("sympy"), platform.python_version()]
+    for package in ("codegen", "spec"):
+        spec = importlib.util.find_spec(f"svertka.{package}")
+        assert spec is not None
+        assert spec.origin is not None
+        folder = Path(spec.origin).parent
+        files = (path for suffix in ("py", "jinja", "json") for path in folder.rglob(f"*.{suffix}"))
+        parts += [path.read_text(encoding="utf-8") for path in sorted(files)]
+    return digest("\0".join(parts))
+
+
+def kept(kind: str, name: str, make: Callable[[], Made]) -> Made:
+    """What this generator made before under a name, from the cache; else it is made now, and kept.
+
+    Args:
+        kind: folder within the cache.
+        name: what the result follows from, as a digest.
+        make: makes it. The result must be equal after pickling.
+    """
+    folder = cache_folder() / kind / generator_digest()
+    path = folder / f"{name}.pickle"
+    with suppress(Exception):  # absent, cut off, or of another library's classes: any of them is made anew
+        return pickle.loads(path.read_bytes())  # type: ignore[no-any-return]
+    made = make()
+    with suppress(OSError):  # a cache that cannot be written to costs time alone
+        if not folder.exists():
+            folder.mkdir(parents=True)
+            _forget_old(folder.parent)
+        _write(pickle.dumps(made), path)
+    return made
+
+
+def _write(content: bytes, path: Path) -> None:
+    """Write a file whole or not at all: other processes may read it at any time."""
+    handle, scratch = tempfile.mkstemp(dir=path.parent)
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+    Path(scratch).replace(path)
+
+
+def _forget_old(folder: Path) -> None:
+    """Remove what generators before the last few made."""
+    old = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime)[:-GENERATORS]
+    for path in old:
+        shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,87 @@
+"""Kernels that were built before are those that are built now; a cache is never trusted beyond its names."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from svertka.codegen.emit.launcher import module_source
+from svertka.codegen.lowering import built as module
+from svertka.codegen.lowering.build import KernelModule, build
+from svertka.codegen.lowering.built import built, definition_digest
+from svertka.codegen.user_cache import GENERATORS, generator_digest, kept
+from svertka.spec.gradient import with_gradients
+from svertka.spec.layers import DEFINITIONS
+
+EVERY = {definition.name: definition for definition in with_gradients(list(DEFINITIONS.values()))}
+
+
+@pytest.mark.parametrize("name", ["relu", "linear", "max_pooling_2d", "softmax_gradient", "cross_entropy", "dropout"])
+@pytest.mark.usefixtures("own_cache")
+def test_what_is_kept_is_what_is_built(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Equal, and printed with the same bytes; the second time nothing is built."""
+    definition = EVERY[name]
+    first = built(definition)
+    monkeypatch.setattr(module, "_BUILT", {})
+    monkeypatch.setattr(module, "build", _refuse)
+    again = built(definition)
+    assert again is not first
+    assert again == first == build(definition)
+    assert module_source(again) == module_source(build(definition))
+
+
+def _refuse(definition: object) -> KernelModule:
+    raise AssertionError("it is built although it is kept")
+
+
+DIGESTS = """
+from svertka.codegen.lowering.built import definition_digest
+from svertka.spec.gradient import with_gradients
+from svertka.spec.layers import DEFINITIONS
+for definition in with_gradients(list(DEFINITIONS.values())):
+    print(definition.name, definition_digest(definition))
+"""
+
+
+def test_digests_are_the_same_in_every_process_and_differ() -> None:
+    """Whatever the hash seed; sent to a worker; and asked for again after the definition was worked with."""
+    environment = {**os.environ, "PYTHONHASHSEED": "7"}
+    command = [sys.executable, "-c", DIGESTS]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    elsewhere = dict(line.split() for line in done.stdout.splitlines())
+    for definition in EVERY.values():
+        built(definition)
+    assert {name: definition_digest(definition) for name, definition in EVERY.items()} == elsewhere
+    assert {name: definition_digest(pickle.loads(pickle.dumps(d))) for name, d in EVERY.items()} == elsewhere
+    assert len(set(elsewhere.values())) == len(EVERY)
+
+
+@pytest.mark.parametrize("content", [b"", b"no pickle", pickle.dumps(1)[:-1], b"cmissing\nname\n."])
+def test_what_cannot_be_read_is_made_anew(content: bytes, own_cache: Path) -> None:
+    path = own_cache / "numbers" / generator_digest() / "one.pickle"
+    assert kept("numbers", "one", lambda: 1) == 1
+    path.write_bytes(content)
+    assert kept("numbers", "one", lambda: 2) == 2
+    assert kept("numbers", "one", lambda: 3) == 2
+
+
+def test_a_cache_that_cannot_be_written_to_costs_time_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("SVERTKA_CACHE", str(tmp_path / "file"))
+    assert kept("numbers", "one", lambda: 1) == 1
+    assert kept("numbers", "one", lambda: 2) == 2
+
+
+def test_what_other_generators_made_is_neither_taken_nor_kept_for_ever(
+    own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(GENERATORS + 3):
+        monkeypatch.setattr("svertka.codegen.user_cache.generator_digest", lambda number=number: f"{number:032}")
+        assert kept("numbers", "one", lambda number=number: number) == number
+    left = sorted(path.name for path in (own_cache / "numbers").iterdir())
+    assert left == [f"{number:032}" for number in range(3, GENERATORS + 3)]
