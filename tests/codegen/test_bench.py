@@ -265,6 +265,7 @@ main()
 """
 
 
+@pytest.mark.slow
 def test_a_killed_run_leaves_what_it_measured(tmp_path: Path) -> None:
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"} | {"CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, "-c", KILLED, str(tmp_path)]

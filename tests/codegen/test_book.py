@@ -234,6 +234,7 @@ def arithmetic(text: str) -> Fraction:
 # The command ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", ["0", "1"])
 def test_same_input_same_bytes(seed: str, tmp_path: Path) -> None:
     """For every hash seed, the command writes the same pages."""

@@ -79,15 +79,33 @@ def test_list_shows_every_layer(call: Call) -> None:
         assert definition.function in printed
 
 
-def test_check_sees_an_edit(tmp_path: Path) -> None:
-    written = run("generate", "relu", "--into", str(tmp_path / "package"))
+def test_check_sees_an_edit_and_a_certificate_of_other_kernels(tmp_path: Path, call: Call) -> None:
+    """Kernels without a certificate, or with one for other kernels, are validated again."""
+    folder = tmp_path / "package"
+    relu, into = folder / "kernels" / "relu.py", ("--into", str(folder))
+    written = run("generate", "relu", *into)
     assert written.returncode == 0, written.stderr
-    kernels = tmp_path / "package" / "kernels" / "relu.py"
-    assert run("generate", "relu", "--check", "--into", str(tmp_path / "package")).returncode == 0
-    kernels.write_text(kernels.read_text().replace("0.0", "0.5"))
-    done = run("generate", "relu", "--check", "--into", str(tmp_path / "package"))
-    assert done.returncode == 1
-    assert "kernels/relu.py: differs" in done.stdout
+    code, printed, _ = call("generate", "relu", "--check", *into)
+    assert code == 0, printed
+    sound = relu.read_text()
+    relu.write_text(sound.replace("0.0", "0.5"))
+    code, printed, _ = call("generate", "relu", "--check", *into)
+    assert code == 1
+    assert "kernels/relu.py: differs" in printed
+    relu.write_text(sound)
+
+    path = folder / "kernels" / "relu.json"
+    content = json.loads(path.read_text())
+    assert content["formulas"]["relu"].keys() == LEVELS.keys()
+    assert "0 changed, 0 layers validated" in call("generate", "relu", *into)[1]
+    content["digests"]["kernels"] = "0" * 32
+    path.write_text(json.dumps(content))
+    code, printed, _ = call("generate", "relu", "--check", *into)
+    assert code == 1
+    assert "kernels/relu.json: not of these kernels" in printed
+    path.write_text("{")
+    assert "1 changed, 1 layers validated" in call("generate", "relu", *into)[1]
+    assert call("generate", "relu", "--check", *into)[0] == 0
 
 
 def test_slides_come_out(call: Call) -> None:
@@ -125,26 +143,6 @@ def test_validate_takes_levels(call: Call) -> None:
     code, _, message = call("validate", "relu", "--level", "hope")
     assert code == 2
     assert "level 'hope': there is no such level; use adjoint" in message
-
-
-def test_a_certificate_is_of_its_kernels(tmp_path: Path) -> None:
-    """Kernels without a certificate, or with one for other kernels, are validated again."""
-    folder = tmp_path / "package"
-    assert run("generate", "relu", "--into", str(folder)).returncode == 0
-    path = folder / "kernels" / "relu.json"
-    content = json.loads(path.read_text())
-    assert content["formulas"]["relu"].keys() == LEVELS.keys()
-    again = run("generate", "relu", "--into", str(folder))
-    assert "0 changed, 0 layers validated" in again.stdout
-    content["digests"]["kernels"] = "0" * 32
-    path.write_text(json.dumps(content))
-    done = run("generate", "relu", "--check", "--into", str(folder))
-    assert done.returncode == 1
-    assert "kernels/relu.json: not of these kernels" in done.stdout
-    path.write_text("{")
-    mended = run("generate", "relu", "--into", str(folder))
-    assert "1 changed, 1 layers validated" in mended.stdout
-    assert run("generate", "relu", "--check", "--into", str(folder)).returncode == 0
 
 
 @pytest.mark.parametrize("command", ["generate", "validate", "compile", "gate", "explain", "book"])
@@ -241,7 +239,7 @@ def test_what_cannot_end_well_is_refused_before_any_work(
     for place in (
         "machine.gate.measured",
         "machine.launch_coverage.survey",
-        "driver.generate.build",
+        "driver.generate.built",
         "book.site.pages",
     ):
         monkeypatch.setattr(f"svertka.codegen.{place}", work)
@@ -270,6 +268,7 @@ def without_ruff(*arguments: str, **environment: str) -> subprocess.CompletedPro
     )
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -32,6 +32,7 @@ def compiled(target: str, dtype: str, *options: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("target", "dtype"), [("sm_80", "bfloat16"), ("sm_100", "float32"), ("gfx942", "float32")])
 def test_every_kernel_compiles(target: str, dtype: str) -> None:
     """In a process without the interpreter; no box is loaded on targets without a copy engine, or in float32."""
@@ -41,6 +42,7 @@ def test_every_kernel_compiles(target: str, dtype: str) -> None:
     assert all(row["registers"] > 0 for row in rows)
 
 
+@pytest.mark.slow
 def test_every_entry_of_every_table_compiles_without_spills() -> None:
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
     command = [sys.executable, "-m", "svertka.codegen", "tune", "--check"]
@@ -48,6 +50,7 @@ def test_every_entry_of_every_table_compiles_without_spills() -> None:
     assert (done.returncode, done.stdout) == (0, ""), done.stderr[-3000:]
 
 
+@pytest.mark.slow
 def test_boxes_compile_for_blackwell() -> None:
     rows = compiled("sm_100", "bfloat16", "linear", "convolution_2d")
     boxed = {row["kernel"] for row in rows if row["kernel"].endswith("_boxes")}
@@ -90,6 +93,7 @@ for name in ("batch_normalization", "cross_channel_normalization", "cross_entrop
 """
 
 
+@pytest.mark.slow
 def test_numbers_reach_a_float64_kernel_in_full() -> None:
     """As float64 parameters; a float64 kernel has no float32, which would lose the last digits of a number."""
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}

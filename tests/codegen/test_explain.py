@@ -48,6 +48,7 @@ def explanation(name: str) -> Explanation:
 # The command ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thinned(5)
 @pytest.mark.parametrize("name", DEFINITIONS)
 def test_every_definition_explains(name: str, call: Call) -> None:
     code, printed, _ = call("explain", name)
@@ -93,6 +94,7 @@ def test_wrong_names_are_refused_with_a_sentence(
     assert all(word in message for word in words)
 
 
+@pytest.mark.thinned(5)
 @pytest.mark.parametrize("width", [60, 100])
 @pytest.mark.parametrize("name", DEFINITIONS)
 def test_formulas_wrap_and_lose_nothing(name: str, width: int) -> None:
@@ -112,6 +114,7 @@ def test_formulas_wrap_and_lose_nothing(name: str, width: int) -> None:
 # The text agrees with the derived layer ---------------------------------------------------------------------------
 
 
+@pytest.mark.thinned(5)
 @pytest.mark.parametrize("name", DEFINITIONS)
 def test_kernels_are_shown_with_the_equations_that_they_compute(name: str) -> None:
     """Every reduction and every result of every launch, and no others, as ``build`` gives them."""

@@ -151,6 +151,7 @@ def _compared(subject: Subject, road: Any, level: str, dtype: torch.dtype) -> li
     return list(compare_at(subject.module, formula, road, case, values, expected, dtype))
 
 
+@pytest.mark.thinned(4)
 @pytest.mark.parametrize("level", LEVELS_OF_INPUTS)
 @pytest.mark.parametrize("name", FORMULAS)
 def test_plain_road(subjects: dict[str, Subject], name: str, level: str) -> None:
@@ -161,6 +162,7 @@ def test_plain_road(subjects: dict[str, Subject], name: str, level: str) -> None
     assert [str(one) for one in found if not one.holds] == []
 
 
+@pytest.mark.thinned(4)
 @pytest.mark.parametrize("level", LEVELS_OF_INPUTS)
 @pytest.mark.parametrize("name", FORMULAS)
 def test_kernels(subjects: dict[str, Subject], name: str, level: str) -> None:

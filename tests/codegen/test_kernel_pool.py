@@ -81,6 +81,7 @@ def test_a_shared_kernel_is_one_object_and_is_compiled_once() -> None:
     assert fused.convolution_2d_relu_output is not own.convolution_2d_output
 
 
+@pytest.mark.slow
 def test_a_certificate_is_of_imported_kernels_too() -> None:
     """A change of a kernel makes every certificate out of date whose layer launches it, and no other."""
     names = ("convolution_1d", "convolution_2d", "convolution_2d_relu", "convolution_3d")

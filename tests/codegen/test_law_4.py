@@ -87,6 +87,7 @@ def planted(fault: Fault, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
+@pytest.mark.thinned(5)
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault.template or 'printer'}: {fault.new}")
 def test_a_fault_is_refused(fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
     definition = DEFINITIONS[fault.layer]
@@ -158,6 +159,7 @@ main()
 """
 
 
+@pytest.mark.slow
 def test_generation_with_a_fault_leaves_the_files_alone(tmp_path: Path) -> None:
     folder = tmp_path / "package"
     command = [sys.executable, "-c", COMMAND, str(folder)]

@@ -208,6 +208,7 @@ def test_canaries_and_poison(layer: str, device: str) -> None:
         assert not bad, f"{arrange.__name__}: " + "\n".join(bad)
 
 
+@pytest.mark.thinned(4)
 @interpreted
 @pytest.mark.parametrize("layer", LAYERS)
 def test_programs_run_in_any_order(layer: str) -> None:

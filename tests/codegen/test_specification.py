@@ -19,6 +19,7 @@ from .harness import module_of
 EVERY = {definition.name: definition for definition in with_gradients(list(DEFINITIONS.values()))}
 
 
+@pytest.mark.thinned(5)
 @pytest.mark.parametrize("name", EVERY)
 def test_every_kernel_keeps_to_the_specification(name: str) -> None:
     kernels = built(EVERY[name]).kernels

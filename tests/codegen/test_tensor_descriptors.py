@@ -272,6 +272,7 @@ GEOMETRY = [
 ]
 
 
+@pytest.mark.thinned(4)
 @interpreter
 @pytest.mark.parametrize(("stride", "padding", "dilation", "kernel"), GEOMETRY)
 @pytest.mark.parametrize("groups", [1, 2])

@@ -90,6 +90,7 @@ def test_every_example_is_called() -> None:
     assert CALLS.keys() == WANTED
 
 
+@pytest.mark.thinned(4)
 @pytest.mark.parametrize("given", [True, False], ids=["all", "required"])
 @pytest.mark.parametrize("name", sorted(CALLS))
 def test_forward_and_backward_agree(name: str, given: bool, road: ModuleType) -> None:

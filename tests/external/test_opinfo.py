@@ -99,6 +99,7 @@ def test_every_function_of_torch_has_samples() -> None:
     assert set(MODULES) == set(modules.__all__) - lacking - {"ReLUCrossChannelNorm"}
 
 
+@pytest.mark.thinned(5)
 @every_function
 def test_every_sample_in_float64(name: str) -> None:
     """Results, every gradient and state, within the bound from the function's own condition."""
@@ -111,6 +112,7 @@ def test_every_sample_in_float64(name: str) -> None:
     assert count
 
 
+@pytest.mark.thinned(8)
 @every_function
 @pytest.mark.parametrize("dtype", REAL[1:], ids=str)
 def test_every_sample_in_narrow_types(name: str, dtype: torch.dtype) -> None:
@@ -138,6 +140,7 @@ def widened(sample: Sample) -> Sample:
     return Sample(tuple(map(wide, sample.given)), {name: wide(value) for name, value in sample.options.items()})
 
 
+@pytest.mark.thinned(5)
 @every_function
 def test_every_other_type_is_taken_or_refused(name: str) -> None:
     """A type that PyTorch accepts and svertka does not is refused by a sentence that names the type."""
@@ -159,6 +162,7 @@ def test_every_other_type_is_taken_or_refused(name: str) -> None:
                     sample.call(ours(name), sample.moving())
 
 
+@pytest.mark.thinned(4)
 @every_function
 def test_what_torch_refuses_is_refused(name: str) -> None:
     """With svertka's own message, before anything runs."""
@@ -172,6 +176,7 @@ def test_what_torch_refuses_is_refused(name: str) -> None:
             ours(name)(sample.input, *sample.args, **sample.kwargs)
 
 
+@pytest.mark.thinned(5)
 @pytest.mark.skipif(not runtime.INTERPRETED, reason="needs the interpreter")
 @every_function
 def test_some_samples_over_the_kernels(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,6 +191,7 @@ def test_some_samples_over_the_kernels(name: str, monkeypatch: pytest.MonkeyPatc
             compare(ours(name), FUNCTIONS[name].op, sample, name in CHOOSING, cancelling(name, sample))
 
 
+@pytest.mark.thinned(5)
 @every_module
 @pytest.mark.parametrize("training", [False, True])
 def test_every_sample_of_a_module(name: str, training: bool) -> None:

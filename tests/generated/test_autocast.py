@@ -55,6 +55,7 @@ def leaves(case: Case, device: str, first: torch.dtype = torch.float32) -> dict[
     return {name: tensor.requires_grad_(name not in case.constant) for name, tensor in made.items()}
 
 
+@pytest.mark.thinned(4)
 @every_half
 @every_function
 def test_types_are_torch_s(case: Case, dtype: torch.dtype, road: str, device: str) -> None:

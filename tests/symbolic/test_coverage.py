@@ -71,6 +71,7 @@ def test_a_kernel_that_did_not_run_is_not_judged(tmp_path: Path) -> None:
     assert _missed(tmp_path) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layer", ["convolution_1d", "convolution_2d"])
 def test_a_level_that_runs_less_fails(layer: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no sum of boxes is split, the statements that add parts up have not run."""

@@ -56,6 +56,7 @@ def _failing(subject: Subject, level: str) -> bool:
     return bool(outcome.failures)
 
 
+@pytest.mark.thinned(6)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_fault_is_found_wherever_it_is_planted(kind: str, tmp_path: Path) -> None:
     layer = KINDS[kind][0]

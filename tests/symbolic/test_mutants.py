@@ -98,6 +98,7 @@ def _proofs(folder: Path, name: str, old: str, new: str) -> list[Proof]:
     return proofs
 
 
+@pytest.mark.thinned(4)
 @pytest.mark.parametrize(("name", "old", "new"), FAULTS)
 def test_a_fault_is_found(tmp_path: Path, name: str, old: str, new: str) -> None:
     failures = _proofs(tmp_path, name, old, new)[-1].failures
@@ -105,6 +106,7 @@ def test_a_fault_is_found(tmp_path: Path, name: str, old: str, new: str) -> None
     assert not any("does not run" in failure for failure in failures)
 
 
+@pytest.mark.thinned(4)
 @pytest.mark.parametrize(("name", "old", "new"), HARMLESS)
 def test_a_harmless_rewrite_passes(tmp_path: Path, name: str, old: str, new: str) -> None:
     assert [proof.failures for proof in _proofs(tmp_path, name, old, new) if not proof.holds] == []
