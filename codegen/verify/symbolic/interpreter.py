@@ -264,22 +264,32 @@ def _launcher(memory: Memory) -> Callable[..., None]:
     def launch(executor: Any, *arguments: Any, **keywords: Any) -> None:
         function = executor.fn
         known = inspect.getfullargspec(function).args
-        memory.begin(function.__name__, (a for a in arguments if isinstance(a, torch.Tensor)))
-        scope = engine._patch_lang(function)
-        try:
-            bound = inspect.getcallargs(function, *arguments, **{k: v for k, v in keywords.items() if k in known})
-            for name, value in bound.items():
-                if isinstance(value, torch.Tensor):
-                    bound[name] = memory.pointer(name, value)
-                elif name not in executor.constexprs:
-                    bound[name] = engine._implicit_cvt(value)
-            grid = (*executor.grid, 1, 1)[:3]
-            engine.interpreter_builder.set_grid_dim(*grid)
-            for place in np.ndindex(*grid):
-                engine.interpreter_builder.set_grid_idx(*place)
-                function(**bound)
-        finally:
-            scope.restore()
+        tensors = [value for value in arguments if isinstance(value, torch.Tensor)]
+        memory.begin(function.__name__, tensors)
+        bound = inspect.getcallargs(function, *arguments, **{k: v for k, v in keywords.items() if k in known})
+        others = tuple(
+            (k, str(v), getattr(v, "node", None)) for k, v in bound.items() if not isinstance(v, torch.Tensor)
+        )
+        for name, value in bound.items():
+            if isinstance(value, torch.Tensor):
+                bound[name] = memory.pointer(name, value)
+        memory.once((function, executor.grid, others), tensors, lambda: _programs(executor, bound))
         memory.end()
 
     return launch
+
+
+def _programs(executor: Any, bound: dict[str, Any]) -> None:
+    """Run all programs of a launch, one after another."""
+    scope = engine._patch_lang(executor.fn)
+    try:
+        for name, value in bound.items():
+            if name not in executor.constexprs and not isinstance(value, tl.tensor):
+                bound[name] = engine._implicit_cvt(value)
+        grid = (*executor.grid, 1, 1)[:3]
+        engine.interpreter_builder.set_grid_dim(*grid)
+        for place in np.ndindex(*grid):
+            engine.interpreter_builder.set_grid_idx(*place)
+            executor.fn(**bound)
+    finally:
+        scope.restore()
