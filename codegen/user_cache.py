@@ -20,7 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
 
-__all__ = ["cache_folder", "digest", "generator_digest", "kept"]
+__all__ = ["cache_folder", "digest", "generator_digest", "is_kept", "kept"]
 
 GENERATORS = (
     4  # of so many generators the results are kept: whoever works on the generator makes a new one every minute
@@ -61,17 +61,25 @@ def kept(kind: str, name: str, make: Callable[[], Made]) -> Made:
         name: what the result follows from, as a digest.
         make: makes it. The result must be equal after pickling.
     """
-    folder = cache_folder() / kind / generator_digest()
-    path = folder / f"{name}.pickle"
+    path = _path(kind, name)
     with suppress(Exception):  # absent, cut off, or of another library's classes: any of them is made anew
         return pickle.loads(path.read_bytes())  # type: ignore[no-any-return]
     made = make()
     with suppress(OSError):  # a cache that cannot be written to costs time alone
-        if not folder.exists():
-            folder.mkdir(parents=True)
-            _forget_old(folder.parent)
+        if not path.parent.exists():
+            path.parent.mkdir(parents=True)
+            _forget_old(path.parents[1])
         _write(pickle.dumps(made), path)
     return made
+
+
+def is_kept(kind: str, name: str) -> bool:
+    """Whether the cache has something under a name; arguments as ``kept``'s."""
+    return _path(kind, name).exists()
+
+
+def _path(kind: str, name: str) -> Path:
+    return cache_folder() / kind / generator_digest() / f"{name}.pickle"
 
 
 def _write(content: bytes, path: Path) -> None:

@@ -19,7 +19,7 @@ from svertka.codegen.emit.tables import schedule_sources
 from svertka.codegen.emit.torch_printer import formula_functions
 from svertka.codegen.frontend.supported import check_supported
 from svertka.codegen.lowering.build import KernelModule
-from svertka.codegen.lowering.built import built
+from svertka.codegen.lowering.built import built_together
 from svertka.codegen.torch_api.convertible import convertible_source
 from svertka.codegen.torch_api.public_names import check_definitions
 from svertka.codegen.torch_api.sources import (
@@ -97,7 +97,7 @@ def generate_package(
     Args:
         definitions: the layers of the package; they determine its functions and modules.
         chosen: names of those whose kernels are wanted; all if empty.
-        progress: called with each definition's name when its kernels are printed.
+        progress: called with each definition's name when its kernels are built.
         layout: how sources are formatted; ``formatted`` gives the same bytes on every machine.
         on_demand: whether gradients of gradients are made when they are first imported. Only a package that always
             stands beside the generator can do so.
@@ -115,19 +115,20 @@ def generate_package(
     modules: dict[str, KernelModule] = {}
     second: dict[str, str] = {}
     pool = KernelPool()
-    every = {definition.name: built(definition) for definition in definitions}
-    printed = {name: module_source(module, pool if pooled else None) for name, module in every.items()}
+    twice = {d.name: d for d in definitions if d.orders > 1 and (not chosen or gradient_name(d) in chosen)}
+    gradients = [gradient_definition(definition) for definition in twice.values()]
+    every = built_together(
+        [*definitions, *gradients], lambda name: progress(name) if name in chosen or not chosen else None
+    )
+    printed = {d.name: module_source(every[d.name], pool if pooled else None) for d in definitions}
     for definition in definitions:
         if not chosen or definition.name in chosen:
             modules[definition.name] = every[definition.name]
             names = [definition.name, *imported_modules(printed[definition.name])]
             sources |= {module_path(name): printed[name] for name in names} | _host_sources(definition)
-            progress(definition.name)
-    for definition in definitions:
-        if definition.orders > 1 and (not chosen or gradient_name(definition) in chosen):
-            module = modules[gradient_name(definition)] = built(gradient_definition(definition))
-            second |= second_order_sources(definition, module)
-            progress(module.definition.name)
+    for definition in twice.values():
+        module = modules[gradient_name(definition)] = every[gradient_name(definition)]
+        second |= second_order_sources(definition, module)
     sources |= _support(definitions, every, on_demand)
     # What is made on demand is not formatted: it must have the same bytes on machines that have no formatter.
     sources = layout(sources) | second if on_demand else layout(sources | second)

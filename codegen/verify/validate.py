@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from svertka.codegen.lowering.build import KernelModule
-from svertka.codegen.lowering.built import built
+from svertka.codegen.lowering.built import PROCESSES, built
 from svertka.codegen.verify.levels import LEVELS, Outcome, Subject
 from svertka.codegen.verify.replay import replaying_on
 from svertka.spec import normal_form
@@ -33,7 +33,6 @@ from svertka.spec.notation import Reduction
 __all__ = ["ValidationError", "Verdict", "load_package", "validate_folder", "validate_package"]
 
 Progress = Callable[[str], None]
-PROCESSES = 2
 
 
 class ValidationError(Exception):

@@ -85,3 +85,17 @@ def test_what_other_generators_made_is_neither_taken_nor_kept_for_ever(
         assert kept("numbers", "one", lambda number=number: number) == number
     left = sorted(path.name for path in (own_cache / "numbers").iterdir())
     assert left == [f"{number:032}" for number in range(3, GENERATORS + 3)]
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_several_processes_build_what_one_builds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was built before is not built again; each is told once."""
+    names = ["relu", "linear", "softmax_gradient", "max_pooling_1d"]
+    monkeypatch.setattr(module, "FEW", 1)
+    monkeypatch.setattr(module, "PROCESSES", 2)
+    known, told = built(EVERY["relu"]), list[str]()
+    found = module.built_together([EVERY[name] for name in names], told.append)
+    assert sorted(told) == sorted(found) == sorted(names)
+    assert found["relu"] is known
+    for name in names:
+        assert found[name] == build(EVERY[name])
