@@ -32,6 +32,7 @@ def check(subject: Subject) -> Outcome:
     ran = {kernel for proof in proofs for kernel in proof.kernels}
     figures = {
         "kernels": sorted(ran),
+        "statements": coverage.passed,
         "certain": sum(proof.certain for proof in proofs),
         "points": max(proof.points for proof in proofs),
         "error_probability": sum(proof.error_probability for proof in proofs),
