@@ -41,7 +41,7 @@ def digest(text: str) -> str:
 
 @cache
 def generator_digest() -> str:
-    """A digest of the generator's own source, and of what computes with it."""
+    """A digest of the generator's own source, and of what computes with it; without the library's formulas."""
     parts = [version("sympy"), platform.python_version()]
     for package in ("codegen", "spec"):
         spec = importlib.util.find_spec(f"svertka.{package}")
@@ -49,7 +49,7 @@ def generator_digest() -> str:
         assert spec.origin is not None
         folder = Path(spec.origin).parent
         files = (path for suffix in ("py", "jinja", "json") for path in folder.rglob(f"*.{suffix}"))
-        parts += [path.read_text(encoding="utf-8") for path in sorted(files)]
+        parts += [path.read_text(encoding="utf-8") for path in sorted(files) if path.parent != folder / "layers"]
     return digest("\0".join(parts))
 
 

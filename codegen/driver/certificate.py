@@ -16,7 +16,7 @@ import json
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from svertka.codegen.driver.generate import (
     SHARED,
@@ -33,9 +33,11 @@ from svertka.codegen.emit.kernel_pool import imported_kernels
 from svertka.codegen.torch_api.sources import function_path, runtime_sources
 from svertka.codegen.user_cache import digest
 from svertka.codegen.verify.levels import LEVELS, Outcome
-from svertka.codegen.verify.validate import Verdict
 from svertka.spec.definition import Definition
 from svertka.spec.gradient import gradient_definition
+
+if TYPE_CHECKING:
+    from svertka.codegen.verify.validate import Verdict
 
 __all__ = ["INTERFACE", "TOOLS", "certificate", "certificate_path", "certificates", "is_current", "outdated"]
 

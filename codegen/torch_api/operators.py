@@ -86,7 +86,7 @@ class OperatorDescription:
         factors, loops = product_of(module, place)
         again: set[str] = set()
         if module.definition.orders > 1:  # the gradient's operator may run instead, and takes these
-            again = {tensor.name for tensor in gradient_definition(module.definition).variants[place].layer.inputs}
+            again |= module.needed[layer.name]
         read, read_plainly = (
             tuple(t.name for t in layer.inputs if t.name in again or t.name in names)
             for names in (kept.read, kept.read_plainly)

@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -99,3 +100,23 @@ def test_several_processes_build_what_one_builds(monkeypatch: pytest.MonkeyPatch
     assert found["relu"] is known
     for name in names:
         assert found[name] == build(EVERY[name])
+
+
+@pytest.mark.parametrize(
+    ("path", "differs"),
+    [("spec/layers/relu.py", False), ("spec/adjoint.py", True), ("codegen/emit/templates/row.jinja", True)],
+)
+def test_what_is_kept_survives_another_formula_but_no_other_generator(
+    path: str, differs: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for known in ("spec/__init__.py", "codegen/__init__.py", path):
+        (tmp_path / known).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / known).write_text("before")
+
+    def found(name: str) -> SimpleNamespace:
+        return SimpleNamespace(origin=str(tmp_path / name.removeprefix("svertka.") / "__init__.py"))
+
+    monkeypatch.setattr("svertka.codegen.user_cache.importlib.util.find_spec", found)
+    before = generator_digest.__wrapped__()
+    (tmp_path / path).write_text("after")
+    assert (generator_digest.__wrapped__() != before) == differs

@@ -108,6 +108,25 @@ def test_check_sees_an_edit_and_a_certificate_of_other_kernels(tmp_path: Path, c
     assert call("generate", "relu", "--check", *into)[0] == 0
 
 
+CHECK = """
+import sys
+sys.argv = ["svertka", "generate", "relu", "--check"]
+from svertka.codegen.command import main
+try:
+    main()
+finally:
+    print(sorted({"torch", "triton"} & set(sys.modules)))
+"""
+
+
+def test_a_check_of_what_did_not_change_imports_neither_torch_nor_triton() -> None:
+    """They take longer to import than everything else takes; the first check may look something up in torch."""
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", CHECK], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
 def test_slides_come_out(call: Call) -> None:
     code, printed, _ = call("slides")
     assert code == 0, printed

@@ -29,7 +29,8 @@ from svertka.codegen.verify.levels.bfloat16 import repaired_on
 from svertka.codegen.verify.levels.calls import CONVERTED, Call, calls
 from svertka.codegen.verify.levels.faces import constructor_faults, forward_names, module_of, signature_faults
 from svertka.codegen.verify.levels.memory import LAYOUTS
-from svertka.codegen.verify.levels.target import Outcome, Subject, gradient_operators
+from svertka.codegen.verify.levels.outcome import Outcome
+from svertka.codegen.verify.levels.target import Subject, gradient_operators
 from svertka.codegen.verify.levels.truth import Truth
 from svertka.codegen.verify.replay import replaying_on
 from svertka.spec import adjoint, gradient_of
