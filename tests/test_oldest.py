@@ -52,6 +52,7 @@ def test_a_layer_is_derived_proven_and_written_with_the_committed_bytes(family: 
     assert unchanged.returncode == 0, unchanged.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES.values())
 def test_kernels_compile_without_spills(name: str) -> None:
     done = svertka_command("compile", name, "--target", "sm_90", "--json")

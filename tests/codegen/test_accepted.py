@@ -189,7 +189,7 @@ RULED: dict[str, Definition] = {
 }
 
 
-@pytest.mark.thinned(4)
+@pytest.mark.thinned(9)
 @pytest.mark.parametrize("name", RULED)
 def test_rules_that_few_sizes_meet(name: str) -> None:
     assert not failures(RULED[name])
@@ -232,7 +232,7 @@ GUARDED = {
 }
 
 
-@pytest.mark.thinned(4)
+@pytest.mark.thinned(9)
 @all_accepted(GUARDED)
 def test_a_guard_may_compare_an_index_with_its_twin(name: str) -> None:
     assert not failures(GUARDED[name])
@@ -265,7 +265,7 @@ SELECTED = {
 }
 
 
-@pytest.mark.thinned(4)
+@pytest.mark.thinned(9)
 @all_accepted(SELECTED)
 def test_selections_in_exponents_and_functions_of_a_product(name: str) -> None:
     assert not failures(SELECTED[name])
@@ -275,6 +275,7 @@ image, kernel = Tensor("input", n, (g, c), w), Tensor("weight", (g, k), c, s)
 bias, response = Tensor("bias", (g, k), default=0), Tensor("response", n, (g, k), q)
 
 
+@pytest.mark.slow
 def test_a_mean_of_a_grouped_convolution_without_bias() -> None:
     """The schedule of the mean may not ask for the strides of a tensor that is absent."""
     value = Sum(image[n, g, c, q + s] * kernel[g, k, c, s], c, s) + bias[g, k]

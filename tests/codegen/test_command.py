@@ -142,17 +142,17 @@ def rows_of(printed: str) -> dict[str, list[str]]:
     return {row[0]: row[1:] for row in rows}
 
 
-def test_validate_prints_a_row_a_layer_and_a_column_a_level() -> None:
-    done = run("validate", "relu", "softmax")
-    assert done.returncode == 0, done.stderr
-    rows = rows_of(done.stdout)
+def test_validate_prints_a_row_a_layer_and_a_column_a_level(call: Call) -> None:
+    code, printed, message = call("validate", "relu", "softmax")
+    assert code == 0, message
+    rows = rows_of(printed)
     assert rows.keys() == {"relu", "relu_gradient", "softmax", "softmax_gradient"}
     for row in rows.values():
         assert len(row) == len(LEVELS)
     numbers = [int(cell.split()[0]) for cell in rows["relu"]]
     assert all(number > 0 for number in numbers)
     assert rows["softmax"][list(LEVELS).index("exact")] == "- (it rounds whole numbers)"
-    assert "observed error / bound" in done.stdout
+    assert "observed error / bound" in printed
 
 
 def test_validate_takes_levels(call: Call) -> None:
@@ -164,6 +164,7 @@ def test_validate_takes_levels(call: Call) -> None:
     assert "level 'hope': there is no such level; use adjoint" in message
 
 
+@pytest.mark.thinned(6)
 @pytest.mark.parametrize("command", ["generate", "validate", "compile", "gate", "explain", "book"])
 def test_a_mistyped_layer_is_answered_before_anything_is_imported_for_it(command: str, tmp_path: Path) -> None:
     """With a suggestion; no kernel is built, torch and Triton are not even imported."""
@@ -191,6 +192,7 @@ def test_names_of_functions_and_modules_lead_to_their_layer(name: str, meant: st
     assert f"did you mean {meant}" in message
 
 
+@pytest.mark.thinned(4)
 @pytest.mark.parametrize(
     "locale",
     [

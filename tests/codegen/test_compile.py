@@ -60,6 +60,7 @@ def test_boxes_compile_for_blackwell() -> None:
     assert all(row["boxes"] and row["matrix"] for row in rows if row["kernel"] in boxed and row["shared"])
 
 
+@pytest.mark.slow
 def test_rows_of_an_example_are_loaded_sixteen_bytes_at_a_time() -> None:
     """With elements of a channel as neighbours, and with channels as neighbours."""
     rows = compiled("sm_90", "bfloat16", "batch_normalization")
@@ -166,6 +167,7 @@ def test_widths_of_accesses(line: str, expected: tuple[int, int, int]) -> None:
     assert (found["wide_loads"], found["wide_stores"], found["narrow"]) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layers", [("linear", "softmax", "max_pooling_2d", "batch_normalization", "dropout")])
 def test_what_is_compiled_here_is_what_triton_asks_for_there(layers: tuple[str, ...]) -> None:
     """Signature, constants, attributes, options and key of every launch are those of the JIT; unaligned views too."""

@@ -48,7 +48,7 @@ def explanation(name: str) -> Explanation:
 # The command ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.thinned(5)
+@pytest.mark.thinned(9)
 @pytest.mark.parametrize("name", DEFINITIONS)
 def test_every_definition_explains(name: str, call: Call) -> None:
     code, printed, _ = call("explain", name)

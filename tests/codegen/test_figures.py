@@ -182,6 +182,7 @@ def test_formulas_without_examples_have_figures_of_small_numbers(file: Path) -> 
         assert one.gradients
 
 
+@pytest.mark.slow
 def test_the_book_of_a_file(tmp_path: Path) -> None:
     file = next(file for file in OWN if file.stem == "normalizations")
     names = [definition.name for definition in definitions_of(file)]

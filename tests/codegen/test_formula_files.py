@@ -135,6 +135,7 @@ def test_a_package_needs_torch_and_triton_alone(folder: Path) -> None:
     assert done.stdout.strip() == "False", done.stderr
 
 
+@pytest.mark.slow
 def test_files_and_layers_mix(folder: Path) -> None:
     package = folder / "mixed"
     made = run("generate", str(folder / "my_layers.py"), "bell", "relu", "--into", str(package))

@@ -102,6 +102,7 @@ def test_without_validation_there_is_no_certificate(tmp_path: Path) -> None:
     assert "has no certificate yet" in done.stderr
 
 
+@pytest.mark.slow
 def test_what_misses_its_formula_is_not_kept(tmp_path: Path) -> None:
     """A fault in the copy of the generator that a child imports is found by the levels and reported."""
     fault = tmp_path / "fault" / "sitecustomize.py"

@@ -90,6 +90,7 @@ def test_what_lacks_the_dimension_holds_in_every_rank_forward_and_backward(name:
             assert {word, f"{word}, dim={dim - rank}"} <= set(ways)
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize("name", DEFINED)
 def test_what_is_sound_passes(name: str) -> None:
     assert not judged(name, {}).failures

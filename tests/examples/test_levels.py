@@ -48,7 +48,7 @@ def test_the_examples_are_all_there() -> None:
     assert set(examples()) == WANTED
 
 
-@pytest.mark.thinned(5)
+@pytest.mark.thinned(12)
 @pytest.mark.parametrize("name", sorted(WANTED))
 def test_every_level_holds(name: str) -> None:
     definition = examples()[name]

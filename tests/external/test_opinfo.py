@@ -99,7 +99,7 @@ def test_every_function_of_torch_has_samples() -> None:
     assert set(MODULES) == set(modules.__all__) - lacking - {"ReLUCrossChannelNorm"}
 
 
-@pytest.mark.thinned(5)
+@pytest.mark.thinned(9)
 @every_function
 def test_every_sample_in_float64(name: str) -> None:
     """Results, every gradient and state, within the bound from the function's own condition."""

@@ -66,7 +66,7 @@ def test_gradient_against_differences(call: Call, monkeypatch: pytest.MonkeyPatc
     assert torch.autograd.gradcheck(call.bound(tensors), moving)
 
 
-@pytest.mark.thinned(5)
+@pytest.mark.thinned(9)
 @pytest.mark.skipif(not runtime.INTERPRETED, reason="needs the interpreter")
 @every_call
 def test_kernels_gradient_against_differences(call: Call) -> None:

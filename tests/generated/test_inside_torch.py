@@ -23,6 +23,7 @@ from .network import CLASSES, Network, gradients, images, labels, loss_of, same_
 # torch.compile
 
 
+@pytest.mark.thinned(5)
 @pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
 def test_compiled_whole(backend: str, place: str) -> None:
     """Loss, gradients, running statistics and dropout's field are eager's, in one graph, and in one more for any batch.

@@ -13,7 +13,7 @@ from svertka.codegen.verify.symbolic.small import small_cases
 from svertka.spec.layers import DEFINITIONS
 
 
-@pytest.mark.thinned(5)
+@pytest.mark.thinned(9)
 @pytest.mark.parametrize("name", sorted(DEFINITIONS))
 def test_kernels_compute_their_formula(name: str) -> None:
     module = built(DEFINITIONS[name])
