@@ -304,6 +304,8 @@ class Definition:
         orders: how often it can be differentiated: 2 generates kernels for the gradient of the gradient too.
         parts: the parts of a composed layer, in order; empty for others.
         gradient: whether it is the gradient of another definition.
+        autocast: the type of its tensors under ``torch.autocast``, where torch's differs from what follows from the
+            formula's operations: ``"lowered"``, ``"full"`` (float32) or ``"kept"``.
     """
 
     name: str
@@ -322,6 +324,7 @@ class Definition:
     orders: int = 1
     parts: tuple[Part, ...] = ()
     gradient: bool = False
+    autocast: str = ""
 
     @property
     def tensor_arguments(self) -> tuple[TensorArgument, ...]:

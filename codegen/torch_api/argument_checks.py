@@ -42,7 +42,7 @@ def argument_checks(definition: Definition) -> list[Line]:
 
 def _autocast(definition: Definition) -> list[Line]:
     """Cast tensors to the type in which autocast computes the formula."""
-    rule = precision(variant.layer for variant in definition.variants)
+    rule = _precision(definition)
     names = tuple(a.name for a in definition.tensor_arguments)
     if rule == Precision.KEPT:
         names = tuple(name for name in names if name not in _of_own_type(definition))
@@ -56,6 +56,13 @@ def _autocast(definition: Definition) -> list[Line]:
     converted = call("in_type", told.name, dtype, told.tensor, variable(told.tensor))
     given = Line.assigning(converted, told.tensor, pure=True)
     return [*if_block(dtype + " is None", *cast), Line(Code("else:")), *indented([given])]
+
+
+def _precision(definition: Definition) -> Precision:
+    """What autocast does to the tensors: what the definition says, else what follows from its formulas."""
+    if definition.autocast:
+        return Precision(definition.autocast)
+    return precision(variant.layer for variant in definition.variants)
 
 
 def _counted(definition: Definition) -> list[Line]:
@@ -83,10 +90,9 @@ def _shapeless(definition: Definition) -> list[Line]:
 
 def _of_own_type(definition: Definition) -> set[str]:
     """Tensors that may have a wider type than the first: under ``Precision.KEPT``, those with other dimensions."""
-    layers = [variant.layer for variant in definition.variants]
-    if precision(layers) != Precision.KEPT:
+    if _precision(definition) != Precision.KEPT:
         return set()
-    alike = {tensor.name for layer in layers for tensor in shaped_alike(layer)}
+    alike = {tensor.name for variant in definition.variants for tensor in shaped_alike(variant.layer)}
     return {a.name for a in definition.tensor_arguments if a.bound not in alike}
 
 

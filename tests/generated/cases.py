@@ -133,6 +133,32 @@ def _rows() -> Iterator[Case]:
         yield Case("relu", {"input": shape})
 
 
+def _activations() -> Iterator[Case]:
+    settings: dict[str, list[dict[str, Any]]] = {
+        "leaky_relu": [{"negative_slope": 0.3}],
+        "relu6": [{}],
+        "hardtanh": [{"min_val": -0.75, "max_val": 0.5}],
+        "elu": [{"alpha": 1.7}],
+        "selu": [{}],
+        "gelu": [{}, {"approximate": "tanh"}],
+        "silu": [{}],
+        "mish": [{}],
+        "hardswish": [{}],
+        "hardsigmoid": [{}],
+        "sigmoid": [{}],
+        "tanh": [{}],
+        "softplus": [{"beta": 1.5, "threshold": 0.5}],
+        "softsign": [{}],
+    }
+    for name, every in settings.items():
+        for options in every:
+            yield Case(name, {"input": (2, 3, 4)}, options)
+    yield Case("prelu", {"input": (2, 3, 4, 5), "weight": (3,)})
+    yield Case("prelu", {"input": (2, 3, 4), "weight": (1,)})
+    yield Case("prelu", {"input": (4, 3), "weight": (3,)})
+    yield Case("prelu", {"input": (5,), "weight": ()})
+
+
 def _losses() -> Iterator[Case]:
     labels = torch.tensor([[1, 4, 0], [-100, 2, 3]])
     scores = {"input": (2, 5, 3)}
@@ -209,6 +235,7 @@ CASES = [
     *_max_poolings(),
     *_average_poolings(),
     *_rows(),
+    *_activations(),
     *_losses(),
     *_normalizations(),
     *_images(),
