@@ -81,6 +81,9 @@ ESTIMATES: dict[str, Shape] = {"running_mean": (3,), "running_var": (3,)}
 IMAGE: dict[str, Shape] = {"input": (2, 3, 5, 4)}
 STRONG = {"alpha": 2.0, "beta": 0.75, "k": 1.5}
 
+ACTIVATIONS = ("relu", "leaky_relu", "relu6", "hardtanh", "elu", "selu", "silu", "mish", "hardswish", "hardsigmoid")
+ACTIVATIONS += ("sigmoid", "tanh", "softplus", "softsign")
+
 CALLS = [
     Call("resize", "resize", {"input": (1, 2, 5, 4)}, {"size": (3, 6)}),
     Call("center_crop", "center_crop", {"input": (1, 2, 5, 4)}, {"size": (3, 2)}),
@@ -104,7 +107,9 @@ CALLS = [
         {"input": (1, 2, 3, 4, 2), "weight": (3, 2, 2, 3, 1), "bias": (3,)},
         {"stride": (1, 2, 1), "padding": (1, 0, 1)},
     ),
-    Call("relu", "relu", {"input": (3, 4)}),
+    *(Call(name, name, {"input": (3, 4)}) for name in ACTIVATIONS),
+    *(Call(f"gelu_{name}", "gelu", {"input": (3, 4)}, {"approximate": name}) for name in ("none", "tanh")),
+    Call("prelu", "prelu", {"input": (2, 3, 4), "weight": (3,)}),
     Call("max_pool1d", "max_pool1d", {"input": (2, 3, 7)}, {"kernel_size": 3, "stride": 2, "padding": 1}),
     Call("max_pool2d", "max_pool2d", IMAGE, {"kernel_size": (3, 2), "stride": (2, 1), "padding": 1, "ceil_mode": True}),
     Call(

@@ -82,17 +82,28 @@ def _shown(value: Any) -> Any:
     return (tuple(value.shape), value.dtype) if isinstance(value, Tensor) else value
 
 
+def _of_a_number(given: Sequence[Any]) -> bool:
+    """Whether an input has no dimensions."""
+    return isinstance(given[0], Tensor) and not given[0].dim()
+
+
+LEAST = {"nn.functional.prelu", "PReLU"}
+"""Functions and modules whose inputs have a dimension here; PyTorch takes a single number too."""
+
+
 def samples_of(op: Any, dtype: torch.dtype) -> Iterator[Sample]:
     """All samples of a function."""
     for sample in op.sample_inputs("cpu", dtype, requires_grad=dtype.is_floating_point):
-        yield Sample((sample.input, *sample.args), dict(sample.kwargs))
+        if op.name not in LEAST or not _of_a_number([sample.input]):
+            yield Sample((sample.input, *sample.args), dict(sample.kwargs))
 
 
 def samples_of_module(info: Any, dtype: torch.dtype, training: bool) -> Iterator[tuple[Sample, Sample]]:
     """All samples of a module: of its constructor, and of its call."""
     for one in info.module_inputs_func(info, "cpu", dtype, requires_grad=True, training=training):
         made, passed = one.constructor_input, one.forward_input
-        yield Sample(made.args, dict(made.kwargs)), Sample(passed.args, dict(passed.kwargs))
+        if info.module_cls.__name__ not in LEAST or not _of_a_number(passed.args):
+            yield Sample(made.args, dict(made.kwargs)), Sample(passed.args, dict(passed.kwargs))
 
 
 def called_with(function: Callable[..., Any], sample: Sample) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
