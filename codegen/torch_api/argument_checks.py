@@ -115,7 +115,8 @@ def _tensor_checks(definition: Definition) -> list[Line]:
 
 def _scalars(definition: Definition) -> list[Line]:
     """Convert arguments to their normal form, except those that need the shapes of tensors."""
-    return [line for argument in definition.arguments for line in _scalar(argument)]
+    first = definition.tensor_arguments[0].name
+    return [line for argument in definition.arguments for line in _scalar(argument, first=first)]
 
 
 def scalar_checks(argument: Argument, read: Callable[[str], Code] = variable) -> list[Code]:
@@ -128,7 +129,8 @@ def scalar_checks(argument: Argument, read: Callable[[str], Code] = variable) ->
     return [line.code for line in _scalar(argument, read)]
 
 
-def _scalar(argument: Argument, read: Callable[[str], Code] = variable) -> list[Line]:
+def _scalar(argument: Argument, read: Callable[[str], Code] = variable, first: str = "") -> list[Line]:
+    """Lines for an argument; ``first`` is the name of the first tensor, if there is one to read."""
     name = argument.name
     value = read(name)
     if isinstance(argument, PerAxis):
@@ -145,7 +147,11 @@ def _scalar(argument: Argument, read: Callable[[str], Code] = variable) -> list[
     if isinstance(argument, Real):
         bounds = {"low": argument.low, "high": argument.high, "closed": argument.closed or None}
         options = {word: bound for word, bound in bounds.items() if bound is not None}
-        return [Line.assigning(call("real", name, value, **options), argument.symbol, pure=True)]
+        checked = call("real", name, value, **options)
+        if argument.epsilon:
+            missing = call("epsilon", variable(first)) if first else Code("0.0")
+            checked = missing + " if " + value + " is None else " + checked
+        return [Line.assigning(checked, argument.symbol, pure=True)]
     if isinstance(argument, Flag):
         return [Line(call("flag", name, value))]
     if isinstance(argument, Choice):

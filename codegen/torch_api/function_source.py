@@ -32,6 +32,7 @@ from svertka.spec.definition import (
     Real,
     Seed,
     TensorArgument,
+    TrailingShape,
     Whole,
 )
 from svertka.spec.notation import Tensor
@@ -51,6 +52,10 @@ def type_text(argument: Argument, definition: Definition) -> str:
         return f"{own} | str" if argument.named else own
     if isinstance(argument, Whole):
         return "int | None" if argument.optional else "int"
+    if isinstance(argument, TrailingShape):
+        return "Sequence[int]"
+    if isinstance(argument, Real) and argument.epsilon:
+        return "float | None"
     if isinstance(argument, Seed | Dimension):  # None: a module of torch may hold it; the call refuses it
         return "int | None"
     return {Real: "float", Flag: "bool", Choice: "str", ElementType: "torch.dtype | None"}[type(argument)]
@@ -152,9 +157,12 @@ class FunctionSource:
             return f"one of {', '.join(map(repr, argument.choices))}."
         if isinstance(argument, Real):
             high = "" if argument.high is None else f", {'at most' if argument.closed else 'less than'} {argument.high}"
-            return f"a number{'' if argument.low is None else f', at least {argument.low}'}{high}."
+            missing = "; None stands for the machine epsilon of the arithmetic" if argument.epsilon else ""
+            return f"a number{'' if argument.low is None else f', at least {argument.low}'}{high}{missing}."
         if isinstance(argument, Dimension):
             return "the dimension to work along; negative ones count from the end."
+        if isinstance(argument, TrailingShape):
+            return "the extents of the last dimensions, at least one."
         if isinstance(argument, ElementType):
             return f"the type into which {argument.tensor} is converted first, also of integers; None keeps its own."
         if isinstance(argument, Seed):

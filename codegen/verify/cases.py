@@ -163,7 +163,7 @@ def _bound(argument: Argument, draw: random.Random, plain: bool, sizes: dict[str
         low = argument.minimum or 0
         return {argument.symbol: default if plain and default is not REQUIRED else draw.randint(low, low + 3)}
     if isinstance(argument, Real):
-        default = 0.5 if argument.default is REQUIRED else argument.default
+        default = 0.5 if argument.default is REQUIRED or argument.epsilon else argument.default
         return {argument.symbol: default if plain else draw.choice(sixteenths(argument))}
     if isinstance(argument, Flag) and argument.symbol:
         return {argument.symbol: int(bool(argument.default)) if plain else draw.randint(0, 1)}

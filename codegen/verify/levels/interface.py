@@ -174,7 +174,9 @@ class _Judge:
                 self.failures.append(f"{face.name} refuses every call")
 
     def _refused(self, face: ModuleFace, kind: type[torch.nn.Module], call: Call) -> bool:
-        """Whether a torch module refuses a call because of the rank of its input."""
+        """Whether a torch module refuses a call because of the rank of its input, or takes it for another call."""
+        if face.dims and len(call.shape(call.variant.layer.inputs[0])) != face.dims:
+            return True
         try:
             _Run(self, call, _Way(ROADS[0], module=face.name)).called()
         except ValueError:
