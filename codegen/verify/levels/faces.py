@@ -16,7 +16,7 @@ from svertka.codegen.verify.levels.calls import Call
 from svertka.spec.define import argument_name
 from svertka.spec.definition import REQUIRED, Argument, Definition, Flag, ModuleFace, TensorArgument
 
-__all__ = ["constructor_faults", "forward_names", "module_of", "signature_faults"]
+__all__ = ["constructor_faults", "forward_faults", "forward_names", "module_of", "signature_faults"]
 
 
 def signature_faults(definition: Definition, function: Callable[..., Any]) -> Iterator[str]:
@@ -39,6 +39,16 @@ def constructor_faults(definition: Definition, face: ModuleFace, kind: type[torc
         if name not in have:
             yield f"{face.name} does not take {name}"
     yield from _other_defaults(face.name, have, want)
+
+
+def forward_faults(face: ModuleFace, kind: type[torch.nn.Module]) -> Iterator[str]:
+    """Another number of tensors in each call than torch's module takes."""
+    if _own(face):
+        return
+    base = getattr(torch.nn, (face.like or face.base).rpartition(".")[2])
+    have, want = len(forward_names(kind)), len(forward_names(base)) + len(face.takes)
+    if have != want:
+        yield f"{face.name} takes {have} tensors in each call; torch's takes {want}"
 
 
 def _other_defaults(name: str, have: Mapping[str, inspect.Parameter], want: Mapping[str, object]) -> Iterator[str]:

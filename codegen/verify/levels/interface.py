@@ -27,7 +27,13 @@ from svertka.codegen.verify.equivalence import (
 )
 from svertka.codegen.verify.levels.bfloat16 import repaired_on
 from svertka.codegen.verify.levels.calls import CONVERTED, Call, calls
-from svertka.codegen.verify.levels.faces import constructor_faults, forward_names, module_of, signature_faults
+from svertka.codegen.verify.levels.faces import (
+    constructor_faults,
+    forward_faults,
+    forward_names,
+    module_of,
+    signature_faults,
+)
 from svertka.codegen.verify.levels.memory import LAYOUTS
 from svertka.codegen.verify.levels.target import Outcome, Subject, gradient_operators
 from svertka.codegen.verify.levels.truth import Truth
@@ -162,7 +168,7 @@ class _Judge:
         """Judge svertka's own module by all plain calls, and a torch module by the calls whose rank it accepts."""
         for face in self.definition.modules:
             kind = getattr(self.modules, face.name)
-            self.failures += constructor_faults(self.definition, face, kind)
+            self.failures += [*constructor_faults(self.definition, face, kind), *forward_faults(face, kind)]
             own = face.base == "torch.nn.Module"
             taken = 0
             for call in [call for call in every if not call.converted and (not own or call.name in PLAIN)]:
