@@ -33,16 +33,6 @@ def generalized_mean(input: torch.Tensor, p: float, eps: float) -> torch.Tensor:
     return input.clamp(min=eps).pow(p).flatten(2).mean(-1).pow(1 / p)
 
 
-def rms_norm(input: torch.Tensor, weight: torch.Tensor | None = None, eps: float = 1e-6) -> torch.Tensor:
-    return functional.rms_norm(input, (input.shape[-1],), weight, eps)
-
-
-def layer_norm(
-    input: torch.Tensor, weight: torch.Tensor | None = None, bias: torch.Tensor | None = None, eps: float = 1e-5
-) -> torch.Tensor:
-    return functional.layer_norm(input, (input.shape[-1],), weight, bias, eps)
-
-
 def depthwise(
     input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None, **settings: int
 ) -> torch.Tensor:
@@ -51,11 +41,6 @@ def depthwise(
 
 WINDOW = {"stride": 2, "padding": 1, "dilation": 2}
 CALLS: dict[str, Known] = {
-    "layer_norm": Known(((2, 3, 7),), layer_norm, {"eps": 0.25}, {"weight": (7,), "bias": (7,)}),
-    "rms_norm": Known(((2, 3, 7),), rms_norm, {"eps": 0.25}, {"weight": (7,)}),
-    "group_norm": Known(
-        ((2, 6, 5, 3),), functional.group_norm, {"num_groups": 2, "eps": 0.25}, {"weight": (6,), "bias": (6,)}
-    ),
     "conv1d": Known(((2, 3, 11), (4, 3, 3)), functional.conv1d, WINDOW, {"bias": (4,)}),
     "conv3d": Known(((2, 3, 5, 7, 6), (4, 3, 2, 3, 1)), functional.conv3d, WINDOW, {"bias": (4,)}),
     "depthwise_conv2d": Known(((2, 3, 7, 9), (3, 2, 3)), depthwise, WINDOW, {"bias": (3,)}),

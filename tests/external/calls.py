@@ -149,6 +149,19 @@ CALLS = [
         {"training": True, "running_mean": None, "running_var": None},
     ),
     Call("batch_norm_inference", "batch_norm", {"input": (4, 3, 2), **ESTIMATES, **CHANNELS}),
+    Call(
+        "layer_norm", "layer_norm", {"input": (2, 3, 4), "weight": (3, 4), "bias": (3, 4)}, {"normalized_shape": (3, 4)}
+    ),
+    Call("rms_norm", "rms_norm", {"input": (2, 3, 4), "weight": (4,)}, {"normalized_shape": (4,), "eps": 0.25}),
+    Call("group_norm", "group_norm", {"input": (2, 6, 3), "weight": (6,), "bias": (6,)}, {"num_groups": 2}),
+    Call("instance_norm_by_its_own", "instance_norm", {"input": (2, 3, 5), **CHANNELS}),
+    Call("instance_norm_training", "instance_norm", {"input": (2, 3, 5), **ESTIMATES, **CHANNELS}),
+    Call(
+        "instance_norm_by_estimates",
+        "instance_norm",
+        {"input": (2, 3, 5), **ESTIMATES, **CHANNELS},
+        {"use_input_stats": False},
+    ),
     Call("cross_channel_norm", "cross_channel_norm", {"input": (2, 5, 3)}, {"window_channel_size": 4, **STRONG}),
     Call("local_response_norm", "local_response_norm", {"input": (2, 5, 3)}, {"size": 4, **STRONG}),
     Call(

@@ -189,6 +189,21 @@ def _normalizations() -> Iterator[Case]:
     yield Case("batch_norm", {"input": (3, 2, 4), **estimates, "weight": (2,)})
     yield Case("batch_norm", {"input": (3, 2, 4)}, {"training": True, **none})
     yield Case("batch_norm", {"input": (3, 2, 4), **estimates}, {"training": True, "momentum": 0.0})
+    for shape, last in (((2, 3, 4), (4,)), ((2, 3, 4), (3, 4)), ((5,), (5,))):
+        both = {"weight": last, "bias": last}
+        yield Case("layer_norm", {"input": shape, **both}, {"normalized_shape": last, "eps": 0.25})
+        yield Case("rms_norm", {"input": shape, "weight": last}, {"normalized_shape": list(last), "eps": 0.25})
+    yield Case("layer_norm", {"input": (2, 3, 4), "weight": (4,)}, {"normalized_shape": [4]})
+    yield Case("rms_norm", {"input": (2, 3, 4)}, {"normalized_shape": (4,)})
+    yield Case("group_norm", {"input": (2, 6, 5, 3), "weight": (6,), "bias": (6,)}, {"num_groups": 2, "eps": 0.25})
+    yield Case("group_norm", {"input": (3, 8)}, {"num_groups": 2})
+    yield Case("group_norm", {"input": (2, 3, 4), "weight": (3,)}, {"num_groups": 3})
+    for shape in ((2, 3, 4, 5), (3, 2, 5), (2, 2, 3, 1, 4)):
+        c = (shape[1],)
+        estimates, affine = {"running_mean": c, "running_var": c}, {"weight": c, "bias": c}
+        yield Case("instance_norm", {"input": shape, **estimates, **affine}, {"momentum": 0.3})
+        yield Case("instance_norm", {"input": shape, **affine}, {"eps": 0.5})
+        yield Case("instance_norm", {"input": shape, **estimates}, {"use_input_stats": False, "eps": 0.1})
     sizes = (((2, 5, 3), 3), ((2, 6, 2, 3), 4), ((1, 4, 2, 1, 3), 9), ((2, 5, 3), 1))
     for shape, size in sizes:
         strong = {"alpha": 4.0, "beta": 0.75, "k": 1.5}

@@ -35,6 +35,9 @@ ON_CPU_ALONE = {
     "cross_channel_norm",
     "relu_cross_channel_norm",
     "softplus",
+    "layer_norm",
+    "rms_norm",
+    "group_norm",
 }
 """Functions for which torch's rules for the CPU and for CUDA differ; svertka uses those for CUDA on both."""
 BY_CHANNEL = {"normalize", "image_input"}

@@ -76,6 +76,12 @@ MODULES: dict[type[nn.Module], tuple[Callable[[], nn.Module], tuple[int, ...]]] 
     nn.BatchNorm1d: (lambda: nn.BatchNorm1d(3, momentum=None), (4, 3, 5)),
     nn.BatchNorm2d: (lambda: nn.BatchNorm2d(3, affine=False), (4, 3, 5, 2)),
     nn.BatchNorm3d: (lambda: nn.BatchNorm3d(3, track_running_stats=False), (4, 3, 5, 2, 3)),
+    nn.LayerNorm: (lambda: nn.LayerNorm((3, 5)), (4, 3, 5)),
+    nn.RMSNorm: (lambda: nn.RMSNorm(5), (4, 3, 5)),
+    nn.GroupNorm: (lambda: nn.GroupNorm(2, 6), (4, 6, 5)),
+    nn.InstanceNorm1d: (lambda: nn.InstanceNorm1d(3), (4, 3, 5)),
+    nn.InstanceNorm2d: (lambda: nn.InstanceNorm2d(3, affine=True), (4, 3, 5, 2)),
+    nn.InstanceNorm3d: (lambda: nn.InstanceNorm3d(3, track_running_stats=True), (4, 3, 5, 2, 3)),
     nn.LocalResponseNorm: (lambda: nn.LocalResponseNorm(4, alpha=1.5), (2, 6, 3, 4)),
 }
 

@@ -61,6 +61,18 @@ DROP_INS: list[tuple[str, tuple[Any, ...], dict[str, Any], tuple[int, ...]]] = [
     ("BatchNorm2d", (4,), {}, (3, 4, 2, 5)),
     ("BatchNorm2d", (4,), {"affine": False, "track_running_stats": False}, (3, 4, 2, 5)),
     ("BatchNorm3d", (2, 1e-3, 0.4), {}, (3, 2, 2, 1, 3)),
+    ("LayerNorm", (4,), {}, (2, 3, 4)),
+    ("LayerNorm", ([3, 4], 0.25), {"bias": False}, (2, 3, 4)),
+    ("LayerNorm", (4,), {"elementwise_affine": False}, (4,)),
+    ("RMSNorm", (4,), {}, (2, 3, 4)),
+    ("RMSNorm", ([3, 4], 0.25, False), {}, (2, 3, 4)),
+    ("GroupNorm", (2, 6), {"eps": 0.25}, (2, 6, 3)),
+    ("GroupNorm", (3, 6), {"affine": False}, (2, 6, 3, 2)),
+    ("InstanceNorm1d", (3,), {}, (2, 3, 5)),
+    ("InstanceNorm1d", (3, 0.25), {"affine": True}, (3, 5)),
+    ("InstanceNorm2d", (3,), {"affine": True, "track_running_stats": True}, (2, 3, 5, 2)),
+    ("InstanceNorm2d", (3,), {"momentum": None, "track_running_stats": True}, (3, 5, 2)),
+    ("InstanceNorm3d", (2, 0.25, 0.3), {"track_running_stats": True}, (2, 2, 3, 1, 4)),
     ("LocalResponseNorm", (4,), {"alpha": 2.0, "k": 1.5}, (2, 5, 3)),
 ]
 drop_ins = pytest.mark.parametrize(
