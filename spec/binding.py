@@ -158,6 +158,7 @@ def _bind_scalar(argument: Argument, given: Mapping[str, Any], bound: Call) -> N
         if isinstance(value, str):
             value = given[value.strip("<>")]
         values = value if isinstance(value, tuple | list) else (value,) * len(argument.symbols)
+        values = [argument.missing if entry is None else entry for entry in values]
         bound.sizes.update(zip(argument.symbols, values, strict=True))
     elif isinstance(argument, Whole):
         bound.sizes[argument.symbol] = argument.missing if value is None else value

@@ -99,10 +99,16 @@ class TensorArgument(Argument):
 
 @dataclass(frozen=True, kw_only=True)
 class PerAxis(Argument):
-    """An integer, or one per spatial axis (``stride=(2, 1)``); ``symbols`` has the formula's symbols, one per axis."""
+    """An integer, or one per spatial axis (``stride=(2, 1)``); ``symbols`` has the formula's symbols, one per axis.
+
+    Attributes:
+        minimum: least integer.
+        missing: what None binds to, for all axes or for one; None if None is not allowed.
+    """
 
     symbols: tuple[str, ...]
     minimum: int = 1
+    missing: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

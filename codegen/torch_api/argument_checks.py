@@ -135,10 +135,13 @@ def _scalar(argument: Argument, read: Callable[[str], Code] = variable, first: s
     value = read(name)
     if isinstance(argument, PerAxis):
         default = str(argument.default)
+        missing = {} if argument.missing is None else {"missing": argument.missing}
         if default.startswith("<"):
             value = read(default[1:-1]) + " if " + call("left_out", value) + " else " + value
         return [
-            Line.assigning(call("per_axis", name, value, len(argument.symbols), argument.minimum), *argument.symbols)
+            Line.assigning(
+                call("per_axis", name, value, len(argument.symbols), argument.minimum, **missing), *argument.symbols
+            )
         ]
     if isinstance(argument, Padding) and not argument.named:
         return [Line.assigning(call("padding_pairs", name, value, len(argument.low)), *padding_targets(argument))]

@@ -45,6 +45,8 @@ def type_text(argument: Argument, definition: Definition) -> str:
     if isinstance(argument, TensorArgument):
         return "Tensor | None" if may_be_absent(definition, argument) else "Tensor"
     if isinstance(argument, PerAxis):
+        if argument.missing is not None:
+            return "int | Sequence[int | None] | None"
         own = "int | Sequence[int]"
         return f"{own} | None" if isinstance(argument.default, str) else own
     if isinstance(argument, Padding):
@@ -149,6 +151,8 @@ class FunctionSource:
         if isinstance(argument, PerAxis):
             missing = f"; None stands for {argument.default[1:-1]}" if isinstance(argument.default, str) else ""
             many = f" or {len(argument.symbols)}, one an axis," if len(argument.symbols) > 1 else ""
+            if argument.missing is not None:
+                missing = "; None, for all axes or for one, leaves the extent as it is"
             return f"an integer{many} of at least {argument.minimum}{missing}."
         if isinstance(argument, Padding):
             words = ", or 'same' or 'valid'" if argument.named else ""

@@ -153,7 +153,8 @@ def _bound(argument: Argument, draw: random.Random, plain: bool, sizes: dict[str
     if isinstance(argument, PerAxis):
         if all(symbol in sizes for symbol in argument.symbols):  # extents are drawn already
             return {}
-        return {s: argument.minimum if plain else draw.randint(argument.minimum, 3) for s in argument.symbols}
+        low = argument.minimum if argument.missing is None else max(argument.minimum, 1)  # it may be an extent
+        return {s: low if plain else draw.randint(low, 3) for s in argument.symbols}
     if isinstance(argument, Padding):
         return {s: 0 if plain else draw.randint(0, 2) for s in (*argument.low, *argument.high)}
     if isinstance(argument, Whole):

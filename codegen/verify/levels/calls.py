@@ -165,7 +165,8 @@ class _Maker:
         if isinstance(argument, Padding):
             return tuple((sizes[low], sizes[high]) for low, high in zip(argument.low, argument.high, strict=True))
         if isinstance(argument, PerAxis):
-            return tuple(sizes[symbol] for symbol in argument.symbols)
+            values = (sizes[symbol] for symbol in argument.symbols)
+            return tuple(None if value == argument.missing else value for value in values)
         if isinstance(argument, Whole):
             value = sizes[argument.symbol]
             return None if argument.optional and value == argument.missing else value
@@ -244,6 +245,10 @@ class _Maker:
     def _one_for_all(self, argument: PerAxis) -> Iterator[Call]:
         value = self.base.sizes[argument.symbols[0]]
         yield from self._told(f"{argument.name}={value}", self.base, dict.fromkeys(argument.symbols, value), argument)
+        if argument.missing is not None:
+            missing = dict.fromkeys(argument.symbols, argument.missing)
+            nothing = (None,) * len(argument.symbols)
+            yield from self._told(f"{argument.name}=None", self.base, missing, argument, nothing, respelled=False)
 
     def _paddings(self, argument: Padding) -> Iterator[Call]:
         low, high, axes = argument.low, argument.high, len(argument.low)
