@@ -118,6 +118,11 @@ CALLS = [
     Call("avg_pool1d", "avg_pool1d", {"input": (2, 3, 7)}, {"kernel_size": 3, "padding": 1}),
     Call("avg_pool2d", "avg_pool2d", IMAGE, {"kernel_size": 3, "padding": 1, "count_include_pad": False}),
     Call("avg_pool3d", "avg_pool3d", {"input": (1, 2, 4, 3, 5)}, {"kernel_size": 2, "ceil_mode": True}),
+    *(
+        Call(f"adaptive_{kind}_pool{rank}d", f"adaptive_{kind}_pool{rank}d", {"input": shape}, {"output_size": size})
+        for kind in ("avg", "max")
+        for rank, shape, size in ((1, (2, 3, 7), 3), (2, (2, 3, 5, 4), (2, 3)), (3, (1, 2, 4, 3, 5), (3, 1, 2)))
+    ),
     Call("linear", "linear", {"input": (2, 3, 4), "weight": (5, 4), "bias": (5,)}),
     Call("softmax", "softmax", {"input": (2, 4, 3)}, {"dim": 1}),
     Call("log_softmax", "log_softmax", {"input": (2, 4, 3)}, {"dim": -1}),

@@ -17,6 +17,7 @@ DIVISIBLE = 2520
 EXACT = ("conv1d", "conv2d", "conv3d", "linear", "relu", "center_crop")
 EXACT += ("conv2d_relu",)
 EXACT += tuple(f"{kind}_pool{rank}d" for kind in ("max", "avg") for rank in (1, 2, 3))
+EXACT += tuple(f"adaptive_{kind}_pool{rank}d" for kind in ("max", "avg") for rank in (1, 2, 3))
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,19 @@ def _average_poolings() -> Iterator[Case]:
     wide = {"kernel_size": (2, 3, 2), "stride": (1, 2, 1), "padding": (1, 1, 0), "count_include_pad": False}
     yield Case("avg_pool3d", {"input": (2, 2, 4, 5, 3)}, wide)
     yield Case("avg_pool3d", {"input": (2, 4, 3, 5)}, {"kernel_size": 2, "ceil_mode": True, "divisor_override": 7})
+
+
+def _adaptive_poolings() -> Iterator[Case]:
+    """Windows that come out, that overlap, and that are longer than the output; global ones; unchanged axes."""
+    shapes = ((2, 3, 9), (2, 3, 8, 5), (2, 2, 4, 5, 3))
+    sizes: tuple[tuple[Any, ...], ...] = ((3, 4, 1), ((4, 2), (1, 1), (3, None)), ((2, 5, 2), 1, (None, 3, 1)))
+    for rank, (shape, every) in enumerate(zip(shapes, sizes, strict=True), 1):
+        for size in every:
+            yield Case(f"adaptive_avg_pool{rank}d", {"input": shape}, {"output_size": size})
+            told = {"output_size": size, "return_indices": True}
+            yield Case(f"adaptive_max_pool{rank}d", {"input": shape}, told)
+        yield Case(f"adaptive_avg_pool{rank}d", {"input": shape[1:]}, {"output_size": 2})
+        yield Case(f"adaptive_max_pool{rank}d", {"input": shape[1:]}, {"output_size": 2})
 
 
 def _rows() -> Iterator[Case]:
@@ -249,6 +263,7 @@ CASES = [
     *_convolutions(),
     *_max_poolings(),
     *_average_poolings(),
+    *_adaptive_poolings(),
     *_rows(),
     *_activations(),
     *_losses(),

@@ -35,6 +35,8 @@ ON_CPU_ALONE = {
     "cross_channel_norm",
     "relu_cross_channel_norm",
     "softplus",
+    "adaptive_avg_pool3d",
+    "adaptive_max_pool3d",
     "layer_norm",
     "rms_norm",
     "group_norm",
