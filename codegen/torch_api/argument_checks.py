@@ -152,8 +152,8 @@ def _scalar(argument: Argument, read: Callable[[str], Code] = variable, first: s
         options = {word: bound for word, bound in bounds.items() if bound is not None}
         checked = call("real", name, value, **options)
         if argument.epsilon:
-            missing = call("epsilon", variable(first)) if first else Code("0.0")
-            checked = missing + " if " + value + " is None else " + checked
+            epsilon = call("epsilon", variable(first)) if first else Code("0.0")
+            checked = epsilon + " if " + value + " is None else " + checked
         return [Line.assigning(checked, argument.symbol, pure=True)]
     if isinstance(argument, Flag):
         return [Line(call("flag", name, value))]

@@ -219,7 +219,7 @@ DEFINITIONS = (
         "softsign",
         "Softsign",
         element / (1 + Abs(element)),
-        "x / (1 + |x|).",
+        "The element divided by 1 plus its absolute value.",
         "Turian, Bergstra and Bengio, Quadratic features and deep architectures for chunking, 2009",
         in_place=False,
     ),
