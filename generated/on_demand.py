@@ -22,7 +22,13 @@ NAMES = ("resize_gradient", "center_crop_gradient", "normalize_gradient", "image
     "log_softmax_gradient", "cross_entropy_gradient", "dropout_gradient", "batch_normalization_gradient",
     "cross_channel_normalization_gradient", "local_response_normalization_gradient", "convolution_2d_relu_gradient",
     "batch_normalization_relu_gradient", "batch_normalization_add_relu_gradient",
-    "relu_cross_channel_normalization_gradient")
+    "relu_cross_channel_normalization_gradient", "leaky_relu_gradient", "relu6_gradient", "hardtanh_gradient",
+    "elu_gradient", "selu_gradient", "gelu_gradient", "silu_gradient", "mish_gradient", "hardswish_gradient",
+    "hardsigmoid_gradient", "sigmoid_gradient", "tanh_gradient", "softplus_gradient", "softsign_gradient",
+    "prelu_gradient", "adaptive_average_pooling_1d_gradient", "adaptive_average_pooling_2d_gradient",
+    "adaptive_average_pooling_3d_gradient", "adaptive_max_pooling_1d_gradient", "adaptive_max_pooling_2d_gradient",
+    "adaptive_max_pooling_3d_gradient", "layer_normalization_gradient", "root_mean_square_normalization_gradient",
+    "group_normalization_gradient", "instance_normalization_gradient")
 """Modules of ``kernels``, ``formulas`` and ``gradients`` that are made."""
 
 

@@ -83,13 +83,17 @@ class ModuleSource:
         return ", ".join(parts)
 
     def _forward_tensors(self) -> list[TensorArgument]:
-        """Tensors that each call passes: those of torch's forward; without one, those that the module does not hold."""
+        """Tensors that each call passes: those of torch's forward; without one, those that the module does not hold.
+
+        Torch gives the first one various names.
+        """
         tensors = self.definition.tensor_arguments
         if self.own:
             held = {*self.description.buffers, *self.description.parameters}
             return [a for a in tensors if a.name not in held]
         base = (self.description.like or self.description.base).rpartition(".")[2]
-        return [a for a in tensors if a.name in (*forward_parameters(base), *self.description.takes)]
+        passed = (tensors[0].name, *forward_parameters(base), *self.description.takes)
+        return [a for a in tensors if a.name in passed]
 
     @property
     def result_type(self) -> str:

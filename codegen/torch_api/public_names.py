@@ -39,7 +39,7 @@ IMPORTED = frozenset().union(*HELPERS.values())
 BUILTIN = frozenset(dir(builtins))
 FUNCTIONAL = IMPORTED | frozenset({"Operator", "Sequence", "Tensor", "annotations", "math", "torch"})
 MODULES = frozenset({"Literal", "Sequence", "Tensor", "annotations", "functional", "modules", "torch"})
-LOCAL = frozenset({"given", "overwritten", "self", "unbatched", "device", "dtype"})
+LOCAL = frozenset({"given", "leading", "overwritten", "self", "unbatched", "device", "dtype"})
 """Names that a function's body or a constructor uses in addition to its arguments."""
 
 

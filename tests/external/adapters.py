@@ -72,6 +72,26 @@ def relu(case: Case, road: Road) -> list[Answer]:
     return [Answer(value)]
 
 
+POINTWISE = 64
+"""No activation rounds more often, each time a number that is at most of the size of the element or of 1."""
+
+
+def activation(function: str, **attributes: tuple[str, Any]) -> Adapter:
+    """An adapter of an activation.
+
+    Args:
+        function: the public function.
+        attributes: its arguments, as ONNX's attribute and that attribute's default.
+    """
+
+    def adapter(case: Case, road: Road) -> list[Answer]:
+        options = {name: case.get(given, default) for name, (given, default) in attributes.items()}
+        (value,) = road(function, input=case.input(0), **options)
+        return [Answer(value, np.abs(_wide(case.input(0))) + 1, POINTWISE)]
+
+    return adapter
+
+
 def _scores(scores: Array, axis: int) -> tuple[Array, Array, Array]:
     """Probabilities p; |d| + sum p |d| + 1; |log sum exp d|, for differences d from the largest score.
 
@@ -259,19 +279,27 @@ ADAPTERS: dict[str, Adapter] = {
     "Conv": windows.convolution,
     "ConvTranspose": windows.transposed,
     "Dropout": dropout,
+    "Elu": activation("elu", alpha=("alpha", 1.0)),
     "Flatten": lacking("no flatten"),
+    "Gelu": activation("gelu", approximate=("approximate", "none")),
     "Gemm": gemm,
     "GlobalAveragePool": windows.global_average,
     "GlobalMaxPool": windows.global_maximum,
+    "HardSwish": activation("hardswish"),
     "LRN": local_response,
-    "LeakyRelu": lacking("no leaky ReLU"),
+    "LeakyRelu": activation("leaky_relu", negative_slope=("alpha", 0.01)),
     "LogSoftmax": log_softmax,
     "MatMul": matmul,
     "MaxPool": windows.max_pooling,
+    "Mish": activation("mish"),
     "NegativeLogLikelihoodLoss": lacking("no loss of log-probabilities"),
     "Relu": relu,
     "Resize": resize,
+    "Sigmoid": activation("sigmoid"),
     "Softmax": softmax,
     "SoftmaxCrossEntropyLoss": cross_entropy,
+    "Softplus": activation("softplus"),
+    "Softsign": activation("softsign"),
+    "Tanh": activation("tanh"),
     "Upsample": lacking("not bilinear"),
 }

@@ -52,7 +52,7 @@ def run(
 
 def output_gradient(case: Case, output: Tensor, factor: int = DIVISIBLE) -> Tensor:
     values = (torch.arange(output.numel()) % 7 - 3).view(output.shape).to(output.dtype).to(output.device)
-    return values * factor if case.function.startswith("avg") else values
+    return values * factor if "avg" in case.function else values
 
 
 def magnitudes(case: Case) -> tuple[float, list[float]]:
@@ -163,7 +163,7 @@ def test_narrow_types(case: Case, dtype: torch.dtype, road: str, device: str) ->
         expected, expected_gradients = run(function, case, wide, same, 1)
         for left, right in zip([*found, *gradients], [*expected, *expected_gradients], strict=True):
             equal(left, nearest(right, dtype) if right.is_floating_point() else right)
-    elif case.exact and not case.function.startswith("avg"):
+    elif case.exact and "avg" not in case.function:
         expected, expected_gradients = run(oracle(case.function), case, wide, same, 1)
         for left, right in zip([*found, *gradients], [*expected, *expected_gradients], strict=True):
             equal(left, right.to(left.dtype))

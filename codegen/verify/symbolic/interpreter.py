@@ -8,7 +8,7 @@ Integers, masks and control flow stay numbers. An unknown operation on floats is
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from types import ModuleType
@@ -31,7 +31,12 @@ __all__ = ["symbolic"]
 _Builder = engine.InterpreterBuilder
 _Handle = engine.TensorHandle
 COMPUTED_BITS, WIDE_BITS = 32, 64
-APPROXIMATED = ("tanh",)
+APPROXIMATED: Mapping[str, Callable[[Graph, int], int]] = {
+    "tanh": lambda graph, node: graph.function("tanh", node),
+    "expm1": lambda graph, node: graph.subtract(graph.function("exp", node), ONE),
+    "log1p": lambda graph, node: graph.function("log", graph.add(ONE, node)),
+}
+"""The package's primitives that approximate a function, as that function."""
 _COMPARISONS = {np.less, np.less_equal, np.greater, np.greater_equal, np.equal, np.not_equal}
 
 
@@ -74,14 +79,14 @@ def symbolic(graph: Graph, memory: Memory, primitives: ModuleType, coverage: Cov
         stack.enter_context(mock.patch.object(engine.GridExecutor, "__call__", _launcher(memory)))
         stack.enter_context(mock.patch.object(engine, "_get_np_dtype", _kind_of_array(engine._get_np_dtype)))
         stack.enter_context(mock.patch.object(engine, "_validate_np_data_size", _fits(engine._validate_np_data_size)))
-        for name in APPROXIMATED:
-            stack.enter_context(mock.patch.object(primitives, name, _function(graph, lanes, name)))
+        for name, function in APPROXIMATED.items():
+            stack.enter_context(mock.patch.object(primitives, name, _function(graph, lanes, function)))
         yield
 
 
-def _function(graph: Graph, lanes: Lanes, name: str) -> Callable[[Any], Any]:
+def _function(graph: Graph, lanes: Lanes, function: Callable[[Graph, int], int]) -> Callable[[Any], Any]:
     def applied(argument: Any) -> Any:
-        handle = _Handle(lanes.unary(partial(graph.function, name), argument.handle.data), argument.dtype.scalar)
+        handle = _Handle(lanes.unary(partial(function, graph), argument.handle.data), argument.dtype.scalar)
         return tl.tensor(handle, argument.type)
 
     return applied
