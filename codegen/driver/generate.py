@@ -91,6 +91,7 @@ def generate_package(
     layout: Callable[[Mapping[str, str]], dict[str, str]] = formatted,
     on_demand: bool = False,
     pooled: bool = True,
+    processes: int = 1,
 ) -> Package:
     """Derive and print a package.
 
@@ -102,6 +103,7 @@ def generate_package(
         on_demand: whether gradients of gradients are made when they are first imported. Only a package that always
             stands beside the generator can do so.
         pooled: whether a kernel that several modules need is defined in one of them alone.
+        processes: how many build kernels side by side, as for ``built_together``.
 
     Raises:
         ValueError: a name is not allowed, see ``public_names``; or the formatter is not installed.
@@ -118,7 +120,7 @@ def generate_package(
     twice = {d.name: d for d in definitions if d.orders > 1 and (not chosen or gradient_name(d) in chosen)}
     gradients = [gradient_definition(definition) for definition in twice.values()]
     every = built_together(
-        [*definitions, *gradients], lambda name: progress(name) if name in chosen or not chosen else None
+        [*definitions, *gradients], lambda name: progress(name) if name in chosen or not chosen else None, processes
     )
     printed = {d.name: module_source(every[d.name], pool if pooled else None) for d in definitions}
     for definition in definitions:
@@ -133,7 +135,7 @@ def generate_package(
     # What is made on demand is not formatted: it must have the same bytes on machines that have no formatter.
     sources = layout(sources) | second if on_demand else layout(sources | second)
     made = frozenset(second if on_demand else ())
-    return Package(headed(sources, modules.values()), modules, made)
+    return Package(headed(sources, every.values()), modules, made)
 
 
 def second_order_sources(definition: Definition, module: KernelModule) -> dict[str, str]:

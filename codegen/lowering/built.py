@@ -39,17 +39,21 @@ def built(definition: Definition) -> KernelModule:
     return _BUILT[key]
 
 
-def built_together(definitions: Sequence[Definition], done: Callable[[str], None]) -> dict[str, KernelModule]:
+def built_together(
+    definitions: Sequence[Definition], done: Callable[[str], None], processes: int = 1
+) -> dict[str, KernelModule]:
     """All kernels of some definitions, by name; several processes build what was not built before.
 
     Args:
         definitions: what to build.
         done: called with a definition's name when it is built.
+        processes: how many build side by side. With more than one, the program that calls must be a module that can be
+            imported again without running it.
     """
     found: dict[str, KernelModule] = {}
     missing = [definition for definition in definitions if not _is_kept(definition)]
-    if PROCESSES > 1 and len(missing) > FEW:
-        with ProcessPoolExecutor(PROCESSES, get_context("spawn")) as pool:
+    if processes > 1 and len(missing) > FEW:
+        with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
             futures = {pool.submit(built, definition): definition.name for definition in missing}
             for future in as_completed(futures):
                 found[futures[future]] = future.result()

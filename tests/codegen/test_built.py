@@ -93,9 +93,8 @@ def test_several_processes_build_what_one_builds(monkeypatch: pytest.MonkeyPatch
     """What was built before is not built again; each is told once."""
     names = ["relu", "linear", "softmax_gradient", "max_pooling_1d"]
     monkeypatch.setattr(module, "FEW", 1)
-    monkeypatch.setattr(module, "PROCESSES", 2)
     known, told = built(EVERY["relu"]), list[str]()
-    found = module.built_together([EVERY[name] for name in names], told.append)
+    found = module.built_together([EVERY[name] for name in names], told.append, processes=2)
     assert sorted(told) == sorted(found) == sorted(names)
     assert found["relu"] is known
     for name in names:
