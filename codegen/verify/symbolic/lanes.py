@@ -52,7 +52,7 @@ class Lanes:
 
     def total(self, values: Any, axis: int | None, keep: bool) -> Any:
         """Sum along an axis."""
-        return self._along(self.graph.total, values, axis, keep)
+        return self._along(lambda row: self.graph.total(row) if any(row) else ZERO, values, axis, keep)
 
     def extreme(self, choose: Callable[[int, int], int], values: Any, axis: int | None, keep: bool) -> Any:
         """Largest or smallest along an axis; NaN is ignored, as Triton's own reduction does."""
@@ -79,7 +79,7 @@ class Lanes:
     def dot(self, left: Any, right: Any, start: Any) -> Any:
         """Matrix product plus ``start``."""
         products = self.binary(self.graph.multiply, left[..., :, :, None], right[..., None, :, :])
-        terms = np.concatenate([np.expand_dims(start, -2), products], axis=-2)
-        if not terms.any():
-            return np.full(start.shape, ZERO, dtype=np.int64)
-        return self.total(terms, terms.ndim - 2, False)
+        first = np.expand_dims(start, -2)
+        together = np.broadcast_shapes(first.shape[:-3], products.shape[:-3])  # of programs that run together
+        parts = [np.broadcast_to(part, together + part.shape[-3:]) for part in (first, products)]
+        return self.total(np.concatenate(parts, axis=-2), len(together) + 1, False)
