@@ -12,6 +12,8 @@ here, runs as Triton has it.
 
 Two things are left out, which have no effect on any value: the language is patched once and not once a call, and
 overflow checks are not computed whose results Triton throws away, as assertions of the device are off.
+
+Programs of a launch run together (``together``).
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from unittest import mock
 import triton.language as tl
 from triton.runtime import interpreter as engine
 
-from svertka.codegen.verify import together
+from svertka.codegen.verify import together, together_numbers
 from svertka.codegen.verify.replay_keys import PLAIN, UnknownError, described, key, repeated
 
 __all__ = ["by_name", "replaying", "replaying_on"]
@@ -55,6 +57,8 @@ def replaying() -> Iterator[None]:
             stack.enter_context(mock.patch.object(engine, "_patch_lang", _patch_nothing))
             stack.enter_context(mock.patch.object(engine, "_get_np_dtype", by_name(engine._get_np_dtype)))
             stack.enter_context(mock.patch.object(_SEMANTIC, "to_tensor", _assigned))
+            launch = together_numbers.launching(engine.GridExecutor.__call__)
+            stack.enter_context(mock.patch.object(engine.GridExecutor, "__call__", launch))
             yield
     finally:
         _BUILDER.options = options

@@ -36,15 +36,21 @@ class Programs:
 
 def spread(*arrays: Any) -> Any:
     """Arrays of one shape, as loads need them."""
-    return np.broadcast_arrays(*arrays) if Programs.count else arrays
+    if not Programs.count:
+        return arrays
+    return _in_shape(np.broadcast_shapes(*(array.shape for array in arrays)), arrays)
 
 
 def for_all(*arrays: Any) -> Any:
     """Arrays of one shape, with the values of every program: as many stores as there are programs."""
     if not Programs.count:
         return arrays
-    shape = np.broadcast_shapes(*(array.shape for array in arrays), (Programs.count,) + (1,) * (arrays[0].ndim - 1))
-    return [np.broadcast_to(array, shape) for array in arrays]
+    every = (Programs.count,) + (1,) * (arrays[0].ndim - 1)
+    return _in_shape(np.broadcast_shapes(every, *(array.shape for array in arrays)), arrays)
+
+
+def _in_shape(shape: tuple[int, ...], arrays: Any) -> list[Any]:
+    return [array if array.shape == shape else np.broadcast_to(array, shape) for array in arrays]
 
 
 class Builder(_Plain):  # type: ignore[misc]
