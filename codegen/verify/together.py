@@ -59,13 +59,18 @@ class Effects(Protocol):
     """What programs that run together store, kept until all have run.
 
     Attributes:
-        builder: the interpreter's builder for them; ``reductions``: its reductions.
-        pending: what was stored, in order.
+        pending: what was stored, in order; None where no programs run together.
     """
 
-    builder: type
-    reductions: type
     pending: list[Any] | None
+
+    @property
+    def builder(self) -> type:
+        """The interpreter's builder for them."""
+
+    @property
+    def reductions(self) -> type:
+        """Its reductions."""
 
     def finish(self) -> None:
         """Store what is pending.

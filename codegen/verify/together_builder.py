@@ -14,7 +14,7 @@ from triton.runtime import interpreter as engine
 
 __all__ = ["AloneError", "Boxes", "Builder", "Programs", "Reductions", "Scans", "for_all", "spread"]
 
-_Plain = engine.InterpreterBuilder
+_Plain: Any = engine.InterpreterBuilder
 _Handle = engine.TensorHandle
 
 
@@ -53,7 +53,7 @@ def _in_shape(shape: tuple[int, ...], arrays: Any) -> list[Any]:
     return [array if array.shape == shape else np.broadcast_to(array, shape) for array in arrays]
 
 
-class Builder(_Plain):  # type: ignore[misc]
+class Builder(engine.InterpreterBuilder):  # type: ignore[misc]
     """Operations that know shapes."""
 
     def create_get_program_id(self, axis: int) -> Any:
@@ -95,23 +95,22 @@ def _refusing(name: str) -> Any:
     return refused
 
 
-_BY_ELEMENT = frozenset(
-    f"create_{name}"
-    for name in (
-        "fadd fmul fdiv frem fsub mul precise_divf sdiv udiv srem urem add sub shl lshr ashr and xor or idiv umulhi "
-        "minsi minui minimumf minnumf maxsi maxui maximumf maxnumf clampf select fma "
-        "fabs cos exp exp2 iabs floor ceil log log2 precise_sqrt sqrt sin erf rsqrt "
-        "si_to_fp ui_to_fp fp_to_si fp_to_ui fp_ext fp_trunc int_cast fp_to_fp bitcast int_to_ptr ptr_to_int addptr "
-        "load store masked_load masked_store get_num_programs barrier assert assume "
-        "dot make_tensor_descriptor descriptor_load descriptor_store"
-    ).split()
-)
-"""Operations that Triton's builder does right with one more axis, or that another builder replaces."""
+_NAMES = """
+fadd fmul fdiv frem fsub mul precise_divf sdiv udiv srem urem add sub shl lshr ashr and xor or idiv umulhi
+minsi minui minimumf minnumf maxsi maxui maximumf maxnumf clampf select fma
+icmpSLE icmpSLT icmpSGE icmpSGT icmpULE icmpULT icmpUGE icmpUGT icmpEQ icmpNE
+fcmpOLT fcmpOGT fcmpOLE fcmpOGE fcmpOEQ fcmpONE fcmpULT fcmpUGT fcmpULE fcmpUGE fcmpUEQ fcmpUNE
+fabs cos exp exp2 iabs floor ceil log log2 precise_sqrt sqrt sin erf rsqrt
+si_to_fp ui_to_fp fp_to_si fp_to_ui fp_ext fp_trunc int_cast fp_to_fp bitcast int_to_ptr ptr_to_int addptr
+load store masked_load masked_store get_num_programs barrier assert assume
+dot make_tensor_descriptor descriptor_load descriptor_store
+"""
+_KNOWN = {f"create_{name}" for name in _NAMES.split()} | vars(Builder).keys()
+"""Operations that Triton's builder does right with one more axis, that have it here, or that effects replace."""
 
 for _name in vars(_Plain):
-    if _name.startswith("create_") and _name not in (_BY_ELEMENT | vars(Builder).keys()):
-        if not _name.startswith(("create_icmp", "create_fcmp")):
-            setattr(Builder, _name, _refusing(_name))
+    if _name.startswith("create_") and _name not in _KNOWN:
+        setattr(Builder, _name, _refusing(_name))
 
 
 class Boxes(engine.TensorDescHandle):  # type: ignore[misc]
@@ -147,6 +146,8 @@ class Boxes(engine.TensorDescHandle):  # type: ignore[misc]
 
 class Reductions(engine.ReduceOps):  # type: ignore[misc]
     """Reductions along an axis of the tile that one program sees."""
+
+    axis: Any
 
     def apply_impl(self, input: tuple[Any, ...]) -> Any:
         """Reduce; the axis of the program stays."""

@@ -70,11 +70,9 @@ class _Builder(Builder):
 
     def create_dot(self, a: Any, b: Any, d: Any, *more: Any) -> Any:
         """A product for each program, as a library may sum a stack of products in another order than one."""
-        handles = [_Handle(part, handle.dtype) for handle, part in zip((a, b, d), (a.data, b.data, d.data), strict=True)]
-        count = max(len(handle.data) for handle in handles)
         parts = []
-        for place in range(count):
-            own = [_Handle(h.data[place if len(h.data) > 1 else 0], h.dtype) for h in handles]
+        for place in range(max(len(handle.data) for handle in (a, b, d))):
+            own = [_Handle(h.data[place if len(h.data) > 1 else 0], h.dtype) for h in (a, b, d)]
             parts.append(super().create_dot(*own, *more).data)
         return _Handle(np.stack(parts), d.dtype.scalar)
 
@@ -84,10 +82,8 @@ def _written(array: Any) -> Any:
     return array if array.flags.writeable else array.copy()
 
 
-def _each(reduce: Callable[..., Any] | None) -> Callable[..., Any] | None:
+def _each(reduce: Callable[..., Any]) -> Callable[..., Any]:
     """A reduction of each program's tile, as numpy may sum a stack of tiles in another order than one."""
-    if reduce is None:
-        return None
 
     def reduced(data: Any, axis: int, keepdims: bool) -> Any:
         own = axis - 1 if axis > 0 else axis
@@ -104,11 +100,11 @@ class _Reductions(Reductions):
 
     def sum(self, input: Any) -> Any:
         """Sums of every program."""
-        return self.to_tensor(_sum(input.handle.data, self.axis, self.keep_dims), input.dtype)  # type: ignore[misc]
+        return self.to_tensor(_sum(input.handle.data, self.axis, self.keep_dims), input.dtype)
 
     def min_max(self, input: Any, val_reduce_op: Any, idx_reduce_op: Any = None) -> Any:
         """Extremes of every program."""
-        return super().min_max(input, _each(val_reduce_op), _each(idx_reduce_op))
+        return super().min_max(input, _each(val_reduce_op), idx_reduce_op and _each(idx_reduce_op))
 
 
 class _Numbers:
@@ -126,10 +122,10 @@ class _Numbers:
         if read.size:
             self.loads.append((int(read.min()), int(read.max())))
 
-    def note_store(self, *handles: Any) -> None:
+    def note_store(self, pointers: Any, value: Any, live: Any) -> None:
         """Keep pointers, values and mask of a store."""
         assert self.pending is not None
-        self.pending.append(handles)  # type: ignore[arg-type]
+        self.pending.append((pointers, value, live))
 
     def finish(self) -> None:
         """Store what is pending.
