@@ -107,12 +107,25 @@ def test_a_fault_is_found(tmp_path: Path, name: str, old: str, new: str) -> None
     assert not any("does not run" in failure for failure in failures)
 
 
+def _told(proofs: list[Proof]) -> list[tuple[object, ...]]:
+    """What proofs say, without the order of summands, which is that in which the graph met them."""
+    return [
+        (
+            proof.elements,
+            proof.certain,
+            proof.nodes,
+            [text.partition("the kernel computes")[0] for text in proof.failures],
+        )
+        for proof in proofs
+    ]
+
+
 @pytest.mark.thinned(4)
 @pytest.mark.parametrize(("name", "old", "new"), FAULTS[::3])
 def test_a_fault_is_told_as_where_programs_run_one_after_another(tmp_path: Path, name: str, old: str, new: str) -> None:
     with together.one_after_another():
         alone = _proofs(tmp_path / "alone", name, old, new)
-    assert _proofs(tmp_path / "together", name, old, new) == alone
+    assert _told(_proofs(tmp_path / "together", name, old, new)) == _told(alone)
 
 
 @pytest.mark.thinned(4)
