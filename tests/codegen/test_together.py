@@ -15,9 +15,10 @@ import triton.language as tl
 
 from svertka.codegen.lowering.built import built
 from svertka.codegen.verify import together
-from svertka.codegen.verify.levels import LEVELS, Outcome, Subject
+from svertka.codegen.verify.levels import LEVELS, Outcome, Subject, source
 from svertka.codegen.verify.levels.bfloat16 import repaired
 from svertka.codegen.verify.replay import replaying
+from svertka.codegen.verify.symbolic.coverage import Coverage
 from svertka.codegen.verify.symbolic.memory import Memory
 from svertka.codegen.verify.symbolic.regions import REGIONS, tiles
 from svertka.spec.layers import DEFINITIONS
@@ -52,34 +53,41 @@ def both(tally: together.Tally, run: Any) -> tuple[Any, Any]:
 
 
 @pytest.fixture
-def stores(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What symbolic launches stored where, how often."""
-    found: list[str] = []
+def noted(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What symbolic launches stored where, how often, and the statements that ran."""
+    found: list[Any] = []
     check = Memory.check_stores
 
-    def noted(memory: Memory) -> None:
+    def covering() -> Coverage:
+        made = Coverage()
+        found.append(made.reached)
+        return made
+
+    def checked(memory: Memory) -> None:
         found.extend(hashlib.sha256(block.stores.tobytes()).hexdigest() for block in memory.blocks)
         check(memory)
 
-    monkeypatch.setattr(Memory, "check_stores", noted)
+    monkeypatch.setattr(Memory, "check_stores", checked)
+    monkeypatch.setattr(source, "Coverage", covering)
     return found
 
 
 @pytest.mark.thinned(8)
 @pytest.mark.parametrize(("layer", "number"), FORMULAS)
-def test_the_proof_is_the_same(layer: str, number: int, tally: together.Tally, stores: list[str]) -> None:
+def test_the_proof_is_the_same(layer: str, number: int, tally: together.Tally, noted: list[Any]) -> None:
     """As many nodes, the same elements compared and stored, the same statements reached: nothing else would hold."""
     module = built(DEFINITIONS[layer])
     subject = Subject(module, module.definition.variants[number], "svertka.generated")
 
-    def proven() -> tuple[Outcome, list[str]]:
-        stores.clear()
+    def proven() -> tuple[Outcome, list[Any]]:
+        noted.clear()
         with replaying():
-            return LEVELS["source"](subject), list(stores)
+            return LEVELS["source"](subject), list(noted)
 
     alone, joint = both(tally, proven)
     assert joint == alone
     assert alone[0].failures == ()
+    assert any(isinstance(part, set) and part for part in joint[1])
     assert tally.together
     assert {reason for _, reason in tally.alone} <= {TOO_MANY_WAYS}
 
