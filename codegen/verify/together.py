@@ -31,11 +31,22 @@ from triton.runtime import interpreter as engine
 
 from svertka.codegen.verify.together_builder import AloneError, Boxes, Programs, Scans
 
-__all__ = ["TALLY", "Effects", "answered", "numbered", "one_after_another", "ranged", "run", "running", "transposed"]
+__all__ = [
+    "MOST",
+    "TALLY",
+    "Effects",
+    "answered",
+    "numbered",
+    "one_after_another",
+    "ranged",
+    "run",
+    "running",
+    "transposed",
+]
 
 _BUILDER = engine.interpreter_builder
 MOST = 128  # programs of a group; more take memory, and save little
-_MOST_GROUPS = 2  # programs for each group that is run, or the group's work is not worth its parts'
+_LEAST = 2  # programs of a group, on average; with fewer, their parts that run again take what is saved
 
 
 @dataclass
@@ -151,7 +162,7 @@ def _attempt(name: str, grid: tuple[int, int, int], program: Callable[[], None],
 def _in_groups(places: Any, program: Callable[[], None], effects: Effects) -> int:
     """Run programs in groups, which are split where control flow takes several ways; how many groups began."""
     waiting = [places[:, start : start + MOST] for start in range(0, places.shape[1], MOST)]
-    most, begun = len(waiting) + places.shape[1] // _MOST_GROUPS, 0
+    most, begun = len(waiting) + places.shape[1] // _LEAST, 0
     while waiting:
         group, begun = waiting.pop(), begun + 1
         if begun > most:

@@ -14,7 +14,6 @@ from triton.runtime import interpreter as engine
 
 __all__ = ["AloneError", "Boxes", "Builder", "Programs", "Reductions", "Scans", "for_all", "spread"]
 
-_Plain: Any = engine.InterpreterBuilder
 _Handle = engine.TensorHandle
 
 
@@ -108,7 +107,7 @@ dot make_tensor_descriptor descriptor_load descriptor_store
 _KNOWN = {f"create_{name}" for name in _NAMES.split()} | vars(Builder).keys()
 """Operations that Triton's builder does right with one more axis, that have it here, or that effects replace."""
 
-for _name in vars(_Plain):
+for _name in vars(engine.InterpreterBuilder):
     if _name.startswith("create_") and _name not in _KNOWN:
         setattr(Builder, _name, _refusing(_name))
 
