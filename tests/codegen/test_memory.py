@@ -26,6 +26,7 @@ import pytest
 import torch
 
 import svertka.generated
+from svertka.codegen.verify import together
 from svertka.codegen.verify.validate import load_package
 
 from .arrangements import channels_last, scattered
@@ -155,9 +156,11 @@ def programs_in(order: Order | None) -> Iterator[None]:
     chosen: dict[tuple[int, Order | None], Sequence[int]] = {}
     patch.setattr(Builder, "set_grid_idx", place)
     try:
-        yield
+        with together.one_after_another():
+            yield
     finally:
         patch.undo()
+    assert any(count > 1 for count, _ in chosen), "no launch asked for the order"
 
 
 def _shuffled(seed: int) -> Order:

@@ -20,11 +20,13 @@ import torch
 import triton.language as tl
 from triton.runtime import interpreter as engine
 
+from svertka.codegen.verify import together
 from svertka.codegen.verify.replay import by_name, replaying
 from svertka.codegen.verify.symbolic.coverage import Coverage, marking
 from svertka.codegen.verify.symbolic.graph import ONE, Graph
 from svertka.codegen.verify.symbolic.lanes import Lanes
 from svertka.codegen.verify.symbolic.memory import Memory
+from svertka.codegen.verify.together_builder import for_all, spread
 
 __all__ = ["symbolic"]
 
@@ -208,11 +210,12 @@ def _accesses(memory: Memory) -> dict[str, Any]:
     def load(self: Any, pointers: Any, mask: Any, other: Any, *_: Any, **__: Any) -> Any:
         kind = pointers.get_element_ty()
         array = engine._get_np_dtype(kind)
-        values = None if other is None else other.data
-        return _Handle(memory.load(pointers.data, mask.data, values, kind.is_floating(), array), kind)
+        given = (pointers.data, mask.data, *(() if other is None else (other.data,)))
+        addresses, live, *values = spread(*given)
+        return _Handle(memory.load(addresses, live, values[0] if values else None, kind.is_floating(), array), kind)
 
     def store(self: Any, pointers: Any, value: Any, mask: Any, *_: Any) -> None:
-        memory.store(pointers.data, value.data, mask.data)
+        memory.store(*for_all(pointers.data, value.data, mask.data))
 
     plain_offset = _Builder.create_addptr
 
@@ -264,7 +267,7 @@ def _reductions(graph: Graph, lanes: Lanes) -> dict[str, Any]:
 
 
 def _launcher(memory: Memory) -> Callable[..., None]:
-    """A launch: arguments become artificial pointers, program instances run one after another."""
+    """A launch: arguments become artificial pointers."""
 
     def launch(executor: Any, *arguments: Any, **keywords: Any) -> None:
         function = executor.fn
@@ -278,23 +281,20 @@ def _launcher(memory: Memory) -> Callable[..., None]:
         for name, value in bound.items():
             if isinstance(value, torch.Tensor):
                 bound[name] = memory.pointer(name, value)
-        memory.once((function, executor.grid, others), tensors, lambda: _programs(executor, bound))
+        memory.once((function, executor.grid, others), tensors, lambda: _programs(executor, bound, memory))
         memory.end()
 
     return launch
 
 
-def _programs(executor: Any, bound: dict[str, Any]) -> None:
-    """Run all programs of a launch, one after another."""
+def _programs(executor: Any, bound: dict[str, Any], memory: Memory) -> None:
+    """Run all programs of a launch."""
     scope = engine._patch_lang(executor.fn)
     try:
         for name, value in bound.items():
             if name not in executor.constexprs and not isinstance(value, tl.tensor):
                 bound[name] = engine._implicit_cvt(value)
-        grid = (*executor.grid, 1, 1)[:3]
-        engine.interpreter_builder.set_grid_dim(*grid)
-        for place in np.ndindex(*grid):
-            engine.interpreter_builder.set_grid_idx(*place)
-            executor.fn(**bound)
+        function = executor.fn
+        together.run(function.__name__, (*executor.grid, 1, 1)[:3], lambda: function(**bound), memory)
     finally:
         scope.restore()

@@ -15,6 +15,7 @@ import torch
 import triton.language as tl
 
 from svertka.codegen.verify.symbolic.graph import POISON
+from svertka.codegen.verify.together_builder import AloneError, Builder, Reductions
 
 __all__ = ["Block", "Memory", "reach"]
 
@@ -73,9 +74,16 @@ def reach(tensor: torch.Tensor) -> int:
 
 
 class Memory:
-    """All tensors of a run, and the memory faults that were found."""
+    """All tensors of a run, and the memory faults that were found.
+
+    Attributes:
+        pending: stores of programs that run together, until all have run (``together.Effects``); None elsewhere.
+    """
+
+    builder, reductions = Builder, Reductions
 
     def __init__(self) -> None:
+        self.pending: list[_Stored] | None = None
         self.wide_from = 2**31  # elements; a launch with a tensor of this reach needs 64-bit offsets
         self.wide = False
         self.blocks: list[Block] = []
@@ -89,7 +97,13 @@ class Memory:
         self._repeated: dict[tuple[Any, ...], list[_Stored]] = {}
 
     def fail(self, text: str) -> None:
-        """Record a failure, once, up to a maximum number."""
+        """Record a failure, once, up to a maximum number.
+
+        Raises:
+            AloneError: programs run together; one after another, they tell of the first of them that fails.
+        """
+        if self.pending is not None:
+            raise AloneError("a failure")
         if text not in self.failures and len(self.failures) < _MOST_FAILURES:
             self.failures.append(text)
 
@@ -217,9 +231,31 @@ class Memory:
             if block.given:
                 self.fail(f"{self.kernel}: store into {block.name}, an input")
                 continue
-            self._keep(number, elements, values[lanes])
-            self._stored.append((number, elements, values[lanes]))
             self._written.add(number)
+            if self.pending is None:
+                self._keep(number, elements, values[lanes])
+                self._stored.append((number, elements, values[lanes]))
+            else:
+                self.pending.append((number, elements, values[lanes]))
+
+    def finish(self) -> None:
+        """Store what programs that ran together stored.
+
+        Raises:
+            AloneError: an element is stored twice; the last of the programs is to win, as where they run in order.
+        """
+        stored = self.pending or []
+        for number in {number for number, _, _ in stored}:
+            elements = np.concatenate([elements for other, elements, _ in stored if other == number])
+            if self.blocks[number].stores[elements].any() or len(np.unique(elements)) < len(elements):
+                raise AloneError("an element is stored twice")
+        for number, elements, values in stored:
+            self._keep(number, elements, values)
+        self._stored += stored
+
+    def drop(self) -> None:
+        """Forget what programs that ran together read and stored."""
+        self._read, self._written = set(), set()
 
     def _keep(self, number: int, elements: Any, values: Any) -> None:
         block = self.blocks[number]
