@@ -260,7 +260,7 @@ def test_what_cannot_end_well_is_refused_before_any_work(
     for place in (
         "machine.gate.measured",
         "machine.launch_coverage.survey",
-        "driver.generate.built",
+        "driver.generate.built_together",
         "book.site.pages",
     ):
         monkeypatch.setattr(f"svertka.codegen.{place}", work)

@@ -20,7 +20,7 @@ from rich.console import Console, RenderableType
 from sympy import Expr, Integer, Rational, Symbol
 
 from svertka.codegen.book.evidence import evidence
-from svertka.codegen.book.example import examples_of, worked_example
+from svertka.codegen.book.example import worked_examples
 from svertka.codegen.book.explanation import Explanation, explain, without_copies
 from svertka.codegen.book.printers import latex, mathml, plain
 from svertka.codegen.book.terminal import rendered
@@ -137,7 +137,7 @@ def test_kernels_are_shown_with_the_equations_that_they_compute(name: str) -> No
 @pytest.mark.parametrize("name", DEFINITIONS)
 def test_the_gradient_shown_is_the_adjoint(name: str) -> None:
     """Equations that only rename are left out; the others have the adjoint's values to the last digit."""
-    found = [worked_example(example, explanation(name)) for example in examples_of(name)]
+    found = worked_examples(explanation(name))
     assert found
     for one in found:
         layer = one.formula.layer
