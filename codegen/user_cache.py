@@ -22,9 +22,14 @@ from typing import TypeVar
 
 __all__ = ["cache_folder", "digest", "generator_digest", "is_kept", "kept"]
 
-GENERATORS = (
-    4  # of so many generators the results are kept: whoever works on the generator makes a new one every minute
-)
+GENERATORS = 4  # whoever works on the generator makes a new one every minute
+WHOLE = ("spec", "codegen")
+ROOMS = {
+    "built": ("spec", "codegen/frontend", "codegen/ir", "codegen/passes", "codegen/lowering"),
+    "formatted": ("codegen/emit",),
+    "torch": ("codegen/torch_api",),
+}
+"""What makes each kind of results. A room imports only from rooms before it, so all others may change meanwhile."""
 Made = TypeVar("Made")
 
 
@@ -40,14 +45,19 @@ def digest(text: str) -> str:
 
 
 @cache
-def generator_digest() -> str:
-    """A digest of the generator's own source, and of what computes with it; without the library's formulas."""
+def generator_digest(rooms: tuple[str, ...] = WHOLE) -> str:
+    """A digest of the generator's own source, and of what computes with it; without the library's formulas.
+
+    Args:
+        rooms: folders of the source, as in ``ROOMS``.
+    """
     parts = [version("sympy"), platform.python_version()]
-    for package in ("codegen", "spec"):
+    for place in rooms:
+        package, _, room = place.partition("/")
         spec = importlib.util.find_spec(f"svertka.{package}")
         assert spec is not None
         assert spec.origin is not None
-        folder = Path(spec.origin).parent
+        folder = Path(spec.origin).parent / room
         files = (path for suffix in ("py", "jinja", "json") for path in folder.rglob(f"*.{suffix}"))
         parts += [path.read_text(encoding="utf-8") for path in sorted(files) if path.parent != folder / "layers"]
     return digest("\0".join(parts))
@@ -57,7 +67,7 @@ def kept(kind: str, name: str, make: Callable[[], Made]) -> Made:
     """What this generator made before under a name, from the cache; else it is made now, and kept.
 
     Args:
-        kind: folder within the cache.
+        kind: one of ``ROOMS``; a folder within the cache.
         name: what the result follows from, as a digest.
         make: makes it. The result must be equal after pickling.
     """
@@ -79,7 +89,7 @@ def is_kept(kind: str, name: str) -> bool:
 
 
 def _path(kind: str, name: str) -> Path:
-    return cache_folder() / kind / generator_digest() / f"{name}.pickle"
+    return cache_folder() / kind / generator_digest(ROOMS[kind]) / f"{name}.pickle"
 
 
 def _write(content: bytes, path: Path) -> None:

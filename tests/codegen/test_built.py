@@ -15,7 +15,7 @@ from svertka.codegen.emit.launcher import module_source
 from svertka.codegen.lowering import built as module
 from svertka.codegen.lowering.build import KernelModule, build
 from svertka.codegen.lowering.built import built, definition_digest
-from svertka.codegen.user_cache import GENERATORS, generator_digest, kept
+from svertka.codegen.user_cache import GENERATORS, ROOMS, WHOLE, generator_digest, kept
 from svertka.spec.gradient import with_gradients
 from svertka.spec.layers import DEFINITIONS
 
@@ -64,27 +64,27 @@ def test_digests_are_the_same_in_every_process_and_differ() -> None:
 
 @pytest.mark.parametrize("content", [b"", b"no pickle", pickle.dumps(1)[:-1], b"cmissing\nname\n."])
 def test_what_cannot_be_read_is_made_anew(content: bytes, own_cache: Path) -> None:
-    path = own_cache / "numbers" / generator_digest() / "one.pickle"
-    assert kept("numbers", "one", lambda: 1) == 1
+    path = own_cache / "torch" / generator_digest(ROOMS["torch"]) / "one.pickle"
+    assert kept("torch", "one", lambda: 1) == 1
     path.write_bytes(content)
-    assert kept("numbers", "one", lambda: 2) == 2
-    assert kept("numbers", "one", lambda: 3) == 2
+    assert kept("torch", "one", lambda: 2) == 2
+    assert kept("torch", "one", lambda: 3) == 2
 
 
 def test_a_cache_that_cannot_be_written_to_costs_time_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("SVERTKA_CACHE", str(tmp_path / "file"))
-    assert kept("numbers", "one", lambda: 1) == 1
-    assert kept("numbers", "one", lambda: 2) == 2
+    assert kept("torch", "one", lambda: 1) == 1
+    assert kept("torch", "one", lambda: 2) == 2
 
 
 def test_what_other_generators_made_is_neither_taken_nor_kept_for_ever(
     own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(GENERATORS + 3):
-        monkeypatch.setattr("svertka.codegen.user_cache.generator_digest", lambda number=number: f"{number:032}")
-        assert kept("numbers", "one", lambda number=number: number) == number
-    left = sorted(path.name for path in (own_cache / "numbers").iterdir())
+        monkeypatch.setattr("svertka.codegen.user_cache.generator_digest", lambda rooms, number=number: f"{number:032}")
+        assert kept("torch", "one", lambda number=number: number) == number
+    left = sorted(path.name for path in (own_cache / "torch").iterdir())
     assert left == [f"{number:032}" for number in range(3, GENERATORS + 3)]
 
 
@@ -102,11 +102,16 @@ def test_several_processes_build_what_one_builds(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(
-    ("path", "differs"),
-    [("spec/layers/relu.py", False), ("spec/adjoint.py", True), ("codegen/emit/templates/row.jinja", True)],
+    ("path", "whole", "built"),
+    [
+        ("spec/layers/relu.py", False, False),
+        ("spec/adjoint.py", True, True),
+        ("codegen/lowering/lower.py", True, True),
+        ("codegen/emit/templates/row.jinja", True, False),
+    ],
 )
-def test_what_is_kept_survives_another_formula_but_no_other_generator(
-    path: str, differs: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_what_is_kept_survives_whatever_it_does_not_follow_from(
+    path: str, whole: bool, built: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for known in ("spec/__init__.py", "codegen/__init__.py", path):
         (tmp_path / known).parent.mkdir(parents=True, exist_ok=True)
@@ -116,6 +121,7 @@ def test_what_is_kept_survives_another_formula_but_no_other_generator(
         return SimpleNamespace(origin=str(tmp_path / name.removeprefix("svertka.") / "__init__.py"))
 
     monkeypatch.setattr("svertka.codegen.user_cache.importlib.util.find_spec", found)
-    before = generator_digest.__wrapped__()
+    digests = [generator_digest.__wrapped__(rooms) for rooms in (WHOLE, ROOMS["built"])]
     (tmp_path / path).write_text("after")
-    assert (generator_digest.__wrapped__() != before) == differs
+    after = [generator_digest.__wrapped__(rooms) for rooms in (WHOLE, ROOMS["built"])]
+    assert [a != b for a, b in zip(after, digests, strict=True)] == [whole, built]
