@@ -51,13 +51,15 @@ _LEAST = 2  # programs of a group, on average; with fewer, their parts that run 
 
 @dataclass
 class Tally:
-    """How launches of several programs ran.
+    """How launches ran.
 
     Attributes:
+        single: how many had one program alone, by kernel.
         together: how many ran together, by kernel; ``groups``: how many groups they ran in.
         alone: how many ran one program after another, by kernel and reason.
     """
 
+    single: Counter[str] = field(default_factory=Counter)
     together: Counter[str] = field(default_factory=Counter)
     groups: int = 0
     alone: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -130,7 +132,9 @@ def run(name: str, grid: tuple[int, int, int], program: Callable[[], None], effe
         effects: what is done with stores of programs that run together.
     """
     _BUILDER.set_grid_dim(*grid)
-    if prod(grid) > 1 and _State.allowed:
+    if prod(grid) == 1:
+        TALLY.single[name] += 1
+    elif _State.allowed:
         reason = _attempt(name, grid, program, effects)
         if reason is None:
             return

@@ -29,6 +29,7 @@ def launching(plain: Callable[..., None]) -> Callable[..., None]:
     def launch(executor: Any, *arguments: Any, **keywords: Any) -> None:
         function, grid = executor.fn, executor.grid
         if callable(grid) or prod(grid) < 2:
+            together.TALLY.single[function.__name__] += 1
             plain(executor, *arguments, **keywords)
             return
         whole = (*grid, 1, 1)[:3]
