@@ -217,7 +217,7 @@ LEFT: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "complex": (lambda: nn.Linear(3, 2, dtype=torch.complex64), "weight.dtype=torch.complex64"),
     "scripted": (lambda: torch.jit.script(nn.Linear(3, 2)), "compiled by torch.jit; convert the model before"),
     "quantized": (lambda: torch.ao.nn.quantized.Linear(3, 2), "not a layer of torch.nn"),
-    "unknown": (nn.GELU, "this package has no such layer"),
+    "unknown": (nn.Hardshrink, "this package has no such layer"),
     "attention": (lambda: nn.MultiheadAttention(4, 2), "a subclass of torch.nn.Linear"),
 }
 
