@@ -12,7 +12,7 @@ import numpy as np
 import triton.language as tl
 from triton.runtime import interpreter as engine
 
-__all__ = ["AloneError", "Boxes", "Builder", "Programs", "Reductions", "Scans", "for_all", "spread"]
+__all__ = ["AloneError", "Boxes", "Builder", "Programs", "Reductions", "Scans", "for_all", "spread_load"]
 
 _Handle = engine.TensorHandle
 
@@ -33,11 +33,17 @@ class Programs:
     count = 0
 
 
-def spread(*arrays: Any) -> Any:
+def _spread(*arrays: Any) -> Any:
     """Arrays of one shape, as loads need them."""
     if not Programs.count:
         return arrays
     return _in_shape(np.broadcast_shapes(*(array.shape for array in arrays)), arrays)
+
+
+def spread_load(pointers: Any, mask: Any, other: Any) -> tuple[Any, Any, Any]:
+    """Addresses, mask and values elsewhere (None where there are none) of a load, of one shape."""
+    addresses, live, *values = _spread(pointers.data, mask.data, *(() if other is None else (other.data,)))
+    return addresses, live, values[0] if values else None
 
 
 def for_all(*arrays: Any) -> Any:

@@ -16,7 +16,7 @@ import triton.language as tl
 from triton.runtime import interpreter as engine
 
 from svertka.codegen.verify import together
-from svertka.codegen.verify.together_builder import AloneError, Builder, Reductions, for_all, spread
+from svertka.codegen.verify.together_builder import AloneError, Builder, Reductions, for_all, spread_load
 
 __all__ = ["launching"]
 
@@ -57,10 +57,9 @@ class _Builder(Builder):
 
     def create_masked_load(self, ptrs: Any, mask: Any, other: Any, *more: Any, **keywords: Any) -> Any:
         """Load; the addresses are noted."""
-        given = (ptrs.data, mask.data, *(() if other is None else (other.data,)))
-        addresses, live, *values = spread(*given)
+        addresses, live, values = spread_load(ptrs, mask, other)
         _NUMBERS.note_load(addresses, live)
-        rest = _Handle(_written(values[0]), other.dtype) if values else None
+        rest = None if other is None else _Handle(_written(values), other.dtype)
         found = _Handle(_written(addresses), ptrs.dtype), _Handle(_written(live), tl.int1)
         return super().create_masked_load(*found, rest, *more, **keywords)
 

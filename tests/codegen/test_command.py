@@ -363,7 +363,7 @@ def test_list_does_not_trust_what_it_kept(
 ) -> None:
     monkeypatch.setenv("SVERTKA_CACHE", str(tmp_path))
     printed = call("list")[1]
-    (kept,) = tmp_path.rglob("*.json")
+    (kept,) = tmp_path.rglob("*.pickle")
     assert call("list")[1] == printed
     kept.write_text(broken)
     assert call("list")[1] == printed

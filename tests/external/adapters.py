@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..reference.bounds import ROUNDINGS_OF_ACTIVATION
 from . import windows
 from .answers import Answer, NotRun
 from .roads import REFERENCE, Road
@@ -72,10 +73,6 @@ def relu(case: Case, road: Road) -> list[Answer]:
     return [Answer(value)]
 
 
-POINTWISE = 64
-"""No activation rounds more often, each time a number that is at most of the size of the element or of 1."""
-
-
 def activation(function: str, **attributes: tuple[str, Any]) -> Adapter:
     """An adapter of an activation.
 
@@ -87,7 +84,7 @@ def activation(function: str, **attributes: tuple[str, Any]) -> Adapter:
     def adapter(case: Case, road: Road) -> list[Answer]:
         options = {name: case.get(given, default) for name, (given, default) in attributes.items()}
         (value,) = road(function, input=case.input(0), **options)
-        return [Answer(value, np.abs(_wide(case.input(0))) + 1, POINTWISE)]
+        return [Answer(value, np.abs(_wide(case.input(0))) + 1, ROUNDINGS_OF_ACTIVATION)]
 
     return adapter
 

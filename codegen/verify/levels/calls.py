@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from svertka.codegen.torch_api.binding import dimension_of, trailing_of
 from svertka.codegen.verify.cases import Case, altered, cases
 from svertka.codegen.verify.fitting import known_symbols
 from svertka.spec.definition import (
@@ -124,8 +125,8 @@ def names_of_scalars(argument: Argument) -> tuple[str, ...]:
 class _Maker:
     def __init__(self, definition: Definition, variant: Variant, small: Sequence[Case]) -> None:
         self.definition, self.variant, self.layer = definition, variant, variant.layer
-        self.dimension = next((a for a in definition.arguments if isinstance(a, Dimension)), None)
-        self.trailing = next((a for a in definition.arguments if isinstance(a, TrailingShape)), None)
+        self.dimension = dimension_of(definition)
+        self.trailing = trailing_of(definition)
         every = [index for tensor in self.layer.inputs for index in tensor.axes if index.many]
         self.many = list(dict.fromkeys(every))
         self.base, *self.others = small

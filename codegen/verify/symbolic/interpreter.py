@@ -26,7 +26,7 @@ from svertka.codegen.verify.symbolic.coverage import Coverage, marking
 from svertka.codegen.verify.symbolic.graph import ONE, Graph
 from svertka.codegen.verify.symbolic.lanes import Lanes
 from svertka.codegen.verify.symbolic.memory import Memory
-from svertka.codegen.verify.together_builder import for_all, spread
+from svertka.codegen.verify.together_builder import for_all, spread_load
 
 __all__ = ["symbolic"]
 
@@ -210,9 +210,7 @@ def _accesses(memory: Memory) -> dict[str, Any]:
     def load(self: Any, pointers: Any, mask: Any, other: Any, *_: Any, **__: Any) -> Any:
         kind = pointers.get_element_ty()
         array = engine._get_np_dtype(kind)
-        given = (pointers.data, mask.data, *(() if other is None else (other.data,)))
-        addresses, live, *values = spread(*given)
-        return _Handle(memory.load(addresses, live, values[0] if values else None, kind.is_floating(), array), kind)
+        return _Handle(memory.load(*spread_load(pointers, mask, other), kind.is_floating(), array), kind)
 
     def store(self: Any, pointers: Any, value: Any, mask: Any, *_: Any) -> None:
         memory.store(*for_all(pointers.data, value.data, mask.data))
