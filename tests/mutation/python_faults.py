@@ -178,7 +178,7 @@ def walk_tree(text: str, rules: dict[type[ast.AST], tuple[Rule, ...]]) -> Iterat
 
 
 def _working(node: ast.AST) -> Iterator[ast.AST]:
-    """Children that compute; of what a schedule of rows or elements is told, all but their numbers only choose tiles."""
+    """Children that compute. All that a schedule is told but the numbers of rows or elements only chooses tiles."""
     if isinstance(node, ast.Call) and (sizes := SIZES.get(ast.unparse(node.func))):
         yield from node.args[:sizes]
         return
