@@ -94,8 +94,10 @@ def _printer(kernel: Kernel, boxed: bool = False) -> TritonPrinter:
         masks = {"lane": "live"}
     _add_reduced(kernel, dimensions)
     lanes = kernel.pattern in (LoopPattern.POINTWISE, LoopPattern.WINDOW)
-    loops = (loop.index for section in kernel.sections for loop in section.loops)
-    narrow = frozenset(loops) if lanes else frozenset()
+    taps = {tap.index for section in kernel.sections for tap in section.taps}
+    dimensions |= dict.fromkeys(taps, "lane")
+    loops = {loop.index for section in kernel.sections for loop in section.loops}
+    narrow = frozenset(loops - taps) if lanes else frozenset()
     printer = TritonPrinter(kernel.tensors, dimensions, masks, frozenset(kernel.constants), narrow)
     if kernel.pattern == LoopPattern.CONTRACTION:
         printer.spread[kernel.accumulator] = frozenset({"m", "n"})

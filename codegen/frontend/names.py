@@ -98,7 +98,7 @@ RESERVED = frozenset(
 )
 
 
-PREFIXES = ("BOX_", "count_", "first_", "period_", "phase_", "start_", "taps_")
+PREFIXES = ("BOX_", "count_", "first_", "period_", "phase_", "start_", "tap_", "taps_")
 """Prefixes that, with an index's name, make names of kernel variables."""
 
 

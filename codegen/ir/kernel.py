@@ -150,13 +150,38 @@ class Store:
 
 
 @dataclass(frozen=True)
+class Tap:
+    """An index of the sum whose values are walked one by one.
+
+    All values are walked, or those with ``slope * index = residue`` modulo ``modulus``.
+    """
+
+    index: str
+    extent: Node
+    slope: Node | None = None
+    residue: Node | None = None
+    modulus: Node | None = None
+
+
+@dataclass(frozen=True)
 class Section:
-    """Code within common loops: over a window, over the columns of a row program, or (empty ``loops``) in no loop."""
+    """Code within common loops: over a window, over the columns of a row program, or (empty ``loops``) in no loop.
+
+    Attributes:
+        loops: indices of the loops, outermost first.
+        taps: those of them of which only values of one residue class are walked.
+        lets, accumulators, stores: the code.
+    """
 
     loops: tuple[Extent, ...]
     lets: tuple[Let, ...] = ()
     accumulators: tuple[Accumulator, ...] = ()
     stores: tuple[Store, ...] = ()
+    taps: tuple[Tap, ...] = ()
+
+    def tap(self, index: str) -> Tap | None:
+        """How a loop's index is walked, if not through all its values."""
+        return next((tap for tap in self.taps if tap.index == index), None)
 
 
 @dataclass(frozen=True)
@@ -197,20 +222,6 @@ class Walk:
 
     index: str
     extent: Node
-
-
-@dataclass(frozen=True)
-class Tap:
-    """An index of the sum whose values are walked one by one.
-
-    All values are walked, or those with ``slope * index = residue`` modulo ``modulus``.
-    """
-
-    index: str
-    extent: Node
-    slope: Node | None = None
-    residue: Node | None = None
-    modulus: Node | None = None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ outermost section in which its indices are known.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from functools import reduce
 from typing import Any
@@ -37,6 +37,7 @@ from svertka.codegen.ir.loop_patterns import Contraction, LoopPattern, as_contra
 from svertka.codegen.lowering.common_subexpressions import share
 from svertka.codegen.lowering.expressions import ExpressionLowering
 from svertka.codegen.lowering.fusion import FusionGroup, Result
+from svertka.codegen.lowering.residue_classes import ResidueClass, residue_classes
 from svertka.codegen.lowering.tensor_descriptors import boxes
 from svertka.spec.layer import Equation, Layer, symbols_of, text_of, walk
 from svertka.spec.notation import Index, Read, Reduction
@@ -147,19 +148,36 @@ class _Lowering:
         outer: list[Let] = []
         accumulators: list[Accumulator] = []
         indices = {loop.index for loop in loops}
+        classes = self._classes(equations) if self.group.pattern == LoopPattern.WINDOW else {}
         for equation in equations:
-            accumulators.append(self._accumulator(equation, indices, outer, inner))
+            accumulators.append(self._accumulator(equation, indices, outer, inner, classes))
+        taps = tuple(one.walked() for one in classes.values())
         self.sections.append(Section((), tuple(outer)))
-        self.sections.append(Section(loops, tuple(inner), tuple(_sharing(accumulators))))
+        self.sections.append(Section(loops, tuple(inner), tuple(_sharing(accumulators)), taps=taps))
         for equation in equations:
             kind: Kind = "integer" if equation.target.kind == "integer" else "real"
             self.values[equation.target[equation.target.axes]] = Name(equation.target.name, kind)
 
-    def _accumulator(self, equation: Equation, loops: set[str], outer: list[Let], inner: list[Let]) -> Accumulator:
+    def _classes(self, equations: Sequence[Equation]) -> dict[Boolean, ResidueClass]:
+        """Conditions of all of these reductions that leave an index the values of one residue class."""
+        first, *others = (conditions(equation.value.guard) for equation in equations)
+        common = [condition for condition in first if all(condition in other for other in others)]
+        known = (self.constants | {symbol.name for symbol in self.layer.parameters}) - self.scalars
+        return residue_classes(common, equations[0].value.indices, known)
+
+    def _accumulator(
+        self,
+        equation: Equation,
+        loops: set[str],
+        outer: list[Let],
+        inner: list[Let],
+        classes: Mapping[Boolean, ResidueClass],
+    ) -> Accumulator:
         value: Reduction = equation.value
-        terms = sorted(conditions(value.guard), key=text_of)
-        guards = tuple(self._hoisted(g, loops, outer, inner) for g in self._all_of(terms))
-        masks = self._all_of([c for c in terms if not _reads(c)])
+        terms = [c for c in sorted(conditions(value.guard), key=text_of) if c not in classes]
+        ends = [self._before_end(one.tap) for one in classes.values()]
+        guards = tuple(self._hoisted(g, loops, outer, inner) for g in self._all_of(terms, ends))
+        masks = self._all_of([c for c in terms if not _reads(c)], ends)
         body = self._hoisted(self.expressions.real(value.body, masks), loops, outer, inner)
         position = self.expressions.integer(linear_position(value.indices)) if value.operation == "argmax" else None
         operation: Any = value.operation
@@ -199,9 +217,13 @@ class _Lowering:
         statements, (value, *shared) = share(lets, [value, *masks], self._name)
         return Operand(tuple(statements), value, tuple(shared), node.tensor if isinstance(node, Load) else "")
 
-    def _all_of(self, terms: Sequence[Boolean]) -> tuple[Node, ...]:
+    def _before_end(self, tap: Index) -> Node:
+        """That an index is none beyond its last one: of the values of a residue class some have one less than others."""
+        return Apply("<", (self.expressions.integer(tap), self.expressions.integer(tap.extent)), "condition")
+
+    def _all_of(self, terms: Sequence[Boolean], more: Sequence[Node] = ()) -> tuple[Node, ...]:
         """The conjunction of conditions as one node, or nothing."""
-        nodes = list(dict.fromkeys(self.expressions.condition(term) for term in terms))
+        nodes = list(dict.fromkeys([*(self.expressions.condition(term) for term in terms), *more]))
         return (reduce(lambda a, b: Apply("and", (a, b), "condition"), nodes),) if nodes else ()
 
     def _shared(self, section: Section) -> Section:
@@ -215,7 +237,7 @@ class _Lowering:
             for a in section.accumulators
         )
         stores = tuple(Store(s.tensor, tuple(next(rest) for _ in s.indices), next(rest)) for s in section.stores)
-        return Section(section.loops, tuple(lets), accumulators, stores)
+        return Section(section.loops, tuple(lets), accumulators, stores, section.taps)
 
     # Loads ----------------------------------------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ from sympy import Expr, Symbol
 from svertka.codegen.ir.kernel import Apply, BoxAxis, Boxes, BoxOperand, Node, Tap, TileAxis, Walk
 from svertka.codegen.ir.loop_patterns import Contraction
 from svertka.codegen.lowering.expressions import ExpressionLowering
+from svertka.codegen.lowering.residue_classes import ResidueClass
 from svertka.spec.layer import Equation, Layer
 from svertka.spec.notation import Divides, FloorDiv, Index, InRange, Read
 from svertka.spec.rewrite import coefficient, conditions, index_set
@@ -138,16 +139,6 @@ def _is_implied(equation: Equation, factors: Sequence[Read]) -> bool:
 
 
 @dataclass(frozen=True)
-class _Congruence:
-    """A condition on a walked index: ``slope * tap = residue`` modulo a number."""
-
-    tap: Index
-    slope: Expr
-    residue: Expr
-    modulus: Expr
-
-
-@dataclass(frozen=True)
 class _Axis:
     """How an operand is read along one axis of its tensor.
 
@@ -166,7 +157,7 @@ class _Axis:
     shift: Expr
     step: Expr | None = None
     tile_step: Expr | None = None
-    congruence: _Congruence | None = None
+    congruence: ResidueClass | None = None
 
     @property
     def is_plain(self) -> bool:
@@ -241,7 +232,7 @@ def _coupled(axis: _Axis, tap: Index, rest: Expr, step: Expr, phase: Expr) -> _A
     slope, constant = line
     if index_set(slope) or index_set(constant):
         return None
-    return replace(axis, congruence=_Congruence(tap, slope, phase - constant, step))
+    return replace(axis, congruence=ResidueClass(tap, slope, phase - constant, step))
 
 
 # Phases of both operands --------------------------------------------------------------------------------------------
@@ -281,15 +272,9 @@ def _walked(axes: Sequence[_Axis], roles: _Roles) -> _Walked | None:
     of_indices = [Walk(index.name, _node(index.extent)) for index in roles.fixed]
     of_result = [Walk(_phase(tile).name, _node(step)) for tile, step in steps.items()]
     of_sum = [Walk(_phase(axis.index).name, _node(axis.step)) for axis in strided if axis.congruence is not None]
-    taps = tuple(_tap(tap, of_taps.get(tap)) for tap in roles.taps)
+    plain = {tap: Tap(tap.name, _node(tap.extent)) for tap in roles.taps}
+    taps = tuple(of_taps[tap].walked() if tap in of_taps else plain[tap] for tap in roles.taps)
     return _Walked(steps, taps, (*of_indices, *of_result), tuple(of_sum))
-
-
-def _tap(tap: Index, condition: _Congruence | None) -> Tap:
-    if condition is None:
-        return Tap(tap.name, _node(tap.extent))
-    numbers = (condition.slope, condition.residue, condition.modulus)
-    return Tap(tap.name, _node(tap.extent), *map(_node, numbers))
 
 
 # Operands -----------------------------------------------------------------------------------------------------------
