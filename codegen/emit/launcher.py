@@ -195,8 +195,8 @@ class _Host:
         kernel = launch.kernel
         if kernel.pattern == LoopPattern.CONTRACTION:
             batch, left, right = (_product(axes) for axes in kernel.groups)
-            taps, along = kernel.taps
-            depth = f"{_product(along)}, {_product(taps)}"
+            taps, along = (_depth(kernel, axes) for axes in kernel.window)
+            depth = f"{along}, {taps}"
             access = "how.gathered" if kernel.gathers else '"plain"'
             kind = self._operand_type(kernel)
             return f"schedule.contraction({batch}, {left}, {right}, {depth}, {kind}, {access}, how{_held(kernel)})"
@@ -244,6 +244,12 @@ def _places(axis: TileAxis) -> str:
     """The number of values of an index in each phase."""
     extent = host_node(axis.extent)
     return extent if axis.step is None else f"-(-{extent} // {host_node(axis.step)})"
+
+
+def _depth(kernel: Kernel, axes: Axes) -> str:
+    """The number of steps through summed indices of a contraction, in the phase that has the most."""
+    taps = {tap.index: tap for tap in kernel.taps}
+    return " * ".join(_steps(taps.get(extent.index)) or extent.extent for extent in axes.order) or "1"
 
 
 def _steps(tap: Tap | None) -> str:

@@ -7,7 +7,7 @@ four node types; each node knows whether it is an integer, a real or a condition
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal
 
@@ -120,6 +120,10 @@ class Extent:
     index: str
     extent: str
     small: bool
+
+    def every(self, step: str) -> Extent:
+        """The places of every ``step``-th value, as many as the first phase has; the text is Python's and Triton's."""
+        return replace(self, extent=f"(({self.extent} + ({step} - 1)) // {step})")
 
 
 @dataclass(frozen=True)
@@ -332,6 +336,8 @@ class Kernel:
         columns: indices of the row program's row, or of the contraction's sum.
         sections: code, in order.
         groups: for contractions: batch, m and n indices.
+        phases: for contractions: indices of the result of which a tile has every step-th value, the first of them the
+            phase, an index of the batch; ``taps``: summed indices of which the phases leave one residue class.
         operands: for contractions: left and right.
         accumulator: for contractions: name of the sum.
         boxes: for contractions whose operands are boxes: these boxes.
@@ -352,6 +358,8 @@ class Kernel:
     accumulator: str = ""
     boxes: Boxes | None = None
     reals: tuple[str, ...] = ()
+    phases: tuple[TileAxis, ...] = ()
+    taps: tuple[Tap, ...] = ()
 
     @property
     def functions(self) -> tuple[str, ...]:
@@ -364,7 +372,7 @@ class Kernel:
         return tuple(dict.fromkeys(store.tensor for section in self.sections for store in section.stores))
 
     @property
-    def taps(self) -> tuple[Axes, Axes]:
+    def window(self) -> tuple[Axes, Axes]:
         """The summed indices over a window, and the others; if there are no others, all count as others."""
         small = tuple(extent for extent in self.columns.order if extent.small)
         others = tuple(extent for extent in self.columns.order if not extent.small)

@@ -4,24 +4,27 @@
 modulo the stride. A loop over ``r`` then begins at the first of them and takes ``stride / gcd(dilation, stride)``
 steps at once, instead of visiting all values and leaving most of them out.
 
-Input: conditions of a reduction. Output: ``ResidueClass``, and the ``Tap`` that a kernel walks.
+All elements of a contraction's tile walk the same values. Where the residue varies along the result, a tile therefore
+has only indices of one *phase*: every stride-th ``h``. The phases are further indices of the batch.
+
+Input: conditions of a reduction. Output: ``ResidueClass``, and the ``Tap`` that a kernel walks; ``Phases``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from sympy import Expr
+from sympy import Expr, Symbol
 from sympy.logic.boolalg import Boolean
 
 from svertka.codegen.ir.kernel import Tap
 from svertka.codegen.lowering.expressions import ExpressionLowering
 from svertka.spec.layer import walk
 from svertka.spec.notation import Divides, Index, Read
-from svertka.spec.rewrite import coefficient, index_set
+from svertka.spec.rewrite import coefficient, index_set, substitute
 
-__all__ = ["ResidueClass", "residue_classes"]
+__all__ = ["Phases", "ResidueClass", "phase_of", "phases", "residue_classes"]
 
 
 @dataclass(frozen=True)
@@ -72,3 +75,43 @@ def _left(condition: Divides, bound: Sequence[Index], known: Collection[str]) ->
     if slope.could_extract_minus_sign():
         return ResidueClass(taps[0], -slope, rest, modulus)
     return ResidueClass(taps[0], slope, -rest, modulus)
+
+
+@dataclass(frozen=True)
+class Phases:
+    """How the tiles of a contraction divide its result, so that each of them walks one residue class.
+
+    Attributes:
+        steps: indices of the result of which a tile has every step-th value.
+        classes: the conditions that the phases answer, with residues that follow from the phases.
+    """
+
+    steps: dict[Index, Expr]
+    classes: dict[Boolean, ResidueClass]
+
+
+def phase_of(index: Index) -> Symbol:
+    """The symbol of the remainder of an index modulo its step."""
+    return Symbol(f"phase_{index.name}", integer=True, nonnegative=True)
+
+
+def phases(classes: dict[Boolean, ResidueClass], moving: Collection[Index]) -> Phases:
+    """The phases of a contraction's result.
+
+    Args:
+        classes: what conditions leave of its summed indices.
+        moving: indices of the result that vary within a tile. A condition that contains several of them, or one that
+            another condition divides by another number, is not answered.
+    """
+    found = Phases({}, {})
+    for condition, one in classes.items():
+        within = [index for index in moving if index in index_set(one.residue)]
+        if len(within) > 1 or not (one.modulus.is_Symbol or one.modulus.is_Integer):
+            continue
+        if within and (coefficient(one.residue, within[0]) is None):
+            continue
+        if any(found.steps.setdefault(index, one.modulus) != one.modulus for index in within):
+            continue
+        residue = substitute(one.residue, {index: phase_of(index) for index in within})
+        found.classes[condition] = replace(one, residue=residue)
+    return found
