@@ -1,17 +1,18 @@
 """Kernel IR: what a template prints. It contains no SymPy.
 
-A kernel has parallel indices, sections (straight code or loops with accumulators) and stores. Expressions are trees of
-four node types; each node knows whether it is an integer, a real or a condition.
+A kernel has parallel indices, sections (straight code or loops with accumulators) and stores. Its expressions are those
+of ``svertka.codegen.ir.nodes``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
 from svertka.codegen.ir.loop_patterns import LoopPattern
+from svertka.codegen.ir.nodes import Apply, Constant, Kind, Load, Name, Node, walk_node
 
 __all__ = [
     "Accumulator",
@@ -23,8 +24,10 @@ __all__ = [
     "Constant",
     "Extent",
     "Kernel",
+    "Kind",
     "Let",
     "Load",
+    "LoopBounds",
     "Name",
     "Node",
     "Operand",
@@ -36,56 +39,6 @@ __all__ = [
     "Walk",
     "walk_node",
 ]
-
-Kind = Literal["integer", "real", "condition"]
-
-
-@dataclass(frozen=True)
-class Constant:
-    """A number; infinities and NaN are given by name."""
-
-    value: Fraction | str
-    kind: Kind
-
-
-@dataclass(frozen=True)
-class Name:
-    """An index, an extent, a parameter or a value computed before."""
-
-    name: str
-    kind: Kind
-
-
-@dataclass(frozen=True)
-class Apply:
-    """An operation on nodes."""
-
-    operation: str
-    arguments: tuple[Node, ...]
-    kind: Kind
-
-
-@dataclass(frozen=True)
-class Load:
-    """An element of a tensor; ``masks`` are the conditions under which the address is valid."""
-
-    tensor: str
-    indices: tuple[Node, ...]
-    masks: tuple[Node, ...]
-    kind: Kind
-
-
-Node = Constant | Name | Apply | Load
-
-
-def walk_node(node: Node) -> Iterator[Node]:
-    """Every node of an expression, parents first."""
-    yield node
-    children = (
-        node.arguments if isinstance(node, Apply) else (*node.indices, *node.masks) if isinstance(node, Load) else ()
-    )
-    for child in children:
-        yield from walk_node(child)
 
 
 @dataclass(frozen=True)
@@ -120,10 +73,6 @@ class Extent:
     index: str
     extent: str
     small: bool
-
-    def every(self, step: str) -> Extent:
-        """The places of every ``step``-th value, as many as the first phase has; the text is Python's and Triton's."""
-        return replace(self, extent=f"(({self.extent} + ({step} - 1)) // {step})")
 
 
 @dataclass(frozen=True)
@@ -186,6 +135,15 @@ class Section:
     def tap(self, index: str) -> Tap | None:
         """How a loop's index is walked, if not through all its values."""
         return next((tap for tap in self.taps if tap.index == index), None)
+
+
+@dataclass(frozen=True)
+class LoopBounds:
+    """Bounds of a summed index that the result's indices give: its values lie between ``first`` and ``last``."""
+
+    index: str
+    first: tuple[Node, ...]
+    last: tuple[Node, ...]
 
 
 @dataclass(frozen=True)
@@ -338,6 +296,9 @@ class Kernel:
         groups: for contractions: batch, m and n indices.
         phases: for contractions: indices of the result of which a tile has every step-th value, the first of them the
             phase, an index of the batch; ``taps``: summed indices of which the phases leave one residue class.
+        bounds: for contractions over one index: its bounds.
+        used: for contractions: numbers; if one is negative in all of a tile, no result needs the tile's sums. Each is a
+            sum of parts along the tile's sides.
         operands: for contractions: left and right.
         accumulator: for contractions: name of the sum.
         boxes: for contractions whose operands are boxes: these boxes.
@@ -360,6 +321,8 @@ class Kernel:
     reals: tuple[str, ...] = ()
     phases: tuple[TileAxis, ...] = ()
     taps: tuple[Tap, ...] = ()
+    bounds: LoopBounds | None = None
+    used: tuple[tuple[Node, ...], ...] = ()
 
     @property
     def functions(self) -> tuple[str, ...]:

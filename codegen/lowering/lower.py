@@ -31,14 +31,14 @@ from svertka.codegen.ir.kernel import (
     Section,
     Store,
     TensorArgument,
-    TileAxis,
     walk_node,
 )
 from svertka.codegen.ir.loop_patterns import Contraction, LoopPattern, as_contraction
 from svertka.codegen.lowering.common_subexpressions import share
+from svertka.codegen.lowering.cut_loops import CutLoops, cut_loops
 from svertka.codegen.lowering.expressions import ExpressionLowering
 from svertka.codegen.lowering.fusion import FusionGroup, Result
-from svertka.codegen.lowering.residue_classes import Phases, ResidueClass, phase_of, phases, residue_classes
+from svertka.codegen.lowering.residue_classes import ResidueClass, residue_classes
 from svertka.codegen.lowering.tensor_descriptors import boxes
 from svertka.spec.layer import Equation, Layer, symbols_of, text_of, walk
 from svertka.spec.notation import Index, Read, Reduction
@@ -87,14 +87,14 @@ class _Lowering:
         group = self.group
         groups: tuple[Axes, ...] = ()
         operands: tuple[Operand, ...] = ()
-        accumulator, columns, fetched, divided = "", group.columns, None, Phases({}, {})
+        accumulator, columns, fetched, cut = "", group.columns, None, CutLoops()
         if group.pattern == LoopPattern.CONTRACTION:
             equation = group.reductions[0]
             split = as_contraction(equation)
             assert split is not None
-            divided = phases(self._classes([equation]), (*split.m, *split.n))
-            groups = self._groups(split, divided)
-            operands = self._operands(equation.value, split, divided)
+            cut = cut_loops(equation, split, [result.value for result in group.results], self._known())
+            groups = cut.groups(*(self._axes(indices) for indices in (split.batch, split.m, split.n)))
+            operands = self._operands(equation.value, split, cut)
             fetched = boxes(equation, split, self.layer, self.constants)
             accumulator, columns = equation.target.name, equation.value.indices
             self.values[equation.target[equation.target.axes]] = Name(accumulator, "real")
@@ -120,8 +120,10 @@ class _Lowering:
             accumulator=accumulator,
             boxes=fetched,
             reals=tuple(name for name in scalars if not self._whole(name)),
-            phases=tuple(self._phased(index, step) for index, step in divided.steps.items()),
-            taps=tuple(one.walked() for one in divided.classes.values()),
+            phases=cut.phases,
+            taps=cut.taps,
+            bounds=cut.bounds,
+            used=cut.used,
         )
 
     # Sections -------------------------------------------------------------------------------------------------
@@ -166,8 +168,11 @@ class _Lowering:
         """Conditions of all of these reductions that leave an index the values of one residue class."""
         first, *others = (conditions(equation.value.guard) for equation in equations)
         common = [condition for condition in first if all(condition in other for other in others)]
-        known = (self.constants | {symbol.name for symbol in self.layer.parameters}) - self.scalars
-        return residue_classes(common, equations[0].value.indices, known)
+        return residue_classes(common, equations[0].value.indices, self._known())
+
+    def _known(self) -> set[str]:
+        """Names of compile-time constants."""
+        return (self.constants | {symbol.name for symbol in self.layer.parameters}) - self.scalars
 
     def _accumulator(
         self,
@@ -207,24 +212,9 @@ class _Lowering:
         indices = tuple(self.expressions.integer(index) for index in result.indices)
         return Store(result.name, indices, self._hoisted(node, loops, outer, inner))
 
-    def _groups(self, split: Contraction, divided: Phases) -> tuple[Axes, ...]:
-        """The indices of a contraction's batch, to which the phases belong, of its rows and of its columns."""
-        steps = {index.name: str(step) for index, step in divided.steps.items()}
-        walked = tuple(Extent(phase_of(index).name, steps[index.name], True) for index in divided.steps)
-
-        def stepped(axes: tuple[Extent, ...]) -> tuple[Extent, ...]:
-            return tuple(axis.every(steps[axis.index]) if axis.index in steps else axis for axis in axes)
-
-        batch, *sides = (self._axes(group) for group in (split.batch, split.m, split.n))
-        batch = Axes((*batch.order, *walked), (*batch.last, *walked))
-        return batch, *(Axes(stepped(side.order), stepped(side.last)) for side in sides)
-
-    def _phased(self, index: Index, step: Expr) -> TileAxis:
-        return TileAxis(index.name, self.expressions.integer(index.extent), self.expressions.integer(step))
-
-    def _operands(self, value: Reduction, split: Contraction, divided: Phases) -> tuple[Operand, ...]:
+    def _operands(self, value: Reduction, split: Contraction, cut: CutLoops) -> tuple[Operand, ...]:
         right_indices = set(split.n)
-        terms = [c for c in conditions(value.guard) if c not in divided.classes]
+        terms = [c for c in conditions(value.guard) if c not in cut.answered]
         of_right = [c for c in terms if index_set(c) & right_indices]
         of_left = [c for c in terms if c not in of_right]
         return self._operand(split.left, of_left), self._operand(split.right, of_right)
