@@ -36,6 +36,11 @@ class ResidueClass:
     residue: Expr
     modulus: Expr
 
+    def follows_from(self, known: Collection[str]) -> bool:
+        """Whether the number of its values follows from some names: what kernels take as compile-time constants."""
+        numbers = (self.slope, self.modulus, self.tap.extent)
+        return {symbol.name for number in numbers for symbol in number.free_symbols} <= {*known}
+
     def walked(self) -> Tap:
         """The index as a kernel walks it."""
         numbers = (self.tap.extent, self.slope, self.residue, self.modulus)
@@ -69,12 +74,10 @@ def _left(condition: Divides, bound: Sequence[Index], known: Collection[str]) ->
     if line is None or not modulus.is_positive or any(isinstance(part, Read) for part in walk(number)):
         return None
     slope, rest = line
-    fixed = {symbol.name for part in (slope, modulus, taps[0].extent) for symbol in part.free_symbols}
-    if not fixed <= set(known):
-        return None
     if slope.could_extract_minus_sign():
-        return ResidueClass(taps[0], -slope, rest, modulus)
-    return ResidueClass(taps[0], slope, -rest, modulus)
+        slope, rest = -slope, -rest
+    found = ResidueClass(taps[0], slope, -rest, modulus)
+    return found if found.follows_from(known) else None
 
 
 @dataclass(frozen=True)

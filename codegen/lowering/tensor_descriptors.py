@@ -17,7 +17,7 @@ Input: a contraction's equation and how its indices divide. Output: ``Boxes``, o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -37,7 +37,7 @@ MOST_AXES = 5  # of a box, a limit of the hardware
 Value = TypeVar("Value")
 
 
-def boxes(equation: Equation, split: Contraction, layer: Layer, constants: Iterable[str]) -> Boxes | None:
+def boxes(equation: Equation, split: Contraction, layer: Layer, constants: Collection[str]) -> Boxes | None:
     """Describe the boxes of a contraction.
 
     Args:
@@ -57,6 +57,10 @@ def boxes(equation: Equation, split: Contraction, layer: Layer, constants: Itera
         return None
     accesses = _all_found(_access(factor, layer, roles) for factor in factors)
     if accesses is None:
+        return None
+    known = {*constants, *(parameter.name for parameter in layer.parameters)}
+    classes = [axis.congruence for access in accesses for axis in access.axes if axis.congruence is not None]
+    if not all(one.follows_from(known) for one in classes):
         return None
     walked = _walked([axis for access in accesses for axis in access.axes], roles)
     fastest = _fastest(accesses, layer)

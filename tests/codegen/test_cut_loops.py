@@ -246,7 +246,7 @@ def test_guarded_products_visit_only_tiles_that_their_guard_reaches(name: str, b
     full = SIZES["B"] * (rows * inner + rows * -(-SIZES["K"] // 32) + inner * rows)
     assert count[0] < full
     if name == "triangle" and not boxed:
-        # tiles of 16 rows take steps of 16 up to themselves; the gradients' tiles are 16 x 32, and steps from themselves on
+        # steps of 16 up to a tile's 16 rows; tiles of 16 x 32 on or below the diagonal; steps from a tile's rows on
         assert count[0] == SIZES["B"] * ((1 + 2 + 3) + (1 + 1 + 2) + (3 + 2 + 1))
 
 
