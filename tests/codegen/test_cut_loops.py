@@ -182,7 +182,7 @@ CONDITIONS: dict[str, Boolean] = {
     "corner": Lt(k + m, 20),
 }
 SIZES = {"B": 2, "M": 38, "K": 45, "N": 8}
-WIDTH = 5
+WIDTH = 1  # so that a tile beside the diagonal has one element
 TABLE = {
     "interpreter_contraction": {
         kind: [{"least_m": 0, "least_n": 0, "tile": [16, 32, 16], "warps": 4, "stages": 1, "persistent": 1}]
