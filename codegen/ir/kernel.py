@@ -318,12 +318,13 @@ class Kernel:
         extents: runtime sizes; ``constants``: sizes and parameters known at compile time.
         scalars: parameters that vary from call to call; ``reals``: those of them that are real numbers.
         rows: parallel indices (for contractions: batch, m, n in this order).
-        columns: indices of the row program's row, or of the contraction's sum.
+        columns: indices of the row program's row, of the place along which a scan runs, or of the contraction's sum.
         sections: code, in order.
         groups: for contractions: batch, m and n indices.
         operands: for contractions: left and right.
         accumulator: for contractions: name of the sum.
         boxes: for contractions whose operands are boxes: these boxes.
+        reverse: for scans: whether they run from the last column to the first.
     """
 
     name: str
@@ -341,6 +342,7 @@ class Kernel:
     accumulator: str = ""
     boxes: Boxes | None = None
     reals: tuple[str, ...] = ()
+    reverse: bool = False
 
     @property
     def functions(self) -> tuple[str, ...]:

@@ -34,6 +34,7 @@ from svertka.codegen.ir.kernel import (
     walk_node,
 )
 from svertka.codegen.ir.loop_patterns import Contraction, LoopPattern, as_contraction
+from svertka.codegen.ir.scans import Scan, as_scan
 from svertka.codegen.lowering.common_subexpressions import share
 from svertka.codegen.lowering.expressions import ExpressionLowering
 from svertka.codegen.lowering.fusion import FusionGroup, Result
@@ -95,7 +96,7 @@ class _Lowering:
             fetched = boxes(equation, split, self.layer, self.constants)
             accumulator, columns = equation.target.name, equation.value.indices
             self.values[equation.target[equation.target.axes]] = Name(accumulator, "real")
-        elif group.pattern == LoopPattern.ROW:
+        elif group.pattern in (LoopPattern.ROW, LoopPattern.SCAN):
             self._stages(self._extents(columns))
         else:
             self._windows()
@@ -117,6 +118,7 @@ class _Lowering:
             accumulator=accumulator,
             boxes=fetched,
             reals=tuple(name for name in scalars if not self._whole(name)),
+            reverse=any(scan.reverse for scan in self._scans()),
         )
 
     # Sections -------------------------------------------------------------------------------------------------
@@ -156,7 +158,8 @@ class _Lowering:
             self.values[equation.target[equation.target.axes]] = Name(equation.target.name, kind)
 
     def _accumulator(self, equation: Equation, loops: set[str], outer: list[Let], inner: list[Let]) -> Accumulator:
-        value: Reduction = equation.value
+        scan = as_scan(equation) if self.group.pattern == LoopPattern.SCAN else None
+        value: Reduction = equation.value if scan is None else scan.element
         terms = sorted(conditions(value.guard), key=text_of)
         guards = tuple(self._hoisted(g, loops, outer, inner) for g in self._all_of(terms))
         masks = self._all_of([c for c in terms if not _reads(c)])
@@ -217,6 +220,11 @@ class _Lowering:
         stores = tuple(Store(s.tensor, tuple(next(rest) for _ in s.indices), next(rest)) for s in section.stores)
         return Section(section.loops, tuple(lets), accumulators, stores)
 
+    def _scans(self) -> list[Scan]:
+        if self.group.pattern != LoopPattern.SCAN:
+            return []
+        return [scan for equation in self.group.reductions if (scan := as_scan(equation)) is not None]
+
     # Loads ----------------------------------------------------------------------------------------------------
 
     def _hoisted(self, node: Node, loops: set[str] | None, outer: list[Let], inner: list[Let]) -> Node:
@@ -250,8 +258,9 @@ class _Lowering:
     def _let(self, load: Load, lets: list[Let]) -> str:
         name = self._name(load, f"{load.tensor}_value")
         let = Let(name, load)
-        straight = {n.name for s in self.sections if not s.loops for n in s.lets}
-        if let not in lets and name not in straight:
+        whole = self.group.pattern == LoopPattern.SCAN  # its sections share one loop
+        known = {n.name for s in self.sections if whole or not s.loops for n in s.lets}
+        if let not in lets and name not in known:
             lets.append(let)
         return name
 

@@ -167,13 +167,28 @@ class Reductions(engine.ReduceOps):  # type: ignore[misc]
 
     def to_tensor(self, ret: Any, dtype: Any) -> Any:
         """A result of every program."""
-        values, shape = ret.astype(engine._get_np_dtype(dtype)), list(ret.shape[1:])
-        return tl.core.tensor(_Handle(values, dtype.scalar), tl.block_type(dtype, shape) if shape else dtype)
+        return _of_programs(ret, dtype)
 
 
 class Scans(engine.ScanOps):  # type: ignore[misc]
-    """Scans, which do not run together."""
+    """Scans along an axis of the tile that one program sees."""
+
+    axis: Any
 
     def apply_impl(self, input: tuple[Any, ...]) -> Any:
-        """Refuse."""
-        raise AloneError("a scan")
+        """Scan; the axis of the program stays."""
+        if all(self.combine_fn != getattr(tl.standard, f"_{name}_combine") for name in ("sum", "prod")):
+            raise AloneError("a scan by a function of its own")
+        axis = operator.index(self.axis)
+        self.axis = axis + 1 if axis >= 0 else axis
+        return super().apply_impl(input)
+
+    def to_tensor(self, ret: Any, dtype: Any) -> Any:
+        """A result of every program."""
+        return _of_programs(ret, dtype)
+
+
+def _of_programs(values: Any, dtype: Any) -> Any:
+    """A tile of every program."""
+    handle, shape = _Handle(values.astype(engine._get_np_dtype(dtype)), dtype.scalar), list(values.shape[1:])
+    return tl.core.tensor(handle, tl.block_type(dtype, shape) if shape else dtype)
