@@ -15,6 +15,7 @@ from sympy import Add, Basic, Expr, Mul, Pow, Symbol
 from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue, Not, Or
 
 from svertka.codegen.emit.expressions_printer import number
+from svertka.codegen.ir.scans import Scan, as_scan
 from svertka.codegen.lowering.build import keywords_of
 from svertka.codegen.lowering.small_arguments import of_small_argument
 from svertka.codegen.passes.pipeline import through
@@ -140,6 +141,9 @@ class _Printer:
         if not isinstance(value, Reduction):
             body = self.integer(value) if equation.target.kind == "integer" else self.real(value)
             return f"evaluation.mapped({shape}, {equation.target.kind!r}, {_function(axes, body)})"
+        scan = as_scan(equation)
+        if scan is not None:
+            return self._scan(scan, axes, shape)
         indices = (*axes, *value.indices)
         summed = _shape(i.extent.name for i in value.indices)
         body, held = _guarded(value)
@@ -147,6 +151,16 @@ class _Printer:
         factors = self._factors(body) if value.operation == "sum" else [self.real(body)]
         bodies = ", ".join(_function(indices, factor) for factor in factors)
         return f"evaluation.reduced({value.operation!r}, {shape}, {summed}, {guard}, {bodies})"
+
+    def _scan(self, scan: Scan, axes: Sequence[Index], shape: str) -> str:
+        """A running sum, along the dimension of its index."""
+        body, held = _guarded(scan.element)
+        text = self.real(body)
+        if held != True:  # noqa: E712
+            text = f"torch.where({self.condition(held)}, {text}, 0.0)"
+        terms = f"evaluation.mapped({shape}, 'real', {_function(axes, text)})"
+        place = axes.index(scan.index)
+        return f"{terms}.flip({place}).cumsum({place}).flip({place})" if scan.reverse else f"{terms}.cumsum({place})"
 
     def _factors(self, body: Expr) -> list[str]:
         """The factors of the body if it is a product of tensors, whose sum is a matrix product; else the body alone."""
