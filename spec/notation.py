@@ -307,7 +307,10 @@ def _reduction(operation: str, body: Any, indices: tuple[Any, ...], where: Any) 
     for index in indices:
         if not isinstance(index, Index):
             raise TypeError(f"{operation}: {index!r} is not an axis; make it with axis(...)")
-    return Reduction(Str(operation), sympify(body), sympify(where), Tuple(*indices))
+    guard = sympify(where)
+    if not isinstance(guard, Boolean):
+        raise TypeError(f"{operation}: where={guard} is no condition; compare, as in where={indices[0]} <= ...")
+    return Reduction(Str(operation), sympify(body), guard, Tuple(*indices))
 
 
 def Sum(body: Any, *indices: Index, where: Any = True) -> Reduction:  # noqa: N802 - stands for the letter Σ

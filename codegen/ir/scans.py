@@ -15,14 +15,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sympy import Basic, Expr, Integer, Tuple, expand
+from sympy import Basic, Expr, Tuple, expand
 from sympy.logic.boolalg import Boolean
 
 from svertka.spec.layer import Equation
 from svertka.spec.notation import Index, InRange, Reduction
 from svertka.spec.rewrite import coefficient, conditions, conjunction, index_set, substitute
 
-__all__ = ["Scan", "as_scan"]
+__all__ = ["Scan", "as_scan", "quadratic"]
 
 _ENDS = {"<": -1, "<=": 0}
 _OPPOSITE = {">": "<", ">=": "<="}
@@ -67,13 +67,34 @@ def as_scan(equation: Equation) -> Scan | None:
     return None
 
 
+def quadratic(equation: Equation) -> str:
+    """Why a reduction up to each place is no scan, and what would make it one; empty where there is nothing to say."""
+    value = equation.value
+    if not isinstance(value, Reduction) or as_scan(equation) is not None:
+        return ""
+    for index in equation.target.axes:
+        for bound in value.indices:
+            sides = [term for term in conditions(value.guard) if {bound, index} <= index_set(term)]
+            if index.extent != bound.extent or not any(_relation(term) for term in sides):
+                continue
+            work = f"{bound.extent} elements for each of {index.extent} places"
+            if value.operation != "sum":
+                return f"quadratic, {work}: only sums are scans"
+            if index in index_set(value.body):
+                return f"quadratic, {work}: its terms depend on {index}; a scan's terms do not"
+            return f"quadratic, {work}: a scan has one condition on {index}, and ends there or before"
+    return ""
+
+
 def _side(term: Boolean, bound: Index, index: Index) -> tuple[Expr, bool] | None:
     """How far from ``index`` the nearest element is, and whether the elements lie behind it; None if they do neither.
 
     ``bound <= index + distance`` with a distance of at most 0, or ``bound >= index + distance`` with at least 0.
     """
-    relation = getattr(term, "rel_op", "")
-    left, right = term.args if relation in (*_ENDS, *_OPPOSITE) else (Integer(0), Integer(0))
+    relation = _relation(term)
+    if not relation:
+        return None
+    left, right = term.args
     if relation in _OPPOSITE:
         relation, left, right = _OPPOSITE[relation], right, left
     split = coefficient(left - right, bound)
@@ -85,6 +106,12 @@ def _side(term: Boolean, bound: Index, index: Index) -> tuple[Expr, bool] | None
         return None
     distance += slope * _ENDS[relation]
     return (distance, slope == -1) if slope * distance <= 0 else None
+
+
+def _relation(term: Boolean) -> str:
+    """Which side a condition compares for, or nothing."""
+    relation = str(getattr(term, "rel_op", ""))
+    return relation if relation in (*_ENDS, *_OPPOSITE) else ""
 
 
 def _along(value: Reduction, bound: Index, index: Index, distance: Expr, rest: list[Basic]) -> Reduction:

@@ -82,6 +82,8 @@ def _signature(kernel: Kernel) -> Iterator[str]:
         yield f"{kernel.name}: outputs are {outputs}, stored are {stored}: each is stored once"
     if (kernel.pattern == LoopPattern.CONTRACTION) != (len(kernel.groups) == 3 and len(kernel.operands) == 2):
         yield f"{kernel.name}: a contraction, and nothing else, has three groups of indices and two operands"
+    if kernel.reverse and kernel.pattern != LoopPattern.SCAN:
+        yield f"{kernel.name}: a scan, and nothing else, has a direction"
     names = [*kernel.extents, *kernel.constants, *kernel.scalars]
     if len({*names}) != len(names):
         yield f"{kernel.name}: a number is an extent, a constant or a scalar, and only one of them: {names}"

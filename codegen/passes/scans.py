@@ -3,8 +3,9 @@
 The gradient of a weight that many rows of a scan share sums over the rows and over the places behind:
 ``T[j] = Σ_n Σ_i x[n, j] g[n, i], j <= i``. The factors that depend on ``i`` do not depend on ``j``, so this is a sum of
 products with a scan, ``T[j] = Σ_n x[n, j] S[n, j]``, ``S[n, j] = Σ_i g[n, i], j <= i``. An index that occurs in the
-scan's terms alone is summed before them: ``Σ_j Σ_c x[j, c]``, ``j <= i``, is a scan of ``Σ_c x[j, c]``. A formula's error
-bound holds for any order of its additions, and each term has fewer roundings than there, so it holds here.
+scan's terms alone is summed before them: ``Σ_j Σ_c x[j, c]``, ``j <= i``, is a scan of ``Σ_c x[j, c]``.
+
+A formula's error bound holds for any order of its additions, and no term has more roundings than there, so it holds here.
 
 Input: a ``Layer`` after ``inline_maps``. Output: the same, with tensors of scans and of their terms added.
 """
@@ -90,7 +91,7 @@ def _parts(value: Reduction, bound: Index, place: Index) -> _Parts | None:
 
 
 def _steps(equation: Equation, parts: _Parts, taken: set[str]) -> list[Equation]:
-    """A sum over the first indices, a scan, a sum over the last; the first and the last where there are such indices."""
+    """A sum over the first indices, a scan, and a sum over the last; a sum over no index is left out."""
     target, found = equation.target, list[Equation]()
     terms, within = parts.terms, parts.within
     if parts.first:

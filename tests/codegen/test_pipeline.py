@@ -48,6 +48,7 @@ TOTAL, OUT, MEAN = Tensor("total", n), Tensor("out", n, c), Tensor("mean")
 BROKEN = {
     "normal form": made(Equation(OUT, x[n, c] / Sum(x[n, j], j))),
     "inline maps": made(Equation(Tensor("map", n, c), 2 * x[n, c]), Equation(OUT, Tensor("map", n, c)[n, c] + 1)),
+    "nest scans": made(Equation(Tensor("out", c), Sum(x[n, j], n, j, where=j <= c))),
     "drop vanishing sums": made(
         Equation(TOTAL, Sum(x[n, c], c)), Equation(Tensor("none", n), Sum(x[n, j] - TOTAL[n] / c.extent, j))
     ),
