@@ -5,7 +5,7 @@ The gradient of a weight that many rows of a scan share sums over the rows and o
 products with a scan, ``T[j] = Σ_n x[n, j] S[n, j]``, ``S[n, j] = Σ_i g[n, i], j <= i``. An index that occurs in the
 scan's terms alone is summed before them: ``Σ_j Σ_c x[j, c]``, ``j <= i``, is a scan of ``Σ_c x[j, c]``.
 
-A formula's error bound holds for any order of its additions, and no term has more roundings than there, so it holds here.
+A formula's error bound holds for any order of its additions. No term has more roundings here than there, so it holds.
 
 Input: a ``Layer`` after ``inline_maps``. Output: the same, with tensors of scans and of their terms added.
 """
