@@ -37,6 +37,7 @@ __all__ = [
     "InRange",
     "Index",
     "Max",
+    "Prod",
     "Read",
     "Reduction",
     "Select",
@@ -268,7 +269,7 @@ class Reduction(Expr):  # type: ignore[misc]
 
     @property
     def operation(self) -> str:
-        """``"sum"``, ``"max"`` or ``"argmax"``."""
+        """``"sum"``, ``"product"``, ``"max"`` or ``"argmax"``."""
         return str(self.args[0].name)
 
     @property
@@ -316,6 +317,11 @@ def _reduction(operation: str, body: Any, indices: tuple[Any, ...], where: Any) 
 def Sum(body: Any, *indices: Index, where: Any = True) -> Reduction:  # noqa: N802 - stands for the letter Σ
     """Sum of ``body`` over ``indices``, restricted to reads inside their tensors and to ``where``."""
     return _reduction("sum", body, indices, where)
+
+
+def Prod(body: Any, index: Index, *, where: Any = True) -> Reduction:  # noqa: N802 - stands for the letter Π
+    """Product of ``body`` over ``index``, restricted as a sum is; 1 over an empty range."""
+    return _reduction("product", body, (index,), where)
 
 
 def Max(body: Any, *indices: Index, where: Any = True) -> Reduction:  # noqa: N802

@@ -147,6 +147,9 @@ class _Printer:
             return self._scan(scan, axes, shape)
         indices = (*axes, *value.indices)
         summed = _shape(i.extent.name for i in value.indices)
+        if value.operation == "product":
+            every = _shape(i.extent.name for i in indices)
+            return f"evaluation.mapped({every}, 'real', {_function(indices, self._element(value))}).prod(-1)"
         body, held = _guarded(value)
         guard = "None" if held == True else _function(indices, self.condition(held))  # noqa: E712
         factors = self._factors(body) if value.operation == "sum" else [self.real(body)]
@@ -154,14 +157,17 @@ class _Printer:
         return f"evaluation.reduced({value.operation!r}, {shape}, {summed}, {guard}, {bodies})"
 
     def _scan(self, scan: Scan, axes: Sequence[Index], shape: str) -> str:
-        """A running sum, along the dimension of its index."""
-        body, held = _guarded(scan.element)
-        text = self.real(body)
-        if held != True:  # noqa: E712
-            text = f"torch.where({self.condition(held)}, {text}, 0.0)"
-        terms = f"evaluation.mapped({shape}, 'real', {_function(axes, text)})"
+        """A running sum or product, along the dimension of its index."""
+        terms = f"evaluation.mapped({shape}, 'real', {_function(axes, self._element(scan.element))})"
         place = axes.index(scan.index)
-        return f"{terms}.flip({place}).cumsum({place}).flip({place})" if scan.reverse else f"{terms}.cumsum({place})"
+        call = f"{'cumsum' if scan.element.operation == 'sum' else 'cumprod'}({place})"
+        return f"{terms}.flip({place}).{call}.flip({place})" if scan.reverse else f"{terms}.{call}"
+
+    def _element(self, value: Reduction) -> str:
+        """A term of a sum or a factor of a product; what changes nothing where the guard does not hold."""
+        body, held = _guarded(value)
+        text, nothing = self.real(body), "0.0" if value.operation == "sum" else "1.0"
+        return text if held == True else f"torch.where({self.condition(held)}, {text}, {nothing})"  # noqa: E712
 
     def _factors(self, body: Expr) -> list[str]:
         """The factors of the body if it is a product of tensors, whose sum is a matrix product; else the body alone."""

@@ -106,7 +106,7 @@ class Accumulator:
     """
 
     name: str
-    operation: Literal["sum", "max", "argmax"]
+    operation: Literal["sum", "product", "max", "argmax"]
     value: Node
     guards: tuple[Node, ...]
     position: Node | None = None

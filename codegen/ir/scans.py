@@ -44,14 +44,14 @@ class Scan:
 
 
 def as_scan(equation: Equation) -> Scan | None:
-    """A sum as a scan, or None if it is not one.
+    """A sum or a product as a scan, or None if it is not one.
 
     It has one summed index, and one condition that names an index of the result of the same extent: it keeps the summed
     index at or before that place (or at or behind it), or a whole number of places farther away. Nothing else in it
     depends on that index of the result.
     """
     value = equation.value
-    if not isinstance(value, Reduction) or value.operation != "sum" or len(value.indices) != 1:
+    if not isinstance(value, Reduction) or value.operation not in ("sum", "product") or len(value.indices) != 1:
         return None
     (bound,) = value.indices
     for index in equation.target.axes:
@@ -78,8 +78,8 @@ def quadratic(equation: Equation) -> str:
             if index.extent != bound.extent or not any(_relation(term) for term in sides):
                 continue
             work = f"{bound.extent} elements for each of {index.extent} places"
-            if value.operation != "sum":
-                return f"quadratic, {work}: only sums are scans"
+            if value.operation not in ("sum", "product"):
+                return f"quadratic, {work}: only sums and products are scans"
             if index in index_set(value.body):
                 return f"quadratic, {work}: its terms depend on {index}; a scan's terms do not"
             return f"quadratic, {work}: a scan has one condition on {index}, and ends there or before"
