@@ -37,7 +37,9 @@ def module_source(module: KernelModule, pool: KernelPool | None = None) -> str:
     sources = [source for kernel in module.kernels for source in kernel_sources(kernel)]
     kernels, imports = (pool or KernelPool()).placed(module.definition.name, sources)
     template = environment().get_template("kernels.py.jinja")
-    return template.render(definition=module.definition, kernels=kernels, imports=imports, programs=programs)
+    recurrent = any(a.step for kernel in module.kernels for section in kernel.sections for a in section.accumulators)
+    given = {"kernels": kernels, "imports": imports, "programs": programs, "recurrent": recurrent}
+    return template.render(definition=module.definition, **given)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from svertka.codegen.ir.scans import Scan, as_scan
 from svertka.codegen.lowering.build import keywords_of
 from svertka.codegen.lowering.small_arguments import of_small_argument
 from svertka.codegen.passes.pipeline import through
+from svertka.codegen.passes.recurrences import with_recurrences
 from svertka.codegen.passes.scans import without_hidden_scans
 from svertka.spec import adjoint, gradient_of, normal_form
 from svertka.spec.definition import Definition, Variant
@@ -97,7 +98,7 @@ def _computed(layer: Layer) -> Layer:
     """The layer as it is computed: with exponents shifted as in the kernels, if there are any to shift."""
     folded = through(layer, "drop vanishing sums")
     shifted = through(folded, "stabilize", first="stabilize")
-    return without_hidden_scans(normal_form(layer)) if shifted == folded else shifted
+    return with_recurrences(without_hidden_scans(normal_form(layer)) if shifted == folded else shifted)
 
 
 def _extents(inputs: Sequence[Tensor], keywords: Sequence[str]) -> Iterator[str]:

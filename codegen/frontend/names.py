@@ -82,6 +82,7 @@ RESERVED = frozenset(
         "how",
         "launching",
         "primitives",
+        "recurrence",
         "around",
         "save",
         "schedule",

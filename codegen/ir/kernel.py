@@ -103,6 +103,7 @@ class Accumulator:
     Attributes:
         position: the element's place, for argmax.
         best: name of the largest value so far, for argmax.
+        step: for a recurrence: what the value so far is multiplied by, where the conditions ``step_guards`` hold.
     """
 
     name: str
@@ -111,6 +112,13 @@ class Accumulator:
     guards: tuple[Node, ...]
     position: Node | None = None
     best: str = ""
+    step: Node | None = None
+    step_guards: tuple[Node, ...] = ()
+
+    @property
+    def expressions(self) -> tuple[Node, ...]:
+        """Its expressions, but for the position."""
+        return (self.value, *self.guards, *(() if self.step is None else (self.step,)), *self.step_guards)
 
 
 @dataclass(frozen=True)

@@ -5,17 +5,21 @@ not depend on ``i``, is a scan: each result is the one before it and one more te
 formula stays as it is and keeps its meaning; nothing but the way it is computed follows from this. The gradient of a
 scan is a scan in the other direction.
 
+A sum whose terms have a product of all places between as a factor is a linear recurrence, and a scan too: with
+``S[i] = Σ_j b[j] Π_k a[k], j < k <= i, j <= i``, each result is ``S[i] = a[i] S[i - 1] + b[i]``. The gradient of a running
+product is one, in the other direction; it divides by nothing.
+
 A condition that is shifted by a whole number is moved into the terms. The terms of ``j < i`` are those of ``j <= i``,
 each read one place earlier.
 
-Input: an equation in normal form. Output: a ``Scan``, or None.
+Input: an equation in normal form; for a recurrence, with the product within the sum. Output: a ``Scan``, or None.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sympy import Basic, Expr, Tuple, expand
+from sympy import Basic, Expr, Mul, Tuple, expand
 from sympy.logic.boolalg import Boolean
 
 from svertka.spec.layer import Equation
@@ -36,11 +40,13 @@ class Scan:
         index: the index of the result along which it runs.
         element: the reduction over ``index``: the result at a place is what this gives over all elements up to it.
         reverse: whether it runs from the last place to the first.
+        step: for a recurrence, a product over ``index`` alone: the result before is multiplied by it at each place.
     """
 
     index: Index
     element: Reduction
     reverse: bool
+    step: Reduction | None = None
 
 
 def as_scan(equation: Equation) -> Scan | None:
@@ -53,18 +59,54 @@ def as_scan(equation: Equation) -> Scan | None:
     value = equation.value
     if not isinstance(value, Reduction) or value.operation not in ("sum", "product") or len(value.indices) != 1:
         return None
-    (bound,) = value.indices
-    for index in equation.target.axes:
-        if index.extent != bound.extent or index in index_set(value.body):
-            continue
-        terms = conditions(value.guard)
-        sides = [term for term in terms if index in index_set(term)]
-        side = _side(sides[0], bound, index) if len(sides) == 1 else None
-        if side is not None:
-            distance, reverse = side
-            rest = [term for term in terms if term is not sides[0]]
-            return Scan(index, _along(value, bound, index, distance, rest), reverse)
+    factors = Mul.make_args(value.body) if value.operation == "sum" else (value.body,)
+    products = [factor for factor in factors if isinstance(factor, Reduction)]
+    body = Mul(*(factor for factor in factors if factor not in products))
+    for index in equation.target.axes if len(products) < 2 else ():
+        if index.extent == value.indices[0].extent and index not in index_set(body):
+            scan = _scan(Reduction(value.args[0], body, value.guard, value.args[3]), index, products)
+            if scan is not None:
+                return scan
     return None
+
+
+def _scan(value: Reduction, index: Index, products: list[Reduction]) -> Scan | None:
+    """The scan along an index of the result."""
+    (bound,) = value.indices
+    terms = conditions(value.guard)
+    sides = [term for term in terms if index in index_set(term)]
+    side = _side(sides[0], bound, index) if len(sides) == 1 else None
+    if side is None:
+        return None
+    distance, reverse = side
+    step = _step(products[0], bound, index, side) if products else None
+    if products and step is None:
+        return None
+    rest = [term for term in terms if term is not sides[0]]
+    return Scan(index, _along(value, bound, index, distance, rest), reverse, step)
+
+
+def _step(product: Reduction, bound: Index, index: Index, side: tuple[Expr, bool]) -> Reduction | None:
+    """What the result before is multiplied by; None where the product does not grow by one factor from place to place.
+
+    The terms with the nearest ``bound`` have no factor. Each further term has one factor more, the one that it shares with
+    all terms behind it.
+    """
+    if product.operation != "product" or len(product.indices) != 1 or product.indices[0].extent != index.extent:
+        return None
+    (between,) = product.indices
+    near = [term for term in conditions(product.guard) if index in index_set(term)]
+    far = [term for term in conditions(product.guard) if bound in index_set(term)]
+    rest = [term for term in conditions(product.guard) if term not in (*near, *far)]
+    if len(near) != 1 or len(far) != 1 or near == far or {bound, index} & index_set(product.body):
+        return None
+    nearest, farthest, (distance, reverse) = _offset(near[0], between, index), _offset(far[0], between, bound), side
+    if nearest is None or farthest is None or nearest[1] != reverse or farthest[1] == reverse:
+        return None
+    one = 1 if reverse else -1
+    if nearest[0] != distance + farthest[0] + one:
+        return None
+    return _along(product, between, index, nearest[0], rest)
 
 
 def quadratic(equation: Equation) -> str:
@@ -91,6 +133,12 @@ def _side(term: Boolean, bound: Index, index: Index) -> tuple[Expr, bool] | None
 
     ``bound <= index + distance`` with a distance of at most 0, or ``bound >= index + distance`` with at least 0.
     """
+    found = _offset(term, bound, index)
+    return found if found is not None and (found[0] >= 0 if found[1] else found[0] <= 0) else None
+
+
+def _offset(term: Boolean, bound: Index, index: Index) -> tuple[Expr, bool] | None:
+    """``distance`` of ``bound <= index + distance``, and False; or of ``bound >= index + distance``, and True."""
     relation = _relation(term)
     if not relation:
         return None
@@ -104,8 +152,7 @@ def _side(term: Boolean, bound: Index, index: Index) -> tuple[Expr, bool] | None
     distance = expand(-slope * rest - index)
     if slope not in (1, -1) or not distance.is_Integer:
         return None
-    distance += slope * _ENDS[relation]
-    return (distance, slope == -1) if slope * distance <= 0 else None
+    return distance + slope * _ENDS[relation], bool(slope == -1)
 
 
 def _relation(term: Boolean) -> str:

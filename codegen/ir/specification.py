@@ -105,7 +105,7 @@ def _section(kernel: Kernel, section: Section, scope: dict[str, str]) -> Iterato
     inner = scope | _indices(section.loops)
     roots: list[Node] = []
     for accumulator in section.accumulators:
-        roots += (accumulator.value, *accumulator.guards)
+        roots += accumulator.expressions
         roots += () if accumulator.position is None else (accumulator.position,)
     for store in section.stores:
         roots += (*store.indices, store.value)
@@ -127,7 +127,8 @@ def _section(kernel: Kernel, section: Section, scope: dict[str, str]) -> Iterato
 
 def _accumulator(kernel: Kernel, accumulator: Accumulator) -> Iterator[str]:
     where = f"{kernel.name}: {accumulator.name}"
-    if accumulator.value.kind != REAL or any(guard.kind != CONDITION for guard in accumulator.guards):
+    guards, step = (*accumulator.guards, *accumulator.step_guards), accumulator.step or accumulator.value
+    if {accumulator.value.kind, step.kind} != {REAL} or any(guard.kind != CONDITION for guard in guards):
         yield f"{where} reduces real values under conditions"
     if (accumulator.operation == "argmax") != bool(accumulator.best and accumulator.position):
         yield f"{where}: an argmax, and nothing else, has a position and a largest value"

@@ -126,7 +126,8 @@ def _join_scan(draft: _Draft, equation: Equation) -> bool:
     scan, first = _scan(equation), _scan(draft.reductions[0])
     if (scan.index, scan.reverse) != (first.index, first.reverse) or {*_rows(equation, scan)} != {*draft.rows}:
         return False
-    if not _local_reads_agree(draft, Equation(equation.target, scan.element)):
+    parts = (scan.element,) if scan.step is None else (scan.element, scan.step)
+    if not all(_local_reads_agree(draft, Equation(equation.target, part)) for part in parts):
         return False
     draft.reductions.append(equation)
     return True

@@ -164,6 +164,11 @@ class _Lowering:
         guards = tuple(self._hoisted(g, loops, outer, inner) for g in self._all_of(terms))
         masks = self._all_of([c for c in terms if not _reads(c)])
         body = self._hoisted(self.expressions.real(value.body, masks), loops, outer, inner)
+        if scan is not None and scan.step is not None:
+            held = self._all_of(conditions(scan.step.guard))
+            step = self._hoisted(self.expressions.real(scan.step.body, held), loops, outer, inner)
+            holds = tuple(self._hoisted(g, loops, outer, inner) for g in held)
+            return Accumulator(equation.target.name, "sum", body, guards, step=step, step_guards=holds)
         position = self.expressions.integer(linear_position(value.indices)) if value.operation == "argmax" else None
         operation: Any = value.operation
         best = f"{equation.target.name}_value" if operation == "argmax" else ""
@@ -209,12 +214,18 @@ class _Lowering:
 
     def _shared(self, section: Section) -> Section:
         """The section with its repeated expressions named."""
-        roots = [node for a in section.accumulators for node in (a.value, *a.guards)]
+        roots = [node for a in section.accumulators for node in a.expressions]
         roots += [node for store in section.stores for node in (*store.indices, store.value)]
         lets, nodes = share(section.lets, roots, self._name)
         rest = iter(nodes)
         accumulators = tuple(
-            dataclasses.replace(a, value=next(rest), guards=tuple(next(rest) for _ in a.guards))
+            dataclasses.replace(
+                a,
+                value=next(rest),
+                guards=tuple(next(rest) for _ in a.guards),
+                step=None if a.step is None else next(rest),
+                step_guards=tuple(next(rest) for _ in a.step_guards),
+            )
             for a in section.accumulators
         )
         stores = tuple(Store(s.tensor, tuple(next(rest) for _ in s.indices), next(rest)) for s in section.stores)

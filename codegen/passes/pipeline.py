@@ -14,6 +14,7 @@ from functools import lru_cache
 
 from svertka.codegen.passes.centered_sums import of_squares, without_vanishing
 from svertka.codegen.passes.inline import epilogues, inline_maps, is_selection, operands
+from svertka.codegen.passes.recurrences import with_recurrences
 from svertka.codegen.passes.scans import without_hidden_scans
 from svertka.codegen.passes.split import merging, split
 from svertka.codegen.passes.stabilize import stabilize, unshifted
@@ -70,6 +71,11 @@ def _hidden(layer: Layer) -> Iterator[str]:
     yield from (f"{name} is a scan within a sum" for name in sorted(again - {*layer.tensors}))
 
 
+def _apart(layer: Layer) -> Iterator[str]:
+    after = with_recurrences(layer).tensors
+    yield from (f"{name} is a product that a recurrence could have in it" for name in layer.tensors if name not in after)
+
+
 def _vanishing(layer: Layer) -> Iterator[str]:
     for place, equation in enumerate(layer.equations):
         if any(of_squares(equation, total) == 0 for total in layer.equations[:place]):
@@ -102,6 +108,7 @@ PASSES = (
     Pass("drop vanishing sums", without_vanishing, "no sum is of deviations from their own mean", _vanishing),
     Pass("stabilize", stabilize, "no sum is of exponentials that may be larger than 1", _unshifted),
     Pass("split", split, "no reduction of few long rows is left that two steps could do", _long),
+    Pass("recurrences", with_recurrences, "a sum of products of all places between has them in it", _apart),
 )
 
 

@@ -177,11 +177,28 @@ class Scans(engine.ScanOps):  # type: ignore[misc]
 
     def apply_impl(self, input: tuple[Any, ...]) -> Any:
         """Scan; the axis of the program stays."""
-        if all(self.combine_fn != getattr(tl.standard, f"_{name}_combine") for name in ("sum", "prod")):
-            raise AloneError("a scan by a function of its own")
         axis = operator.index(self.axis)
         self.axis = axis + 1 if axis >= 0 else axis
         return super().apply_impl(input)
+
+    def generic_scan(self, input: tuple[Any, ...]) -> list[Any]:
+        """Scan by a function of tiles: of one place after another."""
+        found = [np.array(tile.handle.data) for tile in input]
+        count = found[0].shape[self.axis]
+
+        def at(data: Any, place: int) -> Any:
+            return np.take(data, [place], self.axis)
+
+        for place in range(1, count):
+            parts = [
+                self.to_tensor(at(data, number), tile.dtype)
+                for number in (place - 1, place)
+                for data, tile in zip(found, input, strict=True)
+            ]
+            combined = self.combine_fn.fn(*parts)
+            for data, tile in zip(found, combined if isinstance(combined, tuple) else (combined,), strict=True):
+                np.moveaxis(data, self.axis, 0)[place] = np.moveaxis(tile.handle.data, self.axis, 0)[0]
+        return [self.to_tensor(data, tile.dtype) for data, tile in zip(found, input, strict=True)]
 
     def to_tensor(self, ret: Any, dtype: Any) -> Any:
         """A result of every program."""
