@@ -79,12 +79,12 @@ def _body(layer: Layer, inputs: Sequence[Tensor], keywords: Sequence[str], chose
     if chosen:
         yield from (f"{name}: Any = None" for name in normal.outputs)
     for equation in normal.equations:
-        text = f"{equation.target.name} = {printer.equation(equation)}"
+        lines = printer.statements(equation)
         needed = serves[equation.target.name]
         if chosen and len(needed) < len(normal.outputs):
             yield f"if {' or '.join(f'wanted[{place}]' for place in needed)}:"
-            text = f"    {text}"
-        yield text
+            lines = [f"    {line}" for line in lines]
+        yield from lines
     dims = {t.name: t.dims for t in normal.tensors.values()}
     results = []
     for place, name in enumerate(normal.outputs):
@@ -136,6 +136,22 @@ class _Printer:
     def __init__(self, numbers: set[str]) -> None:
         self.numbers = numbers
 
+    def statements(self, equation: Equation) -> list[str]:
+        """Assignments for all elements of a target."""
+        scan, name = as_scan(equation), equation.target.name
+        if scan is None or scan.step is None:
+            return [f"{name} = {self.equation(equation)}"]
+        axes, end = equation.target.axes, scan.index.extent.name
+        along, shape = axes.index(scan.index), _shape(i.extent.name for i in axes)
+        places, before = (f"reversed(range({end} - 1))", "+ 1") if scan.reverse else (f"range(1, {end})", "- 1")
+        so_far = f"{name}.select({along}, _place {before})"
+        return [
+            f"{name} = {self._mapped(shape, axes, scan.element)}",
+            f"_step = {self._mapped(shape, axes, scan.step)}",
+            f"for _place in {places}:",
+            f"    {name}.select({along}, _place).add_(_step.select({along}, _place) * {so_far})",
+        ]
+
     def equation(self, equation: Equation) -> str:
         """A call of ``evaluation`` for all elements of a target."""
         axes, value = equation.target.axes, equation.value
@@ -150,7 +166,7 @@ class _Printer:
         summed = _shape(i.extent.name for i in value.indices)
         if value.operation == "product":
             every = _shape(i.extent.name for i in indices)
-            return f"evaluation.mapped({every}, 'real', {_function(indices, self._element(value))}).prod(-1)"
+            return f"{self._mapped(every, indices, value)}.prod(-1)"
         body, held = _guarded(value)
         guard = "None" if held == True else _function(indices, self.condition(held))  # noqa: E712
         factors = self._factors(body) if value.operation == "sum" else [self.real(body)]
@@ -159,10 +175,14 @@ class _Printer:
 
     def _scan(self, scan: Scan, axes: Sequence[Index], shape: str) -> str:
         """A running sum or product, along the dimension of its index."""
-        terms = f"evaluation.mapped({shape}, 'real', {_function(axes, self._element(scan.element))})"
+        terms = self._mapped(shape, axes, scan.element)
         place = axes.index(scan.index)
         call = f"{'cumsum' if scan.element.operation == 'sum' else 'cumprod'}({place})"
         return f"{terms}.flip({place}).{call}.flip({place})" if scan.reverse else f"{terms}.{call}"
+
+    def _mapped(self, shape: str, indices: Sequence[Index], value: Reduction) -> str:
+        """All terms of a sum, or factors of a product."""
+        return f"evaluation.mapped({shape}, 'real', {_function(indices, self._element(value))})"
 
     def _element(self, value: Reduction) -> str:
         """A term of a sum or a factor of a product; what changes nothing where the guard does not hold."""
