@@ -319,9 +319,17 @@ def Sum(body: Any, *indices: Index, where: Any = True) -> Reduction:  # noqa: N8
     return _reduction("sum", body, indices, where)
 
 
-def Prod(body: Any, index: Index, *, where: Any = True) -> Reduction:  # noqa: N802 - stands for the letter Π
-    """Product of ``body`` over ``index``, restricted as a sum is; 1 over an empty range."""
-    return _reduction("product", body, (index,), where)
+def Prod(body: Any, *indices: Index, where: Any = True) -> Reduction:  # noqa: N802 - stands for the letter Π
+    """Product of ``body`` over one index, restricted as a sum is; 1 over an empty range.
+
+    Raises:
+        ValueError: there are several indices.
+    """
+    if len(indices) > 1:
+        named = ", ".join(str(index) for index in indices)
+        inner = f"Prod(..., {indices[-1]})"
+        raise ValueError(f"product over {named}: a product has one index; nest them, Prod({inner}, {indices[0]})")
+    return _reduction("product", body, indices, where)
 
 
 def Max(body: Any, *indices: Index, where: Any = True) -> Reduction:  # noqa: N802

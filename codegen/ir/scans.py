@@ -6,8 +6,8 @@ formula stays as it is and keeps its meaning; nothing but the way it is computed
 scan is a scan in the other direction.
 
 A sum whose terms have a product of all places between as a factor is a linear recurrence, and a scan too: with
-``S[i] = Σ_j b[j] Π_k a[k], j < k <= i, j <= i``, each result is ``S[i] = a[i] S[i - 1] + b[i]``. The gradient of a running
-product is one, in the other direction; it divides by nothing.
+``S[i] = Σ_j b[j] Π_k a[k], j < k <= i, j <= i``, each result is ``S[i] = a[i] S[i - 1] + b[i]``. The gradient of a
+running product is one, in the other direction; it divides by nothing.
 
 A condition that is shifted by a whole number is moved into the terms. The terms of ``j < i`` are those of ``j <= i``,
 each read one place earlier.
@@ -89,8 +89,8 @@ def _scan(value: Reduction, index: Index, products: list[Reduction]) -> Scan | N
 def _step(product: Reduction, bound: Index, index: Index, side: tuple[Expr, bool]) -> Reduction | None:
     """What the result before is multiplied by; None where the product does not grow by one factor from place to place.
 
-    The terms with the nearest ``bound`` have no factor. Each further term has one factor more, the one that it shares with
-    all terms behind it.
+    The term with the nearest ``bound`` has no factor. Each further term has one factor more, which it shares with all
+    terms behind it.
     """
     if product.operation != "product" or len(product.indices) != 1 or product.indices[0].extent != index.extent:
         return None

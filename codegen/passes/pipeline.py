@@ -73,7 +73,9 @@ def _hidden(layer: Layer) -> Iterator[str]:
 
 def _apart(layer: Layer) -> Iterator[str]:
     after = with_recurrences(layer).tensors
-    yield from (f"{name} is a product that a recurrence could have in it" for name in layer.tensors if name not in after)
+    yield from (
+        f"{name} is a product that a recurrence could have in it" for name in layer.tensors if name not in after
+    )
 
 
 def _vanishing(layer: Layer) -> Iterator[str]:

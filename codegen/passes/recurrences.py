@@ -1,8 +1,8 @@
 """Sums of products of all places between, as linear recurrences.
 
-The gradient of a running product has two indices for the product between two places, ``P[k, i] = Π_j x[j], k < j <= i``,
-and sums over one of them, ``S[k] = Σ_i g[i] P[k, i], k <= i``. The product is put into the sum, which is then a scan
-(``ir.scans``), and the tensor of two indices is never computed.
+The gradient of a running product has two indices for the product between two places,
+``P[k, i] = Π_j x[j], k < j <= i``, and sums over one of them, ``S[k] = Σ_i g[i] P[k, i], k <= i``. The product is put
+into the sum, which is then a scan (``ir.scans``), and the tensor of two indices is never computed.
 
 Input: a ``Layer`` without hidden scans. Output: the same, with products within such sums.
 """
