@@ -286,10 +286,14 @@ class _Lowering:
         return Axes(order, tuple(sorted(order, key=lambda extent: not extent.small)))
 
     def _rows(self) -> Axes:
-        """The rows in the order of the result's dimensions, and with the second dimension as the last one."""
+        """The rows in the order of the result's dimensions, and with the second dimension as the last one.
+
+        There are no channels where no tensor that is given has three dimensions.
+        """
         order = self._extents(self.group.rows)
         dims = self.layer.tensors[self.group.results[0].name].dims
-        if len(dims) < 3 or {i for dim in dims for i in dim} != set(self.group.rows):
+        given = max(len(tensor.dims) for tensor in self.layer.inputs)
+        if min(len(dims), given) < 3 or {i for dim in dims for i in dim} != set(self.group.rows):
             return Axes(order, order)
         moved = [index for dim in (dims[0], *dims[2:], dims[1]) for index in dim]
         return Axes(order, self._extents(moved))

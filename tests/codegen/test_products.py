@@ -161,7 +161,7 @@ FAULTS = (
     ("cumprod", "== COLUMNS - 1, output", "== 0, output"),
     ("cumprod", "== 0, grad_input_sum", "== COLUMNS - 1, grad_input_sum"),
     ("cumprod", "output = carry_output * ", "output = "),
-    ("cumprod", "tl.where(live_column, input_value, 1.0)", "tl.where(live_column, input_value, 0.0)"),
+    ("of_rows", "tl.where(live_column, input_value, 1.0)", "tl.where(live_column, input_value, 0.0)"),
     ("cumprod", "recurrence, reverse=True", "recurrence"),
     ("cumprod", "next_factor * value + next_value", "factor * value + next_value"),
     ("cumprod", "next_factor * value + next_value", "next_factor * next_value + value"),
