@@ -26,7 +26,7 @@ from svertka.spec.layer import Equation
 from svertka.spec.notation import Index, InRange, Reduction
 from svertka.spec.rewrite import coefficient, conditions, conjunction, index_set, substitute
 
-__all__ = ["Scan", "as_scan", "quadratic"]
+__all__ = ["Scan", "as_scan", "offset", "quadratic"]
 
 _ENDS = {"<": -1, "<=": 0}
 _OPPOSITE = {">": "<", ">=": "<="}
@@ -100,7 +100,7 @@ def _step(product: Reduction, bound: Index, index: Index, side: tuple[Expr, bool
     rest = [term for term in conditions(product.guard) if term not in (*near, *far)]
     if len(near) != 1 or len(far) != 1 or near == far or {bound, index} & index_set(product.body):
         return None
-    nearest, farthest, (distance, reverse) = _offset(near[0], between, index), _offset(far[0], between, bound), side
+    nearest, farthest, (distance, reverse) = offset(near[0], between, index), offset(far[0], between, bound), side
     if nearest is None or farthest is None or nearest[1] != reverse or farthest[1] == reverse:
         return None
     one = 1 if reverse else -1
@@ -133,11 +133,11 @@ def _side(term: Boolean, bound: Index, index: Index) -> tuple[Expr, bool] | None
 
     ``bound <= index + distance`` with a distance of at most 0, or ``bound >= index + distance`` with at least 0.
     """
-    found = _offset(term, bound, index)
+    found = offset(term, bound, index)
     return found if found is not None and (found[0] >= 0 if found[1] else found[0] <= 0) else None
 
 
-def _offset(term: Boolean, bound: Index, index: Index) -> tuple[Expr, bool] | None:
+def offset(term: Boolean, bound: Index, index: Index) -> tuple[Expr, bool] | None:
     """``distance`` of ``bound <= index + distance``, and False; or of ``bound >= index + distance``, and True."""
     relation = _relation(term)
     if not relation:

@@ -72,10 +72,8 @@ def _hidden(layer: Layer) -> Iterator[str]:
 
 
 def _apart(layer: Layer) -> Iterator[str]:
-    after = with_recurrences(layer).tensors
-    yield from (
-        f"{name} is a product that a recurrence could have in it" for name in layer.tensors if name not in after
-    )
+    after = with_recurrences(layer).equations
+    yield from (f"{e.target.name} is a recurrence without its products" for e in layer.equations if e not in after)
 
 
 def _vanishing(layer: Layer) -> Iterator[str]:

@@ -68,7 +68,7 @@ DEFINITIONS = {
         ),
     )
 }
-LINEAR = ("cumprod", "exclusive", "masked", "of_rows")  # forward and backward
+LINEAR = ("cumprod", "exclusive", "masked", "of_rows", "recurrence")  # forward and backward
 LONG = 2 * 4096 + 37  # elements of a row that takes three tiles, of which the last has a tail
 
 
@@ -100,7 +100,7 @@ def test_no_kernel_has_quadratic_work(name: str) -> None:
         assert len(extents) == len(set(extents)), kernel.name
         assert all(len(tensor.axes) <= 3 for tensor in kernel.tensors)
     for function in formula_functions(DEFINITIONS[name], DEFINITIONS[name].variants[0]):
-        assert "cumprod" in function or name == "of_rows"
+        assert "cumprod" in function or "_step" in function or name == "of_rows"
 
 
 def test_a_recurrence_is_one_scan() -> None:
@@ -141,6 +141,14 @@ def test_the_gradient_of_a_running_product_is_a_recurrence() -> None:
     scans = [as_scan(equation) for equation in layer.equations]
     found = [(scan.reverse, scan.step is not None) for scan in scans if scan is not None]
     assert found == [(False, False), (True, True)]
+
+
+def test_the_gradient_of_a_recurrence_is_of_three_recurrences() -> None:
+    """Those of what is added, of what was before, and of what is behind; the last two are multiplied."""
+    layer = through(adjoint(DEFINITIONS["recurrence"].variants[0].layer), "recurrences")
+    scans = [as_scan(equation) for equation in layer.equations]
+    assert [scan.reverse for scan in scans if scan is not None and scan.step is not None] == [True, True, False]
+    assert len(scans) == 4
 
 
 # Proof ---------------------------------------------------------------------------------------------------------------
