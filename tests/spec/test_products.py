@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from random import Random
 from typing import Any
 
+import numpy as np
 import pytest
 
-from svertka.spec import Array, Equation, Layer, Prod, Rational, Select, Sum, Tensor, adjoint, axes, evaluate
+from svertka.spec import (
+    FORMATS,
+    Array,
+    Equation,
+    Layer,
+    Prod,
+    Rational,
+    RunningError,
+    Select,
+    Sum,
+    Tensor,
+    adjoint,
+    axes,
+    evaluate,
+)
 from svertka.spec.evaluate import shape_of
 from svertka.spec.notation import Reduction
 from svertka.spec.tangent import tangent
@@ -78,3 +94,32 @@ def test_a_product_has_one_index() -> None:
     with pytest.raises(ValueError, match=r"a product has one index; nest them, Prod\(Prod\(\.\.\., i\), n\)"):
         Prod(x[n, i], n, i)
     assert isinstance(Prod(x[n, i], i), Reduction)
+
+
+# Rounding ------------------------------------------------------------------------------------------------------------
+
+FLOAT32 = RunningError(FORMATS["float32"])
+MAGNITUDES = {"ordinary": (-2, 2), "mixed": (-30, 30), "tiny": (-148, -60), "huge": (20, 60)}  # exponents of 2
+
+
+@pytest.mark.parametrize("magnitude", MAGNITUDES)
+def test_float32_stays_within_the_bound_in_any_order(magnitude: str) -> None:
+    """Products as random trees; the bound is infinite where some part may overflow, and only there."""
+    draw, told = Random(magnitude), 0
+    for _ in range(200):
+        exponents = [draw.randint(*MAGNITUDES[magnitude]) for _ in range(draw.randint(1, 40))]
+        values = [float(np.float32(math.ldexp(draw.gauss(0, 1), exponent))) for exponent in exponents]
+        bound = FLOAT32.product([FLOAT32.exact(value) for value in values])
+        largest = math.prod(max(abs(Fraction(value)), Fraction(1)) for value in values)
+        assert (bound.error < math.inf) == (largest < 2**128) or 2**127 < largest < 2**129
+        if bound.error == math.inf:
+            continue
+        rest = [np.float32(value) for value in values]
+        with np.errstate(all="ignore"):
+            while len(rest) > 1:
+                one, other = (rest.pop(draw.randrange(len(rest))) for _ in range(2))
+                rest.append(np.float32(one * other))
+        exact = math.prod(map(Fraction, values), start=Fraction(1))
+        assert abs(Fraction(float(rest[0])) - exact) <= Fraction(bound.error)
+        told += 1
+    assert told

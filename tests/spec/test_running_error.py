@@ -133,21 +133,6 @@ def _products(data: Data, draw: Random) -> Iterator[float]:
         yield _ratio(float(got), exact, FLOAT32.multiply(*map(FLOAT32.exact, values)))
 
 
-def _long_products(data: Data, draw: Random) -> Iterator[float]:
-    """Products of a reduction, as random trees; where a part may overflow, nothing is said."""
-    for _ in range(TRIALS):
-        values = data(draw, draw.randint(2, 40))
-        rest = list(map(SINGLE, values))
-        while len(rest) > 1:
-            one, other = (rest.pop(draw.randrange(len(rest))) for _ in range(2))
-            rest.append(SINGLE(one * other))
-        bound = FLOAT32.product(list(map(FLOAT32.exact, values)))
-        largest = math.prod(max(abs(Fraction(value)), Fraction(1)) for value in values)
-        assert (bound.error == math.inf) == (largest >= Fraction(2) ** 128) or largest > Fraction(2) ** 127
-        if bound.error < math.inf:
-            yield _ratio(float(rest[0]), math.prod(map(Fraction, values), start=Fraction(1)), bound)
-
-
 def _dot_products(data: Data, draw: Random) -> Iterator[float]:
     for _ in range(TRIALS):
         count = draw.randint(1, 40)
@@ -206,7 +191,7 @@ def _logarithms(data: Data, draw: Random) -> Iterator[float]:
             yield _ratio(float(got), math.log(exact), FLOAT32.function("log", bound))
 
 
-KINDS = (_sums, _products, _long_products, _dot_products, _powers, _exponentials, _logarithms)
+KINDS = (_sums, _products, _dot_products, _powers, _exponentials, _logarithms)
 
 
 @pytest.mark.parametrize("data", DATA)
