@@ -23,6 +23,7 @@ from svertka.spec.gather import gather
 from svertka.spec.layer import Equation, Layer, reads, walk
 from svertka.spec.normal_form import normal_form
 from svertka.spec.notation import Divides, FloorDiv, Index, InRange, Read, Reduction, Select, Tensor
+from svertka.spec.products import other_factors
 from svertka.spec.rewrite import conditions, conjunction, fresh, linear_position, replace, substitute
 from svertka.spec.window import window_extents
 
@@ -185,6 +186,8 @@ class _Sweep:
         """The part of a reduction's gradient that one of its elements gets."""
         if value.operation == "sum":
             return Integer(1)
+        if value.operation == "product":
+            return other_factors(value, (*target.axes, *(i for t in self.layer.tensors.values() for i in t.axes)))
         if value.operation == "argmax":
             return Integer(0)
         position = self._position(Reduction(Str("argmax"), *value.args[1:]), target)

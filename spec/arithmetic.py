@@ -38,6 +38,9 @@ class Arithmetic(Protocol):
     def total(self, values: Sequence[Any]) -> Any:
         """Sum of a reduction."""
 
+    def product(self, values: Sequence[Any]) -> Any:
+        """Product of a reduction; 1 if it has no factor."""
+
     def compare(self, relation: str, left: Any, right: Any) -> bool:
         """Whether ``left relation right`` holds; relation is one of < <= > >= == !=."""
 
@@ -60,6 +63,12 @@ class _Ordered:
 
     def multiply(self, *values: Any) -> Any:
         return math.prod(values[1:], start=values[0])
+
+    def product(self, values: Sequence[Any]) -> Any:
+        return math.prod(values, start=self.number(1))
+
+    def number(self, value: Any) -> Any:
+        raise NotImplementedError
 
     def compare(self, relation: str, left: Any, right: Any) -> bool:
         return bool(RELATIONS[relation](left, right))
@@ -184,6 +193,10 @@ class Symbolic:
     def total(self, values: Sequence[sympy.Expr]) -> sympy.Expr:
         """SymPy sum."""
         return sympy.Add(*values)
+
+    def product(self, values: Sequence[sympy.Expr]) -> sympy.Expr:
+        """SymPy product."""
+        return sympy.Mul(*values)
 
     def compare(self, relation: str, left: Any, right: Any) -> bool:
         """Decide at the sample point."""

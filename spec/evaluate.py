@@ -213,6 +213,8 @@ class _Scope:
 
         if node.operation == "sum":
             return lambda: arithmetic.total([value for _, value in members()])
+        if node.operation == "product":
+            return lambda: arithmetic.product([value for _, value in members()])
         if node.operation == "max":
             return lambda: _first_largest(members(), arithmetic)[1]
         return lambda: _first_largest(found, arithmetic)[0] if (found := members()) else 0

@@ -9,6 +9,7 @@ accumulates in float32 rounds only once, to the storage format. Its result must 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from sympy import preorder_traversal
@@ -50,6 +51,14 @@ class Exact(RunningError):  # noqa: N818 - a running error is no exception
     def summed(self, value: Any, carried: Any, sizes: Any, count: Any, unit: float) -> Bounded:
         """A sum: the magnitude of no partial sum exceeds the sum of the magnitudes."""
         return self.rounded(value, self.numbers.choose(sizes <= self.largest, carried, math.inf))
+
+    def product(self, values: Sequence[Bounded]) -> Bounded:
+        """A product of whole numbers of which no part is too large."""
+        value, known, largest = 1.0, True, 1.0
+        for other in values:
+            known = known & (other.error == 0) & (other.value % 1 == 0)
+            value, largest = value * other.value, largest * self.numbers.larger(other.size, 0.0 * other.size + 1.0)
+        return Bounded(value, self.numbers.choose(known & (largest <= self.largest), 0.0, math.inf))
 
     def power(self, base: Bounded, exponent: Bounded) -> Bounded:
         """Powers with whole exponents; GPUs approximate the others."""

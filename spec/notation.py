@@ -37,6 +37,7 @@ __all__ = [
     "InRange",
     "Index",
     "Max",
+    "Prod",
     "Read",
     "Reduction",
     "Select",
@@ -268,7 +269,7 @@ class Reduction(Expr):  # type: ignore[misc]
 
     @property
     def operation(self) -> str:
-        """``"sum"``, ``"max"`` or ``"argmax"``."""
+        """``"sum"``, ``"product"``, ``"max"`` or ``"argmax"``."""
         return str(self.args[0].name)
 
     @property
@@ -307,12 +308,28 @@ def _reduction(operation: str, body: Any, indices: tuple[Any, ...], where: Any) 
     for index in indices:
         if not isinstance(index, Index):
             raise TypeError(f"{operation}: {index!r} is not an axis; make it with axis(...)")
-    return Reduction(Str(operation), sympify(body), sympify(where), Tuple(*indices))
+    guard = sympify(where)
+    if not isinstance(guard, Boolean):
+        raise TypeError(f"{operation}: where={guard} is no condition; compare, as in where={indices[0]} <= ...")
+    return Reduction(Str(operation), sympify(body), guard, Tuple(*indices))
 
 
 def Sum(body: Any, *indices: Index, where: Any = True) -> Reduction:  # noqa: N802 - stands for the letter Σ
     """Sum of ``body`` over ``indices``, restricted to reads inside their tensors and to ``where``."""
     return _reduction("sum", body, indices, where)
+
+
+def Prod(body: Any, *indices: Index, where: Any = True) -> Reduction:  # noqa: N802 - stands for the letter Π
+    """Product of ``body`` over one index, restricted as a sum is; 1 over an empty range.
+
+    Raises:
+        ValueError: there are several indices.
+    """
+    if len(indices) > 1:
+        named = ", ".join(str(index) for index in indices)
+        inner = f"Prod(..., {indices[-1]})"
+        raise ValueError(f"product over {named}: a product has one index; nest them, Prod({inner}, {indices[0]})")
+    return _reduction("product", body, indices, where)
 
 
 def Max(body: Any, *indices: Index, where: Any = True) -> Reduction:  # noqa: N802

@@ -177,6 +177,21 @@ class RunningError:
         steps = self.numbers.larger(additions * 1.0, 0.0 * additions) * unit
         return Bounded(value, carried + steps / (1 - steps) * sizes)
 
+    def product(self, values: Sequence[Bounded]) -> Bounded:
+        """Product of a reduction, in any order: gamma_n times the magnitude, and what underflows on the way.
+
+        A part of the product that underflows errs by ``compute_tiny`` units, and is multiplied by factors that are
+        together at most ``largest``. So large may a part of the product be, too.
+        """
+        value, carried, size, largest = (1.0, 0.0, 1.0, 1.0)
+        for other in values:
+            value, carried = value * other.value, carried * other.size + abs(value) * other.error
+            size, largest = size * other.size, largest * self.numbers.larger(other.size, 0.0 * other.size + 1.0)
+        steps = len(values) * self.unit
+        error = carried + (steps * size + len(values) * self.format.compute_tiny * self.unit * largest) / (1 - steps)
+        beyond = (error != error) | (largest + error > self.format.compute_largest)
+        return Bounded(value, self.numbers.choose(beyond, math.inf, error))
+
     def multiply(self, *values: Bounded) -> Bounded:
         """Product from left to right."""
         result = values[0]

@@ -19,6 +19,7 @@ from svertka.spec.adjoint import partial_derivative, unused_prefix
 from svertka.spec.layer import Equation, Layer, reads
 from svertka.spec.normal_form import normal_form
 from svertka.spec.notation import Reduction, Select, Tensor
+from svertka.spec.products import other_factors
 from svertka.spec.rewrite import linear_position
 
 __all__ = ["tangent", "tangent_name"]
@@ -82,6 +83,8 @@ def _derivatives(equation: Equation, tangents: dict[str, Tensor], prefix: str) -
         return [Equation(tangents[target.name], moved)]
     if value.operation == "sum":
         return [Equation(tangents[target.name], _like(value, "sum", moved))]
+    if value.operation == "product":
+        return [Equation(tangents[target.name], _like(value, "sum", moved * other_factors(value, target.axes)))]
     position = Tensor(f"{target.name}_position", *target.axes, kind="integer")
     here = Eq(position[target.axes], linear_position(value.indices))
     chosen = _like(value, "sum", Select(here, moved, 0))

@@ -17,6 +17,7 @@ from sympy.core.symbol import Str
 from svertka.codegen.book.evidence import Evidence, evidence
 from svertka.codegen.book.line import Line, axes_of, line, lines_of
 from svertka.codegen.driver.generate import PACKAGE
+from svertka.codegen.ir.scans import quadratic
 from svertka.codegen.lowering.build import KernelModule, Launch, Program
 from svertka.codegen.lowering.built import built
 from svertka.codegen.passes.inline import at
@@ -41,6 +42,7 @@ class Step:
         lines: its equations, in order.
         stored: tensors that it stores.
         serves: the only gradients that need it; empty if it always runs.
+        costs: of its reductions whose work is quadratic though that of a scan is linear: why they are no scans.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Step:
     lines: tuple[Line, ...]
     stored: tuple[str, ...]
     serves: tuple[str, ...]
+    costs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -217,4 +220,5 @@ def _step(launch: Launch, program: Program) -> Step:
             left = Read(Str(result.name), Str("real"), Tuple(*result.indices), extents)
             shown.append(line(left, result.value, axes))
     wanted = tuple(name for n, name in enumerate(program.results) if n in launch.serves and name)
-    return Step(kernel.name, kernel.functions[1:], str(kernel.pattern), tuple(shown), kernel.stored, wanted)
+    costs = tuple(f"{name}: {why}" for name, equation in made.items() if (why := quadratic(equation)))
+    return Step(kernel.name, kernel.functions[1:], str(kernel.pattern), tuple(shown), kernel.stored, wanted, costs)

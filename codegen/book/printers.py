@@ -33,7 +33,7 @@ LONGEST = 72  # characters of an equation in one row
 
 _RAISED = dict(zip("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹", strict=True))
 _LOWERED = dict(zip("0123456789aehijklmnoprstuvx", "₀₁₂₃₄₅₆₇₈₉ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓ", strict=True))
-_BIG = {"sum": "Σ"}
+_BIG = {"sum": "Σ", "product": "Π"}
 _BRACKETS = ('<mo stretchy="false">[</mo>', '<mo stretchy="false">]</mo>')
 
 
@@ -182,8 +182,9 @@ def _mathml_over(tree: Over) -> str:
     if tree.conditions:
         rows = "".join(f"<mtr><mtd>{row}</mtd></mtr>" for row in (under, *map(mathml, tree.conditions)))
         under = f"<mtable>{rows}</mtable>"
-    if tree.operation == "sum":
-        return f"<mrow><munder><mo>∑</mo>{under}</munder>{mathml(tree.body)}</mrow>"
+    if tree.operation in _BIG:
+        sign = {"sum": "∑", "product": "∏"}[tree.operation]
+        return f"<mrow><munder><mo>{sign}</mo>{under}</munder>{mathml(tree.body)}</mrow>"
     operation = f'<munder><mi>{tree.operation}</mi>{under}</munder><mspace width=".25em"></mspace>'
     return f"<mrow>{operation}{mathml(tree.body)}</mrow>"
 
@@ -253,6 +254,6 @@ def _latex_over(tree: Over) -> str:
     lines = [", ".join(map(latex, tree.indices)), *map(latex, tree.conditions)]
     stacked = r" \\ ".join(lines)
     below = stacked if len(lines) == 1 else rf"\substack{{{stacked}}}"
-    if tree.operation == "sum":
-        return rf"\sum_{{{below}}} {latex(tree.body)}"
+    if tree.operation in _BIG:
+        return rf"\{'sum' if tree.operation == 'sum' else 'prod'}_{{{below}}} {latex(tree.body)}"
     return rf"\operatorname*{{{tree.operation}}}_{{{below}}} {latex(tree.body)}"

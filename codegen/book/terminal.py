@@ -84,6 +84,7 @@ def _run(run: Run) -> Iterator[RenderableType]:
         words += f"; only for {', '.join(step.serves)}" if step.serves else ""
         yield _indented(Text.assemble((step.name, "cyan"), f"  ({words})"))
         yield from _lines(step.lines, 2)
+        yield from (_indented(Text(cost, style="yellow"), 2) for cost in step.costs)
 
 
 def _evidence(explanation: Explanation, formula: Formula) -> Iterator[RenderableType]:

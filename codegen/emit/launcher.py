@@ -37,7 +37,9 @@ def module_source(module: KernelModule, pool: KernelPool | None = None) -> str:
     sources = [source for kernel in module.kernels for source in kernel_sources(kernel)]
     kernels, imports = (pool or KernelPool()).placed(module.definition.name, sources)
     template = environment().get_template("kernels.py.jinja")
-    return template.render(definition=module.definition, kernels=kernels, imports=imports, programs=programs)
+    recurrent = any(a.step for kernel in module.kernels for section in kernel.sections for a in section.accumulators)
+    given = {"kernels": kernels, "imports": imports, "programs": programs, "recurrent": recurrent}
+    return template.render(definition=module.definition, **given)
 
 
 @dataclass(frozen=True)
@@ -200,7 +202,7 @@ class _Host:
             access = "how.gathered" if kernel.gathers else '"plain"'
             kind = self._operand_type(kernel)
             return f"schedule.contraction({batch}, {left}, {right}, {depth}, {kind}, {access}, how{_held(kernel)})"
-        if kernel.pattern == LoopPattern.ROW:
+        if kernel.pattern in (LoopPattern.ROW, LoopPattern.SCAN):
             last = kernel.rows.order[-1] if kernel.rows.order else None
             inner = last.index if last else ""
             given = [t for t in kernel.tensors if not t.output and t.default is None]
@@ -221,7 +223,7 @@ class _Host:
 def _held(kernel: Kernel) -> str:
     """A last argument of the schedule, if a program holds more tiles than tables of tiles are made for."""
     count = len(kernel.held)
-    return f", {count}" if count > (2 if kernel.pattern == LoopPattern.ROW else 0) else ""
+    return f", {count}" if count > (2 if kernel.pattern in (LoopPattern.ROW, LoopPattern.SCAN) else 0) else ""
 
 
 def _side_by_side(kernel: Kernel) -> str:

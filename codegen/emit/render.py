@@ -21,6 +21,7 @@ TEMPLATES = {
     LoopPattern.POINTWISE: "lanes.jinja",
     LoopPattern.WINDOW: "lanes.jinja",
     LoopPattern.ROW: "row.jinja",
+    LoopPattern.SCAN: "scan.jinja",
     LoopPattern.CONTRACTION: "contraction.jinja",
 }
 
@@ -29,6 +30,7 @@ SCHEDULE_CONSTANTS = {
     LoopPattern.POINTWISE: ("BLOCK", "UNROLL"),
     LoopPattern.WINDOW: ("BLOCK", "UNROLL"),
     LoopPattern.ROW: ("ROWS", "COLUMNS", "SINGLE"),
+    LoopPattern.SCAN: ("ROWS", "COLUMNS", "SINGLE"),
     LoopPattern.CONTRACTION: ("BLOCK_M", "BLOCK_N", "BLOCK_K", "GROUP", "PRECISION", "DOT", "TAPS", "SPLITS", "PART"),
 }
 BOX_CONSTANTS = ("GROUP", "PRECISION", "DOT", "SPLITS", "PART")
@@ -97,7 +99,7 @@ def _printer(kernel: Kernel, boxed: bool = False) -> TritonPrinter:
             dimensions |= dict.fromkeys(names, dimension)
             if dimension:
                 masks[dimension] = f"live_{dimension}"
-    elif kernel.pattern == LoopPattern.ROW:
+    elif kernel.pattern in (LoopPattern.ROW, LoopPattern.SCAN):
         dimensions |= dict.fromkeys(kernel.rows.names, "row") | dict.fromkeys(kernel.columns.names, "column")
         masks = {"row": "live_row", "column": "live_column"}
     else:
@@ -112,6 +114,9 @@ def _printer(kernel: Kernel, boxed: bool = False) -> TritonPrinter:
     printer = TritonPrinter(kernel.tensors, dimensions, masks, frozenset(kernel.constants), narrow)
     if kernel.pattern == LoopPattern.CONTRACTION:
         printer.spread[kernel.accumulator] = frozenset({"m", "n"})
+    if kernel.pattern == LoopPattern.SCAN:
+        running = (accumulator.name for section in kernel.sections for accumulator in section.accumulators)
+        printer.spread |= dict.fromkeys(running, frozenset({"row", "column"}))
     return printer
 
 

@@ -15,9 +15,12 @@ from sympy import Add, Basic, Expr, Mul, Pow, Symbol
 from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue, Not, Or
 
 from svertka.codegen.emit.expressions_printer import number
+from svertka.codegen.ir.scans import Scan, as_scan
 from svertka.codegen.lowering.build import keywords_of
 from svertka.codegen.lowering.small_arguments import of_small_argument
 from svertka.codegen.passes.pipeline import through
+from svertka.codegen.passes.recurrences import with_recurrences
+from svertka.codegen.passes.scans import without_hidden_scans
 from svertka.spec import adjoint, gradient_of, normal_form
 from svertka.spec.definition import Definition, Variant
 from svertka.spec.layer import Equation, Layer, reads, text_of, walk
@@ -76,12 +79,12 @@ def _body(layer: Layer, inputs: Sequence[Tensor], keywords: Sequence[str], chose
     if chosen:
         yield from (f"{name}: Any = None" for name in normal.outputs)
     for equation in normal.equations:
-        text = f"{equation.target.name} = {printer.equation(equation)}"
+        lines = printer.statements(equation)
         needed = serves[equation.target.name]
         if chosen and len(needed) < len(normal.outputs):
             yield f"if {' or '.join(f'wanted[{place}]' for place in needed)}:"
-            text = f"    {text}"
-        yield text
+            lines = [f"    {line}" for line in lines]
+        yield from lines
     dims = {t.name: t.dims for t in normal.tensors.values()}
     results = []
     for place, name in enumerate(normal.outputs):
@@ -95,7 +98,7 @@ def _computed(layer: Layer) -> Layer:
     """The layer as it is computed: with exponents shifted as in the kernels, if there are any to shift."""
     folded = through(layer, "drop vanishing sums")
     shifted = through(folded, "stabilize", first="stabilize")
-    return normal_form(layer) if shifted == folded else shifted
+    return with_recurrences(without_hidden_scans(normal_form(layer)) if shifted == folded else shifted)
 
 
 def _extents(inputs: Sequence[Tensor], keywords: Sequence[str]) -> Iterator[str]:
@@ -133,6 +136,22 @@ class _Printer:
     def __init__(self, numbers: set[str]) -> None:
         self.numbers = numbers
 
+    def statements(self, equation: Equation) -> list[str]:
+        """Assignments for all elements of a target."""
+        scan, name = as_scan(equation), equation.target.name
+        if scan is None or scan.step is None:
+            return [f"{name} = {self.equation(equation)}"]
+        axes, end = equation.target.axes, scan.index.extent.name
+        along, shape = axes.index(scan.index), _shape(i.extent.name for i in axes)
+        places, before = (f"reversed(range({end} - 1))", "+ 1") if scan.reverse else (f"range(1, {end})", "- 1")
+        so_far = f"{name}.select({along}, _place {before})"
+        return [
+            f"{name} = {self._mapped(shape, axes, scan.element)}",
+            f"_step = {self._mapped(shape, axes, scan.step)}",
+            f"for _place in {places}:",
+            f"    {name}.select({along}, _place).add_(_step.select({along}, _place) * {so_far})",
+        ]
+
     def equation(self, equation: Equation) -> str:
         """A call of ``evaluation`` for all elements of a target."""
         axes, value = equation.target.axes, equation.value
@@ -140,13 +159,36 @@ class _Printer:
         if not isinstance(value, Reduction):
             body = self.integer(value) if equation.target.kind == "integer" else self.real(value)
             return f"evaluation.mapped({shape}, {equation.target.kind!r}, {_function(axes, body)})"
+        scan = as_scan(equation)
+        if scan is not None:
+            return self._scan(scan, axes, shape)
         indices = (*axes, *value.indices)
         summed = _shape(i.extent.name for i in value.indices)
+        if value.operation == "product":
+            every = _shape(i.extent.name for i in indices)
+            return f"{self._mapped(every, indices, value)}.prod(-1)"
         body, held = _guarded(value)
         guard = "None" if held == True else _function(indices, self.condition(held))  # noqa: E712
         factors = self._factors(body) if value.operation == "sum" else [self.real(body)]
         bodies = ", ".join(_function(indices, factor) for factor in factors)
         return f"evaluation.reduced({value.operation!r}, {shape}, {summed}, {guard}, {bodies})"
+
+    def _scan(self, scan: Scan, axes: Sequence[Index], shape: str) -> str:
+        """A running sum or product, along the dimension of its index."""
+        terms = self._mapped(shape, axes, scan.element)
+        place = axes.index(scan.index)
+        call = f"{'cumsum' if scan.element.operation == 'sum' else 'cumprod'}({place})"
+        return f"{terms}.flip({place}).{call}.flip({place})" if scan.reverse else f"{terms}.{call}"
+
+    def _mapped(self, shape: str, indices: Sequence[Index], value: Reduction) -> str:
+        """All terms of a sum, or factors of a product."""
+        return f"evaluation.mapped({shape}, 'real', {_function(indices, self._element(value))})"
+
+    def _element(self, value: Reduction) -> str:
+        """A term of a sum or a factor of a product; what changes nothing where the guard does not hold."""
+        body, held = _guarded(value)
+        text, nothing = self.real(body), "0.0" if value.operation == "sum" else "1.0"
+        return text if held == True else f"torch.where({self.condition(held)}, {text}, {nothing})"  # noqa: E712
 
     def _factors(self, body: Expr) -> list[str]:
         """The factors of the body if it is a product of tensors, whose sum is a matrix product; else the body alone."""

@@ -85,6 +85,7 @@ RESERVED = frozenset(
         "how",
         "launching",
         "primitives",
+        "recurrence",
         "around",
         "save",
         "schedule",
@@ -122,7 +123,7 @@ def check_names(layer: Layer) -> None:
         | {s.name for e in layer.equations for s in symbols_of(e.value)},
     }
     own = RESERVED | {f"{prefix}{index}" for prefix in PREFIXES for index in kinds["index"]}
-    own |= {f"{tensor.name}_ptr" for tensor in normal_tensors}
+    own |= {name for t in normal_tensors for name in (f"{t.name}_ptr", f"carry_{t.name}")}
     own |= {f"{tensor.name}_stride_{index.name}" for tensor in normal_tensors for index in tensor.axes}
     seen: dict[str, str] = {}
     for kind, names in kinds.items():

@@ -44,7 +44,7 @@ _REMEDIES = {
     "Heaviside": "use Select(condition, a, b) of svertka.spec",
     "ITE": "use Select(condition, a, b) of svertka.spec",
     "Sum": "use Sum(body, index) of svertka.spec",
-    "Product": "use exp(Sum(log(...), index)) where the factors are positive",
+    "Product": "use Prod(body, index) of svertka.spec",
     "floor": "use FloorDiv(a, b) of svertka.spec, on whole numbers",
     "ceiling": "use -FloorDiv(-a, b) of svertka.spec, on whole numbers",
     "Mod": "use a - b * FloorDiv(a, b) of svertka.spec, on whole numbers",

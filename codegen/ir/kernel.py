@@ -56,14 +56,22 @@ class Accumulator:
     Attributes:
         position: the element's place, for argmax.
         best: name of the largest value so far, for argmax.
+        step: for a recurrence: what the value so far is multiplied by, where the conditions ``step_guards`` hold.
     """
 
     name: str
-    operation: Literal["sum", "max", "argmax"]
+    operation: Literal["sum", "product", "max", "argmax"]
     value: Node
     guards: tuple[Node, ...]
     position: Node | None = None
     best: str = ""
+    step: Node | None = None
+    step_guards: tuple[Node, ...] = ()
+
+    @property
+    def expressions(self) -> tuple[Node, ...]:
+        """Its expressions, but for the position."""
+        return (self.value, *self.guards, *(() if self.step is None else (self.step,)), *self.step_guards)
 
 
 @dataclass(frozen=True)
@@ -291,7 +299,7 @@ class Kernel:
         extents: runtime sizes; ``constants``: sizes and parameters known at compile time.
         scalars: parameters that vary from call to call; ``reals``: those of them that are real numbers.
         rows: parallel indices (for contractions: batch, m, n in this order).
-        columns: indices of the row program's row, or of the contraction's sum.
+        columns: indices of the row program's row, of the place along which a scan runs, or of the contraction's sum.
         sections: code, in order.
         groups: for contractions: batch, m and n indices.
         phases: for contractions: indices of the result of which a tile has every step-th value, the first of them the
@@ -302,6 +310,7 @@ class Kernel:
         operands: for contractions: left and right.
         accumulator: for contractions: name of the sum.
         boxes: for contractions whose operands are boxes: these boxes.
+        reverse: for scans: whether they run from the last column to the first.
     """
 
     name: str
@@ -323,6 +332,7 @@ class Kernel:
     taps: tuple[Tap, ...] = ()
     bounds: LoopBounds | None = None
     used: tuple[tuple[Node, ...], ...] = ()
+    reverse: bool = False
 
     @property
     def functions(self) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from itertools import product
 
 from sympy import Expr, Mul
 
+from svertka.codegen.ir.scans import as_scan
 from svertka.spec.layer import Equation, Layer
 from svertka.spec.notation import Index, Reduction
 from svertka.spec.rewrite import conditions, index_set
@@ -21,10 +22,11 @@ __all__ = ["Contraction", "LoopPattern", "as_contraction", "constant_extents", "
 
 
 class LoopPattern(StrEnum):
-    """The four loop patterns, one template each."""
+    """The loop patterns, one template each."""
 
     POINTWISE = "pointwise"
     ROW = "row"
+    SCAN = "scan"
     WINDOW = "window"
     CONTRACTION = "contraction"
 
@@ -53,6 +55,8 @@ def loop_pattern(equation: Equation) -> LoopPattern:
         return LoopPattern.POINTWISE
     if as_contraction(equation) is not None:
         return LoopPattern.CONTRACTION
+    if as_scan(equation) is not None:
+        return LoopPattern.SCAN
     return LoopPattern.WINDOW if windowed_indices(value) else LoopPattern.ROW
 
 

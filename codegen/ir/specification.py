@@ -105,6 +105,8 @@ def _signature(kernel: Kernel) -> Iterator[str]:
         yield f"{kernel.name}: outputs are {outputs}, stored are {stored}: each is stored once"
     if (kernel.pattern == LoopPattern.CONTRACTION) != (len(kernel.groups) == 3 and len(kernel.operands) == 2):
         yield f"{kernel.name}: a contraction, and nothing else, has three groups of indices and two operands"
+    if kernel.reverse and kernel.pattern != LoopPattern.SCAN:
+        yield f"{kernel.name}: a scan, and nothing else, has a direction"
     names = [*kernel.extents, *kernel.constants, *kernel.scalars]
     if len({*names}) != len(names):
         yield f"{kernel.name}: a number is an extent, a constant or a scalar, and only one of them: {names}"
@@ -127,7 +129,7 @@ def _section(kernel: Kernel, section: Section, scope: dict[str, str]) -> Iterato
     yield from _taps(kernel, section.taps, section.loops, scope)
     roots: list[Node] = []
     for accumulator in section.accumulators:
-        roots += (accumulator.value, *accumulator.guards)
+        roots += accumulator.expressions
         roots += () if accumulator.position is None else (accumulator.position,)
     for store in section.stores:
         roots += (*store.indices, store.value)
@@ -149,7 +151,8 @@ def _section(kernel: Kernel, section: Section, scope: dict[str, str]) -> Iterato
 
 def _accumulator(kernel: Kernel, accumulator: Accumulator) -> Iterator[str]:
     where = f"{kernel.name}: {accumulator.name}"
-    if accumulator.value.kind != REAL or any(guard.kind != CONDITION for guard in accumulator.guards):
+    guards, step = (*accumulator.guards, *accumulator.step_guards), accumulator.step or accumulator.value
+    if {accumulator.value.kind, step.kind} != {REAL} or any(guard.kind != CONDITION for guard in guards):
         yield f"{where} reduces real values under conditions"
     if (accumulator.operation == "argmax") != bool(accumulator.best and accumulator.position):
         yield f"{where}: an argmax, and nothing else, has a position and a largest value"

@@ -19,6 +19,7 @@ from svertka.codegen.lowering.fusion import FusionGroup, partition
 from svertka.codegen.lowering.lower import lower
 from svertka.codegen.passes.inline import is_selection
 from svertka.codegen.passes.pipeline import through
+from svertka.codegen.passes.recurrences import with_recurrences
 from svertka.codegen.passes.saved_conditions import answers_of, recalled
 from svertka.spec import adjoint, gradient_name, gradient_of, normal_form
 from svertka.spec.definition import Definition, Real, Seed
@@ -144,14 +145,15 @@ def accumulated_of(definition: Definition, layer: Layer) -> tuple[str, ...]:
 def saved_by(backward: Layer, gradients: Iterable[str]) -> tuple[Equation, ...]:
     """Reductions that the backward needs and the forward can keep: all that depend on no gradient.
 
-    They have one element for a whole row, window or product; computed again they would cost another pass over it.
+    They have one element for a whole row, window or product; computed again they would cost another pass over it. A
+    product that a recurrence has in it is never computed alone.
     """
-    tainted = set(gradients)
+    tainted, computed = set(gradients), with_recurrences(backward).tensors
     kept = []
     for equation in backward.equations:
         if any(read.tensor in tainted for read in reads(equation.value)):
             tainted.add(equation.target.name)
-        elif isinstance(equation.value, Reduction):
+        elif isinstance(equation.value, Reduction) and equation.target.name in computed:
             kept.append(equation)
     return tuple(kept)
 
@@ -229,7 +231,7 @@ class _Builder:
     def _launches(
         self, primal: Layer, whole: Layer, stem: str, suffix: str, results: tuple[str, ...], shifted: bool = False
     ) -> tuple[Launch, ...]:
-        lowered = through(whole, "split", first="split" if shifted else "outer conditions")
+        lowered = through(whole, "recurrences", first="split" if shifted else "outer conditions")
         check_names(lowered)
         constants = constant_extents(normal_form(primal))
         kernels = []

@@ -15,18 +15,34 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import reduce
 from math import prod
 
-from svertka.codegen.ir.kernel import Apply, Constant, Load, Name, Node, walk_node
+from svertka.codegen.ir.kernel import Apply, Constant, Load, Name, Node, Section, walk_node
 
-__all__ = ["arranged"]
+__all__ = ["arranged", "arranged_section"]
 
 ONE = Constant(Fraction(1), "real")
 SUMS = {"add", "subtract"}
 PRODUCTS = {"multiply", "divide", "negate"}
+
+
+def arranged_section(section: Section, running: Iterable[str] = ()) -> Section:
+    """A loop with the products of its accumulators and stores arranged.
+
+    Args:
+        section: a loop; code outside loops stays as it is.
+        running: names of values that change along the loop, besides its indices and statements.
+    """
+    if not section.loops:
+        return section
+    indices, lets = (loop.index for loop in section.loops), (let.name for let in section.lets)
+    varying = frozenset((*indices, *lets, *running))
+    accumulators = tuple(replace(a, value=arranged(a.value, varying)) for a in section.accumulators)
+    stores = tuple(replace(store, value=arranged(store.value, varying)) for store in section.stores)
+    return replace(section, accumulators=accumulators, stores=stores)
 
 
 def arranged(node: Node, varying: frozenset[str]) -> Node:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from sympy import Tuple
 
 from svertka.codegen.ir.loop_patterns import LoopPattern, loop_pattern
+from svertka.codegen.ir.scans import Scan, as_scan
 from svertka.codegen.passes.centered_sums import matched
 from svertka.spec.layer import Equation, Layer, reads
 from svertka.spec.notation import Index, Read, Reduction
@@ -44,8 +45,8 @@ class FusionGroup:
     Attributes:
         pattern: its loop pattern.
         rows: indices of the parallel loops; for contractions batch, m and n together.
-        columns: indices of the row, for row programs.
-        reductions: reduction equations in order; the axes of their targets are the rows.
+        columns: indices of the row, for row programs; for scans the index along which they run.
+        reductions: reduction equations in order; the axes of their targets are the rows, for scans with the column.
         results: what is stored.
     """
 
@@ -101,6 +102,8 @@ def partition(layer: Layer) -> tuple[FusionGroup, ...]:
 def _join(draft: _Draft, equation: Equation, layer: Layer) -> bool:
     """Add the equation to the kernel if their loops agree."""
     kind = loop_pattern(equation)
+    if kind == LoopPattern.SCAN:
+        return _join_scan(draft, equation)
     if not _local_reads_agree(draft, equation):
         return False
     if kind == LoopPattern.POINTWISE:
@@ -116,6 +119,30 @@ def _join(draft: _Draft, equation: Equation, layer: Layer) -> bool:
     return True
 
 
+def _join_scan(draft: _Draft, equation: Equation) -> bool:
+    """Add a scan to scans of the same places in the same direction; it may run over their results."""
+    if draft.pattern != LoopPattern.SCAN:
+        return False
+    scan, first = _scan(equation), _scan(draft.reductions[0])
+    if (scan.index, scan.reverse) != (first.index, first.reverse) or {*_rows(equation, scan)} != {*draft.rows}:
+        return False
+    parts = (scan.element,) if scan.step is None else (scan.element, scan.step)
+    if not all(_local_reads_agree(draft, Equation(equation.target, part)) for part in parts):
+        return False
+    draft.reductions.append(equation)
+    return True
+
+
+def _scan(equation: Equation) -> Scan:
+    scan = as_scan(equation)
+    assert scan is not None
+    return scan
+
+
+def _rows(equation: Equation, scan: Scan) -> tuple[Index, ...]:
+    return tuple(axis for axis in equation.target.axes if axis != scan.index)
+
+
 def _local_reads_agree(draft: _Draft, equation: Equation) -> bool:
     """Whether every read of a value made in this kernel is at the kernel's own row."""
     for read in reads(equation.value):
@@ -129,10 +156,12 @@ def _local_reads_agree(draft: _Draft, equation: Equation) -> bool:
 
 def _join_map(draft: _Draft, equation: Equation) -> bool:
     axes = equation.target.axes
-    if set(axes) == set(draft.rows):
+    if set(axes) == set(draft.rows) and draft.pattern != LoopPattern.SCAN:
         draft.results.append((equation.target.name, Result(equation.target.name, equation.value, axes)))
         return True
-    if draft.pattern != LoopPattern.ROW or any(column.batch for column in draft.columns):
+    if draft.pattern not in (LoopPattern.ROW, LoopPattern.SCAN):
+        return False
+    if draft.pattern == LoopPattern.ROW and any(column.batch for column in draft.columns):
         return False
     if not set(draft.rows) < set(axes):
         return False
@@ -153,6 +182,9 @@ def _open(equation: Equation, layer: Layer) -> _Draft:
         return draft
     if kind == LoopPattern.ROW:
         draft.columns = equation.value.indices
+    if kind == LoopPattern.SCAN:
+        scan = _scan(equation)
+        draft.rows, draft.columns = _rows(equation, scan), (scan.index,)
     draft.reductions.append(equation)
     return draft
 

@@ -34,10 +34,11 @@ from svertka.codegen.ir.kernel import (
     walk_node,
 )
 from svertka.codegen.ir.loop_patterns import Contraction, LoopPattern, as_contraction
+from svertka.codegen.ir.scans import Scan, as_scan
 from svertka.codegen.lowering.common_subexpressions import share
 from svertka.codegen.lowering.cut_loops import CutLoops, cut_loops
 from svertka.codegen.lowering.expressions import ExpressionLowering
-from svertka.codegen.lowering.factors import arranged
+from svertka.codegen.lowering.factors import arranged_section
 from svertka.codegen.lowering.fusion import FusionGroup, Result
 from svertka.codegen.lowering.residue_classes import ResidueClass, residue_classes
 from svertka.codegen.lowering.tensor_descriptors import boxes
@@ -99,7 +100,7 @@ class _Lowering:
             fetched = boxes(equation, split, self.layer, self.constants)
             accumulator, columns = equation.target.name, equation.value.indices
             self.values[equation.target[equation.target.axes]] = Name(accumulator, "real")
-        elif group.pattern == LoopPattern.ROW:
+        elif group.pattern in (LoopPattern.ROW, LoopPattern.SCAN):
             self._stages(self._extents(columns))
         else:
             self._windows()
@@ -125,6 +126,7 @@ class _Lowering:
             taps=cut.taps,
             bounds=cut.bounds,
             used=cut.used,
+            reverse=any(scan.reverse for scan in self._scans()),
         )
 
     # Sections -------------------------------------------------------------------------------------------------
@@ -167,6 +169,8 @@ class _Lowering:
 
     def _classes(self, equations: Sequence[Equation]) -> dict[Boolean, ResidueClass]:
         """Conditions of all of these reductions that leave an index the values of one residue class."""
+        if self.group.pattern == LoopPattern.SCAN:
+            return {}
         first, *others = (conditions(equation.value.guard) for equation in equations)
         common = [condition for condition in first if all(condition in other for other in others)]
         return residue_classes(common, equations[0].value.indices, self._known())
@@ -183,12 +187,18 @@ class _Lowering:
         inner: list[Let],
         classes: Mapping[Boolean, ResidueClass],
     ) -> Accumulator:
-        value: Reduction = equation.value
+        scan = as_scan(equation) if self.group.pattern == LoopPattern.SCAN else None
+        value: Reduction = equation.value if scan is None else scan.element
         terms = [c for c in sorted(conditions(value.guard), key=text_of) if c not in classes]
         ends = [self._before_end(one.tap) for one in classes.values()]
         guards = tuple(self._hoisted(g, loops, outer, inner) for g in self._all_of(terms, ends))
         masks = self._all_of([c for c in terms if not _reads(c)], ends)
         body = self._hoisted(self.expressions.real(value.body, masks), loops, outer, inner)
+        if scan is not None and scan.step is not None:
+            held = self._all_of(conditions(scan.step.guard))
+            step = self._hoisted(self.expressions.real(scan.step.body, held), loops, outer, inner)
+            holds = tuple(self._hoisted(g, loops, outer, inner) for g in held)
+            return Accumulator(equation.target.name, "sum", body, guards, step=step, step_guards=holds)
         position = self.expressions.integer(linear_position(value.indices)) if value.operation == "argmax" else None
         operation: Any = value.operation
         best = f"{equation.target.name}_value" if operation == "argmax" else ""
@@ -239,17 +249,32 @@ class _Lowering:
 
     def _shared(self, section: Section) -> Section:
         """The section with its products arranged and its repeated expressions named."""
-        section = _arranged(section) if section.loops else section
-        roots = [node for a in section.accumulators for node in (a.value, *a.guards)]
+        section = arranged_section(section, self._running())
+        roots = [node for a in section.accumulators for node in a.expressions]
         roots += [node for store in section.stores for node in (*store.indices, store.value)]
         lets, nodes = share(section.lets, roots, self._name)
         rest = iter(nodes)
         accumulators = tuple(
-            dataclasses.replace(a, value=next(rest), guards=tuple(next(rest) for _ in a.guards))
+            dataclasses.replace(
+                a,
+                value=next(rest),
+                guards=tuple(next(rest) for _ in a.guards),
+                step=None if a.step is None else next(rest),
+                step_guards=tuple(next(rest) for _ in a.step_guards),
+            )
             for a in section.accumulators
         )
         stores = tuple(Store(s.tensor, tuple(next(rest) for _ in s.indices), next(rest)) for s in section.stores)
         return Section(section.loops, tuple(lets), accumulators, stores, section.taps)
+
+    def _running(self) -> set[str]:
+        """Names of values that change along the loop that all sections of a scan share."""
+        return {scan.target.name for scan in self.group.reductions} if self._scans() else set()
+
+    def _scans(self) -> list[Scan]:
+        if self.group.pattern != LoopPattern.SCAN:
+            return []
+        return [scan for equation in self.group.reductions if (scan := as_scan(equation)) is not None]
 
     # Loads ----------------------------------------------------------------------------------------------------
 
@@ -284,8 +309,9 @@ class _Lowering:
     def _let(self, load: Load, lets: list[Let]) -> str:
         name = self._name(load, f"{load.tensor}_value")
         let = Let(name, load)
-        straight = {n.name for s in self.sections if not s.loops for n in s.lets}
-        if let not in lets and name not in straight:
+        whole = self.group.pattern == LoopPattern.SCAN  # its sections share one loop
+        known = {n.name for s in self.sections if whole or not s.loops for n in s.lets}
+        if let not in lets and name not in known:
             lets.append(let)
         return name
 
@@ -300,10 +326,14 @@ class _Lowering:
         return Axes(order, tuple(sorted(order, key=lambda extent: not extent.small)))
 
     def _rows(self) -> Axes:
-        """The rows in the order of the result's dimensions, and with the second dimension as the last one."""
+        """The rows in the order of the result's dimensions, and with the second dimension as the last one.
+
+        There are no channels where no tensor that is given has three dimensions.
+        """
         order = self._extents(self.group.rows)
         dims = self.layer.tensors[self.group.results[0].name].dims
-        if len(dims) < 3 or {i for dim in dims for i in dim} != set(self.group.rows):
+        given = max(len(tensor.dims) for tensor in self.layer.inputs)
+        if min(len(dims), given) < 3 or {i for dim in dims for i in dim} != set(self.group.rows):
             return Axes(order, order)
         moved = [index for dim in (dims[0], *dims[2:], dims[1]) for index in dim]
         return Axes(order, self._extents(moved))
@@ -345,13 +375,6 @@ class _Lowering:
         scalars = names & self.scalars
         constants = (names & (self.constants | parameters)) - scalars
         return tuple(sorted(names - constants - scalars)), tuple(sorted(constants)), tuple(sorted(scalars))
-
-
-def _arranged(section: Section) -> Section:
-    varying = frozenset((*(loop.index for loop in section.loops), *(let.name for let in section.lets)))
-    accumulators = tuple(dataclasses.replace(a, value=arranged(a.value, varying)) for a in section.accumulators)
-    stores = tuple(dataclasses.replace(s, value=arranged(s.value, varying)) for s in section.stores)
-    return dataclasses.replace(section, accumulators=accumulators, stores=stores)
 
 
 def _taken_names(group: FusionGroup, layer: Layer) -> set[str]:

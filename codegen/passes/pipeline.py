@@ -15,6 +15,8 @@ from functools import lru_cache
 from svertka.codegen.passes.centered_sums import of_squares, without_vanishing
 from svertka.codegen.passes.inline import epilogues, inline_maps, is_selection, operands
 from svertka.codegen.passes.outer_conditions import outer_conditions, without_outer_conditions
+from svertka.codegen.passes.recurrences import with_recurrences
+from svertka.codegen.passes.scans import without_hidden_scans
 from svertka.codegen.passes.split import merging, split
 from svertka.codegen.passes.stabilize import stabilize, unshifted
 from svertka.spec import normal_form
@@ -71,6 +73,16 @@ def _foldable(layer: Layer) -> Iterator[str]:
             yield f"{name} is a map that its readers could compute"
 
 
+def _hidden(layer: Layer) -> Iterator[str]:
+    again = {equation.target.name for equation in without_hidden_scans(layer).equations}
+    yield from (f"{name} is a scan within a sum" for name in sorted(again - {*layer.tensors}))
+
+
+def _apart(layer: Layer) -> Iterator[str]:
+    after = with_recurrences(layer).equations
+    yield from (f"{e.target.name} is a recurrence without its products" for e in layer.equations if e not in after)
+
+
 def _vanishing(layer: Layer) -> Iterator[str]:
     for place, equation in enumerate(layer.equations):
         if any(of_squares(equation, total) == 0 for total in layer.equations[:place]):
@@ -105,9 +117,11 @@ PASSES = (
         "every equation is a reduction, the map of an output, an epilogue, or a selection that a contraction reads",
         _foldable,
     ),
+    Pass("nest scans", without_hidden_scans, "no sum over several indices has a scan in it", _hidden),
     Pass("drop vanishing sums", without_vanishing, "no sum is of deviations from their own mean", _vanishing),
     Pass("stabilize", stabilize, "no sum is of exponentials that may be larger than 1", _unshifted),
     Pass("split", split, "no reduction of few long rows is left that two steps could do", _long),
+    Pass("recurrences", with_recurrences, "a sum of products of all places between has them in it", _apart),
 )
 
 

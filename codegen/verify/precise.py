@@ -50,6 +50,10 @@ class Precise:
         """Sum of a reduction."""
         return sum(values, _NUMBERS.zero)
 
+    def product(self, values: Sequence[Any]) -> Any:
+        """Product of a reduction."""
+        return math.prod(values, start=_NUMBERS.one)
+
     def power(self, base: Any, exponent: Any) -> Any:
         """Power with IEEE results at 0 and outside the domain."""
         if _NUMBERS.isnan(base):

@@ -186,6 +186,12 @@ class _Chunk:
             sizes = (value.abs() + error).sum(1)
             arithmetic = self.arithmetic
             return _full(arithmetic.summed(value.sum(1), error.sum(1), sizes, member.sum(1), arithmetic.addition))
+        if node.operation == "product":
+            one, none = torch.ones_like(value[:1, :1]), torch.zeros_like(error[:1, :1])
+            value, error = torch.where(member, value, one), torch.where(member, error, none)
+            factors = [Bounded(value[:, place], error[:, place]) for place in range(self.depth)]
+            lanes = torch.ones(self.results, dtype=torch.float64, device=self.scope.device)
+            return _full(self.arithmetic.product([Bounded(lanes, 0.0 * lanes), *factors]))
         return self._extreme(node, member, value, error)
 
     def _extreme(self, node: Reduction, member: torch.Tensor, value: torch.Tensor, error: torch.Tensor) -> Any:

@@ -167,13 +167,45 @@ class Reductions(engine.ReduceOps):  # type: ignore[misc]
 
     def to_tensor(self, ret: Any, dtype: Any) -> Any:
         """A result of every program."""
-        values, shape = ret.astype(engine._get_np_dtype(dtype)), list(ret.shape[1:])
-        return tl.core.tensor(_Handle(values, dtype.scalar), tl.block_type(dtype, shape) if shape else dtype)
+        return _of_programs(ret, dtype)
 
 
 class Scans(engine.ScanOps):  # type: ignore[misc]
-    """Scans, which do not run together."""
+    """Scans along an axis of the tile that one program sees."""
+
+    axis: Any
 
     def apply_impl(self, input: tuple[Any, ...]) -> Any:
-        """Refuse."""
-        raise AloneError("a scan")
+        """Scan; the axis of the program stays."""
+        axis = operator.index(self.axis)
+        self.axis = axis + 1 if axis >= 0 else axis
+        return super().apply_impl(input)
+
+    def generic_scan(self, input: tuple[Any, ...]) -> list[Any]:
+        """Scan by a function of tiles: of one place after another."""
+        found = [np.array(tile.handle.data) for tile in input]
+        count = found[0].shape[self.axis]
+
+        def at(data: Any, place: int) -> Any:
+            return np.take(data, [place], self.axis)
+
+        for place in range(1, count):
+            parts = [
+                self.to_tensor(at(data, number), tile.dtype)
+                for number in (place - 1, place)
+                for data, tile in zip(found, input, strict=True)
+            ]
+            combined = self.combine_fn.fn(*parts)
+            for data, tile in zip(found, combined if isinstance(combined, tuple) else (combined,), strict=True):
+                np.moveaxis(data, self.axis, 0)[place] = np.moveaxis(tile.handle.data, self.axis, 0)[0]
+        return [self.to_tensor(data, tile.dtype) for data, tile in zip(found, input, strict=True)]
+
+    def to_tensor(self, ret: Any, dtype: Any) -> Any:
+        """A result of every program."""
+        return _of_programs(ret, dtype)
+
+
+def _of_programs(values: Any, dtype: Any) -> Any:
+    """A tile of every program."""
+    handle, shape = _Handle(values.astype(engine._get_np_dtype(dtype)), dtype.scalar), list(values.shape[1:])
+    return tl.core.tensor(handle, tl.block_type(dtype, shape) if shape else dtype)

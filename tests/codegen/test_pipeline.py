@@ -8,12 +8,12 @@ import pytest
 from sympy import exp
 
 from svertka.codegen.passes.pipeline import PASSES, through
-from svertka.spec import Equation, Layer, Sum, Tensor, adjoint, axis
+from svertka.spec import Equation, Layer, Prod, Sum, Tensor, adjoint, axis
 from svertka.spec.gradient import with_gradients
 from svertka.spec.layers import DEFINITIONS
 
 n, c = axis("n", batch=True), axis("c")
-j, m = c.twin("j"), n.twin("m")
+j, k, m = c.twin("j"), c.twin("k"), n.twin("m")
 x, y = Tensor("x", n, c), Tensor("y", n, c)
 
 
@@ -49,10 +49,15 @@ BROKEN = {
     "normal form": made(Equation(OUT, x[n, c] / Sum(x[n, j], j))),
     "outer conditions": made(Equation(Tensor("square", n, m), Sum(x[n, c] * y[m, c], c, where=m <= n))),
     "inline maps": made(Equation(Tensor("map", n, c), 2 * x[n, c]), Equation(OUT, Tensor("map", n, c)[n, c] + 1)),
+    "nest scans": made(Equation(Tensor("out", c), Sum(x[n, j], n, j, where=j <= c))),
     "drop vanishing sums": made(
         Equation(TOTAL, Sum(x[n, c], c)), Equation(Tensor("none", n), Sum(x[n, j] - TOTAL[n] / c.extent, j))
     ),
     "stabilize": made(Equation(TOTAL, Sum(exp(x[n, c]), c)), Equation(OUT, exp(x[n, c]) / TOTAL[n])),
+    "recurrences": made(
+        Equation(Tensor("between", n, c, j), Prod(x[n, k], k, where=(j < k) & (k <= c))),
+        Equation(OUT, Sum(x[n, j] * Tensor("between", n, c, j)[n, c, j], j, where=j <= c)),
+    ),
     "split": made(Equation(MEAN, Sum(x[n, c], n, c))),
 }
 

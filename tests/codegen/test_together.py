@@ -180,9 +180,23 @@ def of_others(result_ptr):  # type: ignore[no-untyped-def]
 
 @triton.jit
 def of_scans(x_ptr, result_ptr):  # type: ignore[no-untyped-def]
-    """Sums along a tile, of all elements before each."""
+    """Sums and products along a tile, of all elements up to each and from each."""
+    lane = tl.program_id(0) * 4 + tl.arange(0, 2)[:, None] * 2 + tl.arange(0, 2)[None, :]
+    x = tl.load(x_ptr + lane)
+    tl.store(result_ptr + lane, tl.cumsum(x, 1) + 3 * tl.cumsum(x, 0, reverse=True) * tl.cumprod(x, -1, reverse=True))
+
+
+@triton.jit
+def larger(a, b):  # type: ignore[no-untyped-def]
+    """The larger of two numbers."""
+    return tl.maximum(a, b)
+
+
+@triton.jit
+def of_maxima(x_ptr, result_ptr):  # type: ignore[no-untyped-def]
+    """Maxima of all elements up to each."""
     lane = tl.program_id(0) * 4 + tl.arange(0, 4)
-    tl.store(result_ptr + lane, tl.cumsum(tl.load(x_ptr + lane), 0))
+    tl.store(result_ptr + lane, tl.associative_scan(tl.load(x_ptr + lane), 0, larger))
 
 
 @triton.jit
@@ -238,7 +252,8 @@ CASES = [
     (of_one_place, 5, 1, True, 8, {"an element is stored twice"}),
     (of_one_number, 5, 1, True, 8, {"an element is stored twice"}),
     (of_others, 4, 5, False, 0, {"an element is loaded and stored"}),
-    (of_scans, 2, 8, True, 8, {"a scan"}),
+    (of_scans, 2, 8, True, 8, set()),
+    (of_maxima, 2, 8, True, 8, set()),
     (of_totals, 2, 2, True, 8, {"a reduction along all axes"}),
     (of_halves, 8, 8, True, 8, set()),
     (of_shapes, 3, 24, True, 24, set()),

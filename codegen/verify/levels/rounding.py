@@ -118,7 +118,7 @@ def _inputs_of_maxima(layer: Layer) -> frozenset[str]:
     An infinity in a product of a sum says nothing: times an element that the sum leaves out, which is 0, it is NaN.
     """
     values = [equation.value for equation in normal_form(layer).equations]
-    maxima = [value for value in values if isinstance(value, Reduction) and value.operation != "sum"]
+    maxima = [value for value in values if isinstance(value, Reduction) and value.operation in ("max", "argmax")]
     names = {read.tensor for maximum in maxima for read in reads(maximum.body)}
     return frozenset(names & {tensor.name for tensor in layer.inputs} - {*enters_exponents(layer)})
 

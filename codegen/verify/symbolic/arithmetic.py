@@ -51,6 +51,10 @@ class GraphArithmetic:
         """Sum of a reduction."""
         return self.graph.total(values)
 
+    def product(self, values: Sequence[int]) -> int:
+        """Product of a reduction."""
+        return self.multiply(*values)
+
     def compare(self, relation: str, left: int, right: int) -> bool:
         """Whether the relation holds for the samples."""
         a, b = self.graph.samples[left], self.graph.samples[right]

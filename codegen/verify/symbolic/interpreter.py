@@ -74,8 +74,8 @@ def symbolic(graph: Graph, memory: Memory, primitives: ModuleType, coverage: Cov
         stack.enter_context(marking(coverage, {primitives.__name__}))
         for name, method in replaced.items():
             stack.enter_context(mock.patch.object(_Builder, name, method))
-        for name in ("cumsum", "cumprod"):
-            stack.enter_context(mock.patch.object(engine.ScanOps, name, _refuse(name)))
+        for name, method in _scans(graph, lanes).items():
+            stack.enter_context(mock.patch.object(engine.ScanOps, name, method))
         for name, method in _reductions(graph, lanes).items():
             stack.enter_context(mock.patch.object(engine.ReduceOps, name, method))
         stack.enter_context(mock.patch.object(engine.GridExecutor, "__call__", _launcher(memory)))
@@ -262,6 +262,20 @@ def _reductions(graph: Graph, lanes: Lanes) -> dict[str, Any]:
         return self.to_tensor(lanes.extreme(choose, first.handle.data, self.axis, self.keep_dims), first.dtype)
 
     return {"sum": total, "min_max": extreme}
+
+
+def _scans(graph: Graph, lanes: Lanes) -> dict[str, Any]:
+    def running(name: str, combine: Callable[[int, int], int], plain: Callable[..., Any]) -> Callable[..., Any]:
+        def scan(self: Any, tile: Any) -> Any:
+            if not _real(tile.handle):
+                return plain(self, tile)
+            _refuse_narrow(tile.handle, name)
+            return [self.to_tensor(lanes.running(combine, tile.handle.data, self.axis), tile.dtype)]
+
+        return scan
+
+    known = {"cumsum": graph.add, "cumprod": graph.multiply}
+    return {name: running(name, combine, getattr(engine.ScanOps, name)) for name, combine in known.items()}
 
 
 def _launcher(memory: Memory) -> Callable[..., None]:

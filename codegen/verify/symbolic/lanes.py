@@ -66,6 +66,14 @@ class Lanes:
 
         return self._along(chosen, values, axis, keep)
 
+    def running(self, combine: Callable[[int, int], int], values: Any, axis: int) -> Any:
+        """What is combined along an axis up to each place."""
+        found = np.array(values, dtype=np.int64)
+        along = np.moveaxis(found, axis, 0)
+        for place in range(1, len(along)):
+            along[place] = self.binary(combine, along[place - 1], along[place])
+        return found
+
     def _along(
         self, reduce: Callable[[list[int]], int], values: Any, axis: int | None, keep: bool, same: int = -1
     ) -> Any:

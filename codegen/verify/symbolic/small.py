@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from math import prod
 from typing import Any
 
+from svertka.codegen.ir.scans import as_scan
 from svertka.codegen.verify.cases import Case, cases
 from svertka.codegen.verify.fitting import derive, fitted, valid
 from svertka.spec import normal_form
@@ -47,7 +48,7 @@ def small_cases(definition: Definition, variant: Variant) -> tuple[Case, ...]:
         """Sort key: several programs, few usual parameters, windows that pass the ends of tensors, little work."""
         work = _work(variant, case.sizes)
         return (
-            work < _SEVERAL,
+            work < _SEVERAL or _steps_are_few(variant, case.sizes),
             usual(case) - _borders(variant, case) + (work // _MUCH).bit_length(),
             max(work, _LITTLE),
             case.name,
@@ -104,6 +105,12 @@ def _work(variant: Variant, sizes: dict[str, Any]) -> int:
         summed = [index for reduction in equation.value.atoms(Reduction) for index in reduction.indices]
         work.append(prod(whole(index.extent, sizes) for index in (*equation.target.axes, *summed)))
     return max(work)
+
+
+def _steps_are_few(variant: Variant, sizes: dict[str, Any]) -> bool:
+    """Whether a scan has so few places that no tile of two is followed by another, to which something is carried."""
+    scans = (as_scan(equation) for equation in normal_form(variant.layer).equations)
+    return any(whole(scan.index.extent, sizes) < _EXTENTS[0] for scan in scans if scan is not None)
 
 
 def _shrunk(definition: Definition, variant: Variant, sizes: dict[str, Any]) -> dict[str, Any]:
