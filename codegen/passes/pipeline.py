@@ -58,7 +58,7 @@ def _nested(layer: Layer) -> Iterator[str]:
         known.add(equation.target.name)
 
 
-def _hidden(layer: Layer) -> Iterator[str]:
+def _conditional(layer: Layer) -> Iterator[str]:
     for equation in layer.equations:
         if outer_conditions(equation):
             yield f"{equation.target.name} is a product under a condition that holds no summed index"
@@ -109,7 +109,7 @@ PASSES = (
         "outer conditions",
         without_outer_conditions,
         "no condition without a summed index hides that a sum is a product",
-        _hidden,
+        _conditional,
     ),
     Pass(
         "inline maps",
