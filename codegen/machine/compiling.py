@@ -11,9 +11,12 @@ import hashlib
 import re
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 from weakref import WeakKeyDictionary
 
 import triton
@@ -33,6 +36,7 @@ __all__ = [
     "compile_launch",
     "gpu_target",
     "launch_key",
+    "unassembled",
     "widths",
 ]
 
@@ -43,6 +47,7 @@ TARGETS = {
     "gfx942": GPUTarget("hip", "gfx942", 64),
 }
 _BINDERS: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()
+UNASSEMBLED = "not assembled"
 WIDE = 16  # maximum bytes per lane of one load or store instruction
 _DIRECT = re.compile(r"\b(ld|st)\S*\.global(?:\.L1::\w+|\.L2::\w+)*(?:\.v(\d+))?\.[bfus](\d+)")
 _COPIED = re.compile(r"\bcp\.async\.c[ag]\S* \[[^\n]*?\], \[[^\n]*?\], (\w+)")
@@ -98,6 +103,24 @@ def assembled(launch: Launched, target: str) -> Any:
     """
     source, options, gpu = asked_of_triton(launch, target)
     return triton.compile(source, target=gpu, options=options)
+
+
+@contextmanager
+def unassembled() -> Iterator[None]:
+    """Compile as far as PTX: the assembler takes an eighth of the time, and only a GPU needs what it makes.
+
+    What is compiled inside has keys of its own in Triton's cache.
+    """
+
+    def without_assembler(*given: Any) -> tuple[str, str] | None:
+        if not given:  # asked for a part of the cache's key
+            return UNASSEMBLED, UNASSEMBLED
+        stages: dict[str, Any] = given[1]
+        stages["cubin"] = lambda code, metadata: b""
+        return None
+
+    with mock.patch.object(knobs.runtime, "add_stages_inspection_hook", without_assembler):
+        yield
 
 
 def launch_key(launch: Launched, target: str) -> str:

@@ -10,7 +10,9 @@ Input: a target, and calls of a package's programs. Output: their results, or wh
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import importlib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,7 +22,7 @@ from unittest import mock
 import numpy as np
 import torch
 
-from svertka.codegen.machine.compiling import asked_of_triton, assembled, launch_key
+from svertka.codegen.machine.compiling import asked_of_triton, assembled, launch_key, unassembled
 from svertka.codegen.ptx.counts import Counts
 from svertka.codegen.ptx.kernel import ALIGNMENT, Buffer, Pointer, run_kernel
 from svertka.codegen.ptx.machine import Linked, link
@@ -35,7 +37,26 @@ PROCESSORS = 132  # of the GPU that programs are made for, so that its launches 
 NUMBERS: dict[str, Any] = {"fp32": np.float32, "fp64": np.float64}
 NUMBERS |= {f"i{bits}": getattr(np, f"int{bits}") for bits in (8, 16, 32, 64)}
 NUMBERS |= {f"u{bits}": getattr(np, f"uint{bits}") for bits in (8, 16, 32, 64)}
-_LINKED: dict[str, tuple[Linked, Any]] = {}
+_COMPILED: dict[str, Compiled] = {}
+_LOCATION = re.compile(r"^\s*(?:\.loc|\.file|//).*\n", re.MULTILINE)
+_DEBUGGING = re.compile(r"^\s*\.section\s+\.debug.*", re.MULTILINE | re.DOTALL)
+
+
+@dataclass
+class Compiled:
+    """A compiled kernel.
+
+    Attributes:
+        text: its PTX.
+        metadata: what the compiler says about it.
+        digest: of its text without what tells of the source's lines.
+        linked: ready to run, when it has run.
+    """
+
+    text: str
+    metadata: Any
+    digest: str
+    linked: Linked | None = None
 
 
 @dataclass
@@ -45,16 +66,22 @@ class Executed:
     Attributes:
         target: for which kernels were compiled.
         alter: what is done to their PTX before it runs, if anything.
+        only: ``"compile"`` if launches are compiled and not executed, ``"note"`` if neither.
         launches: how many ran.
         kernels: their names.
+        texts: digests of their PTX by name.
+        entries: entries of the tables of tiles that they took.
         memory: tensors that programs made, with the bytes that have been written, by address.
         counts: where to count what is executed, if anywhere.
     """
 
     target: str
     alter: Callable[[str], str] | None = None
+    only: str = ""
     launches: int = 0
     kernels: list[str] = field(default_factory=list)
+    texts: dict[str, set[str]] = field(default_factory=dict)
+    entries: set[str] = field(default_factory=set)
     memory: dict[int, tuple[torch.Tensor, Array]] = field(default_factory=dict)
     counts: Counts | None = None
 
@@ -80,7 +107,12 @@ class Executed:
 
 @contextmanager
 def executing(
-    target: str, forced: str = "", package: str = PACKAGE, alter: Callable[[str], str] | None = None
+    target: str,
+    forced: str = "",
+    package: str = PACKAGE,
+    alter: Callable[[str], str] | None = None,
+    wide: bool = False,
+    only: str = "",
 ) -> Iterator[Executed]:
     """Run launches of a generated package on the machine.
 
@@ -89,15 +121,18 @@ def executing(
         forced: an entry of the tables that becomes the only one in its table and serves every size.
         package: name of the package.
         alter: what is done to the PTX of every kernel before it runs, to plant a fault.
+        wide: whether all offsets have 64 bits, as if every tensor had more than 2^31 elements.
+        only: ``"compile"`` to compile and not execute, ``"note"`` to do neither.
 
     Raises:
         PtxError: what the machine refuses, at once; at the end, results that were never stored.
     """
     launching, plans = (importlib.import_module(f"{package}.{name}") for name in ("launching", "plans"))
-    done = Executed(target, alter)
+    done = Executed(target, alter, only)
 
     def run(launch: Launched) -> None:
         if launch.programs:
+            done.entries.add(launch.entry)
             run_launch(launch, done)
 
     def allocated(tensor: torch.Tensor) -> torch.Tensor:
@@ -110,22 +145,32 @@ def executing(
         giving_launches(run, target, forced, boxes, package),
         mock.patch.object(plans, "allocated", allocated),
         mock.patch.object(launching, "processors", return_value=PROCESSORS),
+        mock.patch.object(launching, "INT32_ELEMENTS", 1 if wide else launching.INT32_ELEMENTS),
+        unassembled(),
     ):
         yield done
+        if only:
+            done.memory.clear()
         done.finish()
 
 
-def _linked(launch: Launched, done: Executed) -> tuple[Linked, Any]:
-    """The launch's kernel, compiled and parsed; kept, since a launch of the same key is compiled once."""
-    key = launch_key(launch, done.target)
-    if key in _LINKED and done.alter is None:
-        return _LINKED[key]
-    compiled = assembled(launch, done.target)
-    text = compiled.asm["ptx"]
-    made = link(parse(text if done.alter is None else done.alter(text))), compiled.metadata
-    if done.alter is None:
-        _LINKED[key] = made
-    return made
+def _compiled(launch: Launched, target: str) -> Compiled:
+    """The launch's kernel; kept, since a launch of the same key is compiled once."""
+    key = launch_key(launch, target)
+    if key not in _COMPILED:
+        made = assembled(launch, target)
+        text = made.asm["ptx"]
+        plain = _LOCATION.sub("", _DEBUGGING.sub("", text))
+        _COMPILED[key] = Compiled(text, made.metadata, hashlib.sha256(plain.encode()).hexdigest()[:16])
+    return _COMPILED[key]
+
+
+def _linked(compiled: Compiled, done: Executed) -> Linked:
+    if done.alter is not None:
+        return link(parse(done.alter(compiled.text)))
+    if compiled.linked is None:
+        compiled.linked = link(parse(compiled.text))
+    return compiled.linked
 
 
 def arguments_of(launch: Launched, target: str) -> list[tuple[str, Any]]:
@@ -142,9 +187,16 @@ def run_launch(launch: Launched, done: Executed) -> None:
     Raises:
         PtxError: what the machine refuses.
     """
-    linked, metadata = _linked(launch, done)
+    if done.only == "note":
+        return
+    compiled = _compiled(launch, done.target)
+    name = launch.kernel.__name__
+    done.texts.setdefault(name, set()).add(compiled.digest)
+    if done.only:
+        return
+    linked, metadata = _linked(compiled, done), compiled.metadata
     done.launches += 1
-    done.kernels.append(launch.kernel.__name__)
+    done.kernels.append(name)
     arguments = arguments_of(launch, done.target)
     tensors = [value for _, value in arguments if isinstance(value, torch.Tensor)]
     storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage() for tensor in tensors}

@@ -1,41 +1,39 @@
 """Level "compiled": what the compiler made of the kernels computes the formulas, on the machine.
 
 The levels "exact" and "rounding" are checked once more, with the kernels compiled for a target, with its tiles, and
-executed by the machine: in every format on whole numbers to the last bit, on real numbers within the bound of the
-matrix unit's arithmetic. All that the machine refuses is a failure too.
+executed by the machine: on whole numbers to the last bit, on real numbers within the bound of the matrix unit's
+arithmetic. All that the machine refuses is a failure too. ``plan`` says in which formats and layouts.
 
 Input: a formula with its kernels, and a target. Output: ``Outcome``.
 """
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from svertka.codegen.lowering.build import KernelModule, build
-from svertka.codegen.ptx.launch import executing
+from svertka.codegen.lowering.build import KernelModule
+from svertka.codegen.ptx.launch import Executed, executing
+from svertka.codegen.ptx.plan import Run, runs
+from svertka.codegen.verify.equivalence import draw_values, outcome, real
 from svertka.codegen.verify.levels import LEVELS, Outcome, Subject
 from svertka.codegen.verify.levels.numbers import largest_tightness
 from svertka.codegen.verify.recording import PACKAGE
-from svertka.spec.definition import Definition, Variant
+from svertka.spec.definition import Variant
 
-__all__ = ["CHECKED", "TARGETS", "check", "survey"]
+__all__ = ["CHECKED", "COLUMNS", "NAME", "TARGETS", "check", "check_forced", "compiled_digests"]
 
 NAME = "compiled"
 CHECKED = ("exact", "rounding")  # levels that are checked on compiled kernels
 TARGETS = ("sm_80", "sm_90")
+COLUMNS = tuple(f"{NAME} {target}" for target in TARGETS)  # names of the level's outcomes
 
 
-def check(
-    module: KernelModule,
-    variant: Variant,
-    target: str,
-    package: str = PACKAGE,
-    levels: Sequence[str] = CHECKED,
-    forced: str = "",
-) -> Outcome:
+def check(module: KernelModule, variant: Variant, target: str, package: str = PACKAGE) -> Outcome:
     """Check a formula's kernels, compiled for a target.
 
     Args:
@@ -43,38 +41,101 @@ def check(
         variant: which of its formulas.
         target: one of ``TARGETS``.
         package: name of the generated package.
-        levels: of ``CHECKED``.
-        forced: an entry of the tables of tiles that serves every size.
+
+    Returns:
+        Its figures have the number of launches, digests of the compiled kernels by name, and the entries of the tables
+        of tiles that were executed.
     """
     subject = Subject(module, variant, package, target=target)
-    began, kernels = time.process_time(), set()
-    outcomes, failures = [], []
-    launches = 0
-    for level in levels:
-        try:
-            with executing(target, forced, package) as done, np.errstate(all="ignore"):
-                outcomes.append(LEVELS[level](subject))
-            failures += [f"{level}: {text}" for text in outcomes[-1].failures]
-        except Exception as error:
-            failures.append(f"{level}: the kernel does not run: {type(error).__name__}: {error}")
-        launches += done.launches
-        kernels |= set(done.kernels)
-    seconds = round(time.process_time() - began, 1)
-    figures = {"target": target, "launches": launches, "kernels": sorted(kernels), "seconds": seconds}
-    figures["tightness"] = largest_tightness(outcomes)
-    cases, elements = sum(o.cases for o in outcomes), sum(o.elements for o in outcomes)
-    return Outcome(NAME, variant.layer.name, cases, elements, figures, tuple(failures))
+    return _checked(subject, tuple(runs(subject)))
 
 
-def survey(
-    definitions: Sequence[Definition],
-    targets: Sequence[str] = TARGETS,
-    levels: Sequence[str] = CHECKED,
-    package: str = PACKAGE,
-) -> Iterator[Outcome]:
-    """Check every formula of some definitions for every target; arguments as ``check``'s."""
-    for definition in definitions:
-        module = build(definition)
-        for variant in definition.variants:
-            for target in targets:
-                yield check(module, variant, target, package, levels)
+def check_forced(
+    module: KernelModule, variant: Variant, target: str, entry: str, package: str = PACKAGE
+) -> Outcome | None:
+    """Check a formula's kernels with tiles that its sizes would not choose.
+
+    Args:
+        module: as for ``check``.
+        variant: as for ``check``.
+        target: as for ``check``.
+        entry: of the target's tables of tiles, as ``recording.entries`` names it.
+        package: as for ``check``.
+
+    Returns:
+        None if no run of the formula takes tiles from the entry's table.
+    """
+    subject = Subject(module, variant, package, target=target)
+    table = entry.rpartition("/")[0]
+    for run in runs(subject):
+        for dtype in run.dtypes:
+            alone = replace(run, dtypes=(dtype,), forced=entry)
+            if any(taken.rpartition("/")[0] == table for taken in _compiled(subject, (alone,), noted=True).entries):
+                done = _checked(subject, (alone,))
+                return replace(done, figures={**done.figures, "entry": entry})
+    return None
+
+
+def compiled_digests(module: KernelModule, variant: Variant, target: str, package: str = PACKAGE) -> dict[str, str]:
+    """What ``check`` would execute: digests of the compiled kernels by name; nothing is executed.
+
+    Raises:
+        Exception: any exception of Triton's compiler.
+    """
+    subject = Subject(module, variant, package, target=target)
+    return _digests([_compiled(subject, tuple(runs(subject)))])
+
+
+def _checked(subject: Subject, planned: Sequence[Run]) -> Outcome:
+    began = time.process_time()
+    outcomes, failures, executed = [], [], []
+    for run in planned:
+        about = replace(subject, runs=((run.case, run.dtypes),))
+        for level in CHECKED:
+            try:
+                with (
+                    executing(subject.target, run.forced, subject.package, wide=run.wide) as done,
+                    np.errstate(all="ignore"),
+                ):
+                    executed.append(done)
+                    outcomes.append(LEVELS[level](about))
+                failures += [f"{level}: {text}" for text in outcomes[-1].failures]
+            except Exception as error:
+                reason = f"the kernel does not run: {type(error).__name__}: {error}"
+                failures.append(f"{level}: {run.case.name}: {reason}")
+    figures = {
+        "launches": sum(done.launches for done in executed),
+        "kernels": _digests(executed),
+        "entries": sorted({entry for done in executed for entry in done.entries}),
+        "tightness": largest_tightness(outcomes),
+        "seconds": round(time.process_time() - began, 1),
+    }
+    elements = sum(outcome.elements for outcome in outcomes)
+    level = f"{NAME} {subject.target}"
+    return Outcome(level, subject.layer.name, len(planned), elements, figures, tuple(failures))
+
+
+def _compiled(subject: Subject, planned: Sequence[Run], noted: bool = False) -> Executed:
+    """Compile what some runs launch, and execute nothing; or only note what is launched."""
+    found = Executed(subject.target)
+    definition, layer = subject.module.definition, subject.layer
+    for run in planned:
+        values = draw_values(definition, layer, run.case, real)
+        only = "note" if noted else "compile"
+        with executing(subject.target, run.forced, subject.package, wide=run.wide, only=only) as done:
+            for dtype in run.dtypes:
+                list(outcome(definition, layer, subject.kernels, run.case, values, dtype, subject.device))
+        found.entries |= done.entries
+        for name, texts in done.texts.items():
+            found.texts.setdefault(name, set()).update(texts)
+    return found
+
+
+def _digests(executed: Sequence[Executed]) -> dict[str, str]:
+    """A digest over the compiled texts of each kernel, by its name."""
+    texts: dict[str, set[str]] = {}
+    for done in executed:
+        for name, some in done.texts.items():
+            texts.setdefault(name, set()).update(some)
+    joined = {name: "".join(sorted(some)) for name, some in sorted(texts.items())}
+    return {name: hashlib.sha256(text.encode()).hexdigest()[:16] for name, text in joined.items()}

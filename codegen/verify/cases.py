@@ -63,6 +63,7 @@ class Case:
         absent: optional tensors that are left out.
         last: whether tensors are in channels-last format: their second dimension is the fastest in memory.
         boxed: whether extents allow contractions to load boxes through tensor descriptors.
+        view: whether tensors are views: they begin inside their memory, and their strides are odd.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Case:
     absent: frozenset[str]
     last: bool = False
     boxed: bool = False
+    view: bool = False
 
 
 def cases(definition: Definition, variant: Variant, count: int = 3) -> Iterator[Case]:

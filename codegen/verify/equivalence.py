@@ -33,6 +33,7 @@ from svertka.spec.running_error import Bounded, Format
 __all__ = [
     "Comparison",
     "Values",
+    "as_view",
     "channels_last",
     "compare",
     "compare_at",
@@ -304,7 +305,8 @@ def outcome(
 
     def placed(some: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         moved = {n: (t.to(dtype) if t.is_floating_point() else t).to(device) for n, t in some.items()}
-        return {n: channels_last(t) if case.last else t for n, t in moved.items()}
+        moved = {n: channels_last(t) if case.last else t for n, t in moved.items()}
+        return {n: as_view(t) if case.view else t for n, t in moved.items()}
 
     tensors, gradients = placed(values.tensors), placed(values.gradients)
     saved = run_forward(kernels, layer, case, tensors, save=True)
@@ -324,6 +326,15 @@ def channels_last(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.movedim(1, -1).contiguous().movedim(-1, 1) if tensor.dim() > 2 else tensor
 
 
+def as_view(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor as a view that begins at the second element of its memory; every stride is an odd multiple."""
+    strides = [GAP * stride for stride in tensor.stride()]
+    reach = sum((extent - 1) * stride for extent, stride in zip(tensor.shape, strides, strict=True))
+    memory = torch.zeros(max(reach, 0) + 2, dtype=tensor.dtype, device=tensor.device)
+    return memory.as_strided(tensor.shape, strides, 1).copy_(tensor)
+
+
+GAP = 3
 UNSAVED = " (nothing saved)"
 
 

@@ -11,7 +11,7 @@ Zippel); the cases are drawn independently.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -50,19 +50,25 @@ def check(subject: Subject) -> Outcome:
         return Outcome(NAME, subject.layer.name, inapplicable="it rounds whole numbers")
     comparisons, probability = [], 1.0
     found: list[Case] = []
-    for case in (*subject.box_cases[: len(subject.layouts)], *cases(subject.module.definition, subject.variant, TRIED)):
+    for case, dtypes in subject.runs or _tried(subject):
         numbers = _whole_numbers(subject, case)
         if numbers is None:
             continue
         probability *= DEGREE / (2 * numbers.largest + 1)
-        for dtype in _dtypes(case, found, subject.compiled):
+        for dtype in dtypes or _dtypes(case, found, subject.compiled):
             comparisons += _comparisons(subject, case, numbers, dtype)
         found.append(case)
-        if len(found) == WANTED:
+        if len(found) == WANTED and not subject.runs:
             break
     if not found:
         return Outcome(NAME, subject.layer.name, inapplicable="it rounds whole numbers")
     return summed(NAME, subject, len(found), comparisons, failure_probability=probability)
+
+
+def _tried(subject: Subject) -> Iterator[tuple[Case, tuple[torch.dtype, ...]]]:
+    """Cases that may be exact, the first of each layout of boxes before all others."""
+    boxed = subject.box_cases[: len(subject.layouts)]
+    yield from ((case, ()) for case in (*boxed, *cases(subject.module.definition, subject.variant, TRIED)))
 
 
 def _dtypes(case: Case, before: Sequence[Case], compiled: bool) -> Sequence[torch.dtype]:

@@ -10,6 +10,8 @@ from functools import cached_property
 from types import ModuleType
 from typing import Any
 
+import torch
+
 from svertka.codegen.ir.kernel import Kernel, Name
 from svertka.codegen.lowering.build import KernelModule
 from svertka.codegen.verify.cases import Case, cases
@@ -33,6 +35,7 @@ class Subject:
         package: name under which the generated package was imported.
         device: the device of the kernels in numeric comparisons; ``"cpu"`` is Triton's interpreter.
         target: for which GPU kernels are compiled if a machine executes them that is no GPU; tensors lie on ``device``.
+        runs: cases and dtypes for comparisons of numbers, if they are not the usual ones.
     """
 
     module: KernelModule
@@ -40,6 +43,7 @@ class Subject:
     package: str
     device: str = "cpu"
     target: str = ""
+    runs: tuple[tuple[Case, tuple[torch.dtype, ...]], ...] = ()
 
     @property
     def compiled(self) -> bool:

@@ -1,0 +1,276 @@
+"""Level "compiled" of a package: execute what is not on record, and keep the outcome in the certificates.
+
+A certificate's section ``compiled`` has, for each formula and target, digests of the PTX that was executed. It is read
+without compiling anything as long as its digest of the compiler's input holds. Where that changed, kernels are
+compiled, and executed if their PTX changed too. A record of another version of Triton says nothing of this one's PTX.
+
+Input: a generated package's folder, definitions. Output: ``Verdict``s; the certificates' sections.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from svertka.codegen.driver.certificate import COMPILED, certificate_path, is_of_kernels, kernel_digests, rounded
+from svertka.codegen.driver.generate import digest
+from svertka.codegen.driver.on_demand import made_sources
+from svertka.codegen.ptx.level import COLUMNS, NAME, TARGETS, check, check_forced, compiled_digests
+from svertka.codegen.verify.levels import Outcome
+from svertka.codegen.verify.recording import PRODUCTS, entries
+from svertka.codegen.verify.validate import Verdict, built, side_by_side
+from svertka.spec.definition import Definition
+
+__all__ = ["OF_COMPILER", "Executions", "package_sources", "problem", "recorded", "validate_compiled", "with_recorded"]
+
+DECIDING = ("svertka.codegen.ptx.plan", "svertka.codegen.verify.cases", "svertka.codegen.verify.fitting")
+"""Modules that say at which sizes kernels are compiled."""
+OF_COMPILER = "stale: executed as"
+
+
+@dataclass(frozen=True)
+class Executions:
+    """What level "compiled" did.
+
+    Attributes:
+        verdicts: one per definition; with what is on record for what was not executed.
+        executed: how many formulas were executed, once per target.
+        forced: entries of tables of tiles that were executed now, or why they fail.
+        missing: entries that no formula has executed, once per target.
+        unkept: definitions without a certificate of their kernels, whose outcome is not kept.
+    """
+
+    verdicts: tuple[Verdict, ...]
+    executed: int
+    forced: tuple[Outcome, ...] = ()
+    missing: tuple[str, ...] = ()
+    unkept: tuple[str, ...] = ()
+
+    @property
+    def failures(self) -> int:
+        """How many comparisons fail."""
+        return sum(len(one.failures) for one in self.verdicts) + sum(len(one.failures) for one in self.forced)
+
+
+def package_sources(folder: Path, definitions: Iterable[Definition]) -> dict[str, str]:
+    """The modules of a package by path, with those of some gradients that are made on demand."""
+    sources = {str(file.relative_to(folder)): file.read_text(encoding="utf-8") for file in folder.rglob("*.py")}
+    if (folder / "on_demand.py").is_file():
+        for definition in definitions:
+            sources |= made_sources(definition)
+    return sources
+
+
+def _inputs(sources: Mapping[str, str], definition: Definition) -> str:
+    """A digest of all that the compiler is given and that decides what is executed, except the versions of tools."""
+    origins = [importlib.util.find_spec(name) for name in DECIDING]
+    deciding = [Path(spec.origin).read_text(encoding="utf-8") for spec in origins if spec is not None and spec.origin]
+    parts = [*kernel_digests(sources, definition).values(), sources["tables.py"], *deciding]
+    return digest("\n".join(parts))
+
+
+def problem(section: Mapping[str, Any], sources: Mapping[str, str], definition: Definition) -> str:
+    """Why a certificate's section does not hold for these sources and this compiler; empty if it does."""
+    if not section:
+        return "not executed"
+    if section.get("triton") != version("triton"):
+        return f"{OF_COMPILER} Triton {section.get('triton')} compiles it, this is {version('triton')}"
+    wanted = {variant.layer.name for variant in definition.variants}
+    whole = section.get("formulas", {}).keys() == wanted
+    if not whole or any(one.keys() != {*TARGETS} for one in section["formulas"].values()):
+        return "not executed for every formula and target"
+    return "" if section.get("inputs") == _inputs(sources, definition) else "stale: executed for other kernels"
+
+
+def recorded(text: str, sources: Mapping[str, str], definition: Definition) -> tuple[Outcome, ...]:
+    """The outcomes on record, one per formula and target; or why there is none that holds."""
+    section = _section(text)
+    wrong = problem(section, sources, definition)
+    return tuple(
+        Outcome(f"{NAME} {target}", variant.layer.name, inapplicable=wrong)
+        if wrong
+        else _outcome(variant.layer.name, target, section["formulas"][variant.layer.name][target])
+        for variant in definition.variants
+        for target in TARGETS
+    )
+
+
+def with_recorded(
+    levels: Sequence[str], verdicts: Sequence[Verdict], definitions: Sequence[Definition], folder: Path
+) -> tuple[list[str], list[Verdict]]:
+    """Levels and verdicts with what is on record of the level "compiled"."""
+    sources = package_sources(folder, [d for d in definitions if not d.gradient])
+    records = {d.name: recorded(_read(folder / certificate_path(d)), sources, d) for d in definitions}
+    found = [Verdict(one.definition, (*one.outcomes, *records[one.definition])) for one in verdicts]
+    return [*levels, *COLUMNS], found
+
+
+def _section(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text).get(COMPILED, {})
+    except (ValueError, AttributeError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _outcome(layer: str, target: str, entry: Mapping[str, Any]) -> Outcome:
+    figures = {name: value for name, value in entry.items() if name not in ("cases", "elements")}
+    return Outcome(f"{NAME} {target}", layer, entry["cases"], entry["elements"], figures)
+
+
+def validate_compiled(
+    folder: Path,
+    definitions: Sequence[Definition],
+    progress: Callable[[str], None] = lambda name: None,
+    every: bool = False,
+    tables: bool = False,
+) -> Executions:
+    """Execute what is not on record, and keep the outcomes.
+
+    Args:
+        folder: the package.
+        definitions: with their gradients, if these are wanted.
+        progress: called with a formula's name when it is done.
+        every: whether what is on record is executed anew.
+        tables: whether entries of the tables of tiles that no formula took are forced on one.
+
+    Raises:
+        ValidationError: the folder holds no package.
+    """
+    sources = package_sources(folder, [d for d in definitions if not d.gradient])
+    texts = {d.name: _read(folder / certificate_path(d)) for d in definitions}
+    sections = {name: _section(text) for name, text in texts.items()}
+    due = [d for d in definitions if every or problem(sections[d.name], sources, d)]
+    found, executed = _executed(folder, due, {} if every else sections, progress)
+    sections = {d.name: sections[d.name] for d in definitions} | {
+        d.name: _renewed(d, sources, found) for d in due if not any(found[f].failures for f in _formulas(d))
+    }
+    forced = _forced(folder, definitions, sections) if tables else ()
+    for done, definition in forced:
+        if not done.failures:
+            place = sections[definition.name]["formulas"][done.layer][done.level.removeprefix(f"{NAME} ")]
+            place["forced"] = {**place.get("forced", {}), done.figures["entry"]: _kept(done)}
+    unkept = _keep(folder, definitions, texts, sections, sources)
+    verdicts = []
+    for d in definitions:
+        known = {f: found[f] for f in _formulas(d)} if d in due else {}
+        outcomes = known.values() or recorded(json.dumps({COMPILED: sections[d.name]}), sources, d)
+        verdicts.append(Verdict(d.name, tuple(outcomes)))
+    missing = [f"{target} {entry}" for target in TARGETS for entry in _untaken(target, sections)] if tables else ()
+    return Executions(tuple(verdicts), executed, tuple(one for one, _ in forced), tuple(missing), unkept)
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+def _formulas(definition: Definition) -> list[tuple[str, str]]:
+    return [(variant.layer.name, target) for variant in definition.variants for target in TARGETS]
+
+
+def _executed(
+    folder: Path, due: Sequence[Definition], sections: Mapping[str, Any], progress: Callable[[str], None]
+) -> tuple[dict[tuple[str, str], Outcome], int]:
+    """Outcomes of formulas and targets, and how many were executed; others have the PTX that is on record."""
+    work = []
+    for definition in due:
+        known = sections.get(definition.name, {}).get("formulas", {})
+        for place, variant in enumerate(definition.variants):
+            work += [(definition, place, target, known.get(variant.layer.name, {}).get(target)) for target in TARGETS]
+    found, executed = {}, 0
+    for (definition, place, target, known), outcome in side_by_side(folder, _judge, work):
+        layer = definition.variants[place].layer.name
+        found[layer, target] = _outcome(layer, target, known) if outcome is None else outcome
+        executed += outcome is not None
+        progress(layer)
+    return found, executed
+
+
+def _judge(
+    package: str, definition: Definition, place: int, target: str, known: Mapping[str, Any] | None
+) -> Outcome | None:
+    """Execute a formula's kernels; None if their PTX is on record."""
+    module = built(definition)
+    variant = module.definition.variants[place]
+    if known and known.get("kernels") == compiled_digests(module, variant, target, package):
+        return None
+    return check(module, variant, target, package)
+
+
+def _renewed(definition: Definition, sources: Mapping[str, str], found: Mapping[Any, Outcome]) -> dict[str, Any]:
+    """A definition's section."""
+    formulas: dict[str, dict[str, Any]] = {}
+    for layer, target in _formulas(definition):
+        formulas.setdefault(layer, {})[target] = _kept(found[layer, target])
+    return {"triton": version("triton"), "inputs": _inputs(sources, definition), "formulas": formulas}
+
+
+def _kept(outcome: Outcome) -> dict[str, Any]:
+    figures = {name: value for name, value in outcome.figures.items() if name not in ("seconds", "entry")}
+    return {"cases": outcome.cases, "elements": outcome.elements, **rounded(figures)}
+
+
+def _untaken(target: str, sections: Mapping[str, Any]) -> list[str]:
+    """Entries of a target's tables of tiles that no formula has executed."""
+    taken = set()
+    for section in sections.values():
+        for formula in section.get("formulas", {}).values():
+            one = formula.get(target, {})
+            taken |= {*one.get("entries", ()), *one.get("forced", ())}
+    return [entry for entry in entries(target) if entry not in taken]
+
+
+def _forced(
+    folder: Path, definitions: Sequence[Definition], sections: Mapping[str, Any]
+) -> list[tuple[Outcome, Definition]]:
+    """Execute entries that no formula took, each on the formula that takes its table with the fewest launches."""
+    work = []
+    for target in TARGETS:
+        takers: dict[str, tuple[int, str, Definition, int]] = {}
+        for definition in definitions:
+            for place, variant in enumerate(definition.variants):
+                one = sections[definition.name].get("formulas", {}).get(variant.layer.name, {}).get(target, {})
+                for entry in one.get("entries", ()):
+                    if entry.startswith(f"{PRODUCTS}/"):
+                        taker = one["launches"], variant.layer.name, definition, place
+                        table = entry.rpartition("/")[0]
+                        takers[table] = min(takers.get(table, taker), taker, key=lambda some: some[:2])
+        for entry in _untaken(target, sections):
+            if (table := entry.rpartition("/")[0]) in takers:
+                _, _, definition, place = takers[table]
+                work.append((definition, place, target, entry))
+    return [
+        (outcome, definition) for (definition, *_), outcome in side_by_side(folder, _force, work) if outcome is not None
+    ]
+
+
+def _force(package: str, definition: Definition, place: int, target: str, entry: str) -> Outcome | None:
+    module = built(definition)
+    return check_forced(module, module.definition.variants[place], target, entry, package)
+
+
+def _keep(
+    folder: Path,
+    definitions: Sequence[Definition],
+    texts: Mapping[str, str],
+    sections: Mapping[str, Any],
+    sources: Mapping[str, str],
+) -> tuple[str, ...]:
+    """Write changed sections into certificates; names of definitions that have no certificate of their kernels."""
+    unkept = []
+    for definition in definitions:
+        text, section = texts[definition.name], sections[definition.name]
+        if not section or section == _section(text):
+            continue
+        if not is_of_kernels(text, sources, definition):
+            unkept.append(definition.name)
+            continue
+        content = json.loads(text) | {COMPILED: section}
+        path = folder / certificate_path(definition)
+        path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return tuple(unkept)
