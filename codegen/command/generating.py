@@ -242,14 +242,17 @@ def _validate_compiled(layers: list[str] | None, package: Path | None, every: bo
     from svertka.spec.gradient import with_gradients
 
     asked = with_gradients(about.layers)
-    total = len(TARGETS) * sum(len(definition.variants) for definition in asked)
+    total = sum(len(definition.variants) for definition in asked)
     with progress("executing", total) as advance:
         done = validate_compiled(package or PACKAGE, asked, advance, every, tables=about.every and package is None)
     console.print(matrix(done.verdicts, COLUMNS), tightness(done.verdicts, COLUMNS))
     for name in done.unkept:
         told = f"{name}: not kept: its certificate is not of these kernels; generate the package anew"
         errors.print(told, highlight=False, markup=False)
-    console.print(f"{total} formulas for a target, {done.executed} executed, the others are on record", highlight=False)
+    pairs = f"{total} formulas for {len(TARGETS)} targets"
+    console.print(
+        f"{pairs}: {done.executed} executed, {len(TARGETS) * total - done.executed} on record", highlight=False
+    )
     for outcome in done.forced:
         for line in outcome.failures[:SHOWN]:
             errors.print(f"{outcome.layer} with {outcome.figures['entry']}: {line}", highlight=False, markup=False)

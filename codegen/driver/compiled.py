@@ -20,7 +20,7 @@ from typing import Any
 from svertka.codegen.driver.certificate import COMPILED, certificate_path, is_of_kernels, kernel_digests, rounded
 from svertka.codegen.driver.generate import digest
 from svertka.codegen.driver.on_demand import made_sources
-from svertka.codegen.ptx.level import COLUMNS, NAME, TARGETS, check, check_forced, compiled_digests
+from svertka.codegen.ptx.level import COLUMNS, NAME, TARGETS, check, check_forced
 from svertka.codegen.verify.levels import Outcome
 from svertka.codegen.verify.recording import PRODUCTS, entries
 from svertka.codegen.verify.validate import Verdict, built, side_by_side
@@ -181,25 +181,22 @@ def _executed(
     for definition in due:
         known = sections.get(definition.name, {}).get("formulas", {})
         for place, variant in enumerate(definition.variants):
-            work += [(definition, place, target, known.get(variant.layer.name, {}).get(target)) for target in TARGETS]
+            work.append((definition, place, known.get(variant.layer.name, {})))
     found, executed = {}, 0
-    for (definition, place, target, known), outcome in side_by_side(folder, _judge, work):
+    for (definition, place, known), outcomes in side_by_side(folder, _judge, work):
         layer = definition.variants[place].layer.name
-        found[layer, target] = _outcome(layer, target, known) if outcome is None else outcome
-        executed += outcome is not None
+        for target in TARGETS:
+            found[layer, target] = outcomes.get(target) or _outcome(layer, target, known[target])
+        executed += len(outcomes)
         progress(layer)
     return found, executed
 
 
-def _judge(
-    package: str, definition: Definition, place: int, target: str, known: Mapping[str, Any] | None
-) -> Outcome | None:
-    """Execute a formula's kernels; None if their PTX is on record."""
+def _judge(package: str, definition: Definition, place: int, known: Mapping[str, Any]) -> dict[str, Outcome]:
+    """Execute a formula's kernels for the targets for which their PTX is not on record."""
     module = built(definition)
-    variant = module.definition.variants[place]
-    if known and known.get("kernels") == compiled_digests(module, variant, target, package):
-        return None
-    return check(module, variant, target, package)
+    digests = {target: entry["kernels"] for target, entry in known.items()}
+    return check(module, module.definition.variants[place], TARGETS, package, digests)
 
 
 def _renewed(definition: Definition, sources: Mapping[str, str], found: Mapping[Any, Outcome]) -> dict[str, Any]:

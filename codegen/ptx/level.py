@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,7 @@ from svertka.codegen.verify.levels.numbers import largest_tightness
 from svertka.codegen.verify.recording import PACKAGE
 from svertka.spec.definition import Variant
 
-__all__ = ["CHECKED", "COLUMNS", "NAME", "TARGETS", "check", "check_forced", "compiled_digests"]
+__all__ = ["CHECKED", "COLUMNS", "NAME", "TARGETS", "check", "check_forced"]
 
 NAME = "compiled"
 CHECKED = ("exact", "rounding")  # levels that are checked on compiled kernels
@@ -33,21 +34,35 @@ TARGETS = ("sm_80", "sm_90")
 COLUMNS = tuple(f"{NAME} {target}" for target in TARGETS)  # names of the level's outcomes
 
 
-def check(module: KernelModule, variant: Variant, target: str, package: str = PACKAGE) -> Outcome:
-    """Check a formula's kernels, compiled for a target.
+def check(
+    module: KernelModule,
+    variant: Variant,
+    targets: Sequence[str] = TARGETS,
+    package: str = PACKAGE,
+    known: Mapping[str, Mapping[str, str]] | None = None,
+) -> dict[str, Outcome]:
+    """Check a formula's kernels, compiled for some targets.
 
     Args:
         module: the definition's kernels and programs.
         variant: which of its formulas.
-        target: one of ``TARGETS``.
+        targets: of ``TARGETS``.
         package: name of the generated package.
+        known: digests of compiled kernels by target and name; a target whose kernels have these is left out.
 
     Returns:
-        Its figures have the number of launches, digests of the compiled kernels by name, and the entries of the tables
-        of tiles that were executed.
+        Outcomes by target. Their figures have the number of launches, digests of the compiled kernels by name, and the
+        entries of the tables of tiles that were executed.
     """
-    subject = Subject(module, variant, package, target=target)
-    return _checked(subject, tuple(runs(subject)))
+    evaluations: dict[Any, Any] = {}
+    planned = tuple(runs(Subject(module, variant, package)))
+    found = {}
+    for target in targets:
+        subject = Subject(module, variant, package, target=target, known=evaluations)
+        before = (known or {}).get(target)
+        if not before or before != _digests([_compiled(subject, planned)]):
+            found[target] = _checked(subject, planned)
+    return found
 
 
 def check_forced(
@@ -74,16 +89,6 @@ def check_forced(
                 done = _checked(subject, (alone,))
                 return replace(done, figures={**done.figures, "entry": entry})
     return None
-
-
-def compiled_digests(module: KernelModule, variant: Variant, target: str, package: str = PACKAGE) -> dict[str, str]:
-    """What ``check`` would execute: digests of the compiled kernels by name; nothing is executed.
-
-    Raises:
-        Exception: any exception of Triton's compiler.
-    """
-    subject = Subject(module, variant, package, target=target)
-    return _digests([_compiled(subject, tuple(runs(subject)))])
 
 
 def _checked(subject: Subject, planned: Sequence[Run]) -> Outcome:

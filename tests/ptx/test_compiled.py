@@ -49,7 +49,7 @@ def test_what_was_executed_is_kept_and_not_executed_anew(package: Path) -> None:
     options = ("validate", "--compiled", "relu", "--package", str(package))
     first = run(*options)
     assert first.returncode == 0, first.stderr[-3000:]
-    assert "4 formulas for a target, 4 executed" in first.stdout
+    assert "2 formulas for 2 targets: 4 executed, 0 on record" in first.stdout
     kept = record(package)
     assert kept["formulas"]["relu"].keys() == {"sm_80", "sm_90"}
     for one in kept["formulas"]["relu"].values():
@@ -57,7 +57,7 @@ def test_what_was_executed_is_kept_and_not_executed_anew(package: Path) -> None:
         assert one["elements"] > 0
         assert one["tightness"].keys() == {"float32", "float16", "bfloat16", "float64"}
     second = run(*options)
-    assert "4 formulas for a target, 0 executed" in second.stdout
+    assert "2 formulas for 2 targets: 0 executed, 4 on record" in second.stdout
     assert record(package) == kept
     cells = re.findall(r"relu +│ (\d+) +│ (\d+) +│", second.stdout)
     assert cells == [tuple(str(one["elements"]) for one in kept["formulas"]["relu"].values())]
@@ -70,7 +70,7 @@ def test_what_was_executed_is_kept_and_not_executed_anew(package: Path) -> None:
     sources = package_sources(package, [])
     assert problem(kept, sources, DEFINITIONS["relu"]) == "stale: executed for other kernels"
     commented = run(*options)
-    assert "4 formulas for a target, 0 executed" in commented.stdout
+    assert "2 formulas for 2 targets: 0 executed, 4 on record" in commented.stdout
     assert "relu: not kept: its certificate is not of these kernels" in commented.stderr
     path.write_text(text)
 

@@ -51,7 +51,7 @@ def check(subject: Subject) -> Outcome:
     comparisons, probability = [], 1.0
     found: list[Case] = []
     for case, dtypes in subject.runs or _tried(subject):
-        numbers = _whole_numbers(subject, case)
+        numbers = subject.evaluated((NAME, case.name), lambda case=case: _whole_numbers(subject, case))  # type: ignore[misc]
         if numbers is None:
             continue
         probability *= DEGREE / (2 * numbers.largest + 1)

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 
 from svertka.codegen.verify.cases import Case, at_zero, met_exactly
-from svertka.codegen.verify.equivalence import Comparison, compare, compare_at, format_of, real
+from svertka.codegen.verify.equivalence import Comparison, compare, compare_at, expected_of, format_of, real
 from svertka.codegen.verify.extremes import enters_exponents, extremes
 from svertka.codegen.verify.levels.bfloat16 import repaired_on
 from svertka.codegen.verify.levels.numbers import summed
@@ -81,17 +81,12 @@ def _comparisons(
     draw_real: Callable[[random.Random], float],
     drawn: Collection[str] | None = None,
 ) -> list[tuple[str, str, Comparison]]:
+    asked = case, dtypes, _target(subject, dtypes), draw_real, drawn
+    key = (NAME, case.name, str(case.sizes), dtypes, draw_real, drawn)
+    expected = subject.evaluated(key, lambda: expected_of(subject.module.definition, subject.layer, *asked))
     with repaired_on(subject.device):
         found = compare(
-            subject.module,
-            subject.variant,
-            subject.kernels,
-            case,
-            dtypes,
-            subject.device,
-            _target(subject, dtypes),
-            draw_real,
-            drawn,
+            subject.module, subject.variant, subject.kernels, case, dtypes, subject.device, expected=expected
         )
         return [(case.name, format_of(dtype).name, result) for dtype, result in found]
 

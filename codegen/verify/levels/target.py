@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -21,6 +21,7 @@ from svertka.spec.layer import Layer
 
 __all__ = ["Outcome", "Subject", "gradient_operators"]
 
+Result = TypeVar("Result")
 SYMBOL_UNIT, HALF_UNIT = 2, 8  # elements of float64, of half precision, in one unit of a descriptor load
 GPU_UNIT = 32  # on a GPU boxes are used if at least so many elements are summed
 
@@ -36,6 +37,7 @@ class Subject:
         device: the device of the kernels in numeric comparisons; ``"cpu"`` is Triton's interpreter.
         target: for which GPU kernels are compiled if a machine executes them that is no GPU; tensors lie on ``device``.
         runs: cases and dtypes for comparisons of numbers, if they are not the usual ones.
+        known: evaluations of the formula that several targets share, by all that they depend on; None to keep none.
     """
 
     module: KernelModule
@@ -44,6 +46,7 @@ class Subject:
     device: str = "cpu"
     target: str = ""
     runs: tuple[tuple[Case, tuple[torch.dtype, ...]], ...] = ()
+    known: dict[Any, Any] | None = None
 
     @property
     def compiled(self) -> bool:
@@ -69,6 +72,15 @@ class Subject:
     def small_cases(self) -> tuple[Case, ...]:
         """Cases for comparisons of expressions."""
         return small_cases(self.module.definition, self.variant)
+
+    def evaluated(self, key: tuple[Any, ...], evaluate: Callable[[], Result]) -> Result:
+        """What the formula gives; evaluated once if evaluations are kept."""
+        if self.known is None:
+            return evaluate()
+        if key not in self.known:
+            self.known[key] = evaluate()
+        found: Result = self.known[key]
+        return found
 
     @property
     def boxed(self) -> tuple[Kernel, ...]:
