@@ -31,7 +31,7 @@ from svertka.codegen.ptx.program import PtxError
 from svertka.codegen.ptx.state import Array
 from svertka.codegen.verify.recording import PACKAGE, Launched, giving_launches
 
-__all__ = ["Executed", "arguments_of", "executing", "run_launch"]
+__all__ = ["Compiled", "Executed", "arguments_of", "compiled_kernels", "executing", "run_launch"]
 
 PROCESSORS = 132  # of the GPU that programs are made for, so that its launches are chosen
 NUMBERS: dict[str, Any] = {"fp32": np.float32, "fp64": np.float64}
@@ -71,6 +71,7 @@ class Executed:
         kernels: their names.
         texts: digests of their PTX by name.
         entries: entries of the tables of tiles that they took.
+        altered: kernels whose PTX was altered, ready to run, by their text.
         memory: tensors that programs made, with the bytes that have been written, by address.
         counts: where to count what is executed, if anywhere.
     """
@@ -82,6 +83,7 @@ class Executed:
     kernels: list[str] = field(default_factory=list)
     texts: dict[str, set[str]] = field(default_factory=dict)
     entries: set[str] = field(default_factory=set)
+    altered: dict[str, Linked] = field(default_factory=dict)
     memory: dict[int, tuple[torch.Tensor, Array]] = field(default_factory=dict)
     counts: Counts | None = None
 
@@ -165,11 +167,19 @@ def _compiled(launch: Launched, target: str) -> Compiled:
     return _COMPILED[key]
 
 
+def compiled_kernels() -> Iterator[Compiled]:
+    """What this process has compiled."""
+    yield from _COMPILED.values()
+
+
 def _linked(compiled: Compiled, done: Executed) -> Linked:
-    if done.alter is not None:
-        return link(parse(done.alter(compiled.text)))
+    text = compiled.text if done.alter is None else done.alter(compiled.text)
+    if text != compiled.text:
+        if text not in done.altered:
+            done.altered[text] = link(parse(text))
+        return done.altered[text]
     if compiled.linked is None:
-        compiled.linked = link(parse(compiled.text))
+        compiled.linked = link(parse(text))
     return compiled.linked
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -26,7 +26,7 @@ from svertka.codegen.verify.levels.numbers import largest_tightness
 from svertka.codegen.verify.recording import PACKAGE
 from svertka.spec.definition import Variant
 
-__all__ = ["CHECKED", "COLUMNS", "NAME", "TARGETS", "check", "check_forced"]
+__all__ = ["CHECKED", "COLUMNS", "NAME", "TARGETS", "check", "check_forced", "check_runs", "compiled_texts"]
 
 NAME = "compiled"
 CHECKED = ("exact", "rounding")  # levels that are checked on compiled kernels
@@ -60,8 +60,8 @@ def check(
     for target in targets:
         subject = Subject(module, variant, package, target=target, known=evaluations)
         before = (known or {}).get(target)
-        if not before or before != _digests([_compiled(subject, planned)]):
-            found[target] = _checked(subject, planned)
+        if not before or before != _digests([compiled_texts(subject, planned)]):
+            found[target] = check_runs(subject, planned)
     return found
 
 
@@ -85,21 +85,30 @@ def check_forced(
     for run in runs(subject):
         for dtype in run.dtypes:
             alone = replace(run, dtypes=(dtype,), forced=entry)
-            if any(taken.rpartition("/")[0] == table for taken in _compiled(subject, (alone,), noted=True).entries):
-                done = _checked(subject, (alone,))
+            if any(
+                taken.rpartition("/")[0] == table for taken in compiled_texts(subject, (alone,), noted=True).entries
+            ):
+                done = check_runs(subject, (alone,))
                 return replace(done, figures={**done.figures, "entry": entry})
     return None
 
 
-def _checked(subject: Subject, planned: Sequence[Run]) -> Outcome:
+def check_runs(subject: Subject, planned: Sequence[Run], alter: Callable[[str], str] | None = None) -> Outcome:
+    """Check some runs of a formula; ``subject`` has a target.
+
+    Args:
+        subject: the formula and its kernels.
+        planned: the runs.
+        alter: what is done to the PTX of every kernel before it runs, to plant a fault.
+    """
     began = time.process_time()
     outcomes, failures, executed = [], [], []
     for run in planned:
-        about = replace(subject, runs=((run.case, run.dtypes),))
+        about = replace(subject, runs=((run.case, run.dtypes),), special=run.special)
         for level in CHECKED:
             try:
                 with (
-                    executing(subject.target, run.forced, subject.package, wide=run.wide) as done,
+                    executing(subject.target, run.forced, subject.package, alter, run.wide) as done,
                     np.errstate(all="ignore"),
                 ):
                     executed.append(done)
@@ -120,8 +129,14 @@ def _checked(subject: Subject, planned: Sequence[Run]) -> Outcome:
     return Outcome(level, subject.layer.name, len(planned), elements, figures, tuple(failures))
 
 
-def _compiled(subject: Subject, planned: Sequence[Run], noted: bool = False) -> Executed:
-    """Compile what some runs launch, and execute nothing; or only note what is launched."""
+def compiled_texts(subject: Subject, planned: Sequence[Run], noted: bool = False) -> Executed:
+    """Compile what some runs launch, and execute nothing; or only note what is launched.
+
+    Args:
+        subject: the formula and its kernels.
+        planned: the runs.
+        noted: whether nothing is compiled.
+    """
     found = Executed(subject.target)
     definition, layer = subject.module.definition, subject.layer
     for run in planned:

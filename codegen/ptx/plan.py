@@ -8,23 +8,29 @@ Input: a formula with its kernels. Output: ``Run``s.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, replace
 
 import torch
 
+from svertka.codegen.ir.loop_patterns import LoopPattern
 from svertka.codegen.verify.cases import Case, altered, cases
 from svertka.codegen.verify.fitting import extents_of_formula, small_extents
 from svertka.codegen.verify.levels import Subject
 from svertka.codegen.verify.symbolic.small import usual_case, work_of
+from svertka.spec import normal_form
 from svertka.spec.definition import Whole
+from svertka.spec.notation import Reduction
 
 __all__ = ["Run", "runs"]
 
-EVERY = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
-HALF = (torch.bfloat16, torch.float16)
+WIDE, HALF = (torch.float32, torch.float64), (torch.bfloat16, torch.float16)
 UNIT = 32  # on a GPU boxes are used if at least so many elements are summed
-MUCH = 1 << 16  # operations of a loop nest; the formula's own evaluation takes longer than the kernel
+MUCH, LONG = (
+    1 << 19,
+    1 << 15,
+)  # operations of the deepest loop nest; the formula's own evaluation takes longer than kernels
+LARGE = 1 << 15  # elements of a tensor
 
 
 @dataclass(frozen=True)
@@ -36,44 +42,66 @@ class Run:
         dtypes: of real tensors.
         wide: whether offsets have 64 bits, as tensors beyond 2^31 elements need them.
         forced: an entry of the tables of tiles that serves every size.
+        special: whether numbers are compared at special values, too.
     """
 
     case: Case
     dtypes: tuple[torch.dtype, ...]
     wide: bool = False
     forced: str = ""
+    special: bool = False
 
 
 def runs(subject: Subject) -> Iterator[Run]:
     """The runs of a formula.
 
-    Unusual parameters in every dtype; usual ones with several programs a launch and without optional tensors; channels
-    last; views with an offset, odd strides and 64-bit offsets; and, where operands may be fetched by boxes, each layout
-    of boxes.
+    Usual parameters with several full tiles a launch, without optional tensors; unusual parameters; channels last;
+    views with an offset, odd strides and 64-bit offsets; rows that take several steps; and, where operands may be
+    fetched by boxes, each layout of boxes, of full tiles too.
     """
+    definition, variant = subject.module.definition, subject.variant
     unusual, *_ = subject.small_cases
-    usual = usual_case(subject.module.definition, subject.variant)
-    yield Run(unusual, EVERY)
-    yield Run(_grown(subject), EVERY[:1])
+    usual = next(iter(cases(definition, variant, 1)))
+    optional = frozenset(tensor.name for tensor in variant.layer.inputs if tensor.default is not None)
+    usual = replace(usual, absent=optional)
+    products = any(kernel.operands for kernel in subject.launched)
+    large = _grown(subject, replace(usual, name=f"{usual.name}-large"), _free(subject), MUCH if products else LONG)
+    yield Run(large, (*WIDE, HALF[0]))
+    yield Run(unusual, (WIDE[0], HALF[1]), special=True)
     yield Run(replace(unusual, name=f"{unusual.name}-last", last=True), HALF[:1])
     yield Run(replace(unusual, name=f"{unusual.name}-view", view=True), HALF[1:], wide=True)
-    for place, case in enumerate(subject.aligned((unusual, usual), UNIT)):
-        yield Run(case, HALF if place % 2 else HALF[:1])
+    if not products and any(kernel.pattern == LoopPattern.ROW for kernel in subject.launched):
+        long = replace(usual, name=f"{usual.name}-long")
+        yield Run(_grown(subject, long, _free(subject) & _reduced(subject), LONG), WIDE[:1])
+    little = usual_case(definition, variant)
+    sides = zip(*(subject.aligned((unusual, large, little), UNIT)[place::3] for place in range(3)), strict=True)
+    for first, much, other in sides:
+        yield Run(first, HALF[:1])
+        yield Run(much if work_of(variant, much.sizes) <= 2 * MUCH else other, HALF)
 
 
-def _grown(subject: Subject) -> Case:
-    """Usual parameters, and extents as large as evaluating the formula allows: several programs a launch."""
-    definition, variant = subject.module.definition, subject.variant
-    case = next(iter(cases(definition, variant, 1)))
-    optional = frozenset(tensor.name for tensor in variant.layer.inputs if tensor.default is not None)
-    case = replace(case, name=f"{case.name}-grown", absent=optional)
-    kept = {*small_extents(variant.layer), *definition.extents}
-    kept |= {argument.symbol for argument in definition.arguments if isinstance(argument, Whole)}
-    growing = [name for name in extents_of_formula(variant.layer) if name not in kept]
+def _free(subject: Subject) -> set[str]:
+    """Extents that may grow: not of windows, not groups, and none that follows from others."""
+    kept = {*small_extents(subject.layer), *subject.module.definition.extents}
+    kept |= {argument.symbol for argument in subject.module.definition.arguments if isinstance(argument, Whole)}
+    return {*extents_of_formula(subject.layer)} - kept
+
+
+def _reduced(subject: Subject) -> set[str]:
+    """Extents of axes that are summed over, or of which the maximum is taken."""
+    values = [equation.value for equation in normal_form(subject.layer).equations]
+    indices = {index for value in values for one in value.atoms(Reduction) for index in one.indices}
+    return {symbol.name for index in indices for symbol in index.extent.free_symbols}
+
+
+def _grown(subject: Subject, case: Case, names: Set[str], most: int) -> Case:
+    """The case with some extents as large as the work allows, the smallest first; odd, so that tiles have tails."""
+    growing = sorted(names)
     while growing:
         name = min(growing, key=lambda one: (case.sizes[one], one))
-        larger = altered(definition, variant, case, {name: 2 * case.sizes[name] + 1})
-        if larger is None or work_of(variant, larger.sizes) > MUCH:
+        sizes = {name: 2 * case.sizes[name] + 1}
+        larger = altered(subject.module.definition, subject.variant, case, sizes, LARGE)
+        if larger is None or work_of(subject.variant, larger.sizes) > most:
             growing.remove(name)
         else:
             case = larger

@@ -37,6 +37,7 @@ class Subject:
         device: the device of the kernels in numeric comparisons; ``"cpu"`` is Triton's interpreter.
         target: for which GPU kernels are compiled if a machine executes them that is no GPU; tensors lie on ``device``.
         runs: cases and dtypes for comparisons of numbers, if they are not the usual ones.
+        special: whether numbers are compared at special values, too.
         known: evaluations of the formula that several targets share, by all that they depend on; None to keep none.
     """
 
@@ -46,6 +47,7 @@ class Subject:
     device: str = "cpu"
     target: str = ""
     runs: tuple[tuple[Case, tuple[torch.dtype, ...]], ...] = ()
+    special: bool = True
     known: dict[Any, Any] | None = None
 
     @property
@@ -83,11 +85,16 @@ class Subject:
         return found
 
     @property
-    def boxed(self) -> tuple[Kernel, ...]:
-        """The formula's kernels that can load boxes."""
+    def launched(self) -> tuple[Kernel, ...]:
+        """The formula's kernels."""
         place = self.module.definition.variants.index(self.variant)
         launches = (launch for program in self.module.programs[place] for launch in program.launches)
-        return tuple(dict.fromkeys(launch.kernel for launch in launches if launch.kernel.boxes is not None))
+        return tuple(dict.fromkeys(launch.kernel for launch in launches))
+
+    @property
+    def boxed(self) -> tuple[Kernel, ...]:
+        """The formula's kernels that can load boxes."""
+        return tuple(kernel for kernel in self.launched if kernel.boxes is not None)
 
     @property
     def layouts(self) -> tuple[bool, ...]:
