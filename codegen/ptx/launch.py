@@ -13,7 +13,7 @@ import ctypes
 import hashlib
 import importlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,6 +37,8 @@ PROCESSORS = 132  # of the GPU that programs are made for, so that its launches 
 NUMBERS: dict[str, Any] = {"fp32": np.float32, "fp64": np.float64}
 NUMBERS |= {f"i{bits}": getattr(np, f"int{bits}") for bits in (8, 16, 32, 64)}
 NUMBERS |= {f"u{bits}": getattr(np, f"uint{bits}") for bits in (8, 16, 32, 64)}
+WHOLE, NEAR = 1 << 28, 1 << 20  # bytes of a storage that is kept whole; of a stride that stays in one piece
+FAR = 1 << 41  # addresses of storages that are kept in pieces are multiples of it
 _COMPILED: dict[str, Compiled] = {}
 _LOCATION = re.compile(r"^\s*(?:\.loc|\.file|//).*\n", re.MULTILINE)
 _DEBUGGING = re.compile(r"^\s*\.section\s+\.debug.*", re.MULTILINE | re.DOTALL)
@@ -208,30 +210,69 @@ def run_launch(launch: Launched, done: Executed) -> None:
     done.launches += 1
     done.kernels.append(name)
     arguments = arguments_of(launch, done.target)
-    tensors = [value for _, value in arguments if isinstance(value, torch.Tensor)]
-    storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage() for tensor in tensors}
-    places = {pointer: place for place, pointer in enumerate(storages)}
-    buffers = [_buffer(pointer, storage, done) for pointer, storage in storages.items()]
+    memory = _Memory([value for _, value in arguments if isinstance(value, torch.Tensor)], done)
     scratch = metadata.global_scratch_size * launch.programs, metadata.global_scratch_align % 256
-    own = [Pointer(len(buffers)) if scratch[0] else np.uint64(0), np.uint64(0)]  # scratch of the kernel, of a profiler
-    given = [_argument(kind, value, places) for kind, value in arguments]
-    run_kernel(linked, launch.programs, buffers, [*given, *own], metadata.shared, scratch, done.counts)
+    own = [Pointer(len(memory.buffers)) if scratch[0] else np.uint64(0), np.uint64(0)]  # scratch, and a profiler's
+    given = [_argument(kind, value, memory) for kind, value in arguments]
+    run_kernel(linked, launch.programs, memory.buffers, [*given, *own], metadata.shared, scratch, done.counts)
 
 
-def _buffer(pointer: int, storage: Any, done: Executed) -> Buffer:
-    """A storage's memory; of tensors that the program made, with what has been written."""
-    size = storage.nbytes()
-    memory = (ctypes.c_char * size).from_address(pointer) if size else b""
-    known = done.memory.get(pointer)
-    written = np.ones(size, bool) if known is None else known[1]
-    return Buffer(np.frombuffer(memory, np.uint8), written, ALIGNMENT + pointer % ALIGNMENT)
+class _Memory:
+    """The memory of a launch's tensors, each storage once.
+
+    Attributes:
+        buffers: whole storages, and pieces of those that are too large.
+        places: where a storage's first buffer is, and its offset in the storage, by the storage's address.
+    """
+
+    def __init__(self, tensors: Sequence[torch.Tensor], done: Executed) -> None:
+        self.buffers: list[Buffer] = []
+        self.places: dict[int, tuple[int, int]] = {}
+        for tensor in tensors:
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() in self.places:
+                continue
+            shared = [one for one in tensors if one.untyped_storage().data_ptr() == storage.data_ptr()]
+            spans = [(0, storage.nbytes())] if storage.nbytes() <= WHOLE else _spans(shared)
+            self.places[storage.data_ptr()] = len(self.buffers), spans[0][0]
+            whole = storage.nbytes() <= WHOLE
+            begin = 0 if whole else FAR * len(self.places) + storage.data_ptr() % 256
+            self.buffers += [_buffer(storage, span, begin + span[0] if begin else 0, done) for span in spans]
+
+    def pointer(self, tensor: torch.Tensor) -> Pointer:
+        """The address of a tensor's first element."""
+        storage = tensor.untyped_storage().data_ptr()
+        place, offset = self.places[storage]
+        return Pointer(place, tensor.data_ptr() - storage - offset)
 
 
-def _argument(kind: str, value: Any, places: Mapping[int, int]) -> Any:
+def _spans(tensors: Sequence[torch.Tensor]) -> list[tuple[int, int]]:
+    """Ranges of bytes in a storage that hold all elements of some tensors; what lies far from them is left out."""
+    found: set[tuple[int, int]] = set()
+    for tensor in tensors:
+        starts, length = [int(tensor.storage_offset())], 1
+        for extent, stride in zip(tensor.shape, tensor.stride(), strict=True):
+            if stride * tensor.itemsize > NEAR:
+                starts = [start + place * int(stride) for start in starts for place in range(extent)]
+            else:
+                length += (extent - 1) * int(stride)
+        found |= {(start * tensor.itemsize, (start + length) * tensor.itemsize) for start in starts}
+    return sorted(found)
+
+
+def _buffer(storage: Any, span: tuple[int, int], address: int, done: Executed) -> Buffer:
+    """A part of a storage's memory; of tensors that the program made, with what has been written."""
+    pointer, size = storage.data_ptr() + span[0], span[1] - span[0]
+    memory: Any = (ctypes.c_char * size).from_address(pointer) if size else b""
+    known = done.memory.get(storage.data_ptr())
+    written = np.ones(size, bool) if known is None else known[1][span[0] : span[1]]
+    return Buffer(np.frombuffer(memory, np.uint8), written, ALIGNMENT + pointer % ALIGNMENT, address)
+
+
+def _argument(kind: str, value: Any, memory: _Memory) -> Any:
     """An argument as the launcher passes it: a pointer, or a number of the parameter's type."""
     if isinstance(value, torch.Tensor):
-        pointer = value.untyped_storage().data_ptr()
-        return Pointer(places[pointer], value.data_ptr() - pointer)
+        return memory.pointer(value)
     if kind not in NUMBERS:
         raise PtxError(f"an argument of type {kind} is not known")
     return NUMBERS[kind](value)

@@ -104,7 +104,7 @@ def _predicates(text: str) -> Iterator[Place]:
 
 
 def _registers(text: str) -> Iterator[Place]:
-    """An operand is the last result of the same class instead, or the operand beside it; vectors in another order."""
+    """An operand is the last result of the same class instead, or the operand beside it; another lane; vectors."""
     last: dict[str, str] = {}
     for one in _statements(text):
         names = list(_REGISTER.finditer(one[0]))
@@ -115,6 +115,7 @@ def _registers(text: str) -> Iterator[Place]:
         if names and not re.match(r"[ \t]*(?:@\S+[ \t]+)?(?:st|cp|bra|bar|red)\b", one[0]):
             last[names[0][0].rstrip("0123456789")] = names[0][0]
     yield from _replaced(text, (r"(sub\.\w+(?:\.\w+)*\s+%\w+,\s*)(%\w+),\s*(%\w+);", r"\1\3, \2;"))
+    yield from _replaced(text, (r"(shfl\.sync\.\w+\.b32\s+%\w+, %\w+, )(\d+)(?=,)", r"\g<1>1"))
     yield from _replaced(text, (r"\{\s*(%\w+),\s*(%\w+)(?=[,\s}])", r"{ \2, \1"))
 
 
@@ -169,7 +170,6 @@ def _descriptors(text: str) -> Iterator[Place]:
         (r"(wgmma\.mma_async[^;]*), 1, 1;", r"\1, 1, 0;"),
         (r"(wgmma\.mma_async[^;]*), 1, 1, (\d), (\d);", r"\1, -1, 1, \2, \3;"),
         (r"(cp\.async\.c[ag]\S* \[[^\]]+\], \[[^\]]+\], 0x)10", r"\g<1>8"),
-        (r"(shfl\.sync\.\w+\.b32\s+%\w+, %\w+, )(\d+)(?=,)", r"\g<1>1"),
     )
     for one in re.finditer(r"\b4611686\d{12}\b", text):
         for bit in (16, 32, 62):

@@ -13,7 +13,9 @@ from unittest import mock
 from svertka.codegen.lowering.build import build
 from svertka.codegen.ptx import launch, machine
 from svertka.codegen.ptx.level import check_runs, compiled_texts
+from svertka.codegen.ptx.parse import parse
 from svertka.codegen.ptx.plan import Run, runs
+from svertka.codegen.ptx.program import PtxError
 from svertka.codegen.verify.levels import Subject
 from svertka.codegen.verify.recording import PACKAGE
 from svertka.spec.layers import DEFINITIONS
@@ -78,11 +80,20 @@ def ptx_catalogue(per_kind: int = PER_KIND) -> tuple[PtxMutant, ...]:
             for mutant in mutants_of("ptx", place, text, ptx_edits(text, place), (subject[0],)):
                 proposals[mutant.operator].append(PtxMutant(mutant, text, subject, some))
     found = []
+    by_name = {one.mutant.identifier: one for some in proposals.values() for one in some}
     for some in proposals.values():
-        by_name = {one.mutant.identifier: one for one in some}
-        picked = chosen([one.mutant for one in some], per_kind, lambda mutant: True)
+        picked = chosen([one.mutant for one in some], per_kind, lambda mutant: _is_known(by_name[mutant.identifier]))
         found += [by_name[mutant.identifier] for mutant in picked]
     return tuple(found)
+
+
+def _is_known(fault: PtxMutant) -> bool:
+    """Whether the machine knows every instruction of the altered text: not knowing one is no evidence."""
+    try:
+        machine.link(parse(fault.mutant.applied(fault.text)))
+    except PtxError:
+        return False
+    return True
 
 
 def _texts(subject: tuple[str, str, str]) -> Iterator[tuple[str, str, tuple[Run, ...]]]:
