@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -89,7 +89,10 @@ def problem(section: Mapping[str, Any], sources: Mapping[str, str], definition: 
 
 def recorded(text: str, sources: Mapping[str, str], definition: Definition) -> tuple[Outcome, ...]:
     """The outcomes on record, one per formula and target; or why there is none that holds."""
-    section = _section(text)
+    return _recorded(_section(text), sources, definition)
+
+
+def _recorded(section: Mapping[str, Any], sources: Mapping[str, str], definition: Definition) -> tuple[Outcome, ...]:
     wrong = problem(section, sources, definition)
     return tuple(
         Outcome(f"{NAME} {target}", variant.layer.name, inapplicable=wrong)
@@ -146,23 +149,33 @@ def validate_compiled(
     texts = {d.name: _read(folder / certificate_path(d)) for d in definitions}
     sections = {name: _section(text) for name, text in texts.items()}
     due = [d for d in definitions if every or problem(sections[d.name], sources, d)]
-    found, executed = _executed(folder, due, {} if every else sections, progress)
-    sections = {d.name: sections[d.name] for d in definitions} | {
-        d.name: _renewed(d, sources, found) for d in due if not any(found[f].failures for f in _formulas(d))
-    }
-    forced = _forced(folder, definitions, sections) if tables else ()
+    found: dict[tuple[str, str], Outcome] = {}
+    unkept: dict[str, None] = {}
+    executed = 0
+
+    def keep(definition: Definition, section: dict[str, Any]) -> None:
+        sections[definition.name] = section
+        if section != _section(texts[definition.name]):
+            kept = _written(folder, definition, texts[definition.name], section, sources)
+            unkept.update({} if kept else {definition.name: None})
+
+    for definition, layer, outcomes, count in _executed(folder, due, {} if every else sections):
+        found |= {(layer, target): outcome for target, outcome in outcomes.items()}
+        executed += count
+        progress(layer)
+        mine = [found.get(formula) for formula in _formulas(definition)]
+        if all(one is not None and not one.failures for one in mine):  # kept at once: a killed run goes on where it was
+            keep(definition, _renewed(definition, sources, found))
+    forced = _forced(folder, definitions, sections) if tables else []
     for done, definition in forced:
         if not done.failures:
-            place = sections[definition.name]["formulas"][done.layer][done.level.removeprefix(f"{NAME} ")]
-            place["forced"] = {**place.get("forced", {}), done.figures["entry"]: _kept(done)}
-    unkept = _keep(folder, definitions, texts, sections, sources)
+            keep(definition, _with_forced(sections[definition.name], done))
     verdicts = []
     for d in definitions:
-        known = {f: found[f] for f in _formulas(d)} if d in due else {}
-        outcomes = known.values() or recorded(json.dumps({COMPILED: sections[d.name]}), sources, d)
+        outcomes = [found[f] for f in _formulas(d)] if d in due else [*_recorded(sections[d.name], sources, d)]
         verdicts.append(Verdict(d.name, tuple(outcomes)))
-    missing = [f"{target} {entry}" for target in TARGETS for entry in _untaken(target, sections)] if tables else ()
-    return Executions(tuple(verdicts), executed, tuple(one for one, _ in forced), tuple(missing), unkept)
+    missing = [f"{target} {entry}" for target in TARGETS for entry in _untaken(target, sections)] if tables else []
+    return Executions(tuple(verdicts), executed, tuple(one for one, _ in forced), tuple(missing), tuple(unkept))
 
 
 def _read(path: Path) -> str:
@@ -174,22 +187,18 @@ def _formulas(definition: Definition) -> list[tuple[str, str]]:
 
 
 def _executed(
-    folder: Path, due: Sequence[Definition], sections: Mapping[str, Any], progress: Callable[[str], None]
-) -> tuple[dict[tuple[str, str], Outcome], int]:
-    """Outcomes of formulas and targets, and how many were executed; others have the PTX that is on record."""
+    folder: Path, due: Sequence[Definition], sections: Mapping[str, Any]
+) -> Iterator[tuple[Definition, str, dict[str, Outcome], int]]:
+    """Formulas with their outcomes by target, and how many of these were executed; others have the PTX on record."""
     work = []
     for definition in due:
         known = sections.get(definition.name, {}).get("formulas", {})
         for place, variant in enumerate(definition.variants):
             work.append((definition, place, known.get(variant.layer.name, {})))
-    found, executed = {}, 0
     for (definition, place, known), outcomes in side_by_side(folder, _judge, work):
         layer = definition.variants[place].layer.name
-        for target in TARGETS:
-            found[layer, target] = outcomes.get(target) or _outcome(layer, target, known[target])
-        executed += len(outcomes)
-        progress(layer)
-    return found, executed
+        every = {target: outcomes.get(target) or _outcome(layer, target, known[target]) for target in TARGETS}
+        yield definition, layer, every, len(outcomes)
 
 
 def _judge(package: str, definition: Definition, place: int, known: Mapping[str, Any]) -> dict[str, Outcome]:
@@ -251,23 +260,21 @@ def _force(package: str, definition: Definition, place: int, target: str, entry:
     return check_forced(module, module.definition.variants[place], target, entry, package)
 
 
-def _keep(
-    folder: Path,
-    definitions: Sequence[Definition],
-    texts: Mapping[str, str],
-    sections: Mapping[str, Any],
-    sources: Mapping[str, str],
-) -> tuple[str, ...]:
-    """Write changed sections into certificates; names of definitions that have no certificate of their kernels."""
-    unkept = []
-    for definition in definitions:
-        text, section = texts[definition.name], sections[definition.name]
-        if not section or section == _section(text):
-            continue
-        if not is_of_kernels(text, sources, definition):
-            unkept.append(definition.name)
-            continue
-        content = json.loads(text) | {COMPILED: section}
-        path = folder / certificate_path(definition)
-        path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    return tuple(unkept)
+def _with_forced(section: Mapping[str, Any], done: Outcome) -> dict[str, Any]:
+    """A section with an entry of the tables of tiles that was forced on one of its formulas."""
+    changed: dict[str, Any] = json.loads(json.dumps(section))
+    place = changed["formulas"][done.layer][done.level.removeprefix(f"{NAME} ")]
+    place["forced"] = {**place.get("forced", {}), done.figures["entry"]: _kept(done)}
+    return changed
+
+
+def _written(
+    folder: Path, definition: Definition, text: str, section: Mapping[str, Any], sources: Mapping[str, str]
+) -> bool:
+    """Write a section into a certificate; whether there is one of these kernels."""
+    if not is_of_kernels(text, sources, definition):
+        return False
+    content = json.loads(text) | {COMPILED: section}
+    path = folder / certificate_path(definition)
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return True

@@ -66,8 +66,8 @@ def runs(subject: Subject) -> Iterator[Run]:
     usual = replace(usual, absent=optional)
     products = any(kernel.operands for kernel in subject.launched)
     large = _grown(subject, replace(usual, name=f"{usual.name}-large"), _free(subject), MUCH if products else LONG)
-    yield Run(large, (*WIDE, HALF[0]))
-    yield Run(unusual, (WIDE[0], HALF[1]), special=True)
+    yield Run(large, WIDE)
+    yield Run(unusual, WIDE[:1], special=True)
     yield Run(replace(unusual, name=f"{unusual.name}-last", last=True), HALF[:1])
     yield Run(replace(unusual, name=f"{unusual.name}-view", view=True), HALF[1:], wide=True)
     if not products and any(kernel.pattern == LoopPattern.ROW for kernel in subject.launched):
