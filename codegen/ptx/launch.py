@@ -31,7 +31,7 @@ from svertka.codegen.ptx.program import PtxError
 from svertka.codegen.ptx.state import Array
 from svertka.codegen.verify.recording import PACKAGE, Launched, giving_launches
 
-__all__ = ["Compiled", "Executed", "arguments_of", "compiled_kernels", "executing", "run_launch"]
+__all__ = ["PROCESSORS", "Compiled", "Executed", "arguments_of", "compiled_kernels", "executing", "run_launch"]
 
 PROCESSORS = 132  # of the GPU that programs are made for, so that its launches are chosen
 NUMBERS: dict[str, Any] = {"fp32": np.float32, "fp64": np.float64}
@@ -117,6 +117,7 @@ def executing(
     alter: Callable[[str], str] | None = None,
     wide: bool = False,
     only: str = "",
+    processors: int = PROCESSORS,
 ) -> Iterator[Executed]:
     """Run launches of a generated package on the machine.
 
@@ -127,6 +128,7 @@ def executing(
         alter: what is done to the PTX of every kernel before it runs, to plant a fault.
         wide: whether all offsets have 64 bits, as if every tensor had more than 2^31 elements.
         only: ``"compile"`` to compile and not execute, ``"note"`` to do neither.
+        processors: how many the GPU has.
 
     Raises:
         PtxError: what the machine refuses, at once; at the end, results that were never stored.
@@ -148,7 +150,7 @@ def executing(
     with (
         giving_launches(run, target, forced, boxes, package),
         mock.patch.object(plans, "allocated", allocated),
-        mock.patch.object(launching, "processors", return_value=PROCESSORS),
+        mock.patch.object(launching, "processors", return_value=processors),
         mock.patch.object(launching, "INT32_ELEMENTS", 1 if wide else launching.INT32_ELEMENTS),
         unassembled(),
     ):

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
@@ -108,7 +109,7 @@ def check_runs(subject: Subject, planned: Sequence[Run], alter: Callable[[str], 
         for level in CHECKED:
             try:
                 with (
-                    executing(subject.target, run.forced, subject.package, alter, run.wide) as done,
+                    _executing(subject, run, alter) as done,
                     np.errstate(all="ignore"),
                 ):
                     executed.append(done)
@@ -142,13 +143,19 @@ def compiled_texts(subject: Subject, planned: Sequence[Run], noted: bool = False
     for run in planned:
         values = draw_values(definition, layer, run.case, real)
         only = "note" if noted else "compile"
-        with executing(subject.target, run.forced, subject.package, wide=run.wide, only=only) as done:
+        with _executing(subject, run, only=only) as done:
             for dtype in run.dtypes:
                 list(outcome(definition, layer, subject.kernels, run.case, values, dtype, subject.device))
         found.entries |= done.entries
         for name, texts in done.texts.items():
             found.texts.setdefault(name, set()).update(texts)
     return found
+
+
+def _executing(
+    subject: Subject, run: Run, alter: Callable[[str], str] | None = None, only: str = ""
+) -> AbstractContextManager[Executed]:
+    return executing(subject.target, run.forced, subject.package, alter, run.wide, only, run.processors)
 
 
 def _digests(executed: Sequence[Executed]) -> dict[str, str]:

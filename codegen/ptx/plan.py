@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from svertka.codegen.ir.loop_patterns import LoopPattern
+from svertka.codegen.ptx.launch import PROCESSORS
 from svertka.codegen.verify.cases import Case, altered, cases
 from svertka.codegen.verify.fitting import extents_of_formula, small_extents
 from svertka.codegen.verify.levels import Subject
@@ -31,6 +32,7 @@ MUCH, LONG = (
     1 << 15,
 )  # operations of the deepest loop nest; the formula's own evaluation takes longer than kernels
 LARGE = 1 << 15  # elements of a tensor
+FEW = 2
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Run:
         wide: whether offsets have 64 bits, as tensors beyond 2^31 elements need them.
         forced: an entry of the tables of tiles that serves every size.
         special: whether numbers are compared at special values, too.
+        processors: of the GPU; with few, a program of a persistent kernel computes several tiles, and no sum is split.
     """
 
     case: Case
@@ -50,6 +53,7 @@ class Run:
     wide: bool = False
     forced: str = ""
     special: bool = False
+    processors: int = PROCESSORS
 
 
 def runs(subject: Subject) -> Iterator[Run]:
@@ -57,7 +61,7 @@ def runs(subject: Subject) -> Iterator[Run]:
 
     Usual parameters with several full tiles a launch, without optional tensors; unusual parameters; channels last;
     views with an offset, odd strides and 64-bit offsets; rows that take several steps; and, where operands may be
-    fetched by boxes, each layout of boxes, of full tiles too.
+    fetched by boxes, each layout of boxes, of full tiles too, and on a GPU with few processors.
     """
     definition, variant = subject.module.definition, subject.variant
     unusual, *_ = subject.small_cases
@@ -77,7 +81,9 @@ def runs(subject: Subject) -> Iterator[Run]:
     sides = zip(*(subject.aligned((unusual, large, little), UNIT)[place::3] for place in range(3)), strict=True)
     for first, much, other in sides:
         yield Run(first, HALF[:1])
-        yield Run(much if work_of(variant, much.sizes) <= 2 * MUCH else other, HALF)
+        filled = much if work_of(variant, much.sizes) <= 2 * MUCH else other
+        yield Run(filled, HALF[:1])
+        yield Run(filled, HALF[1:], processors=FEW)
 
 
 def _free(subject: Subject) -> set[str]:
