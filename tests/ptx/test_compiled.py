@@ -16,6 +16,8 @@ import pytest
 from svertka.codegen.driver.certificate import COMPILED
 from svertka.codegen.driver.compiled import package_sources, problem, recorded
 from svertka.codegen.driver.generate import PACKAGE
+from svertka.codegen.ptx.level import TARGETS
+from svertka.codegen.verify.recording import entries
 from svertka.spec.gradient import with_gradients
 from svertka.spec.layers import DEFINITIONS
 
@@ -106,9 +108,16 @@ def test_everything_that_ships_was_executed_as_compiled() -> None:
     """Every formula of first and second order for every target, and every entry of their tables of tiles."""
     definitions = with_gradients(list(DEFINITIONS.values()))
     sources = package_sources(PACKAGE, list(DEFINITIONS.values()))
+    taken: dict[str, set[str]] = {target: set() for target in TARGETS}
     for definition in definitions:
         text = (PACKAGE / "kernels" / f"{definition.name}.json").read_text()
-        assert problem(json.loads(text).get(COMPILED, {}), sources, definition) == "", definition.name
+        section = json.loads(text).get(COMPILED, {})
+        assert problem(section, sources, definition) == "", definition.name
+        for formula in section["formulas"].values():
+            for target, one in formula.items():
+                taken[target] |= {*one["entries"], *one.get("forced", {})}
+    for target in TARGETS:
+        assert taken[target] >= {*entries(target)}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,74 @@
+"""What level "compiled" executes of a formula: every dtype, both layouts, views, full tiles and tails, long rows."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from svertka.codegen.lowering.build import build
+from svertka.codegen.ptx.plan import FEW, Run, runs
+from svertka.codegen.verify.equivalence import GAP, as_view, canonical_shape
+from svertka.codegen.verify.levels import Subject
+from svertka.generated.tables import TABLES
+from svertka.spec.layers import DEFINITIONS
+
+EVERY = {torch.float32, torch.float64, torch.float16, torch.bfloat16}
+LAYERS = ("relu", "softmax", "max_pooling_2d", "linear", "convolution_1d", "batch_normalization")
+
+
+def planned(layer: str) -> list[Run]:
+    module = build(DEFINITIONS[layer])
+    return list(runs(Subject(module, module.definition.variants[0], "svertka.generated", target="sm_90")))
+
+
+def elements(layer: str, run: Run) -> int:
+    """Of the largest input."""
+    inputs = DEFINITIONS[layer].variants[0].layer.inputs
+    return max(math.prod(canonical_shape(tensor, run.case.sizes)) for tensor in inputs)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_every_dtype_layout_and_kind_of_tensor_is_executed(layer: str) -> None:
+    found = planned(layer)
+    assert {dtype for run in found for dtype in run.dtypes} == EVERY
+    assert {run.case.last for run in found} == {False, True}
+    assert [run.dtypes for run in found if run.case.view and run.wide] == [(torch.float16,)]
+    assert [run.case.view for run in found if run.special] == [False]
+    assert len({run.case.name for run in found if run.processors != FEW}) == sum(r.processors != FEW for r in found)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_several_programs_have_full_tiles_and_tails(layer: str) -> None:
+    large = planned(layer)[0]
+    lanes = TABLES["sm_90"]["lanes"]
+    assert elements(layer, large) > 2 * lanes["block"]
+    assert elements(layer, large) % lanes["block"]
+
+
+def test_rows_take_several_steps() -> None:
+    (long,) = [run for run in planned("softmax") if run.case.name.endswith("-long")]
+    rows = TABLES["sm_90"]["rows"]
+    assert long.case.sizes["K"] > rows["short_row"]
+    assert elements("softmax", long) > rows["elements"]
+
+
+def test_boxes_fill_a_tile_and_a_program_computes_several() -> None:
+    boxed = [run for run in planned("linear") if run.case.boxed]
+    assert FEW in {run.processors for run in boxed}
+    assert len({run.processors for run in boxed}) > 1
+    last = TABLES["sm_90"]["contraction"]["boxes"][-1]["tile"]
+    sizes = boxed[-1].case.sizes
+    assert min(sizes["M"], sizes["I"], sizes["O"]) > last[0] == 64
+    assert all(size % last[0] for size in (sizes["M"], sizes["I"], sizes["O"]))
+
+
+def test_a_view_begins_inside_its_memory_and_has_odd_strides() -> None:
+    values = torch.arange(30.0).reshape(2, 3, 5)
+    view = as_view(values)
+    assert view.storage_offset() == 1
+    assert view.stride() == (15 * GAP, 5 * GAP, GAP)
+    assert GAP % 2
+    assert torch.equal(view, values)
+    assert torch.equal(as_view(torch.tensor(7.0)), torch.tensor(7.0))
