@@ -159,8 +159,8 @@ def validate_compiled(
             kept = _written(folder, definition, texts[definition.name], section, sources)
             unkept.update({} if kept else {definition.name: None})
 
-    for definition, layer, outcomes, count in _executed(folder, due, {} if every else sections):
-        found |= {(layer, target): outcome for target, outcome in outcomes.items()}
+    for definition, layer, by_target, count in _executed(folder, due, {} if every else sections):
+        found |= {(layer, target): outcome for target, outcome in by_target.items()}
         executed += count
         progress(layer)
         mine = [found.get(formula) for formula in _formulas(definition)]
@@ -204,8 +204,7 @@ def _executed(
 def _judge(package: str, definition: Definition, place: int, known: Mapping[str, Any]) -> dict[str, Outcome]:
     """Execute a formula's kernels for the targets for which their PTX is not on record."""
     module = built(definition)
-    digests = {target: entry["kernels"] for target, entry in known.items()}
-    return check(module, module.definition.variants[place], TARGETS, package, digests)
+    return check(module, module.definition.variants[place], TARGETS, package, known)
 
 
 def _renewed(definition: Definition, sources: Mapping[str, str], found: Mapping[Any, Outcome]) -> dict[str, Any]:

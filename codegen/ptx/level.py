@@ -40,7 +40,7 @@ def check(
     variant: Variant,
     targets: Sequence[str] = TARGETS,
     package: str = PACKAGE,
-    known: Mapping[str, Mapping[str, str]] | None = None,
+    known: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Outcome]:
     """Check a formula's kernels, compiled for some targets.
 
@@ -49,7 +49,8 @@ def check(
         variant: which of its formulas.
         targets: of ``TARGETS``.
         package: name of the generated package.
-        known: digests of compiled kernels by target and name; a target whose kernels have these is left out.
+        known: what is on record by target: digests of compiled kernels by name, and of the runs. A target of which
+            both are the same is left out.
 
     Returns:
         Outcomes by target. Their figures have the number of launches, digests of the compiled kernels by name, and the
@@ -60,8 +61,9 @@ def check(
     found = {}
     for target in targets:
         subject = Subject(module, variant, package, target=target, known=evaluations)
-        before = (known or {}).get(target)
-        if not before or before != _digests([compiled_texts(subject, planned)]):
+        before = (known or {}).get(target, {})
+        same = before.get("runs") == _digest_of_runs(planned)
+        if not same or before.get("kernels") != _digests([compiled_texts(subject, planned)]):
             found[target] = check_runs(subject, planned)
     return found
 
@@ -121,6 +123,7 @@ def check_runs(subject: Subject, planned: Sequence[Run], alter: Callable[[str], 
     figures = {
         "launches": sum(done.launches for done in executed),
         "kernels": _digests(executed),
+        "runs": _digest_of_runs(planned),
         "entries": sorted({entry for done in executed for entry in done.entries}),
         "tightness": largest_tightness(outcomes),
         "seconds": round(time.process_time() - began, 1),
@@ -156,6 +159,12 @@ def _executing(
     subject: Subject, run: Run, alter: Callable[[str], str] | None = None, only: str = ""
 ) -> AbstractContextManager[Executed]:
     return executing(subject.target, run.forced, subject.package, alter, run.wide, only, run.processors)
+
+
+def _digest_of_runs(planned: Sequence[Run]) -> str:
+    """A digest of some runs; of a set, which has no order, a sorted list is told."""
+    told = [(replace(run, case=replace(run.case, absent=frozenset())), sorted(run.case.absent)) for run in planned]
+    return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
 
 
 def _digests(executed: Sequence[Executed]) -> dict[str, str]:

@@ -8,6 +8,7 @@ Input: a formula with its kernels. Output: ``Run``s.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Set
 from dataclasses import dataclass, replace
 
@@ -23,7 +24,7 @@ from svertka.spec import normal_form
 from svertka.spec.definition import Whole
 from svertka.spec.notation import Reduction
 
-__all__ = ["Run", "runs"]
+__all__ = ["FEW", "Run", "runs"]
 
 WIDE, HALF = (torch.float32, torch.float64), (torch.bfloat16, torch.float16)
 UNIT = 32  # on a GPU boxes are used if at least so many elements are summed
@@ -32,7 +33,7 @@ MUCH, LONG = (
     1 << 15,
 )  # operations of the deepest loop nest; the formula's own evaluation takes longer than kernels
 LARGE = 1 << 15  # elements of a tensor
-FEW = 2
+FEW, LONG_SUM = 2, 352  # 352: five steps of 64 and a half; no pipeline that loads boxes has more stages
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def runs(subject: Subject) -> Iterator[Run]:
 
     Usual parameters with several full tiles a launch, without optional tensors; unusual parameters; channels last;
     views with an offset, odd strides and 64-bit offsets; rows that take several steps; and, where operands may be
-    fetched by boxes, each layout of boxes, of full tiles too, and on a GPU with few processors.
+    fetched by boxes, each layout of boxes, of full tiles too; and long sums on a GPU with few processors.
     """
     definition, variant = subject.module.definition, subject.variant
     unusual, *_ = subject.small_cases
@@ -81,9 +82,21 @@ def runs(subject: Subject) -> Iterator[Run]:
     sides = zip(*(subject.aligned((unusual, large, little), UNIT)[place::3] for place in range(3)), strict=True)
     for first, much, other in sides:
         yield Run(first, HALF[:1])
-        filled = much if work_of(variant, much.sizes) <= 2 * MUCH else other
-        yield Run(filled, HALF[:1])
-        yield Run(filled, HALF[1:], processors=FEW)
+        yield Run(much if work_of(variant, much.sizes) <= 2 * MUCH else other, HALF[:1])
+    for case in subject.aligned(tuple(_long_sums(subject, little)) if subject.layouts else (), UNIT):
+        yield Run(case, HALF[1:], processors=FEW)
+
+
+def _long_sums(subject: Subject, case: Case) -> Iterator[Case]:
+    """Each free extent that a kernel with boxes may sum over, in turn so long that its loop fills all stages."""
+    axes = [axis for tensor in normal_form(subject.layer).tensors.values() for axis in tensor.axes]
+    summed = {str(axis.extent) for axis in axes if axis.batch}
+    for last in subject.layouts:
+        summed |= subject.fastest(last)
+    for name in sorted(summed & _free(subject)):
+        longer = altered(subject.module.definition, subject.variant, case, {name: LONG_SUM}, math.inf)
+        if longer is not None:
+            yield replace(longer, name=f"{case.name}-{name}")
 
 
 def _free(subject: Subject) -> set[str]:

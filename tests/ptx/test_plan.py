@@ -54,14 +54,15 @@ def test_rows_take_several_steps() -> None:
     assert elements("softmax", long) > rows["elements"]
 
 
-def test_boxes_fill_a_tile_and_a_program_computes_several() -> None:
+def test_boxes_fill_a_tile_and_their_loops_fill_the_pipeline() -> None:
     boxed = [run for run in planned("linear") if run.case.boxed]
-    assert FEW in {run.processors for run in boxed}
-    assert len({run.processors for run in boxed}) > 1
-    last = TABLES["sm_90"]["contraction"]["boxes"][-1]["tile"]
-    sizes = boxed[-1].case.sizes
-    assert min(sizes["M"], sizes["I"], sizes["O"]) > last[0] == 64
-    assert all(size % last[0] for size in (sizes["M"], sizes["I"], sizes["O"]))
+    table = TABLES["sm_90"]["contraction"]["boxes"]
+    (rows, columns, depth), sizes = table[-1]["tile"], boxed[1].case.sizes
+    assert min(sizes["M"], sizes["I"], sizes["O"]) > rows == columns
+    assert all(sizes[name] % rows for name in "MIO")
+    long = {name for run in boxed if run.processors == FEW for name in "MIO" if run.case.sizes[name] > 5 * depth}
+    assert long == {*"MIO"}
+    assert max(row["stages"] for row in table) + 1 < 352 // depth + 1
 
 
 def test_a_view_begins_inside_its_memory_and_has_odd_strides() -> None:

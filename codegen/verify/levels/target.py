@@ -99,9 +99,9 @@ class Subject:
     @property
     def layouts(self) -> tuple[bool, ...]:
         """Layouts from which boxes can be loaded: channels last (True), rows (False), or each for some kernels."""
-        return tuple(last for last in (True, False) if self._fastest(last))
+        return tuple(last for last in (True, False) if self.fastest(last))
 
-    def _fastest(self, last: bool) -> set[str]:
+    def fastest(self, last: bool) -> set[str]:
         """Extents that must be aligned for the kernels that load boxes from one layout."""
         operands = [
             operand
@@ -133,7 +133,7 @@ class Subject:
     def aligned(self, some: tuple[Case, ...], unit: int) -> tuple[Case, ...]:
         """Cases in every layout of boxes, with the boxes' fastest extents rounded to multiples of a unit."""
         return tuple(
-            aligned(self.module.definition, self.variant, case, self._fastest(last), unit, last)
+            aligned(self.module.definition, self.variant, case, self.fastest(last), unit, last)
             for last in self.layouts
             for case in some
         )
