@@ -80,16 +80,16 @@ def generate(
 
 
 def _not_executed(asked: Sequence[Any], package: Package, existing: Mapping[str, str]) -> list[str]:
-    """Certificates without a record of executed kernels, or with one of other kernels; of another compiler: a note."""
+    """Certificates with a record of other kernels than these; of another compiler, and where none is: a note."""
     from svertka.codegen.driver.certificate import certificate_path
-    from svertka.codegen.driver.compiled import OF_COMPILER, recorded
+    from svertka.codegen.driver.compiled import MISSING, OF_COMPILER, recorded
 
     found = []
     for definition in asked:
         path = certificate_path(definition)
         wrong = recorded(existing.get(path, ""), package.sources, definition)[0].inapplicable
         text = f"{path}: level compiled: {wrong}; run `svertka validate --compiled {definition.name}`"
-        if wrong.startswith(OF_COMPILER):
+        if wrong.startswith((OF_COMPILER, MISSING)):
             errors.print(text, highlight=False, markup=False)
         elif wrong:
             found.append(text)

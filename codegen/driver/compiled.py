@@ -26,10 +26,20 @@ from svertka.codegen.verify.recording import PRODUCTS, entries
 from svertka.codegen.verify.validate import Verdict, built, side_by_side
 from svertka.spec.definition import Definition
 
-__all__ = ["OF_COMPILER", "Executions", "package_sources", "problem", "recorded", "validate_compiled", "with_recorded"]
+__all__ = [
+    "MISSING",
+    "OF_COMPILER",
+    "Executions",
+    "package_sources",
+    "problem",
+    "recorded",
+    "validate_compiled",
+    "with_recorded",
+]
 
 DECIDING = ("svertka.codegen.ptx.plan", "svertka.codegen.verify.cases", "svertka.codegen.verify.fitting")
 """Modules that say at which sizes kernels are compiled."""
+MISSING = "not executed"
 OF_COMPILER = "stale: executed as"
 
 
@@ -77,14 +87,15 @@ def _inputs(sources: Mapping[str, str], definition: Definition) -> str:
 def problem(section: Mapping[str, Any], sources: Mapping[str, str], definition: Definition) -> str:
     """Why a certificate's section does not hold for these sources and this compiler; empty if it does."""
     if not section:
-        return "not executed"
+        return MISSING
     if section.get("triton") != version("triton"):
         return f"{OF_COMPILER} Triton {section.get('triton')} compiles it, this is {version('triton')}"
     wanted = {variant.layer.name for variant in definition.variants}
     whole = section.get("formulas", {}).keys() == wanted
     if not whole or any(one.keys() != {*TARGETS} for one in section["formulas"].values()):
         return "not executed for every formula and target"
-    return "" if section.get("inputs") == _inputs(sources, definition) else "stale: executed for other kernels"
+    same = section.get("inputs") == _inputs(sources, definition)
+    return "" if same else "stale: kernels, tiles or sizes have changed since"
 
 
 def recorded(text: str, sources: Mapping[str, str], definition: Definition) -> tuple[Outcome, ...]:
