@@ -207,9 +207,10 @@ def validate(
         return
     interpret()
     named = chosen(layers).layers
-    from svertka.codegen.driver.compiled import with_recorded
+    from svertka.codegen.driver.compiled import recorded_verdicts
     from svertka.codegen.driver.generate import PACKAGE
     from svertka.codegen.driver.report import matrix, tightness
+    from svertka.codegen.ptx.level import COLUMNS
     from svertka.codegen.verify.levels import LEVELS
     from svertka.codegen.verify.validate import validate_folder
     from svertka.spec.gradient import with_gradients
@@ -217,10 +218,9 @@ def validate(
     about, levels = with_gradients(named), level or list(LEVELS)
     with progress("validating", sum(len(definition.variants) for definition in about)) as advance:
         verdicts = validate_folder(package or PACKAGE, about, advance, levels)
-    columns = levels
+    console.print(matrix(verdicts, levels))
     if not level:  # what was executed as compiled is on record; it is shown, not executed anew
-        columns, verdicts = with_recorded(levels, verdicts, about, package or PACKAGE)
-    console.print(matrix(verdicts, columns))
+        console.print(matrix(recorded_verdicts(about, package or PACKAGE), COLUMNS))
     if "rounding" in levels:
         console.print(tightness(verdicts))
     if _failing(verdicts):

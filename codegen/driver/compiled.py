@@ -20,7 +20,7 @@ from typing import Any
 from svertka.codegen.driver.certificate import COMPILED, certificate_path, is_of_kernels, kernel_digests, rounded
 from svertka.codegen.driver.generate import digest
 from svertka.codegen.driver.on_demand import made_sources
-from svertka.codegen.ptx.level import COLUMNS, NAME, TARGETS, check, check_forced
+from svertka.codegen.ptx.level import NAME, TARGETS, check, check_forced
 from svertka.codegen.verify.levels import Outcome
 from svertka.codegen.verify.recording import PRODUCTS, entries
 from svertka.codegen.verify.validate import Verdict, built, side_by_side
@@ -33,8 +33,8 @@ __all__ = [
     "package_sources",
     "problem",
     "recorded",
+    "recorded_verdicts",
     "validate_compiled",
-    "with_recorded",
 ]
 
 DECIDING = ("svertka.codegen.ptx.plan", "svertka.codegen.verify.cases", "svertka.codegen.verify.fitting")
@@ -114,14 +114,10 @@ def _recorded(section: Mapping[str, Any], sources: Mapping[str, str], definition
     )
 
 
-def with_recorded(
-    levels: Sequence[str], verdicts: Sequence[Verdict], definitions: Sequence[Definition], folder: Path
-) -> tuple[list[str], list[Verdict]]:
-    """Levels and verdicts with what is on record of the level "compiled"."""
+def recorded_verdicts(definitions: Sequence[Definition], folder: Path) -> list[Verdict]:
+    """What is on record of some definitions; nothing is executed."""
     sources = package_sources(folder, [d for d in definitions if not d.gradient])
-    records = {d.name: recorded(_read(folder / certificate_path(d)), sources, d) for d in definitions}
-    found = [Verdict(one.definition, (*one.outcomes, *records[one.definition])) for one in verdicts]
-    return [*levels, *COLUMNS], found
+    return [Verdict(d.name, recorded(_read(folder / certificate_path(d)), sources, d)) for d in definitions]
 
 
 def _section(text: str) -> dict[str, Any]:

@@ -13,7 +13,6 @@ import pytest
 
 import svertka
 from svertka.codegen.command import plain
-from svertka.codegen.ptx.level import COLUMNS
 from svertka.codegen.verify.levels import LEVELS
 
 Call = Callable[..., tuple[int, str, str]]
@@ -112,7 +111,7 @@ def test_validate_prints_a_row_a_layer_and_a_column_a_level() -> None:
     rows = rows_of(done.stdout)
     assert rows.keys() == {"relu", "relu_gradient", "softmax", "softmax_gradient"}
     for row in rows.values():
-        assert len(row) == len(LEVELS) + len(COLUMNS)
+        assert len(row) == len(LEVELS)
     numbers = [int(cell.split()[0]) for cell in rows["relu"][: len(LEVELS)]]
     assert all(number > 0 for number in numbers)
     assert rows["softmax"][list(LEVELS).index("exact")] == "- (it rounds whole numbers)"
