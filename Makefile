@@ -17,8 +17,9 @@ run: $(READY)
 	$(BIN)/svertka validate
 	$(BIN)/svertka slides
 
+# The quick run: all but what is slow by nature, and some cases where many are of one kind. `make check` has every test.
 test: $(READY)
-	$(BIN)/pytest -n 2 --ignore tests/benchmarks
+	$(BIN)/pytest -n 2 --ignore tests/benchmarks --quick
 
 # Every stage with the oldest versions that pyproject.toml allows. The environment takes about 6 GB.
 oldest: $(OLDEST)/ready
@@ -29,7 +30,8 @@ $(OLDEST)/ready: pyproject.toml .ci/oldest.txt
 	$(OLDEST)/bin/python -m pip install --quiet --constraint .ci/oldest.txt --editable '.[development]'
 	touch $(OLDEST)/ready
 
-check: lint types test
+check: lint types
+	$(BIN)/pytest -n 2 --ignore tests/benchmarks
 	$(BIN)/svertka generate --check
 
 lint: $(READY) links

@@ -26,6 +26,7 @@ from svertka.spec.definition import (
     Rule,
     Seed,
     TensorArgument,
+    TrailingShape,
     Variant,
     Whole,
 )
@@ -157,11 +158,14 @@ def _bind_scalar(argument: Argument, given: Mapping[str, Any], bound: Call) -> N
         if isinstance(value, str):
             value = given[value.strip("<>")]
         values = value if isinstance(value, tuple | list) else (value,) * len(argument.symbols)
+        values = [argument.missing if entry is None else entry for entry in values]
         bound.sizes.update(zip(argument.symbols, values, strict=True))
     elif isinstance(argument, Whole):
         bound.sizes[argument.symbol] = argument.missing if value is None else value
     elif isinstance(argument, Flag) and argument.symbol:
         bound.sizes[argument.symbol] = int(value)
+    elif isinstance(argument, Real) and argument.epsilon and value is None:
+        bound.sizes[argument.symbol] = 2.0**-52  # formulas are evaluated in float64
     elif isinstance(argument, Real | Seed):
         bound.sizes[argument.symbol] = value
 
@@ -191,6 +195,8 @@ def _bind_tensor(argument: TensorArgument, given: Mapping[str, Any], definition:
     if argument.unbatched and len(shape) < plain:
         bound.unbatched, shape = True, (1, *shape)
     position = [given[a.name] for a in definition.arguments if isinstance(a, Dimension)]
+    if sum(dim[0].many for dim in tensor.dims) > 1:
+        position += [len(shape) - len(given[a.name]) for a in definition.arguments if isinstance(a, TrailingShape)]
     extents: list[int] = []
     rest = list(shape)
     behind = plain

@@ -34,6 +34,7 @@ __all__ = [
     "Rule",
     "Seed",
     "TensorArgument",
+    "TrailingShape",
     "Variant",
     "Whole",
 ]
@@ -98,10 +99,16 @@ class TensorArgument(Argument):
 
 @dataclass(frozen=True, kw_only=True)
 class PerAxis(Argument):
-    """An integer, or one per spatial axis (``stride=(2, 1)``); ``symbols`` has the formula's symbols, one per axis."""
+    """An integer, or one per spatial axis (``stride=(2, 1)``); ``symbols`` has the formula's symbols, one per axis.
+
+    Attributes:
+        minimum: least integer.
+        missing: what None binds to, for all axes or for one; None if None is not allowed.
+    """
 
     symbols: tuple[str, ...]
     minimum: int = 1
+    missing: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +146,8 @@ class Real(Argument):
 
     Attributes:
         varies: it changes from call to call (momentum, a schedule), so a kernel must not be specialized for its value.
+        epsilon: None stands for the machine epsilon of the type in which kernels compute: float64 for float64, else
+            float32.
     """
 
     symbol: str
@@ -146,6 +155,7 @@ class Real(Argument):
     high: float | None = None
     closed: bool = False
     varies: bool = False
+    epsilon: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,6 +186,16 @@ class Dimension(Argument):
 
     axis: str
     tensors: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrailingShape(Argument):
+    """The extents of a tensor's last dimensions, at least one, for which an axis of the formula with ``many`` stands.
+
+    A tensor of the formula that has two such axes then has nothing but these: those before, and ``axis``.
+    """
+
+    axis: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -257,6 +277,7 @@ class ModuleFace:
         call: expressions, by argument, that forward passes to the function; ``self.<argument>`` for arguments not named
             here.
         before: Python statements that forward runs first (``self`` and ``input`` in scope).
+        after: Python statements that forward runs last (``output`` in scope too).
         fixed: attributes of torch's class that must have one value because the formula supports no other, with that
             value.
         buffers: with base ``"torch.nn.Module"``: optional tensor arguments that the constructor takes as well (a
@@ -265,6 +286,10 @@ class ModuleFace:
         parameters: with base ``"torch.nn.Module"``: tensor arguments that the module holds as ``torch.nn.Parameter``,
             with their initial number; None means the tensor's default, or a uniform draw within 1 / sqrt(fan in). The
             constructor takes their extents.
+        attributes: attributes of torch's class that say an argument of ``call``, as Python over the function's
+            arguments.
+        dims: number of dimensions of an input for which it computes the function, if it takes another number for an
+            input without its first dimension; 0 if that is not so.
         equivalents: torch modules, in addition to ``base``, that compute the same under a condition.
     """
 
@@ -274,10 +299,13 @@ class ModuleFace:
     constructor: tuple[str, ...] = ()
     call: Mapping[str, str] = field(default_factory=dict)
     before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
     fixed: Mapping[str, Any] = field(default_factory=dict)
     buffers: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()
     parameters: Mapping[str, float | None] = field(default_factory=dict)
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    dims: int = 0
     equivalents: tuple[Equivalent, ...] = ()
 
 
@@ -304,6 +332,8 @@ class Definition:
         orders: how often it can be differentiated: 2 generates kernels for the gradient of the gradient too.
         parts: the parts of a composed layer, in order; empty for others.
         gradient: whether it is the gradient of another definition.
+        autocast: the type of its tensors under ``torch.autocast``, where torch's differs from what follows from the
+            formula's operations: ``"lowered"``, ``"full"`` (float32) or ``"kept"``.
     """
 
     name: str
@@ -322,6 +352,7 @@ class Definition:
     orders: int = 1
     parts: tuple[Part, ...] = ()
     gradient: bool = False
+    autocast: str = ""
 
     @property
     def tensor_arguments(self) -> tuple[TensorArgument, ...]:

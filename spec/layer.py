@@ -6,8 +6,9 @@ Input: tensors and ``Equation``s. Output: a frozen ``Layer``, the input and outp
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
+from typing import Any
 
 from sympy import Basic, Expr, Symbol, sympify
 
@@ -117,6 +118,10 @@ class Layer:
             if output not in known:
                 raise ValueError(f"layer {self.name}: output {output!r} has no equation; add one or drop it")
         self._check_symbols()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled: the fields, without what was found out about them."""
+        return {part.name: getattr(self, part.name) for part in fields(self)}
 
     def _check_parts(self) -> None:
         """Refuse arguments that are no tuple of tensors, of equations, of names."""

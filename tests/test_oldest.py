@@ -30,6 +30,7 @@ def svertka_command(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, env=inherited)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_layer_is_derived_proven_and_written_with_the_committed_bytes(family: str, tmp_path: Path) -> None:
     """Into a temporary folder, so that every level checks it again; its bytes do not depend on versions.
@@ -51,6 +52,7 @@ def test_a_layer_is_derived_proven_and_written_with_the_committed_bytes(family: 
     assert unchanged.returncode == 0, unchanged.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES.values())
 def test_kernels_compile_without_spills(name: str) -> None:
     done = svertka_command("compile", name, "--target", "sm_90", "--json")

@@ -95,6 +95,8 @@ def summary(outcome: Mapping[str, Any]) -> str:
     if "error_probability" in outcome:
         probability = outcome["error_probability"]
         words += ", certain" if not probability else f", error probability below {probability:.0e}"
+    if "statements" in outcome:
+        words += f"; all {outcome['statements']:,} statements of the kernels ran"
     tightness = {name: value for name, value in outcome.get("tightness", {}).items() if value}
     if tightness:
         words += "; largest error / bound: " + ", ".join(f"{name} {value:g}" for name, value in tightness.items())

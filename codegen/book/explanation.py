@@ -17,7 +17,8 @@ from sympy.core.symbol import Str
 from svertka.codegen.book.evidence import Evidence, evidence
 from svertka.codegen.book.line import Line, axes_of, line, lines_of
 from svertka.codegen.driver.generate import PACKAGE
-from svertka.codegen.lowering.build import KernelModule, Launch, Program, build
+from svertka.codegen.lowering.build import KernelModule, Launch, Program
+from svertka.codegen.lowering.built import built
 from svertka.codegen.passes.inline import at
 from svertka.codegen.torch_api.function_source import signature_of
 from svertka.spec import adjoint, gradient_name
@@ -118,7 +119,7 @@ class Explanation:
 
 def explain(definition: Definition, package: Path) -> Explanation:
     """Explain a definition; what is proven is read from the package's certificate."""
-    module = build(definition)
+    module = built(definition)
     found = evidence(definition, package)
     formulas = tuple(_formula(module, variant, found) for variant in definition.variants)
     return Explanation(definition, signature_of(definition), _imported(definition, package), formulas, found)

@@ -145,7 +145,7 @@ class Instance:
         found = {}
         for read in (part for part in walk(node) if isinstance(part, Read)):
             found[read] = sympify(self.values[read.tensor][[int(index) for index in read.indices]])
-        return _folded(replace(node, found)) if found else node
+        return _computed(replace(node, found)) if found else node
 
 
 def _own_reads(body: Expr) -> Iterator[Read]:
@@ -162,6 +162,11 @@ def _own_reads(body: Expr) -> Iterator[Read]:
 
 def _lies_in(place: tuple[int, ...], extents: tuple[int, ...]) -> bool:
     return all(0 <= index < extent for index, extent in zip(place, extents, strict=True))
+
+
+def _computed(node: Basic) -> Basic:
+    """An expression of numbers as a number, whatever functions are inside it."""
+    return _folded(node.func(*map(_computed, node.args))) if node.args else node
 
 
 def _folded(node: Basic) -> Basic:

@@ -111,7 +111,7 @@ class Typesetter:
         if getattr(node, "is_Number", False):
             return self.number(node)
         if getattr(node, "is_NumberSymbol", False):
-            return Name({"Exp1": "e", "Pi": "π"}[type(node).__name__])
+            return Name({"Exp1": "e", "Pi": "pi"}[type(node).__name__])
         if isinstance(node, BooleanTrue | BooleanFalse):
             return Word("always" if bool(node) else "never")
         if node.is_Add:

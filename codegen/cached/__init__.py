@@ -7,20 +7,15 @@ of a model of such layers are found when it is loaded, or sent to a worker: ``pi
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
 from pathlib import Path
 from types import ModuleType
 
-__all__ = ["cache_folder", "imported"]
+from svertka.codegen.user_cache import cache_folder
 
-
-def cache_folder() -> Path:
-    """Folder of the packages: ``$SVERTKA_CACHE``, else ``$XDG_CACHE_HOME/svertka``, else ``~/.cache/svertka``."""
-    told = os.environ.get("SVERTKA_CACHE")
-    return Path(told) if told else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "svertka"
+__all__ = ["imported"]
 
 
 def imported(folder: Path) -> ModuleType:

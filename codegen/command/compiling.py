@@ -76,7 +76,6 @@ def compile_kernels(
 def check_figures(
     layers: Names = None,
     update: Annotated[bool, typer.Option("--update", help="Write the table instead of comparing with it.")] = False,
-    part: Annotated[str, typer.Option(help="2/3: compile the second of three parts only.")] = "1/1",
     path: Annotated[Path, typer.Option("--table", help="The committed table.")] = FIGURES,
 ) -> None:
     """Compare all kernels' machine code and all programs' traffic with a committed table; no GPU is needed."""
@@ -92,7 +91,6 @@ def check_figures(
     from svertka.codegen.machine.gate import (
         DTYPES,
         SECOND_ORDER,
-        chosen,
         complaints,
         excuses,
         measured,
@@ -105,8 +103,8 @@ def check_figures(
     from svertka.codegen.machine.launch_coverage import survey
     from svertka.spec.gradient import gradient_definition
 
-    if update and (layers or part != "1/1"):
-        raise ValueError("--update: the table is written as a whole; name neither layers nor a part")
+    if update and layers:
+        raise ValueError("--update: the table is written as a whole; name no layers")
     committed = None if update else read(path)
     if update:
         check_writable(path.parent, "--table")
@@ -114,8 +112,8 @@ def check_figures(
     gradients = [gradient_definition(definition) for definition in named if definition.orders > 1]
     for dtype, layout in SECOND_ORDER.items():
         found.add(survey(gradients, (dtype,), (layout,)))
-    with progress("compiling", len(chosen(found, part))) as advance:
-        table = measured(found, part, advance, committed)
+    with progress("compiling", len(found.planned)) as advance:
+        table = measured(found, advance, committed)
     committed = committed or replace(table, excuses=excuses(path))
     console.print(figures(table.kernels, "kernel"), figures(table.programs, "program"))
     expected = () if layers else map(name_of, found.planned.values())

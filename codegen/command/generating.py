@@ -103,12 +103,14 @@ def _derived(about: Chosen, refused: list[str], on_demand: bool) -> tuple[Chosen
         ValueError, TypeError: a layer cannot be derived, and it is none of a file, or no other is left.
     """
     from svertka.codegen.driver.generate import generate_package
+    from svertka.codegen.lowering.built import PROCESSES
     from svertka.spec.gradient import with_gradients
 
     def derive(some: Chosen) -> Package:
         asked = with_gradients(some.layers)
         with progress("deriving", len(asked)) as advance:
-            return generate_package(some.definitions, [d.name for d in asked], advance, on_demand=on_demand)
+            names = [definition.name for definition in asked]
+            return generate_package(some.definitions, names, advance, on_demand=on_demand, processes=PROCESSES)
 
     try:
         return about, derive(about)

@@ -16,13 +16,12 @@ import json
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from svertka.codegen.driver.generate import (
     SHARED,
     VERSION,
     Package,
-    digest,
     formula_text,
     gradients_path,
     host_path,
@@ -32,10 +31,13 @@ from svertka.codegen.driver.generate import (
 from svertka.codegen.driver.write import MARK
 from svertka.codegen.emit.kernel_pool import imported_kernels
 from svertka.codegen.torch_api.sources import function_path, runtime_sources
+from svertka.codegen.user_cache import digest
 from svertka.codegen.verify.levels import LEVELS, Outcome
-from svertka.codegen.verify.validate import Verdict
 from svertka.spec.definition import Definition
 from svertka.spec.gradient import gradient_definition
+
+if TYPE_CHECKING:
+    from svertka.codegen.verify.validate import Verdict
 
 __all__ = [
     "COMPILED",

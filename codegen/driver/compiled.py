@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from svertka.codegen.driver.certificate import COMPILED, certificate_path, is_of_kernels, kernel_digests, rounded
-from svertka.codegen.driver.generate import digest
 from svertka.codegen.driver.on_demand import made_sources
+from svertka.codegen.lowering.built import built
 from svertka.codegen.ptx.level import NAME, TARGETS, check, check_forced
+from svertka.codegen.user_cache import digest
 from svertka.codegen.verify.levels import Outcome
 from svertka.codegen.verify.recording import PRODUCTS, entries
-from svertka.codegen.verify.validate import Verdict, built, side_by_side
+from svertka.codegen.verify.validate import Verdict, side_by_side
 from svertka.spec.definition import Definition
 
 __all__ = [

@@ -10,7 +10,6 @@ Input: a ``Layer`` or a ``Definition``. Output: a module's class, or a function.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import pickle
 import subprocess
@@ -18,22 +17,22 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 from filelock import FileLock
 
-from svertka.codegen.cached import cache_folder, imported
+from svertka.codegen.cached import imported
 from svertka.codegen.driver.certificate import certificate_path
-from svertka.codegen.driver.generate import VERSION, digest, formula_text
+from svertka.codegen.driver.generate import VERSION
 from svertka.codegen.driver.write import check_writable
 from svertka.codegen.frontend.supported import check_supported
+from svertka.codegen.lowering.built import definition_digest
 from svertka.codegen.torch_api.public_names import check_definitions
-from svertka.spec import Index, Layer, define
+from svertka.codegen.user_cache import cache_folder, digest, generator_digest
+from svertka.spec import Layer, define
 from svertka.spec.definition import Definition
-from svertka.spec.layer import walk
 
 if TYPE_CHECKING:
     import torch
@@ -127,35 +126,8 @@ def _face(layer: Layer | Definition) -> Definition:
 
 def definition_folder(definition: Definition) -> Path:
     """Folder of a formula's package; it differs for every formula, interface and generator."""
-    text = "\n".join([formula_text(definition), repr(definition), *_assumed(definition), VERSION, _generator()])
+    text = "\n".join([definition_digest(definition), VERSION, generator_digest()])
     return cache_folder() / definition.name / digest(text)
-
-
-def _assumed(definition: Definition) -> list[str]:
-    """Facts that a formula's text does not show: what its axes count, and the assumptions on its parameters."""
-    found = set()
-    for variant in definition.variants:
-        layer = variant.layer
-        indices = {index for tensor in layer.tensors.values() for index in tensor.axes}
-        for equation in layer.equations:
-            indices |= {node for node in walk(equation.value) if isinstance(node, Index)}
-        found |= {f"{i.name} {i.extent} {i.many} {i.batch} {i.meaning}" for i in indices}
-        found |= {f"{s.name} {sorted(s.assumptions0.items())}" for s in layer.parameters}
-    return sorted(found)
-
-
-@cache
-def _generator() -> str:
-    """A digest of the generator's own source."""
-    parts = []
-    for package in ("codegen", "spec"):
-        spec = importlib.util.find_spec(f"svertka.{package}")
-        assert spec is not None
-        assert spec.origin is not None
-        folder = Path(spec.origin).parent
-        files = (path for suffix in ("py", "jinja", "json") for path in folder.rglob(f"*.{suffix}"))
-        parts += [path.read_text(encoding="utf-8") for path in sorted(files)]
-    return digest("".join(parts))
 
 
 def _generate(definition: Definition, folder: Path, validate: bool) -> None:

@@ -5,7 +5,6 @@ Input: definitions and a folder. Output: the package in that folder, or an error
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +18,8 @@ from svertka.codegen.emit.render import environment
 from svertka.codegen.emit.tables import schedule_sources
 from svertka.codegen.emit.torch_printer import formula_functions
 from svertka.codegen.frontend.supported import check_supported
-from svertka.codegen.lowering.build import KernelModule, build
+from svertka.codegen.lowering.build import KernelModule
+from svertka.codegen.lowering.built import built_together
 from svertka.codegen.torch_api.convertible import convertible_source
 from svertka.codegen.torch_api.public_names import check_definitions
 from svertka.codegen.torch_api.sources import (
@@ -30,6 +30,7 @@ from svertka.codegen.torch_api.sources import (
     package_source,
     runtime_sources,
 )
+from svertka.codegen.user_cache import digest
 from svertka.spec.definition import Definition
 from svertka.spec.gradient import gradient_definition, gradient_name, with_gradients
 
@@ -38,7 +39,6 @@ __all__ = [
     "SHARED",
     "VERSION",
     "Package",
-    "digest",
     "formula_text",
     "generate_package",
     "gradients_path",
@@ -91,17 +91,19 @@ def generate_package(
     layout: Callable[[Mapping[str, str]], dict[str, str]] = formatted,
     on_demand: bool = False,
     pooled: bool = True,
+    processes: int = 1,
 ) -> Package:
     """Derive and print a package.
 
     Args:
         definitions: the layers of the package; they determine its functions and modules.
         chosen: names of those whose kernels are wanted; all if empty.
-        progress: called with each definition's name when its kernels are printed.
+        progress: called with each definition's name when its kernels are built.
         layout: how sources are formatted; ``formatted`` gives the same bytes on every machine.
         on_demand: whether gradients of gradients are made when they are first imported. Only a package that always
             stands beside the generator can do so.
         pooled: whether a kernel that several modules need is defined in one of them alone.
+        processes: how many build kernels side by side, as for ``built_together``.
 
     Raises:
         ValueError: a name is not allowed, see ``public_names``; or the formatter is not installed.
@@ -115,24 +117,25 @@ def generate_package(
     modules: dict[str, KernelModule] = {}
     second: dict[str, str] = {}
     pool = KernelPool()
-    every = {definition.name: build(definition) for definition in definitions}
-    printed = {name: module_source(module, pool if pooled else None) for name, module in every.items()}
+    twice = {d.name: d for d in definitions if d.orders > 1 and (not chosen or gradient_name(d) in chosen)}
+    gradients = [gradient_definition(definition) for definition in twice.values()]
+    every = built_together(
+        [*definitions, *gradients], lambda name: progress(name) if name in chosen or not chosen else None, processes
+    )
+    printed = {d.name: module_source(every[d.name], pool if pooled else None) for d in definitions}
     for definition in definitions:
         if not chosen or definition.name in chosen:
             modules[definition.name] = every[definition.name]
             names = [definition.name, *imported_modules(printed[definition.name])]
             sources |= {module_path(name): printed[name] for name in names} | _host_sources(definition)
-            progress(definition.name)
-    for definition in definitions:
-        if definition.orders > 1 and (not chosen or gradient_name(definition) in chosen):
-            module = modules[gradient_name(definition)] = build(gradient_definition(definition))
-            second |= second_order_sources(definition, module)
-            progress(module.definition.name)
+    for definition in twice.values():
+        module = modules[gradient_name(definition)] = every[gradient_name(definition)]
+        second |= second_order_sources(definition, module)
     sources |= _support(definitions, every, on_demand)
     # What is made on demand is not formatted: it must have the same bytes on machines that have no formatter.
     sources = layout(sources) | second if on_demand else layout(sources | second)
     made = frozenset(second if on_demand else ())
-    return Package(headed(sources, modules.values()), modules, made)
+    return Package(headed(sources, every.values()), modules, made)
 
 
 def second_order_sources(definition: Definition, module: KernelModule) -> dict[str, str]:
@@ -205,8 +208,3 @@ def _header(text: str, formula: str | None) -> str:
         lines.append(f"# formula sha256 {digest(formula)}")
     lines.append(f"# source sha256 {digest(text)}")
     return "\n".join(lines) + "\n"
-
-
-def digest(text: str) -> str:
-    """The digest of a text that headers and certificates show."""
-    return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -21,7 +21,7 @@ from svertka.codegen.driver.certificate import certificate_path, kernel_digests
 from svertka.codegen.driver.from_python import definition_folder, in_interpreter
 from svertka.codegen.driver.generate import PACKAGE, SHARED, headed, second_order_sources
 from svertka.codegen.driver.write import check_writable, write
-from svertka.codegen.lowering.build import build
+from svertka.codegen.lowering.built import built
 from svertka.spec.definition import Definition
 from svertka.spec.gradient import gradient_definition, gradient_name
 from svertka.spec.layers import DEFINITIONS
@@ -72,7 +72,7 @@ def made_sources(definition: Definition) -> dict[str, str]:
 
 def _sources(name: str) -> tuple[Definition, dict[str, str]]:
     definition = next(d for d in DEFINITIONS.values() if d.orders > 1 and gradient_name(d) == name)
-    module = build(gradient_definition(definition))
+    module = built(gradient_definition(definition))
     return module.definition, headed(second_order_sources(definition, module), [module])
 
 

@@ -11,9 +11,12 @@ from __future__ import annotations
 import subprocess
 import tempfile
 from collections.abc import Mapping
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 from svertka.codegen.emit.filling import filled
+from svertka.codegen.user_cache import digest, is_kept, kept
 
 __all__ = ["formatted", "formatted_if_possible", "formatter"]
 
@@ -46,6 +49,17 @@ def formatted(sources: Mapping[str, str]) -> dict[str, str]:
         ValueError: ruff is not installed.
     """
     ruff = formatter()
+    keys = {name: digest(f"{version('ruff')} {name}\n{text}") for name, text in sources.items()}
+    missing = {name: text for name, text in sources.items() if not is_kept("formatted", keys[name])}
+    made = _formatted(ruff, missing) if missing else {}
+
+    def anew(name: str) -> str:
+        return made[name] if name in made else _formatted(ruff, {name: sources[name]})[name]
+
+    return {name: kept("formatted", keys[name], partial(anew, name)) for name in sources}
+
+
+def _formatted(ruff: str, sources: Mapping[str, str]) -> dict[str, str]:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         for name, text in sources.items():

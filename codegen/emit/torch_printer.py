@@ -16,6 +16,7 @@ from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue, Not, Or
 
 from svertka.codegen.emit.expressions_printer import number
 from svertka.codegen.lowering.build import keywords_of
+from svertka.codegen.lowering.small_arguments import of_small_argument
 from svertka.codegen.passes.pipeline import through
 from svertka.spec import adjoint, gradient_of, normal_form
 from svertka.spec.definition import Definition, Variant
@@ -25,7 +26,7 @@ from svertka.spec.rewrite import index_set, selections
 
 __all__ = ["formula_functions", "function_source"]
 
-_FUNCTIONS = {"exp", "log", "tanh", "erf", "sin", "cos", "Abs", "sign"}
+_FUNCTIONS = {"exp", "expm1", "log", "log1p", "tanh", "erf", "sin", "cos", "Abs", "sign"}
 _CHOICES = {"maximum", "minimum"}
 
 
@@ -157,6 +158,7 @@ class _Printer:
 
     def real(self, node: Basic) -> str:
         """A float64 tensor."""
+        node = of_small_argument(node)
         if isinstance(node, Read):
             element = self._read(node)
             return f"evaluation.real({element})" if node.args[1].name == "integer" else element

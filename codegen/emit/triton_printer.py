@@ -38,11 +38,13 @@ _CALLS = {
     "Abs": "tl.abs",
     "where": "tl.where",
     "tanh": "primitives.tanh",
+    "expm1": "primitives.expm1",
+    "log1p": "primitives.log1p",
     "power": "primitives.power",
     "sign": "primitives.sign",
     "uniform": "primitives.uniform",
 }
-_ROUNDING = ("exp", "log", "sqrt", "rsqrt", "erf", "sin", "cos", "tanh", "power")
+_ROUNDING = ("exp", "expm1", "log", "log1p", "sqrt", "rsqrt", "erf", "sin", "cos", "tanh", "power")
 _NAN = {"maximum": "tl.maximum", "minimum": "tl.minimum"}
 
 

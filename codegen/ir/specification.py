@@ -47,7 +47,7 @@ OPERATIONS: dict[str, set[Signature]] = {
     **_alike("add subtract multiply", *_both(2)),
     **_alike("negate", *_both(1)),
     **_alike("< <= > >= == !=", *_both(2, CONDITION)),
-    **_alike("exp log tanh erf sin cos Abs sign sqrt rsqrt", ((REAL,), REAL)),
+    **_alike("exp expm1 log log1p tanh erf sin cos Abs sign sqrt rsqrt", ((REAL,), REAL)),
     **_alike("maximum minimum divide power", ((REAL, REAL), REAL)),
     **_alike("floor_divide remainder", ((INTEGER, INTEGER), INTEGER)),
     **_alike("and or", ((CONDITION, CONDITION), CONDITION)),

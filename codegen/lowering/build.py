@@ -101,6 +101,7 @@ class KernelModule:
         saved: by layer name, what the forward keeps for the backward.
         read: by layer name, the tensors that the gradient reads if nothing is kept.
         answers: by layer name, inputs that a result may replace in the backward, and that result.
+        needed: by layer name, what the formula of the gradient is given.
     """
 
     definition: Definition
@@ -109,13 +110,16 @@ class KernelModule:
     saved: dict[str, tuple[str, ...]]
     read: dict[str, frozenset[str]]
     answers: dict[str, dict[str, str]]
+    needed: dict[str, frozenset[str]]
 
 
 def build(definition: Definition) -> KernelModule:
     """Derive everything for a definition."""
     builder = _Builder(definition)
     programs = tuple(builder.programs(variant.layer) for variant in definition.variants)
-    return KernelModule(definition, tuple(builder.kernels), programs, builder.saved, builder.read, builder.answers)
+    return KernelModule(
+        definition, tuple(builder.kernels), programs, builder.saved, builder.read, builder.answers, builder.needed
+    )
 
 
 def keywords_of(layer: Layer) -> tuple[str, ...]:
@@ -162,6 +166,7 @@ class _Builder:
         self.saved: dict[str, tuple[str, ...]] = {}
         self.read: dict[str, frozenset[str]] = {}
         self.answers: dict[str, dict[str, str]] = {}
+        self.needed: dict[str, frozenset[str]] = {}
         self.scalars = [a.symbol for a in definition.arguments if isinstance(a, Real) and a.varies]
         self.scalars += [a.symbol for a in definition.arguments if isinstance(a, Seed)]
         self.optional = tuple(definition.optional_results.values())
@@ -171,7 +176,9 @@ class _Builder:
         wrt = self.definition.differentiable(layer)
         results = self.definition.real_results(layer)
         primal = normal_form(layer)
-        derivative = normal_form(adjoint(layer, wrt=wrt, outputs=results))
+        formula = adjoint(layer, wrt=wrt, outputs=results)
+        self.needed[layer.name] = frozenset(tensor.name for tensor in formula.inputs)
+        derivative = normal_form(formula)
         gradients = [gradient_of(layer, name) for name in results]
         self.answers[layer.name] = answers_of(derivative, primal, set(results) - set(self.optional))
         plain = _folded(derivative)

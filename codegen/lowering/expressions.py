@@ -11,9 +11,11 @@ from fractions import Fraction
 from typing import Any
 
 from sympy import Abs, Add, Basic, Expr, Mul, Pow, S, cos, erf, exp, log, sign, sin, tanh
+from sympy.codegen.cfunctions import expm1, log1p
 from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue, Not, Or
 
 from svertka.codegen.ir.kernel import Apply, Constant, Kind, Load, Name, Node
+from svertka.codegen.lowering.small_arguments import of_small_argument
 from svertka.spec.layer import text_of
 from svertka.spec.notation import Divides, FloorDiv, Index, InRange, Read, Select, Uniform, maximum, minimum
 from svertka.spec.rewrite import conditions, selections
@@ -25,7 +27,7 @@ SUPPORTED = (
     "Abs, sign; maximum, minimum, Select, FloorDiv, Uniform; reads of tensors; conditions from comparisons, inside, "
     "Divides, and, or, not"
 )
-_FUNCTIONS = {exp, log, tanh, erf, sin, cos, Abs, sign, maximum, minimum}
+_FUNCTIONS = {exp, expm1, log, log1p, tanh, erf, sin, cos, Abs, sign, maximum, minimum}
 _COMPARISONS = {"<", "<=", ">", ">=", "==", "!="}
 _NOT_FINITE = {S.Infinity: "inf", S.NegativeInfinity: "-inf", S.NaN: "nan"}
 
@@ -43,6 +45,7 @@ class ExpressionLowering:
 
     def real(self, node: Basic, masks: tuple[Node, ...] = ()) -> Node:
         """A real-valued expression; ``masks`` say where its reads are valid."""
+        node = of_small_argument(node)
         if isinstance(node, Read):
             return self._read(node, masks)
         if node.is_Number or node.is_NumberSymbol:

@@ -30,7 +30,6 @@ __all__ = [
     "SECOND_ORDER",
     "Complaint",
     "Table",
-    "chosen",
     "complaints",
     "excuses",
     "measured",
@@ -103,7 +102,6 @@ class Table:
 
 def measured(
     found: Survey,
-    part: str = "1/1",
     progress: Callable[[str], None] = lambda name: None,
     known: Table | None = None,
 ) -> Table:
@@ -111,16 +109,12 @@ def measured(
 
     Args:
         found: the survey.
-        part: ``2/3`` is the second of three parts.
         progress: called with a kernel's name when it is done.
         known: the committed table. A launch that has the same digest there gives the compiler what it gave it then, and
             is not compiled again.
-
-    Raises:
-        ValueError: there is no such part.
     """
     kernels: dict[str, Figures] = {}
-    for planned in chosen(found, part):
+    for planned in found.planned.values():
         before = {} if known is None else known.kernels.get(name_of(planned), {})
         described = {"pattern": planned.kernel.pattern.value, "stored": is_stored(planned), "forced": planned.forced}
         described["boxed"] = is_stored(planned) and planned.boxed
@@ -139,18 +133,6 @@ def _digest(key: str, figures: Figures) -> str:
     """A digest of the compiler's input and of the figures of its output, so that neither is altered by itself."""
     text = json.dumps([key, *(figures[figure] for figure in FIGURES)])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def chosen(found: Survey, part: str = "1/1") -> list[Planned]:
-    """The launches of a part of a survey: every n-th launch, so that the n parts take about the same time.
-
-    Raises:
-        ValueError: there is no such part.
-    """
-    number, _, count = part.partition("/")
-    if not (number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
-        raise ValueError(f"--part {part}: no part of a whole; write 1/2 for the first of two parts")
-    return list(found.planned.values())[int(number) - 1 :: int(count)]
 
 
 def name_of(planned: Planned) -> str:
@@ -192,7 +174,7 @@ def complaints(committed: Table, found: Table, expected: Iterable[str] = ()) -> 
 
     Args:
         committed: the table to compare with.
-        found: what was measured, all of it or a part.
+        found: what was measured.
         expected: rows of all kernels; committed rows that are not among them are out of date.
     """
     wanted = {*expected}

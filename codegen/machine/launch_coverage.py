@@ -17,7 +17,8 @@ from types import ModuleType
 import torch
 
 from svertka.codegen.ir.kernel import Kernel
-from svertka.codegen.lowering.build import KernelModule, build
+from svertka.codegen.lowering.build import KernelModule
+from svertka.codegen.lowering.built import built
 from svertka.codegen.verify.cases import large_case
 from svertka.codegen.verify.recording import PACKAGE, TARGET, Launched, Recorded, defined_name, entries, recorded
 from svertka.spec.definition import Definition, Variant
@@ -139,7 +140,7 @@ def survey(
     found = Survey()
     variants: list[_Subject] = []
     for definition in definitions:
-        module = build(definition)
+        module = built(definition)
         kernels = importlib.import_module(f"{package}.kernels.{definition.name}")
         found.kernels |= {defined_name(kernels, name) for kernel in module.kernels for name in kernel.functions}
         variants += [_Subject(module, variant, kernels, target) for variant in definition.variants]

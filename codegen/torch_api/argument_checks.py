@@ -42,7 +42,7 @@ def argument_checks(definition: Definition) -> list[Line]:
 
 def _autocast(definition: Definition) -> list[Line]:
     """Cast tensors to the type in which autocast computes the formula."""
-    rule = precision(variant.layer for variant in definition.variants)
+    rule = _precision(definition)
     names = tuple(a.name for a in definition.tensor_arguments)
     if rule == Precision.KEPT:
         names = tuple(name for name in names if name not in _of_own_type(definition))
@@ -56,6 +56,13 @@ def _autocast(definition: Definition) -> list[Line]:
     converted = call("in_type", told.name, dtype, told.tensor, variable(told.tensor))
     given = Line.assigning(converted, told.tensor, pure=True)
     return [*if_block(dtype + " is None", *cast), Line(Code("else:")), *indented([given])]
+
+
+def _precision(definition: Definition) -> Precision:
+    """What autocast does to the tensors: what the definition says, else what follows from its formulas."""
+    if definition.autocast:
+        return Precision(definition.autocast)
+    return precision(variant.layer for variant in definition.variants)
 
 
 def _counted(definition: Definition) -> list[Line]:
@@ -83,10 +90,9 @@ def _shapeless(definition: Definition) -> list[Line]:
 
 def _of_own_type(definition: Definition) -> set[str]:
     """Tensors that may have a wider type than the first: under ``Precision.KEPT``, those with other dimensions."""
-    layers = [variant.layer for variant in definition.variants]
-    if precision(layers) != Precision.KEPT:
+    if _precision(definition) != Precision.KEPT:
         return set()
-    alike = {tensor.name for layer in layers for tensor in shaped_alike(layer)}
+    alike = {tensor.name for variant in definition.variants for tensor in shaped_alike(variant.layer)}
     return {a.name for a in definition.tensor_arguments if a.bound not in alike}
 
 
@@ -109,7 +115,8 @@ def _tensor_checks(definition: Definition) -> list[Line]:
 
 def _scalars(definition: Definition) -> list[Line]:
     """Convert arguments to their normal form, except those that need the shapes of tensors."""
-    return [line for argument in definition.arguments for line in _scalar(argument)]
+    first = definition.tensor_arguments[0].name
+    return [line for argument in definition.arguments for line in _scalar(argument, first=first)]
 
 
 def scalar_checks(argument: Argument, read: Callable[[str], Code] = variable) -> list[Code]:
@@ -122,15 +129,19 @@ def scalar_checks(argument: Argument, read: Callable[[str], Code] = variable) ->
     return [line.code for line in _scalar(argument, read)]
 
 
-def _scalar(argument: Argument, read: Callable[[str], Code] = variable) -> list[Line]:
+def _scalar(argument: Argument, read: Callable[[str], Code] = variable, first: str = "") -> list[Line]:
+    """Lines for an argument; ``first`` is the name of the first tensor, if there is one to read."""
     name = argument.name
     value = read(name)
     if isinstance(argument, PerAxis):
         default = str(argument.default)
+        missing = {} if argument.missing is None else {"missing": argument.missing}
         if default.startswith("<"):
             value = read(default[1:-1]) + " if " + call("left_out", value) + " else " + value
         return [
-            Line.assigning(call("per_axis", name, value, len(argument.symbols), argument.minimum), *argument.symbols)
+            Line.assigning(
+                call("per_axis", name, value, len(argument.symbols), argument.minimum, **missing), *argument.symbols
+            )
         ]
     if isinstance(argument, Padding) and not argument.named:
         return [Line.assigning(call("padding_pairs", name, value, len(argument.low)), *padding_targets(argument))]
@@ -139,7 +150,11 @@ def _scalar(argument: Argument, read: Callable[[str], Code] = variable) -> list[
     if isinstance(argument, Real):
         bounds = {"low": argument.low, "high": argument.high, "closed": argument.closed or None}
         options = {word: bound for word, bound in bounds.items() if bound is not None}
-        return [Line.assigning(call("real", name, value, **options), argument.symbol, pure=True)]
+        checked = call("real", name, value, **options)
+        if argument.epsilon:
+            epsilon = call("epsilon", variable(first)) if first else Code("0.0")
+            checked = epsilon + " if " + value + " is None else " + checked
+        return [Line.assigning(checked, argument.symbol, pure=True)]
     if isinstance(argument, Flag):
         return [Line(call("flag", name, value))]
     if isinstance(argument, Choice):

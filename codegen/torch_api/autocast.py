@@ -1,5 +1,7 @@
 """The type in which autocast computes a formula. It follows from the formula's operations alone.
 
+A definition can name another (``Definition.autocast``), where torch's lists have one operator otherwise than its kind.
+
 The rule is that of torch's lists of operators, stated for the structure of a formula. Products of tensors are computed
 in autocast's type: it needs half the memory traffic, and matrix units support it. A formula whose values can leave the
 range of half precision is computed in float32. Any other formula keeps the type of its tensors; its kernels compute in

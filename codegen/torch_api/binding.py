@@ -26,11 +26,11 @@ from svertka.codegen.torch_api.lines import (
     tuple_of,
     variable,
 )
-from svertka.spec.definition import Definition, Dimension, Padding, Rule, TensorArgument, Variant
+from svertka.spec.definition import Definition, Dimension, Padding, Rule, TensorArgument, TrailingShape, Variant
 from svertka.spec.notation import Index, Tensor
 from svertka.spec.rewrite import replace
 
-__all__ = ["Binder", "argument_of_symbol", "dimension_of"]
+__all__ = ["Binder", "argument_of_symbol", "dimension_of", "trailing_of"]
 
 Dim = tuple[Index, ...]
 
@@ -38,6 +38,11 @@ Dim = tuple[Index, ...]
 def dimension_of(definition: Definition) -> Dimension | None:
     """The argument that says which dimension of a tensor is an axis of the formula."""
     return next((a for a in definition.arguments if isinstance(a, Dimension)), None)
+
+
+def trailing_of(definition: Definition) -> TrailingShape | None:
+    """The argument that says how many last dimensions of a tensor an axis of the formula stands for."""
+    return next((a for a in definition.arguments if isinstance(a, TrailingShape)), None)
 
 
 def argument_of_symbol(definition: Definition) -> dict[str, str]:
@@ -81,6 +86,7 @@ class Binder:
     def __post_init__(self) -> None:
         self.origins |= {symbol: variable(argument) for symbol, argument in argument_of_symbol(self.definition).items()}
         self.dimension = dimension_of(self.definition)
+        self.trailing = trailing_of(self.definition)
 
     @property
     def tensors(self) -> list[tuple[TensorArgument, Tensor]]:
@@ -100,6 +106,8 @@ class Binder:
                 lines += self._around(argument.name, tensor)
             elif tensor.default is not None or self._known(tensor.dims):
                 self._wholly_known.append((argument, tensor))
+            elif self.trailing is not None and len(tensor.axes) > 1 and all(index.many for index in tensor.axes):
+                lines += self._before(argument.name, tensor, self.trailing)
             elif all(index.many for index in tensor.axes):
                 lines += self._everything(argument.name, tensor.axes[0])
             else:
@@ -180,6 +188,20 @@ class Binder:
             _element_count(before[0], shape_before),
             Line.assigning(extent, axis.extent.name, pure=True),
             _element_count(behind[0], shape_behind),
+        ]
+
+    def _before(self, argument: str, tensor: Tensor, trailing: TrailingShape) -> list[Line]:
+        """Dimensions before those of which the call gives the extents, and these."""
+        before, last = tensor.axes
+        given, shape = variable(argument), variable(trailing.name)
+        self._many |= {before: given + ".shape[:" + variable("leading") + "]", last: shape}
+        self.origins |= {last.extent.name: shape}
+        checked = call("trailing", trailing.name, shape, argument, given)
+        return [
+            Line.assigning(checked, trailing.name, pure=True),
+            Line.assigning(given + ".dim() - " + call("len", shape), "leading", pure=True),
+            _element_count(before, self._many[before]),
+            _element_count(last, shape),
         ]
 
     def _everything(self, argument: str, index: Index) -> list[Line]:

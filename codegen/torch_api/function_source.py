@@ -32,6 +32,7 @@ from svertka.spec.definition import (
     Real,
     Seed,
     TensorArgument,
+    TrailingShape,
     Whole,
 )
 from svertka.spec.notation import Tensor
@@ -44,6 +45,8 @@ def type_text(argument: Argument, definition: Definition) -> str:
     if isinstance(argument, TensorArgument):
         return "Tensor | None" if may_be_absent(definition, argument) else "Tensor"
     if isinstance(argument, PerAxis):
+        if argument.missing is not None:
+            return "int | Sequence[int | None] | None"
         own = "int | Sequence[int]"
         return f"{own} | None" if isinstance(argument.default, str) else own
     if isinstance(argument, Padding):
@@ -51,6 +54,10 @@ def type_text(argument: Argument, definition: Definition) -> str:
         return f"{own} | str" if argument.named else own
     if isinstance(argument, Whole):
         return "int | None" if argument.optional else "int"
+    if isinstance(argument, TrailingShape):
+        return "Sequence[int]"
+    if isinstance(argument, Real) and argument.epsilon:
+        return "float | None"
     if isinstance(argument, Seed | Dimension):  # None: a module of torch may hold it; the call refuses it
         return "int | None"
     return {Real: "float", Flag: "bool", Choice: "str", ElementType: "torch.dtype | None"}[type(argument)]
@@ -144,6 +151,8 @@ class FunctionSource:
         if isinstance(argument, PerAxis):
             missing = f"; None stands for {argument.default[1:-1]}" if isinstance(argument.default, str) else ""
             many = f" or {len(argument.symbols)}, one an axis," if len(argument.symbols) > 1 else ""
+            if argument.missing is not None:
+                missing = "; None, for all axes or for one, leaves the extent as it is"
             return f"an integer{many} of at least {argument.minimum}{missing}."
         if isinstance(argument, Padding):
             words = ", or 'same' or 'valid'" if argument.named else ""
@@ -152,9 +161,12 @@ class FunctionSource:
             return f"one of {', '.join(map(repr, argument.choices))}."
         if isinstance(argument, Real):
             high = "" if argument.high is None else f", {'at most' if argument.closed else 'less than'} {argument.high}"
-            return f"a number{'' if argument.low is None else f', at least {argument.low}'}{high}."
+            missing = "; None stands for the machine epsilon of the arithmetic" if argument.epsilon else ""
+            return f"a number{'' if argument.low is None else f', at least {argument.low}'}{high}{missing}."
         if isinstance(argument, Dimension):
             return "the dimension to work along; negative ones count from the end."
+        if isinstance(argument, TrailingShape):
+            return "the extents of the last dimensions, at least one."
         if isinstance(argument, ElementType):
             return f"the type into which {argument.tensor} is converted first, also of integers; None keeps its own."
         if isinstance(argument, Seed):

@@ -44,6 +44,7 @@ HELPERS = {
             "choice",
             "dimension",
             "dimensions",
+            "epsilon",
             "flag",
             "in_float32",
             "in_type",
@@ -61,6 +62,7 @@ HELPERS = {
             "real",
             "real_tensor",
             "same_shape",
+            "trailing",
             "whole",
         }
     ),

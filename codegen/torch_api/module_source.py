@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module
-from inspect import signature
 
 from svertka.codegen.torch_api.function_source import FunctionSource, default_text, type_text
+from svertka.codegen.torch_api.of_torch import forward_parameters
 from svertka.spec.define import argument_name
 from svertka.spec.definition import (
     REQUIRED,
@@ -84,13 +83,17 @@ class ModuleSource:
         return ", ".join(parts)
 
     def _forward_tensors(self) -> list[TensorArgument]:
-        """Tensors that each call passes: those of torch's forward; without one, those that the module does not hold."""
+        """Tensors that each call passes: those of torch's forward; without one, those that the module does not hold.
+
+        Torch gives the first one various names.
+        """
         tensors = self.definition.tensor_arguments
         if self.own:
             held = {*self.description.buffers, *self.description.parameters}
             return [a for a in tensors if a.name not in held]
-        base = getattr(import_module("torch.nn"), (self.description.like or self.description.base).rpartition(".")[2])
-        return [a for a in tensors if a.name in (*signature(base.forward).parameters, *self.description.takes)]
+        base = (self.description.like or self.description.base).rpartition(".")[2]
+        passed = (tensors[0].name, *forward_parameters(base), *self.description.takes)
+        return [a for a in tensors if a.name in passed]
 
     @property
     def result_type(self) -> str:

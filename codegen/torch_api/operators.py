@@ -84,9 +84,8 @@ class OperatorDescription:
         """The operator with the values that its backward reads, and the number of operations of its product."""
         layer, kept = module.definition.variants[place].layer, kept_of(module, place)
         factors, loops = product_of(module, place)
-        again: set[str] = set()
-        if module.definition.orders > 1:  # the gradient's operator may run instead, and takes these
-            again = {tensor.name for tensor in gradient_definition(module.definition).variants[place].layer.inputs}
+        # The gradient's operator may run instead, and takes these.
+        again = module.needed[layer.name] if module.definition.orders > 1 else frozenset[str]()
         read, read_plainly = (
             tuple(t.name for t in layer.inputs if t.name in again or t.name in names)
             for names in (kept.read, kept.read_plainly)

@@ -18,11 +18,11 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-import torch
 from sympy import Basic, Symbol
 
 from svertka.codegen.frontend.names import check_names
 from svertka.codegen.torch_api.lines import HELPERS
+from svertka.codegen.torch_api.of_torch import attributes
 from svertka.codegen.torch_api.operators import operator_of
 from svertka.spec import normal_form
 from svertka.spec.define import argument_name
@@ -39,7 +39,7 @@ IMPORTED = frozenset().union(*HELPERS.values())
 BUILTIN = frozenset(dir(builtins))
 FUNCTIONAL = IMPORTED | frozenset({"Operator", "Sequence", "Tensor", "annotations", "math", "torch"})
 MODULES = frozenset({"Literal", "Sequence", "Tensor", "annotations", "functional", "modules", "torch"})
-LOCAL = frozenset({"given", "overwritten", "self", "unbatched", "device", "dtype"})
+LOCAL = frozenset({"given", "leading", "overwritten", "self", "unbatched", "device", "dtype"})
 """Names that a function's body or a constructor uses in addition to its arguments."""
 
 
@@ -151,7 +151,7 @@ def _check_default(where: str, argument: Argument) -> None:
 
 def _check_attributes(where: str, definition: Definition, module: ModuleFace) -> None:
     """Arguments become attributes of the module: they must differ from torch's attributes and from each other."""
-    own = frozenset(dir(torch.nn.Module())) | {"reset_parameters"}
+    own = attributes() | {"reset_parameters"}
     tensors = {a.name: a for a in definition.tensor_arguments}
     held = [name for name in tensors if name in {*module.parameters, *module.buffers}]
     forward = {name for name in tensors if name not in held}

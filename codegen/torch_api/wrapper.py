@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from svertka.codegen.torch_api.argument_checks import argument_checks, padding_targets
-from svertka.codegen.torch_api.binding import Binder, dimension_of
+from svertka.codegen.torch_api.binding import Binder, dimension_of, trailing_of
 from svertka.codegen.torch_api.lines import Body, Code, Line, body_of, call, if_block, joined, tuple_of, variable
 from svertka.codegen.torch_api.operators import OperatorDescription, kinds_of, may_be_absent
 from svertka.spec.definition import Definition, Flag, Padding, Seed, TensorArgument, Variant
@@ -187,7 +187,8 @@ class _Call:
         outputs = [self.layer.tensors[name] for name in self.layer.outputs]
         seen = [self._seen(tensor) if tensor.name in self.operator.many else "None" for tensor in outputs]
         dimension = dimension_of(self.definition)
-        return {"shapes": tuple_of(seen)} | ({"around": variable(dimension.name)} if dimension else {})
+        around = dimension.name if dimension else "leading" if trailing_of(self.definition) else ""
+        return {"shapes": tuple_of(seen)} | ({"around": variable(around)} if around else {})
 
     def _seen(self, tensor: Tensor) -> Code:
         """An output's shape as users see it."""

@@ -160,7 +160,8 @@ def _bound(argument: Argument, draw: random.Random, plain: bool, sizes: dict[str
     if isinstance(argument, PerAxis):
         if all(symbol in sizes for symbol in argument.symbols):  # extents are drawn already
             return {}
-        return {s: argument.minimum if plain else draw.randint(argument.minimum, 3) for s in argument.symbols}
+        low = argument.minimum if argument.missing is None else max(argument.minimum, 1)  # it may be an extent
+        return {s: low if plain else draw.randint(low, 3) for s in argument.symbols}
     if isinstance(argument, Padding):
         return {s: 0 if plain else draw.randint(0, 2) for s in (*argument.low, *argument.high)}
     if isinstance(argument, Whole):
@@ -170,7 +171,7 @@ def _bound(argument: Argument, draw: random.Random, plain: bool, sizes: dict[str
         low = argument.minimum or 0
         return {argument.symbol: default if plain and default is not REQUIRED else draw.randint(low, low + 3)}
     if isinstance(argument, Real):
-        default = 0.5 if argument.default is REQUIRED else argument.default
+        default = 0.5 if argument.default is REQUIRED or argument.epsilon else argument.default
         return {argument.symbol: default if plain else draw.choice(sixteenths(argument))}
     if isinstance(argument, Flag) and argument.symbol:
         return {argument.symbol: int(bool(argument.default)) if plain else draw.randint(0, 1)}

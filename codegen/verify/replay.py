@@ -12,6 +12,8 @@ here, runs as Triton has it.
 
 Two things are left out, which have no effect on any value: the language is patched once and not once a call, and
 overflow checks are not computed whose results Triton throws away, as assertions of the device are off.
+
+Programs of a launch run together (``together``).
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from unittest import mock
 import triton.language as tl
 from triton.runtime import interpreter as engine
 
+from svertka.codegen.verify import together, together_numbers
 from svertka.codegen.verify.replay_keys import PLAIN, UnknownError, described, key, repeated
 
 __all__ = ["by_name", "replaying", "replaying_on"]
@@ -54,6 +57,8 @@ def replaying() -> Iterator[None]:
             stack.enter_context(mock.patch.object(engine, "_patch_lang", _patch_nothing))
             stack.enter_context(mock.patch.object(engine, "_get_np_dtype", by_name(engine._get_np_dtype)))
             stack.enter_context(mock.patch.object(_SEMANTIC, "to_tensor", _assigned))
+            launch = together_numbers.launching(engine.GridExecutor.__call__)
+            stack.enter_context(mock.patch.object(engine.GridExecutor, "__call__", launch))
             yield
     finally:
         _BUILDER.options = options
@@ -111,8 +116,18 @@ def _patches(_: Any) -> tuple[tuple[Any, str, Any], ...]:
 
     with mock.patch.object(engine, "_LangPatchScope", Noted), mock.patch.object(engine, "_patch_attr", patch):
         engine._patch_lang(SimpleNamespace(__globals__={"tl": tl, "core": tl.core}))
-    telling = {"__bool__": _telling_answer, "__index__": _telling_number}
-    return tuple((o, n, telling[n](v) if o is _Tile and n in telling else v) for o, n, v in found)
+    return tuple((owner, name, _seen(owner, name, value)) for owner, name, value in found)
+
+
+def _seen(owner: Any, name: str, value: Any) -> Any:
+    """What stands for something by which kernels make values of Python from tiles."""
+    if name in ("range", "static_range"):
+        return together.ranged(value)
+    if owner is _Tile and name == "__bool__":
+        return _telling_answer(together.answered(value))
+    if owner is _Tile and name == "__index__":
+        return _telling_number(together.numbered(value))
+    return together.transposed(value) if owner is _Tile and name == "T" else value
 
 
 def _telling_answer(look: Callable[[Any], bool]) -> Callable[[Any], bool]:
@@ -300,7 +315,7 @@ class _Recorder:
 
 def _replayed(member: Any, semantic: Any) -> Callable[..., Any]:
     """An operation of the language that checks types once."""
-    plans: dict[Any, _Plan | None] = {}
+    kept: tuple[dict[Any, _Plan | None], ...] = ({}, {})  # constants have one more axis where programs run together
 
     def operation(*arguments: Any, **keywords: Any) -> Any:
         keywords.pop("_semantic", None)
@@ -321,7 +336,7 @@ def _replayed(member: Any, semantic: Any) -> Callable[..., Any]:
             return member(*arguments, **keywords, _semantic=semantic)
         if len(handles) > 1:
             parts += repeated(handles)
-        found = tuple(parts)
+        found, plans = tuple(parts), kept[together.running()]
         plan = plans.get(found)
         if plan is not None:
             try:

@@ -22,27 +22,19 @@ from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any, TypeVar
 
-from svertka.codegen.lowering.build import KernelModule, build
+from svertka.codegen.lowering.build import KernelModule
+from svertka.codegen.lowering.built import PROCESSES, built
 from svertka.codegen.verify.levels import LEVELS, Outcome, Subject
 from svertka.codegen.verify.replay import replaying_on
 from svertka.spec import normal_form
 from svertka.spec.definition import Definition, Variant
 from svertka.spec.notation import Reduction
 
-__all__ = [
-    "ValidationError",
-    "Verdict",
-    "built",
-    "load_package",
-    "side_by_side",
-    "validate_folder",
-    "validate_package",
-]
+__all__ = ["ValidationError", "Verdict", "load_package", "side_by_side", "validate_folder", "validate_package"]
 
 Item = TypeVar("Item", bound=tuple[Any, ...])
 Result = TypeVar("Result")
 Progress = Callable[[str], None]
-PROCESSES = 2
 
 
 class ValidationError(Exception):
@@ -132,12 +124,8 @@ def validate_folder(
     for level in levels:
         if level not in LEVELS:
             raise ValueError(f"level {level!r}: there is no such level; use {', '.join(LEVELS)}")
-    work = [
-        (definition, place, tuple(levels)) for definition in definitions for place in range(len(definition.variants))
-    ]
-    work.sort(
-        key=lambda item: -_loops(item[0].variants[item[1]])
-    )  # the longest first, so that none is alone at the end
+    work = [(one, place, tuple(levels)) for one in definitions for place in range(len(one.variants))]
+    work.sort(key=lambda item: -_loops(item[0].variants[item[1]]))  # the longest first, so that none ends alone
     found: dict[str, tuple[Outcome, ...]] = {}
     for (definition, place, _), outcomes in side_by_side(folder, _validate_one, work, processes):
         found[definition.variants[place].layer.name] = outcomes
@@ -220,7 +208,6 @@ def _open(folder: Path) -> None:
 
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
-    _worker["modules"] = {}
     _worker["stack"] = stack = ExitStack()
     _worker["package"] = stack.enter_context(load_package(folder))
 
@@ -240,12 +227,3 @@ def _judge_one(judge: Callable[..., Result], item: tuple[Any, ...]) -> Result:
 def _validate_one(package: str, definition: Definition, place: int, levels: Sequence[str]) -> tuple[Outcome, ...]:
     module = built(definition)
     return _outcomes(package, module, module.definition.variants[place], levels)
-
-
-def built(definition: Definition) -> KernelModule:
-    """The kernels of a definition; a worker keeps them for the definition's other formulas."""
-    modules = _worker.get("modules", {})
-    if definition.name not in modules:
-        modules[definition.name] = build(definition)
-    made: KernelModule = modules[definition.name]
-    return made

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 from svertka.codegen.book.chapter import Chapter, Figure, chapter
-from svertka.codegen.book.example import WorkedExample, examples_of, worked_example
+from svertka.codegen.book.example import WorkedExample, worked_examples
 from svertka.codegen.book.explanation import Explanation, explain
 from svertka.codegen.driver.generate import PACKAGE
 from svertka.spec.layers import DEFINITIONS
@@ -25,7 +25,7 @@ def chapter_of(name: str) -> Chapter:
 
 @cache
 def worked(name: str) -> tuple[WorkedExample, ...]:
-    return tuple(worked_example(example, explanation(name)) for example in examples_of(name))
+    return tuple(worked_examples(explanation(name)))
 
 
 def words_of(figure: Figure) -> list[str]:

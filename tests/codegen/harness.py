@@ -17,7 +17,8 @@ from typing import Any
 
 import torch
 
-from svertka.codegen.lowering.build import KernelModule, build
+from svertka.codegen.lowering.build import KernelModule
+from svertka.codegen.lowering.built import built
 from svertka.codegen.verify import equivalence
 from svertka.codegen.verify.cases import Case, cases, label, within
 from svertka.codegen.verify.equivalence import (
@@ -58,7 +59,7 @@ Arrange = Callable[[torch.Tensor], torch.Tensor]
 @functools.cache
 def module_of(name: str) -> KernelModule:
     """A definition's kernels and programs, derived once per process."""
-    return build(DEFINITIONS[name])
+    return built(DEFINITIONS[name])
 
 
 def kernels_of(name: str) -> ModuleType:

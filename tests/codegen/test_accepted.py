@@ -98,6 +98,7 @@ BOUNDED = {
 }
 
 
+@pytest.mark.thinned(4)
 @all_accepted(BOUNDED)
 def test_a_tensor_says_what_elements_it_has(name: str) -> None:
     assert not failures(BOUNDED[name])
@@ -188,6 +189,7 @@ RULED: dict[str, Definition] = {
 }
 
 
+@pytest.mark.thinned(9)
 @pytest.mark.parametrize("name", RULED)
 def test_rules_that_few_sizes_meet(name: str) -> None:
     assert not failures(RULED[name])
@@ -230,6 +232,7 @@ GUARDED = {
 }
 
 
+@pytest.mark.thinned(9)
 @all_accepted(GUARDED)
 def test_a_guard_may_compare_an_index_with_its_twin(name: str) -> None:
     assert not failures(GUARDED[name])
@@ -262,6 +265,7 @@ SELECTED = {
 }
 
 
+@pytest.mark.thinned(9)
 @all_accepted(SELECTED)
 def test_selections_in_exponents_and_functions_of_a_product(name: str) -> None:
     assert not failures(SELECTED[name])
@@ -271,6 +275,7 @@ image, kernel = Tensor("input", n, (g, c), w), Tensor("weight", (g, k), c, s)
 bias, response = Tensor("bias", (g, k), default=0), Tensor("response", n, (g, k), q)
 
 
+@pytest.mark.slow
 def test_a_mean_of_a_grouped_convolution_without_bias() -> None:
     """The schedule of the mean may not ask for the strides of a tensor that is absent."""
     value = Sum(image[n, g, c, q + s] * kernel[g, k, c, s], c, s) + bias[g, k]
@@ -297,6 +302,7 @@ NESTED = {
 }
 
 
+@pytest.mark.thinned(4)
 @all_accepted(NESTED)
 def test_maxima_inside_exponents(name: str) -> None:
     """An infinity in a maximum makes an exponent infinite, and that says nothing about a kernel."""
@@ -335,6 +341,7 @@ def test_positions_in_torch(tmp_path: Path) -> None:
         define(WITHOUT_GRADIENT["largest"], orders=2)
 
 
+@pytest.mark.slow
 def test_attention_as_one_nested_formula() -> None:
     """Its gradients are products with shares that underflow: each rounds by a smallest number, times what follows."""
     query, key, value = Tensor("query", t, e), Tensor("key", n, e), Tensor("value", n, v)

@@ -22,6 +22,7 @@ LAYERS: dict[str, tuple[tuple[Tensor, ...], Tensor, Expr]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LAYERS)
 def test_the_adjoint_of_an_adjoint_is_generated_and_proven(name: str) -> None:
     inputs, target, value = LAYERS[name]

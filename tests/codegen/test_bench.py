@@ -50,6 +50,7 @@ def test_nothing_is_computed_and_all_is_put_back() -> None:
     assert torch.equal(functional.relu(x), x.clamp(min=0))
 
 
+@pytest.mark.slow
 def test_the_command_tells_that_launches_did_nothing(tmp_path: Path) -> None:
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"} | {"CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, "-m", "svertka.codegen", "bench", "--kind", "launch", "--only", "relu"]
@@ -265,6 +266,7 @@ main()
 """
 
 
+@pytest.mark.slow
 def test_a_killed_run_leaves_what_it_measured(tmp_path: Path) -> None:
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"} | {"CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, "-c", KILLED, str(tmp_path)]

@@ -203,11 +203,17 @@ def test_every_lost_figure_is_named() -> None:
 
 
 def test_every_layer_has_a_figure() -> None:
-    assert {one.definition for one in (*EXAMPLES, *ILLUSTRATIONS)} == set(DEFINITIONS)
+    """The lecture's have its numbers, the others small ones."""
+    lecture = {name for name, definition in DEFINITIONS.items() if definition.reference}
+    assert {one.definition for one in (*EXAMPLES, *ILLUSTRATIONS)} >= lecture
     for name in DEFINITIONS:
-        assert all(figure.plates for figure in chapter_of(name).figures)
+        figures = chapter_of(name).figures
+        assert figures, name
+        assert all(figure.plates for figure in figures), name
 
 
+UNREADABLE = r"exp|log|sqrt|tanh|erf|√|\^|\*\*|Abs|\|"
+"""Functions whose values are no fractions."""
 SIMPLE = re.compile(r"= ([^=≈]*[+·/(][^=≈]*) = ([^=≈]*)$")
 
 
@@ -218,11 +224,13 @@ def test_what_is_written_out_adds_up(name: str) -> None:
     for figure in (*chapter_of(name).figures, *chapter_of(name).gradients):
         for words in (*words_of(figure), *figure.before):
             match = SIMPLE.search(words)
-            if match and "…" not in words and not re.search(r"exp|log|√|\^", words):
+            if match and "…" not in words and not re.search(UNREADABLE, words):
                 found += 1
                 assert arithmetic(match[1]) == arithmetic(match[2]), words
-    transcendental = {"softmax", "log_softmax", "cross_entropy"}
-    assert found or name in transcendental | {"center_crop"}
+    formulas = [str(e.value) for v in DEFINITIONS[name].variants for e in v.layer.equations]
+    # A copy has nothing to add up, and the figure of a maximum over many elements leaves most of them out.
+    copies_or_long = {"center_crop", "adaptive_max_pooling_2d", "adaptive_max_pooling_3d"}
+    assert found or name in copies_or_long or any(re.search(UNREADABLE, text) for text in formulas), name
 
 
 def arithmetic(text: str) -> Fraction:
@@ -234,6 +242,7 @@ def arithmetic(text: str) -> Fraction:
 # The command ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", ["0", "1"])
 def test_same_input_same_bytes(seed: str, tmp_path: Path) -> None:
     """For every hash seed, the command writes the same pages."""

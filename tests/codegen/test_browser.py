@@ -25,7 +25,10 @@ from svertka.codegen.driver.generate import PACKAGE
 from svertka.spec.layers import DEFINITIONS
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), "")
-pytestmark = pytest.mark.skipif(not BROWSER, reason="there is no Chromium on this machine; apt-get install chromium")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not BROWSER, reason="there is no Chromium on this machine; apt-get install chromium"),
+]
 
 QUIET = (
     "--headless",

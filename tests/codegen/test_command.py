@@ -79,15 +79,52 @@ def test_list_shows_every_layer(call: Call) -> None:
         assert definition.function in printed
 
 
-def test_check_sees_an_edit(tmp_path: Path) -> None:
-    written = run("generate", "relu", "--into", str(tmp_path / "package"))
+def test_check_sees_an_edit_and_a_certificate_of_other_kernels(tmp_path: Path, call: Call) -> None:
+    """Kernels without a certificate, or with one for other kernels, are validated again."""
+    folder = tmp_path / "package"
+    relu, into = folder / "kernels" / "relu.py", ("--into", str(folder))
+    written = run("generate", "relu", *into)
     assert written.returncode == 0, written.stderr
-    kernels = tmp_path / "package" / "kernels" / "relu.py"
-    assert run("generate", "relu", "--check", "--into", str(tmp_path / "package")).returncode == 0
-    kernels.write_text(kernels.read_text().replace("0.0", "0.5"))
-    done = run("generate", "relu", "--check", "--into", str(tmp_path / "package"))
-    assert done.returncode == 1
-    assert "kernels/relu.py: differs" in done.stdout
+    code, printed, _ = call("generate", "relu", "--check", *into)
+    assert code == 0, printed
+    sound = relu.read_text()
+    relu.write_text(sound.replace("0.0", "0.5"))
+    code, printed, _ = call("generate", "relu", "--check", *into)
+    assert code == 1
+    assert "kernels/relu.py: differs" in printed
+    relu.write_text(sound)
+
+    path = folder / "kernels" / "relu.json"
+    content = json.loads(path.read_text())
+    assert content["formulas"]["relu"].keys() == LEVELS.keys()
+    assert "0 changed, 0 layers validated" in call("generate", "relu", *into)[1]
+    content["digests"]["kernels"] = "0" * 32
+    path.write_text(json.dumps(content))
+    code, printed, _ = call("generate", "relu", "--check", *into)
+    assert code == 1
+    assert "kernels/relu.json: not of these kernels" in printed
+    path.write_text("{")
+    assert "1 changed, 1 layers validated" in call("generate", "relu", *into)[1]
+    assert call("generate", "relu", "--check", *into)[0] == 0
+
+
+CHECK = """
+import sys
+sys.argv = ["svertka", "generate", "relu", "--check"]
+from svertka.codegen.command import main
+try:
+    main()
+finally:
+    print(sorted({"torch", "triton"} & set(sys.modules)))
+"""
+
+
+def test_a_check_of_what_did_not_change_imports_neither_torch_nor_triton() -> None:
+    """They take longer to import than everything else takes; the first check may look something up in torch."""
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", CHECK], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_slides_come_out(call: Call) -> None:
@@ -105,17 +142,17 @@ def rows_of(printed: str) -> dict[str, list[str]]:
     return {row[0]: row[1:] for row in rows}
 
 
-def test_validate_prints_a_row_a_layer_and_a_column_a_level() -> None:
-    done = run("validate", "relu", "softmax")
-    assert done.returncode == 0, done.stderr
-    rows = rows_of(done.stdout)
+def test_validate_prints_a_row_a_layer_and_a_column_a_level(call: Call) -> None:
+    code, printed, message = call("validate", "relu", "softmax")
+    assert code == 0, message
+    rows = rows_of(printed)
     assert rows.keys() == {"relu", "relu_gradient", "softmax", "softmax_gradient"}
     for row in rows.values():
         assert len(row) == len(LEVELS)
     numbers = [int(cell.split()[0]) for cell in rows["relu"][: len(LEVELS)]]
     assert all(number > 0 for number in numbers)
     assert rows["softmax"][list(LEVELS).index("exact")] == "- (it rounds whole numbers)"
-    assert "observed error / bound" in done.stdout
+    assert "observed error / bound" in printed
 
 
 def test_validate_takes_levels(call: Call) -> None:
@@ -127,26 +164,7 @@ def test_validate_takes_levels(call: Call) -> None:
     assert "level 'hope': there is no such level; use adjoint" in message
 
 
-def test_a_certificate_is_of_its_kernels(tmp_path: Path) -> None:
-    """Kernels without a certificate, or with one for other kernels, are validated again."""
-    folder = tmp_path / "package"
-    assert run("generate", "relu", "--into", str(folder)).returncode == 0
-    path = folder / "kernels" / "relu.json"
-    content = json.loads(path.read_text())
-    assert content["formulas"]["relu"].keys() == LEVELS.keys()
-    again = run("generate", "relu", "--into", str(folder))
-    assert "0 changed, 0 layers validated" in again.stdout
-    content["digests"]["kernels"] = "0" * 32
-    path.write_text(json.dumps(content))
-    done = run("generate", "relu", "--check", "--into", str(folder))
-    assert done.returncode == 1
-    assert "kernels/relu.json: not of these kernels" in done.stdout
-    path.write_text("{")
-    mended = run("generate", "relu", "--into", str(folder))
-    assert "1 changed, 1 layers validated" in mended.stdout
-    assert run("generate", "relu", "--check", "--into", str(folder)).returncode == 0
-
-
+@pytest.mark.thinned(6)
 @pytest.mark.parametrize("command", ["generate", "validate", "compile", "gate", "explain", "book"])
 def test_a_mistyped_layer_is_answered_before_anything_is_imported_for_it(command: str, tmp_path: Path) -> None:
     """With a suggestion; no kernel is built, torch and Triton are not even imported."""
@@ -174,6 +192,7 @@ def test_names_of_functions_and_modules_lead_to_their_layer(name: str, meant: st
     assert f"did you mean {meant}" in message
 
 
+@pytest.mark.thinned(4)
 @pytest.mark.parametrize(
     "locale",
     [
@@ -241,7 +260,7 @@ def test_what_cannot_end_well_is_refused_before_any_work(
     for place in (
         "machine.gate.measured",
         "machine.launch_coverage.survey",
-        "driver.generate.build",
+        "driver.generate.built_together",
         "book.site.pages",
     ):
         monkeypatch.setattr(f"svertka.codegen.{place}", work)
@@ -270,6 +289,7 @@ def without_ruff(*arguments: str, **environment: str) -> subprocess.CompletedPro
     )
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -343,7 +363,7 @@ def test_list_does_not_trust_what_it_kept(
 ) -> None:
     monkeypatch.setenv("SVERTKA_CACHE", str(tmp_path))
     printed = call("list")[1]
-    (kept,) = tmp_path.rglob("*.json")
+    (kept,) = tmp_path.rglob("*.pickle")
     assert call("list")[1] == printed
     kept.write_text(broken)
     assert call("list")[1] == printed

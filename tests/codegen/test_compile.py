@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from svertka.codegen.lowering.build import build
+from svertka.codegen.lowering.built import built
 from svertka.codegen.machine.compiling import widths
 from svertka.codegen.verify.recording import defined_name
 from svertka.spec.layers import DEFINITIONS
@@ -32,15 +32,17 @@ def compiled(target: str, dtype: str, *options: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("target", "dtype"), [("sm_80", "bfloat16"), ("sm_100", "float32"), ("gfx942", "float32")])
 def test_every_kernel_compiles(target: str, dtype: str) -> None:
     """In a process without the interpreter; no box is loaded on targets without a copy engine, or in float32."""
     rows = compiled(target, dtype, "--row-major")
-    functions = [(name, k.name) for name, d in DEFINITIONS.items() for k in build(d).kernels]
+    functions = [(name, k.name) for name, d in DEFINITIONS.items() for k in built(d).kernels]
     assert {row["kernel"] for row in rows} == {defined_name(kernels_of(name), f) for name, f in functions}
     assert all(row["registers"] > 0 for row in rows)
 
 
+@pytest.mark.slow
 def test_every_entry_of_every_table_compiles_without_spills() -> None:
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
     command = [sys.executable, "-m", "svertka.codegen", "tune", "--check"]
@@ -48,20 +50,22 @@ def test_every_entry_of_every_table_compiles_without_spills() -> None:
     assert (done.returncode, done.stdout) == (0, ""), done.stderr[-3000:]
 
 
+@pytest.mark.slow
 def test_boxes_compile_for_blackwell() -> None:
     rows = compiled("sm_100", "bfloat16", "linear", "convolution_2d")
     boxed = {row["kernel"] for row in rows if row["kernel"].endswith("_boxes")}
     assert boxed == {
-        f"{k.name}_boxes" for name in ("linear", "convolution_2d") for k in build(DEFINITIONS[name]).kernels if k.boxes
+        f"{k.name}_boxes" for name in ("linear", "convolution_2d") for k in built(DEFINITIONS[name]).kernels if k.boxes
     }
     assert all(row["boxes"] and row["matrix"] for row in rows if row["kernel"] in boxed and row["shared"])
 
 
+@pytest.mark.slow
 def test_rows_of_an_example_are_loaded_sixteen_bytes_at_a_time() -> None:
     """With elements of a channel as neighbours, and with channels as neighbours."""
     rows = compiled("sm_90", "bfloat16", "batch_normalization")
     parts = [row for row in rows if row["kernel"].endswith("_part")]
-    names = {kernel.name for kernel in build(DEFINITIONS["batch_normalization"]).kernels}
+    names = {kernel.name for kernel in built(DEFINITIONS["batch_normalization"]).kernels}
     assert sorted(row["kernel"] for row in parts) == sorted([name for name in names if name.endswith("_part")] * 2)
     assert [row for row in parts if not row["wide_loads"] or row["spills"]] == []
 
@@ -69,7 +73,7 @@ def test_rows_of_an_example_are_loaded_sixteen_bytes_at_a_time() -> None:
 IN_FULL = """
 import json
 import torch
-from svertka.codegen.lowering.build import build
+from svertka.codegen.lowering.built import built
 from svertka.codegen.verify.cases import large_case
 from svertka.codegen.machine.compiling import assembled
 from svertka.codegen.verify.recording import recorded
@@ -79,7 +83,7 @@ from types import ModuleType
 
 for name in ("batch_normalization", "cross_channel_normalization", "cross_entropy", "dropout"):
     definition, kernels = DEFINITIONS[name], import_module(f"svertka.generated.kernels.{name}")
-    module = build(definition)
+    module = built(definition)
     for variant in definition.variants:
         for one in recorded(module, variant, kernels, large_case(definition, variant), torch.float64):
             for launch in one.launches:
@@ -90,6 +94,7 @@ for name in ("batch_normalization", "cross_channel_normalization", "cross_entrop
 """
 
 
+@pytest.mark.slow
 def test_numbers_reach_a_float64_kernel_in_full() -> None:
     """As float64 parameters; a float64 kernel has no float32, which would lose the last digits of a number."""
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
@@ -106,7 +111,7 @@ def test_numbers_reach_a_float64_kernel_in_full() -> None:
 IN_MEMORY = """
 import torch
 from dataclasses import replace
-from svertka.codegen.lowering.build import build
+from svertka.codegen.lowering.built import built
 from svertka.codegen.verify.cases import large_case
 from svertka.codegen.machine.compiling import assembled
 from svertka.codegen.verify.recording import recorded
@@ -115,7 +120,7 @@ from svertka.spec.layers import DEFINITIONS
 
 definition = DEFINITIONS["dropout"]
 variant = definition.variants[0]
-for one in recorded(build(definition), variant, kernels, large_case(definition, variant), torch.float32):
+for one in recorded(built(definition), variant, kernels, large_case(definition, variant), torch.float32):
     for launch in one.launches:
         names = launch.kernel.arg_names
         seed = torch.zeros((), dtype=torch.int64, device="meta")
@@ -162,6 +167,7 @@ def test_widths_of_accesses(line: str, expected: tuple[int, int, int]) -> None:
     assert (found["wide_loads"], found["wide_stores"], found["narrow"]) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layers", [("linear", "softmax", "max_pooling_2d", "batch_normalization", "dropout")])
 def test_what_is_compiled_here_is_what_triton_asks_for_there(layers: tuple[str, ...]) -> None:
     """Signature, constants, attributes, options and key of every launch are those of the JIT; unaligned views too."""
@@ -170,7 +176,7 @@ def test_what_is_compiled_here_is_what_triton_asks_for_there(layers: tuple[str, 
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
     rows = [json.loads(line) for line in done.stdout.splitlines()]
-    functions = [(name, f) for name in layers for k in build(DEFINITIONS[name]).kernels for f in k.functions]
+    functions = [(name, f) for name in layers for k in built(DEFINITIONS[name]).kernels for f in k.functions]
     assert {row["kernel"] for row in rows} == {defined_name(kernels_of(name), f) for name, f in functions}
     assert [row for row in rows if row["differs"]] == []
     straight, shifted = rows[::2], rows[1::2]

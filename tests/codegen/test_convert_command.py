@@ -18,7 +18,7 @@ from torch import nn
 
 class Network(nn.Sequential):
     def __init__(self) -> None:
-        super().__init__(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.GELU())
+        super().__init__(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.Hardshrink())
 
 
 class Counting(nn.Sequential):
@@ -44,7 +44,12 @@ def _models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_table_of_every_layer(call: Call) -> None:
     code, printed, _ = call("convert", "some_models:Network")
     assert code == 0
-    for word in ("svertka.generated.modules.Conv2d", "torch.nn.BatchNorm2d", "GELU", "this package has no such layer"):
+    for word in (
+        "svertka.generated.modules.Conv2d",
+        "torch.nn.BatchNorm2d",
+        "Hardshrink",
+        "this package has no such layer",
+    ):
         assert word in printed
     assert "3 converted, 0 kept, 1 left, 0 fused, 0 not traced" in printed
 

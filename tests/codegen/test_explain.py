@@ -20,14 +20,14 @@ from rich.console import Console, RenderableType
 from sympy import Expr, Integer, Rational, Symbol
 
 from svertka.codegen.book.evidence import evidence
-from svertka.codegen.book.example import examples_of, worked_example
+from svertka.codegen.book.example import worked_examples
 from svertka.codegen.book.explanation import Explanation, explain, without_copies
 from svertka.codegen.book.printers import latex, mathml, plain
 from svertka.codegen.book.terminal import rendered
 from svertka.codegen.book.tree import Over, Tree, parts_of
 from svertka.codegen.book.typeset import Typesetter, name_of
 from svertka.codegen.driver.generate import PACKAGE
-from svertka.codegen.lowering.build import build
+from svertka.codegen.lowering.built import built
 from svertka.codegen.verify.levels import LEVELS
 from svertka.spec import Max, Sum, Tensor, adjoint, axes, evaluate, gradient_name, integer
 from svertka.spec import Rational as Exact
@@ -48,6 +48,7 @@ def explanation(name: str) -> Explanation:
 # The command ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thinned(9)
 @pytest.mark.parametrize("name", DEFINITIONS)
 def test_every_definition_explains(name: str, call: Call) -> None:
     code, printed, _ = call("explain", name)
@@ -56,7 +57,7 @@ def test_every_definition_explains(name: str, call: Call) -> None:
     words = " ".join(printed.split())
     for said in (definition.title, definition.source, f"functional.{definition.function}(", *LEVELS):
         assert said in words
-    for kernel in build(definition).kernels:
+    for kernel in built(definition).kernels:
         assert any(function in words for function in kernel.functions)
     for variant in definition.variants:
         for tensor in variant.layer.outputs:
@@ -93,6 +94,7 @@ def test_wrong_names_are_refused_with_a_sentence(
     assert all(word in message for word in words)
 
 
+@pytest.mark.thinned(5)
 @pytest.mark.parametrize("width", [60, 100])
 @pytest.mark.parametrize("name", DEFINITIONS)
 def test_formulas_wrap_and_lose_nothing(name: str, width: int) -> None:
@@ -112,10 +114,11 @@ def test_formulas_wrap_and_lose_nothing(name: str, width: int) -> None:
 # The text agrees with the derived layer ---------------------------------------------------------------------------
 
 
+@pytest.mark.thinned(5)
 @pytest.mark.parametrize("name", DEFINITIONS)
 def test_kernels_are_shown_with_the_equations_that_they_compute(name: str) -> None:
     """Every reduction and every result of every launch, and no others, as ``build`` gives them."""
-    module = build(DEFINITIONS[name])
+    module = built(DEFINITIONS[name])
     for formula, (forward, saving, backward) in zip(explanation(name).formulas, module.programs, strict=True):
         programs = [forward, *([saving] if saving.launches != forward.launches else []), backward]
         for run, program in zip(formula.runs, programs, strict=True):
@@ -134,7 +137,7 @@ def test_kernels_are_shown_with_the_equations_that_they_compute(name: str) -> No
 @pytest.mark.parametrize("name", DEFINITIONS)
 def test_the_gradient_shown_is_the_adjoint(name: str) -> None:
     """Equations that only rename are left out; the others have the adjoint's values to the last digit."""
-    found = [worked_example(example, explanation(name)) for example in examples_of(name)]
+    found = worked_examples(explanation(name))
     assert found
     for one in found:
         layer = one.formula.layer

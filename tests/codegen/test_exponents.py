@@ -151,6 +151,7 @@ def _compared(subject: Subject, road: Any, level: str, dtype: torch.dtype) -> li
     return list(compare_at(subject.module, formula, road, case, values, expected, dtype))
 
 
+@pytest.mark.thinned(4)
 @pytest.mark.parametrize("level", LEVELS_OF_INPUTS)
 @pytest.mark.parametrize("name", FORMULAS)
 def test_plain_road(subjects: dict[str, Subject], name: str, level: str) -> None:
@@ -161,6 +162,7 @@ def test_plain_road(subjects: dict[str, Subject], name: str, level: str) -> None
     assert [str(one) for one in found if not one.holds] == []
 
 
+@pytest.mark.thinned(4)
 @pytest.mark.parametrize("level", LEVELS_OF_INPUTS)
 @pytest.mark.parametrize("name", FORMULAS)
 def test_kernels(subjects: dict[str, Subject], name: str, level: str) -> None:
@@ -214,6 +216,7 @@ def test_a_shift_is_of_the_sum_s_own_elements() -> None:
     assert len({value.guard for value in maxima}) == 2
 
 
+@pytest.mark.usefixtures("own_cache")
 def test_no_level_passes_without_the_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     """Kernels, CPU path and bounds from equations that are not shifted: both levels that run numbers refuse them."""
     without = tuple(replace(one, rewrite=lambda layer: layer) if one.name == "stabilize" else one for one in PASSES)

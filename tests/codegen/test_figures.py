@@ -76,6 +76,7 @@ def unravelled(offset: int, shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(found)
 
 
+@pytest.mark.thinned(5)
 @pytest.mark.parametrize("name", DEFINITIONS)
 def test_windows_are_what_the_evaluator_reads(name: str) -> None:
     """Forward and backward, for every element of every example."""
@@ -166,6 +167,7 @@ def test_padding_counts_in_a_position_and_never_wins() -> None:
 OWN = sorted((Path(__file__).parents[2] / "examples").glob("*.py"))
 
 
+@pytest.mark.thinned(4)
 @pytest.mark.parametrize("file", OWN, ids=lambda file: file.stem)
 def test_formulas_without_examples_have_figures_of_small_numbers(file: Path) -> None:
     """Few steps, finite numbers, and windows that agree with the evaluator's reads, forward and backward."""
@@ -180,8 +182,9 @@ def test_formulas_without_examples_have_figures_of_small_numbers(file: Path) -> 
         assert one.gradients
 
 
+@pytest.mark.slow
 def test_the_book_of_a_file(tmp_path: Path) -> None:
-    file = next(file for file in OWN if file.stem == "normalizations")
+    file = next(file for file in OWN if file.stem == "losses")
     names = [definition.name for definition in definitions_of(file)]
     command = [sys.executable, "-m", "svertka.codegen", "book", str(file), "--into", str(tmp_path / "book")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

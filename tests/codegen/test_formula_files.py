@@ -75,6 +75,7 @@ def test_what_is_taken_from_a_file(folder: Path) -> None:
     assert str(folder) not in sys.path
 
 
+@pytest.mark.slow
 def test_a_file_becomes_a_package(folder: Path) -> None:
     file, package = str(folder / "my_layers.py"), str(folder / "my_package")
     made = run("generate", file, "--into", package)
@@ -134,6 +135,7 @@ def test_a_package_needs_torch_and_triton_alone(folder: Path) -> None:
     assert done.stdout.strip() == "False", done.stderr
 
 
+@pytest.mark.slow
 def test_files_and_layers_mix(folder: Path) -> None:
     package = folder / "mixed"
     made = run("generate", str(folder / "my_layers.py"), "bell", "relu", "--into", str(package))
@@ -146,6 +148,7 @@ def test_files_and_layers_mix(folder: Path) -> None:
     assert "class ReLU(" in names
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -228,6 +231,7 @@ def test_a_wrong_kernel_is_not_written(folder: Path) -> None:
     assert not (folder / "my_package").exists()
 
 
+@pytest.mark.slow
 def test_nothing_of_a_killed_run_goes_on(folder: Path) -> None:
     """Workers end with the process that started them, however it ends."""
     code = (

@@ -71,6 +71,7 @@ def test_one_call_makes_a_proven_layer_and_the_second_only_imports(tmp_path: Pat
     assert made == sorted(path.stat().st_mtime_ns for path in tmp_path.rglob("*.py") if path.name != "script.py")
 
 
+@pytest.mark.slow
 def test_several_processes_may_ask_at_once(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(FORMULA + CALL, encoding="utf-8")
@@ -101,6 +102,7 @@ def test_without_validation_there_is_no_certificate(tmp_path: Path) -> None:
     assert "has no certificate yet" in done.stderr
 
 
+@pytest.mark.slow
 def test_what_misses_its_formula_is_not_kept(tmp_path: Path) -> None:
     """A fault in the copy of the generator that a child imports is found by the levels and reported."""
     fault = tmp_path / "fault" / "sitecustomize.py"
@@ -185,6 +187,7 @@ print("loaded", model(torch.ones(2)).allclose(torch.exp(-torch.ones(2) / 2)))
 """
 
 
+@pytest.mark.slow
 def test_a_model_goes_to_other_processes_and_its_package_is_loaded_again(tmp_path: Path) -> None:
     """Saved and loaded where nothing of svertka was imported; sent to a spawned worker; reloaded module by module."""
     done = python(FORMULA + MODEL, tmp_path)

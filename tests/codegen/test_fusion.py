@@ -6,7 +6,8 @@ import pytest
 from sympy import exp
 
 from svertka.codegen.ir.loop_patterns import LoopPattern
-from svertka.codegen.lowering.build import KernelModule, Program, build
+from svertka.codegen.lowering.build import KernelModule, Program
+from svertka.codegen.lowering.built import built
 from svertka.codegen.lowering.fusion import partition
 from svertka.codegen.passes.inline import inline_maps
 from svertka.spec import Equation, Layer, Sum, Tensor, axes, maximum, normal_form
@@ -127,5 +128,5 @@ def test_equal_kernels_are_one() -> None:
     from dataclasses import replace
 
     for name in DEFINITIONS:
-        kernels = [replace(kernel, name="") for kernel in build(DEFINITIONS[name]).kernels]
+        kernels = [replace(kernel, name="") for kernel in built(DEFINITIONS[name]).kernels]
         assert all(kernels.count(kernel) == 1 for kernel in kernels), name

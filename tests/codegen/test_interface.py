@@ -71,6 +71,7 @@ def judged(name: str, changed: dict[str, str]) -> Verdict:
     return verdict
 
 
+@pytest.mark.thinned(4)
 @pytest.mark.parametrize("name", LAYERS)
 def test_what_lacks_the_dimension_holds_in_every_rank_forward_and_backward(name: str) -> None:
     definition = define(LAYERS[name])
@@ -89,6 +90,7 @@ def test_what_lacks_the_dimension_holds_in_every_rank_forward_and_backward(name:
             assert {word, f"{word}, dim={dim - rank}"} <= set(ways)
 
 
+@pytest.mark.thinned(3)
 @pytest.mark.parametrize("name", DEFINED)
 def test_what_is_sound_passes(name: str) -> None:
     assert not judged(name, {}).failures
@@ -162,6 +164,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.thinned(4)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_in_the_way_in_or_out_is_seen(fault: str) -> None:
     name, path, old, new = FAULTS[fault]

@@ -74,6 +74,7 @@ def _failures(given: Problem, device: str) -> list[str]:
     ]
 
 
+@pytest.mark.thinned(5)
 @pytest.mark.parametrize(("name", "kind"), _asked())
 def test_formula(name: str, kind: str, device: str) -> None:
     failures = _failures(problem(name, kind), device)

@@ -15,7 +15,7 @@ from sympy import Abs, And, Eq, Integer, Ne, Not, Or, Rational, exp, sqrt
 from svertka.codegen.emit.launcher import module_source
 from svertka.codegen.emit.launcher_printer import host_condition, host_expression, host_node
 from svertka.codegen.ir.kernel import Apply, Constant, Load, Name, Node
-from svertka.codegen.lowering.build import build
+from svertka.codegen.lowering.built import built
 from svertka.spec.gradient import gradient_definition
 from svertka.spec.layers import DEFINITIONS
 from svertka.spec.notation import Divides, FloorDiv, InRange, Select, integer, maximum, minimum
@@ -180,7 +180,7 @@ def test_text_does_not_depend_on_the_hash_seed() -> None:
 @pytest.mark.parametrize("name", ["linear", "convolution_2d_relu", "convolution_1d"])
 def test_a_product_has_the_type_of_its_operands(name: str) -> None:
     """Not that of a tensor which only the epilogue reads, and which may be absent: a bias."""
-    module = build(gradient_definition(DEFINITIONS[name]))
+    module = built(gradient_definition(DEFINITIONS[name]))
     text = module_source(module)
     products = [kernel for kernel in module.kernels if kernel.operands]
     loaded = [

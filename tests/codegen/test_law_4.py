@@ -87,6 +87,7 @@ def planted(fault: Fault, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
+@pytest.mark.thinned(5)
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault.template or 'printer'}: {fault.new}")
 def test_a_fault_is_refused(fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
     definition = DEFINITIONS[fault.layer]
@@ -126,6 +127,7 @@ def without_divisibility(*given: Any, **more: Any) -> Gather:
     ("name", "fault", "layer"),
     [("partial_derivative", half_of, "relu"), ("gather", without_divisibility, "average_pooling_1d")],
 )
+@pytest.mark.usefixtures("own_cache")
 def test_a_fault_of_the_calculus_is_refused(name: str, fault: Any, layer: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel computes exactly the wrong adjoint; differentiation of the formula disagrees."""
     definition = DEFINITIONS[layer]
@@ -157,6 +159,7 @@ main()
 """
 
 
+@pytest.mark.slow
 def test_generation_with_a_fault_leaves_the_files_alone(tmp_path: Path) -> None:
     folder = tmp_path / "package"
     command = [sys.executable, "-c", COMMAND, str(folder)]

@@ -33,6 +33,7 @@ def test_every_block_is_run() -> None:
     assert len(re.findall(PYTHON, PAGE, re.S)) == 1 + len(EXAMPLES) + len(REFUSALS)
 
 
+@pytest.mark.thinned(4)
 @pytest.mark.parametrize("number", range(len(EXAMPLES)))
 def test_what_is_shown_is_generated(number: int) -> None:
     sources = generated(EXAMPLES[number])

@@ -30,6 +30,7 @@ def layers() -> dict[str, Layer]:
     return found
 
 
+@pytest.mark.thinned(5)
 @pytest.mark.parametrize("name", layers())
 def test_every_pass_keeps_its_promise(name: str) -> None:
     layer = layers()[name]

@@ -86,6 +86,7 @@ EVERY = [
 ]
 
 
+@pytest.mark.thinned(8)
 @pytest.mark.parametrize(("definition", "variant"), EVERY)
 def test_a_replay_is_the_program(definition: Definition, variant: Variant) -> None:
     layer = variant.layer
@@ -145,6 +146,7 @@ def every_kernel() -> Iterator[None]:
         yield
 
 
+@pytest.mark.thinned(8)
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_calls_are_replayed(case: Case, every_kernel: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """From and to the shapes that users see: flattened, transposed, with absent tensors, replaced state."""

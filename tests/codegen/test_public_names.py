@@ -6,15 +6,18 @@ import ast
 import builtins
 import dataclasses
 import importlib
+import inspect
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from sympy import Ge, Symbol
 from sympy.core.symbol import Str
 
 from svertka.codegen.driver.generate import generate_package
 from svertka.codegen.torch_api.lines import HELPERS
+from svertka.codegen.torch_api.of_torch import attributes, forward_parameters
 from svertka.codegen.torch_api.public_names import check_definitions, check_package_name
 from svertka.codegen.torch_api.sources import package_source
 from svertka.codegen.verify.validate import load_package
@@ -204,3 +207,9 @@ def test_a_package_of_functions_alone_imports_no_modules() -> None:
     assert {a.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for a in node.names} >= {"functional"}
     assert "from .modules import" not in package_source([bare], on_demand=False)
     assert "from .modules import ReLU" in package_source([DEFINITIONS["relu"]], on_demand=False)
+
+
+def test_what_is_known_of_torch_is_what_torch_has() -> None:
+    assert attributes() == frozenset(dir(torch.nn.Module()))
+    for name in ("Conv2d", "CrossEntropyLoss", "Softmax"):
+        assert forward_parameters(name) == tuple(inspect.signature(getattr(torch.nn, name).forward).parameters)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sympy import Integer, Le
 
-from svertka.codegen.lowering.build import build
+from svertka.codegen.lowering.built import built
 from svertka.codegen.passes.inline import is_selection
 from svertka.codegen.passes.saved_conditions import answers_of
 from svertka.spec import Equation, Layer, Select, Tensor, adjoint, axis, maximum, normal_form
@@ -17,7 +17,7 @@ k = Tensor("k", i, kind="integer")
 
 
 def saved(name: str) -> list[tuple[str, ...]]:
-    module = build(DEFINITIONS[name])
+    module = built(DEFINITIONS[name])
     return [module.saved[variant.layer.name] for variant in DEFINITIONS[name].variants]
 
 
@@ -70,7 +70,7 @@ def test_a_result_answers_for_no_element_at_another_place() -> None:
 
 
 def test_contractions_read_stored_operands_and_fetch_them_as_boxes() -> None:
-    _, _, backward = build(DEFINITIONS["convolution_2d_relu"]).programs[0]
+    _, _, backward = built(DEFINITIONS["convolution_2d_relu"]).programs[0]
     kernels = [launch.kernel for launch in backward.launches]
     assert kernels[0].pattern == "pointwise"
     products = [kernel for kernel in kernels if kernel.pattern == "contraction"]

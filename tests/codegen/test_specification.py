@@ -10,7 +10,7 @@ import pytest
 from svertka.codegen.ir.kernel import Apply, Kernel, Load, Name, Section, Store
 from svertka.codegen.ir.loop_patterns import LoopPattern
 from svertka.codegen.ir.specification import violations
-from svertka.codegen.lowering.build import build
+from svertka.codegen.lowering.built import built
 from svertka.spec.gradient import with_gradients
 from svertka.spec.layers import DEFINITIONS
 
@@ -19,9 +19,10 @@ from .harness import module_of
 EVERY = {definition.name: definition for definition in with_gradients(list(DEFINITIONS.values()))}
 
 
+@pytest.mark.thinned(5)
 @pytest.mark.parametrize("name", EVERY)
 def test_every_kernel_keeps_to_the_specification(name: str) -> None:
-    kernels = build(EVERY[name]).kernels
+    kernels = built(EVERY[name]).kernels
     assert kernels
     assert not [broken for kernel in kernels for broken in violations(kernel)]
 

@@ -15,7 +15,7 @@ import triton.language as tl
 from sympy import cos, sin
 
 from svertka.codegen.ir.kernel import Boxes, Kernel
-from svertka.codegen.lowering.build import build
+from svertka.codegen.lowering.built import built
 from svertka.codegen.verify.cases import Case, cases
 from svertka.codegen.verify.equivalence import compare, draw_values, outcome, real
 from svertka.codegen.verify.levels import Subject
@@ -37,7 +37,7 @@ interpreter = pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") != "1", reas
 
 def boxes_of(layer: str, kernel: str) -> Boxes:
     """How a kernel loads boxes."""
-    found = next(k for k in build(DEFINITIONS[layer]).kernels if k.name == f"{layer}_{kernel}")
+    found = next(k for k in built(DEFINITIONS[layer]).kernels if k.name == f"{layer}_{kernel}")
     assert found.boxes is not None
     return found.boxes
 
@@ -45,7 +45,7 @@ def boxes_of(layer: str, kernel: str) -> Boxes:
 def contractions() -> Iterator[tuple[str, Kernel]]:
     """All contractions with their definitions' names, and one product with a computed operand."""
     for definition in (*DEFINITIONS.values(), define(COMPUTED)):
-        yield from ((definition.name, k) for k in build(definition).kernels if k.operands)
+        yield from ((definition.name, k) for k in built(definition).kernels if k.operands)
 
 
 def test_products_of_stored_tensors_are_boxes_and_no_others() -> None:
@@ -185,7 +185,7 @@ def few_processors(count: int) -> Iterator[None]:
 
 
 def subject_of(layer: str) -> Subject:
-    module = build(DEFINITIONS[layer])
+    module = built(DEFINITIONS[layer])
     return Subject(module, module.definition.variants[0], "svertka.generated")
 
 
@@ -272,6 +272,7 @@ GEOMETRY = [
 ]
 
 
+@pytest.mark.thinned(4)
 @interpreter
 @pytest.mark.parametrize(("stride", "padding", "dilation", "kernel"), GEOMETRY)
 @pytest.mark.parametrize("groups", [1, 2])

@@ -80,6 +80,7 @@ def assert_same(found: Any, expected: Array) -> None:
     )  # the literal evaluation does not know that a comparison is uncertain
 
 
+@pytest.mark.thinned(4)
 @pytest.mark.parametrize(("definition", "variant"), FORMULAS, ids=[v.layer.name for _, v in FORMULAS])
 def test_as_the_literal_evaluation(definition: Definition, variant: Variant) -> None:
     layer = variant.layer

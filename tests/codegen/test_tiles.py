@@ -54,6 +54,7 @@ def _of(launches: Sequence[Launched], definition: Definition, pattern: LoopPatte
     return [launched for launched in launches if launched.kernel in names]
 
 
+@pytest.mark.thinned(4)
 @pytest.mark.parametrize("layer", LAYERS)
 def test_paths(layer: str) -> None:
     """Several tiles with channels last, and one tile larger than everything without."""

@@ -117,6 +117,7 @@ def expected(workload: Workload) -> set[str]:
     return {f"grad_{name}" for group in gradient_groups(workload, tensors).values() for name in group}
 
 
+@pytest.mark.thinned(4)
 @pytest.mark.parametrize("workload", FUNCTIONS)
 def test_kernels_of_the_formula_hold(workload: Workload) -> None:
     """In the interpreter, run, planned and replayed; everything is compared."""

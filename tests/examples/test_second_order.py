@@ -27,6 +27,7 @@ def twice(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
         yield stack.enter_context(packaged(tmp_path_factory.mktemp("twice") / "all", definitions))
 
 
+@pytest.mark.thinned(30)
 @pytest.mark.parametrize("interpreted", [True, False], ids=["kernels", "cpu"])
 @pytest.mark.parametrize("name", TWICE)
 def test_gradients_of_gradients(

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..reference.bounds import ROUNDINGS_OF_ACTIVATION
 from . import windows
 from .answers import Answer, NotRun
 from .roads import REFERENCE, Road
@@ -70,6 +71,22 @@ def matmul(case: Case, road: Road) -> list[Answer]:
 def relu(case: Case, road: Road) -> list[Answer]:
     (value,) = road("relu", input=case.input(0))
     return [Answer(value)]
+
+
+def activation(function: str, **attributes: tuple[str, Any]) -> Adapter:
+    """An adapter of an activation.
+
+    Args:
+        function: the public function.
+        attributes: its arguments, as ONNX's attribute and that attribute's default.
+    """
+
+    def adapter(case: Case, road: Road) -> list[Answer]:
+        options = {name: case.get(given, default) for name, (given, default) in attributes.items()}
+        (value,) = road(function, input=case.input(0), **options)
+        return [Answer(value, np.abs(_wide(case.input(0))) + 1, ROUNDINGS_OF_ACTIVATION)]
+
+    return adapter
 
 
 def _scores(scores: Array, axis: int) -> tuple[Array, Array, Array]:
@@ -259,19 +276,27 @@ ADAPTERS: dict[str, Adapter] = {
     "Conv": windows.convolution,
     "ConvTranspose": windows.transposed,
     "Dropout": dropout,
+    "Elu": activation("elu", alpha=("alpha", 1.0)),
     "Flatten": lacking("no flatten"),
+    "Gelu": activation("gelu", approximate=("approximate", "none")),
     "Gemm": gemm,
     "GlobalAveragePool": windows.global_average,
     "GlobalMaxPool": windows.global_maximum,
+    "HardSwish": activation("hardswish"),
     "LRN": local_response,
-    "LeakyRelu": lacking("no leaky ReLU"),
+    "LeakyRelu": activation("leaky_relu", negative_slope=("alpha", 0.01)),
     "LogSoftmax": log_softmax,
     "MatMul": matmul,
     "MaxPool": windows.max_pooling,
+    "Mish": activation("mish"),
     "NegativeLogLikelihoodLoss": lacking("no loss of log-probabilities"),
     "Relu": relu,
     "Resize": resize,
+    "Sigmoid": activation("sigmoid"),
     "Softmax": softmax,
     "SoftmaxCrossEntropyLoss": cross_entropy,
+    "Softplus": activation("softplus"),
+    "Softsign": activation("softsign"),
+    "Tanh": activation("tanh"),
     "Upsample": lacking("not bilinear"),
 }

@@ -81,6 +81,9 @@ ESTIMATES: dict[str, Shape] = {"running_mean": (3,), "running_var": (3,)}
 IMAGE: dict[str, Shape] = {"input": (2, 3, 5, 4)}
 STRONG = {"alpha": 2.0, "beta": 0.75, "k": 1.5}
 
+ACTIVATIONS = ("relu", "leaky_relu", "relu6", "hardtanh", "elu", "selu", "silu", "mish", "hardswish", "hardsigmoid")
+ACTIVATIONS += ("sigmoid", "tanh", "softplus", "softsign")
+
 CALLS = [
     Call("resize", "resize", {"input": (1, 2, 5, 4)}, {"size": (3, 6)}),
     Call("center_crop", "center_crop", {"input": (1, 2, 5, 4)}, {"size": (3, 2)}),
@@ -104,7 +107,9 @@ CALLS = [
         {"input": (1, 2, 3, 4, 2), "weight": (3, 2, 2, 3, 1), "bias": (3,)},
         {"stride": (1, 2, 1), "padding": (1, 0, 1)},
     ),
-    Call("relu", "relu", {"input": (3, 4)}),
+    *(Call(name, name, {"input": (3, 4)}) for name in ACTIVATIONS),
+    *(Call(f"gelu_{name}", "gelu", {"input": (3, 4)}, {"approximate": name}) for name in ("none", "tanh")),
+    Call("prelu", "prelu", {"input": (2, 3, 4), "weight": (3,)}),
     Call("max_pool1d", "max_pool1d", {"input": (2, 3, 7)}, {"kernel_size": 3, "stride": 2, "padding": 1}),
     Call("max_pool2d", "max_pool2d", IMAGE, {"kernel_size": (3, 2), "stride": (2, 1), "padding": 1, "ceil_mode": True}),
     Call(
@@ -113,6 +118,11 @@ CALLS = [
     Call("avg_pool1d", "avg_pool1d", {"input": (2, 3, 7)}, {"kernel_size": 3, "padding": 1}),
     Call("avg_pool2d", "avg_pool2d", IMAGE, {"kernel_size": 3, "padding": 1, "count_include_pad": False}),
     Call("avg_pool3d", "avg_pool3d", {"input": (1, 2, 4, 3, 5)}, {"kernel_size": 2, "ceil_mode": True}),
+    *(
+        Call(f"adaptive_{kind}_pool{rank}d", f"adaptive_{kind}_pool{rank}d", {"input": shape}, {"output_size": size})
+        for kind in ("avg", "max")
+        for rank, shape, size in ((1, (2, 3, 7), 3), (2, (2, 3, 5, 4), (2, 3)), (3, (1, 2, 4, 3, 5), (3, 1, 2)))
+    ),
     Call("linear", "linear", {"input": (2, 3, 4), "weight": (5, 4), "bias": (5,)}),
     Call("softmax", "softmax", {"input": (2, 4, 3)}, {"dim": 1}),
     Call("log_softmax", "log_softmax", {"input": (2, 4, 3)}, {"dim": -1}),
@@ -144,6 +154,19 @@ CALLS = [
         {"training": True, "running_mean": None, "running_var": None},
     ),
     Call("batch_norm_inference", "batch_norm", {"input": (4, 3, 2), **ESTIMATES, **CHANNELS}),
+    Call(
+        "layer_norm", "layer_norm", {"input": (2, 3, 4), "weight": (3, 4), "bias": (3, 4)}, {"normalized_shape": (3, 4)}
+    ),
+    Call("rms_norm", "rms_norm", {"input": (2, 3, 4), "weight": (4,)}, {"normalized_shape": (4,), "eps": 0.25}),
+    Call("group_norm", "group_norm", {"input": (2, 6, 3), "weight": (6,), "bias": (6,)}, {"num_groups": 2}),
+    Call("instance_norm_by_its_own", "instance_norm", {"input": (2, 3, 5), **CHANNELS}),
+    Call("instance_norm_training", "instance_norm", {"input": (2, 3, 5), **ESTIMATES, **CHANNELS}),
+    Call(
+        "instance_norm_by_estimates",
+        "instance_norm",
+        {"input": (2, 3, 5), **ESTIMATES, **CHANNELS},
+        {"use_input_stats": False},
+    ),
     Call("cross_channel_norm", "cross_channel_norm", {"input": (2, 5, 3)}, {"window_channel_size": 4, **STRONG}),
     Call("local_response_norm", "local_response_norm", {"input": (2, 5, 3)}, {"size": 4, **STRONG}),
     Call(

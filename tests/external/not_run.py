@@ -13,7 +13,6 @@ REASONS: dict[str, Lacking] = {
     ),
     "dilated averages": Lacking("windows with gaps; avg_pool has no dilation, as torch's", "avg_pool2d", "dilation"),
     "no flatten": Lacking("a view of a tensor's memory: torch.flatten; nothing to compute", "flatten"),
-    "no leaky ReLU": Lacking("a slope below 0; the lecture has ReLU alone", "leaky_relu"),
     "no loss of log-probabilities": Lacking(
         "a loss of log-probabilities; cross_entropy takes scores, as the lecture's", "nll_loss"
     ),
@@ -47,7 +46,6 @@ NOT_RUN: dict[str, str] = {
             test_flatten_negative_axis1 test_flatten_negative_axis2 test_flatten_negative_axis3
             test_flatten_negative_axis4
         """,
-        "no leaky ReLU": "test_leakyrelu test_leakyrelu_default test_leakyrelu_example",
         "no loss of log-probabilities": """
             test_nllloss_NC test_nllloss_NCd1 test_nllloss_NCd1_ii test_nllloss_NCd1_mean_weight_negative_ii
             test_nllloss_NCd1_weight test_nllloss_NCd1_weight_ii test_nllloss_NCd1d2

@@ -22,7 +22,8 @@ class Road:
     """An implementation.
 
     Attributes:
-        name: ``numpy``: ``svertka.reference`` in float64; ``functional``: ``svertka.generated.functional`` on float32
+        name: ``numpy``: ``svertka.reference`` in float64, or the formula, also in float64, for a layer that it does not
+            have; ``functional``: ``svertka.generated.functional`` on float32
             tensors of the CPU, which computes in float64 and rounds once; ``interpreter``: the same with the kernels in
             Triton's interpreter; ``device``: the same with the kernels on a GPU.
     """
@@ -37,7 +38,9 @@ class Road:
     def __call__(self, function: str, *, state: tuple[str, ...] = (), **arguments: Any) -> list[Array]:
         """The results of a function, followed by the arguments that it changes in place."""
         taken = {name: self._taken(value) for name, value in arguments.items()}
-        results = getattr(self._library, function)(**taken)
+        if not hasattr(self._library, function):
+            taken = {n: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for n, v in taken.items()}
+        results = getattr(self._library, function, getattr(functional, function))(**taken)
         listed = list(results) if isinstance(results, tuple) else [results]
         return [self._given(value) for value in (*listed, *(taken[name] for name in state))]
 

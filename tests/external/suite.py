@@ -15,7 +15,7 @@ __all__ = ["OPERATORS", "Array", "Case", "cases"]
 
 Array: TypeAlias = NDArray[Any]
 
-# The lecture's operators under their ONNX names.
+# The layers' operators under their ONNX names.
 OPERATORS = (
     "AveragePool",
     "BatchNormalization",
@@ -23,20 +23,28 @@ OPERATORS = (
     "Conv",
     "ConvTranspose",
     "Dropout",
+    "Elu",
     "Flatten",
+    "Gelu",
     "Gemm",
     "GlobalAveragePool",
     "GlobalMaxPool",
+    "HardSwish",
     "LRN",
     "LeakyRelu",
     "LogSoftmax",
     "MatMul",
     "MaxPool",
+    "Mish",
     "NegativeLogLikelihoodLoss",
     "Relu",
     "Resize",
+    "Sigmoid",
     "Softmax",
     "SoftmaxCrossEntropyLoss",
+    "Softplus",
+    "Softsign",
+    "Tanh",
     "Upsample",
 )
 
@@ -79,7 +87,7 @@ class Case:
 
 @cache
 def cases() -> tuple[Case, ...]:
-    """Every test of a lecture's operator.
+    """Every test of a layer's operator.
 
     ONNX repeats many of them, with the same inputs and outputs, with the operator expanded into more primitive ones;
     those test the expansion, and are left out.

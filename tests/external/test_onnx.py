@@ -26,6 +26,7 @@ def road(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Roa
     return found
 
 
+@pytest.mark.thinned(5)
 @pytest.mark.parametrize("case", RUN, ids=str)
 def test_case(
     case: Case, road: Road, request: pytest.FixtureRequest, record_property: Callable[[str, object], None]

@@ -66,6 +66,7 @@ def test_gradient_against_differences(call: Call, monkeypatch: pytest.MonkeyPatc
     assert torch.autograd.gradcheck(call.bound(tensors), moving)
 
 
+@pytest.mark.thinned(9)
 @pytest.mark.skipif(not runtime.INTERPRETED, reason="needs the interpreter")
 @every_call
 def test_kernels_gradient_against_differences(call: Call) -> None:
@@ -76,6 +77,7 @@ def test_kernels_gradient_against_differences(call: Call) -> None:
         assert torch.autograd.gradcheck(call.bound(tensors), moving, fast_mode=True)
 
 
+@pytest.mark.thinned(5)
 @every_call
 def test_operator_as_torch_asks(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     """Schema, autograd registration, fake tensors, and the graph of forward and backward for all extents."""
@@ -85,6 +87,7 @@ def test_operator_as_torch_asks(call: Call, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @every_call
+@pytest.mark.thinned(5)
 def test_operator_with_saved_tensors_as_torch_asks(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     """The operator for training: results, followed by the saved tensors."""
     monkeypatch.setattr(runtime, "INTERPRETED", False)
@@ -92,6 +95,7 @@ def test_operator_with_saved_tensors_as_torch_asks(call: Call, monkeypatch: pyte
     torch.library.opcheck(operator.registered_saving, tuple(asking(operator, values)))
 
 
+@pytest.mark.thinned(5)
 @every_call
 def test_operator_s_gradient_as_torch_asks(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     """The backward is a separate operator; it gets every tensor, or only the shape if it does not read the values."""

@@ -17,6 +17,7 @@ DIVISIBLE = 2520
 EXACT = ("conv1d", "conv2d", "conv3d", "linear", "relu", "center_crop")
 EXACT += ("conv2d_relu",)
 EXACT += tuple(f"{kind}_pool{rank}d" for kind in ("max", "avg") for rank in (1, 2, 3))
+EXACT += tuple(f"adaptive_{kind}_pool{rank}d" for kind in ("max", "avg") for rank in (1, 2, 3))
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,19 @@ def _average_poolings() -> Iterator[Case]:
     yield Case("avg_pool3d", {"input": (2, 4, 3, 5)}, {"kernel_size": 2, "ceil_mode": True, "divisor_override": 7})
 
 
+def _adaptive_poolings() -> Iterator[Case]:
+    """Windows that come out, that overlap, and that are longer than the output; global ones; unchanged axes."""
+    shapes = ((2, 3, 9), (2, 3, 8, 5), (2, 2, 4, 5, 3))
+    sizes: tuple[tuple[Any, ...], ...] = ((3, 4, 1), ((4, 2), (1, 1), (3, None)), ((2, 5, 2), 1, (None, 3, 1)))
+    for rank, (shape, every) in enumerate(zip(shapes, sizes, strict=True), 1):
+        for size in every:
+            yield Case(f"adaptive_avg_pool{rank}d", {"input": shape}, {"output_size": size})
+            told = {"output_size": size, "return_indices": True}
+            yield Case(f"adaptive_max_pool{rank}d", {"input": shape}, told)
+        yield Case(f"adaptive_avg_pool{rank}d", {"input": shape[1:]}, {"output_size": 2})
+        yield Case(f"adaptive_max_pool{rank}d", {"input": shape[1:]}, {"output_size": 2})
+
+
 def _rows() -> Iterator[Case]:
     for shape, dim in (((2, 4, 3), 1), ((3, 5), 1), ((2, 3, 4, 2), -1), ((2, 3, 4, 2), -4), ((6,), 0)):
         yield Case("softmax", {"input": shape}, {"dim": dim})
@@ -131,6 +145,32 @@ def _rows() -> Iterator[Case]:
     yield Case("linear", {"input": (3, 5), "weight": (4, 5)})
     for shape in ((2, 3, 4, 5), (7,), ()):
         yield Case("relu", {"input": shape})
+
+
+def _activations() -> Iterator[Case]:
+    settings: dict[str, list[dict[str, Any]]] = {
+        "leaky_relu": [{"negative_slope": 0.3}],
+        "relu6": [{}],
+        "hardtanh": [{"min_val": -0.75, "max_val": 0.5}],
+        "elu": [{"alpha": 1.7}],
+        "selu": [{}],
+        "gelu": [{}, {"approximate": "tanh"}],
+        "silu": [{}],
+        "mish": [{}],
+        "hardswish": [{}],
+        "hardsigmoid": [{}],
+        "sigmoid": [{}],
+        "tanh": [{}],
+        "softplus": [{"beta": 1.5, "threshold": 0.5}],
+        "softsign": [{}],
+    }
+    for name, every in settings.items():
+        for options in every:
+            yield Case(name, {"input": (2, 3, 4)}, options)
+    yield Case("prelu", {"input": (2, 3, 4, 5), "weight": (3,)})
+    yield Case("prelu", {"input": (2, 3, 4), "weight": (1,)})
+    yield Case("prelu", {"input": (4, 3), "weight": (3,)})
+    yield Case("prelu", {"input": (5,), "weight": ()})
 
 
 def _losses() -> Iterator[Case]:
@@ -163,6 +203,21 @@ def _normalizations() -> Iterator[Case]:
     yield Case("batch_norm", {"input": (3, 2, 4), **estimates, "weight": (2,)})
     yield Case("batch_norm", {"input": (3, 2, 4)}, {"training": True, **none})
     yield Case("batch_norm", {"input": (3, 2, 4), **estimates}, {"training": True, "momentum": 0.0})
+    for shape, last in (((2, 3, 4), (4,)), ((2, 3, 4), (3, 4)), ((5,), (5,))):
+        both = {"weight": last, "bias": last}
+        yield Case("layer_norm", {"input": shape, **both}, {"normalized_shape": last, "eps": 0.25})
+        yield Case("rms_norm", {"input": shape, "weight": last}, {"normalized_shape": list(last), "eps": 0.25})
+    yield Case("layer_norm", {"input": (2, 3, 4), "weight": (4,)}, {"normalized_shape": [4]})
+    yield Case("rms_norm", {"input": (2, 3, 4)}, {"normalized_shape": (4,)})
+    yield Case("group_norm", {"input": (2, 6, 5, 3), "weight": (6,), "bias": (6,)}, {"num_groups": 2, "eps": 0.25})
+    yield Case("group_norm", {"input": (3, 8)}, {"num_groups": 2})
+    yield Case("group_norm", {"input": (2, 3, 4), "weight": (3,)}, {"num_groups": 3})
+    for shape in ((2, 3, 4, 5), (3, 2, 5), (2, 2, 3, 1, 4)):
+        c = (shape[1],)
+        estimates, affine = {"running_mean": c, "running_var": c}, {"weight": c, "bias": c}
+        yield Case("instance_norm", {"input": shape, **estimates, **affine}, {"momentum": 0.3})
+        yield Case("instance_norm", {"input": shape, **affine}, {"eps": 0.5})
+        yield Case("instance_norm", {"input": shape, **estimates}, {"use_input_stats": False, "eps": 0.1})
     sizes = (((2, 5, 3), 3), ((2, 6, 2, 3), 4), ((1, 4, 2, 1, 3), 9), ((2, 5, 3), 1))
     for shape, size in sizes:
         strong = {"alpha": 4.0, "beta": 0.75, "k": 1.5}
@@ -208,7 +263,9 @@ CASES = [
     *_convolutions(),
     *_max_poolings(),
     *_average_poolings(),
+    *_adaptive_poolings(),
     *_rows(),
+    *_activations(),
     *_losses(),
     *_normalizations(),
     *_images(),

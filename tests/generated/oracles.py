@@ -82,11 +82,16 @@ def relu_cross_channel_norm(input: Tensor, window_channel_size: int, **options: 
     return cross_channel_norm(functional.relu(input), window_channel_size, **options)
 
 
+def hardsigmoid(input: Tensor) -> Tensor:
+    return functional.relu6(input + 3) / 6  # torch's own has no second derivative
+
+
 OWN: dict[str, Callable[..., Any]] = {
     "conv2d_relu": conv2d_relu,
     "batch_norm_relu": batch_norm_relu,
     "batch_norm_add_relu": batch_norm_add_relu,
     "relu_cross_channel_norm": relu_cross_channel_norm,
+    "hardsigmoid": hardsigmoid,
     "resize": resize,
     "center_crop": center_crop,
     "normalize": normalize,

@@ -24,6 +24,7 @@ from svertka.spec.definition import (
     Real,
     Seed,
     TensorArgument,
+    TrailingShape,
     Whole,
 )
 from svertka.spec.layers import DEFINITIONS
@@ -138,7 +139,8 @@ def bad_scalars(argument: Argument) -> Iterator[Wrong]:
             yield name, ValueError, argument.missing, rf"{shown}{argument.missing}: must not be {argument.missing}"
     elif isinstance(argument, Real):
         yield name, TypeError, "x", rf"{shown}'x': must be a real number"
-        yield name, TypeError, None, rf"{shown}None"
+        if not argument.epsilon:
+            yield name, TypeError, None, rf"{shown}None"
         yield name, ValueError, math.nan, rf"{shown}nan"
         yield name, ValueError, math.inf, rf"{shown}inf"
         if argument.low is not None:
@@ -155,6 +157,13 @@ def bad_scalars(argument: Argument) -> Iterator[Wrong]:
         yield name, ValueError, 9, rf"{shown}9: must lie between"
         yield name, ValueError, -9, rf"{shown}-9: must lie between"
         yield name, TypeError, None, rf"{shown}None"
+    elif isinstance(argument, TrailingShape):
+        yield name, TypeError, "wide", rf"{shown}'wide': must be an integer"
+        yield name, TypeError, (2.0,), rf"{shown}\(2\.0,\): must be an integer"
+        yield name, TypeError, None, rf"{shown}None"
+        yield name, ValueError, (), rf"{shown}\(\): must name at least one dimension"
+        yield name, ValueError, (2,) * 9, rf"{shown}\(2, .*\): must be the last extents of input\.shape"
+        yield name, ValueError, 1009, rf"{shown}1009: must be the last extents of input\.shape"
     elif isinstance(argument, ElementType):
         for value in (torch.int64, torch.complex64, "float32", 32):
             yield name, TypeError, value, rf"{shown}.*: must be float16, bfloat16, float32 or float64"

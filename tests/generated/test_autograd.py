@@ -105,6 +105,7 @@ def generic(case: Case) -> dict[str, Tensor]:
     return found
 
 
+@pytest.mark.thinned(10)
 @every_formula
 def test_second_order(case: Case, road: str) -> None:
     """Gradients of gradients against finite differences, by PyTorch's own check."""
@@ -275,6 +276,7 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return found
 
 
+@pytest.mark.thinned(5)
 @every_formula
 def test_compiled_as_eager(case: Case) -> None:
     """Results, state and gradients of one whole graph."""
@@ -324,6 +326,7 @@ def test_compiled_labels_are_checked() -> None:
         function(torch.zeros(2, 3), torch.tensor([0, 3]))
 
 
+@pytest.mark.thinned(5)
 @every_formula
 def test_registered_as_torch_asks(case: Case) -> None:
     """Schema, fake tensors and autograd registration, by torch's own checks."""

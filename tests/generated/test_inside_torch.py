@@ -23,6 +23,7 @@ from .network import CLASSES, Network, gradients, images, labels, loss_of, same_
 # torch.compile
 
 
+@pytest.mark.thinned(5)
 @pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
 def test_compiled_whole(backend: str, place: str) -> None:
     """Loss, gradients, running statistics and dropout's field are eager's, in one graph, and in one more for any batch.
@@ -56,7 +57,11 @@ SEVERAL = {
 
 @pytest.mark.parametrize("case", SEVERAL.values(), ids=SEVERAL)
 def test_no_kernel_computes_what_is_not_wanted(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The launches of a backward on a GPU; kernels with several results get no pointers for unwanted gradients."""
+    """The launches of a backward on a GPU; kernels with several results get no pointers for unwanted gradients.
+
+    A kernel that another layer's module defines has names of that layer's tensors: there results are known by their
+    memory alone.
+    """
     monkeypatch.setattr(runtime, "INTERPRETED", True)
     names = [name for name in case.shapes if name not in case.constant]
     launched = {}
@@ -65,7 +70,7 @@ def test_no_kernel_computes_what_is_not_wanted(case: Case, monkeypatch: pytest.M
         with recording() as launches:
             results = getattr(functional, case.function)(**given, **case.others())
             forward = len(launches)
-            torch.autograd.grad(results.sum(), [given[name] for name in asked])
+            gradients = torch.autograd.grad(results.sum(), [given[name] for name in asked])
         launched["".join(asked)] = len(launches) - forward
         made = {
             name
@@ -74,7 +79,9 @@ def test_no_kernel_computes_what_is_not_wanted(case: Case, monkeypatch: pytest.M
             if isinstance(value, Tensor) and name.removeprefix("grad_").removesuffix("_ptr") in names
             if name.startswith("grad_")
         }
-        assert made == {f"grad_{name}_ptr" for name in asked}
+        assert made <= {f"grad_{name}_ptr" for name in asked}
+        passed = {v.data_ptr() for launch in launches[forward:] for v in launch.arguments if isinstance(v, Tensor)}
+        assert passed >= {gradient.data_ptr() for gradient in gradients}
     assert all(0 < number <= launched["".join(names)] for number in launched.values())
 
 

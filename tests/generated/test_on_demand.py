@@ -50,6 +50,7 @@ def test_every_gradient_that_can_be_differentiated_is_made_and_none_is_on_disk()
     ] == []
 
 
+@pytest.mark.thinned(4)
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_made_is_what_the_certificate_names(name: str) -> None:
     gradient, sources = on_demand._sources(name)
@@ -70,6 +71,7 @@ def test_a_first_process_makes_it_and_a_second_one_imports_it_without_the_genera
         assert json.loads(numbers) == [0.0, 4.0, 16.0, 24.0, 0.0, 12.0]
 
 
+@pytest.mark.slow
 def test_processes_that_need_it_at_once_make_it_once(tmp_path: Path) -> None:
     program = TWICE.format(function="softmax", arguments="dim=1")
     with ThreadPoolExecutor(3) as pool:

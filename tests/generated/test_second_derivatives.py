@@ -23,6 +23,7 @@ def products(values: list[Tensor], gradients: tuple[Tensor, ...], directions: li
     return list(torch.autograd.grad(along, values, materialize_grads=True))
 
 
+@pytest.mark.thinned(12)
 @every_function
 def test_forward_over_reverse_is_reverse_over_reverse(case: Case, road: str) -> None:
     """By dual numbers that autograd records, and by ``jvp`` of ``grad``: saved tensors have tangents too."""

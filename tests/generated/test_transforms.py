@@ -48,6 +48,7 @@ def of_case(case: Case) -> tuple[Function, dict[str, Tensor], list[str]]:
 # Derivatives -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thinned(4)
 @every_function
 def test_gradient_of_torch_func(case: Case, road: str) -> None:
     """It equals autograd's gradient."""
@@ -61,6 +62,7 @@ def test_gradient_of_torch_func(case: Case, road: str) -> None:
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.thinned(5)
 @every_function
 def test_forward_mode_against_reverse_mode(case: Case, road: str) -> None:
     """For every direction v and weight u: the product of J v with u equals that of v with the gradient for u."""
@@ -111,6 +113,7 @@ COMPOSED: dict[str, Function] = {
 }
 
 
+@pytest.mark.thinned(8)
 @pytest.mark.parametrize("transform", COMPOSED)
 @pytest.mark.parametrize("name", SMOOTH)
 def test_composed_as_torch_composes(name: str, transform: str, road: str) -> None:
@@ -138,11 +141,16 @@ def test_no_tangent_without_second_order(road: str, monkeypatch: pytest.MonkeyPa
 # Batches -----------------------------------------------------------------------------------------------------------
 
 
+WITHOUT_STATE: dict[str, dict[str, Any]] = {"instance_norm": {"use_input_stats": False}}
+"""Options with which running statistics are read alone, where they are not batch norm's."""
+
+
+@pytest.mark.thinned(5)
 @every_function
 def test_vmap_is_slice_by_slice(case: Case, road: str) -> None:
     """Over each tensor alone, over all, along the last dimension, and over an empty batch."""
-    if "running_mean" in case.shapes and case.options.get("training"):
-        case = Case(case.function, case.shapes, case.options | {"training": False})  # vmap does not support state
+    if "running_mean" in case.shapes:  # vmap does not support state
+        case = Case(case.function, case.shapes, case.options | WITHOUT_STATE.get(case.function, {"training": False}))
     function, given, names = of_case(case)
     values = [given[name] for name in names]
     size = 3
@@ -162,6 +170,7 @@ def test_vmap_is_slice_by_slice(case: Case, road: str) -> None:
     assert empty.shape == (0, *function(*values).shape)
 
 
+@pytest.mark.thinned(5)
 @every_function
 def test_batches_of_gradients(case: Case, road: str) -> None:
     """``is_grads_batched``: each gradient equals the separate one."""
@@ -366,6 +375,7 @@ def test_numbers_that_change_compile_as_often_as_torchs() -> None:
     assert [one.varying for one in operators] == [("p", "seed"), ("momentum",), ("label_smoothing",)]
 
 
+@pytest.mark.thinned(5)
 @every_function
 def test_the_forward_runs_once_when_compiled(case: Case, road: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The saved tensors are used, and not computed again."""

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from .catalogue import catalogue, text_of
-from .faults import KINDS, Mutant, difference
+from .faults import KERNELS, KINDS, Mutant, difference
 from .gate import RESULTS, WORKERS, run, state_of_repository
 from .nursery import sound_sources
 from .report import HERE, Judged, equivalents, judged, outcome, write_report
@@ -38,7 +38,7 @@ def main(
         return
     if again:
         RESULTS.unlink(missing_ok=True)
-    sound = sound_sources() if any(mutant.kind != "emitted" for mutant in mutants) else {}
+    sound = sound_sources() if any(mutant.kind not in KERNELS for mutant in mutants) else {}
     reasons = equivalents()
     with _bar(len(mutants)) as advance:
         results = run(

@@ -14,10 +14,11 @@ from functools import cache
 
 import jinja2
 
-from .faults import REPOSITORY, Edit, Mutant, chosen, mutants_of
+from .faults import KERNELS, REPOSITORY, Edit, Mutant, chosen, mutants_of
 from .kernel_faults import kernel_edits, patterns
 from .named_faults import NAMED, Named
 from .python_faults import python_edits
+from .second_order import FOLDER, second_order_sources
 from .template_faults import jinja_edits, python_template_edits
 
 __all__ = ["catalogue", "text_of"]
@@ -50,6 +51,30 @@ EMITTED = {
     "relu_cross_channel_normalization": 4,
 }
 """Number of faults by emitted module; modules that validate fast have more."""
+
+SECOND_ORDER = {
+    "softmax_gradient": 12,
+    "log_softmax_gradient": 8,
+    "linear_gradient": 14,
+    "convolution_1d_gradient": 12,
+    "convolution_2d_gradient": 3,
+    "convolution_2d_relu_gradient": 2,
+    "max_pooling_1d_gradient": 8,
+    "average_pooling_1d_gradient": 8,
+    "average_pooling_2d_gradient": 3,
+    "batch_normalization_gradient": 12,
+    "batch_normalization_add_relu_gradient": 3,
+    "cross_channel_normalization_gradient": 8,
+    "local_response_normalization_gradient": 6,
+    "relu_cross_channel_normalization_gradient": 4,
+    "cross_entropy_gradient": 10,
+    "relu_gradient": 4,
+    "dropout_gradient": 4,
+    "normalize_gradient": 3,
+    "resize_gradient": 4,
+    "image_input_gradient": 2,
+}
+"""The same by module of a gradient of a gradient."""
 
 LANES = ("relu", "max_pooling_1d", "average_pooling_1d", "center_crop")
 ROWS = ("log_softmax", "softmax", "linear", "batch_normalization")
@@ -171,13 +196,17 @@ QUOTAS = (
 
 @cache
 def text_of(file: str) -> str:
-    """A file of the repository."""
+    """A file of the repository, or a module that is made when it is first asked for."""
+    if file.startswith(FOLDER):
+        return second_order_sources()[file.removeprefix(FOLDER)]
     return (REPOSITORY / file).read_text(encoding="utf-8")
 
 
 def _emitted() -> Iterator[Quota]:
     for name, count in EMITTED.items():
         yield Quota("emitted", f"generated/kernels/{name}.py", count, (name,), kernel_edits)
+    for name, count in SECOND_ORDER.items():
+        yield Quota("second order", f"{FOLDER}kernels/{name}.py", count, (name,), kernel_edits)
 
 
 @cache
@@ -187,7 +216,7 @@ def catalogue() -> tuple[Mutant, ...]:
     for quota in (*_emitted(), *QUOTAS):
         text = text_of(quota.file)
         edits = quota.propose(text)
-        place_of = _place_of(text) if quota.kind == "emitted" else lambda edit: ("", "")
+        place_of = _place_of(text) if quota.kind in KERNELS else lambda edit: ("", "")
         proposals = mutants_of(quota.kind, quota.file, text, edits, quota.layers, place_of)
         found += chosen(proposals, quota.count, _valid)
     found += [mutant for named in NAMED for mutant in _named(named)]
@@ -207,7 +236,7 @@ def _named(named: Named) -> list[Mutant]:
     if start < 0:
         raise ValueError(f"{named.file} no longer says {named.old!r} in {named.scope}; give the fault another place")
     edit = Edit(start, start + len(named.old), named.new, named.name, named.scope)
-    place_of = _place_of(text) if named.kind == "emitted" else lambda edit: ("", "")
+    place_of = _place_of(text) if named.kind in KERNELS else lambda edit: ("", "")
     return mutants_of(named.kind, named.file, text, [edit], named.layers, place_of)
 
 

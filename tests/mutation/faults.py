@@ -18,11 +18,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-__all__ = ["KINDS", "REPOSITORY", "Edit", "Mutant", "chosen", "difference", "mutants_of"]
+__all__ = ["KERNELS", "KINDS", "REPOSITORY", "Edit", "Mutant", "chosen", "difference", "mutants_of"]
 
 CONSIDERED = 60  # proposals of an operator, in each choice
 REPOSITORY = Path(__file__).resolve().parents[2]
-KINDS = ("emitted", "template", "printer", "calculus", "schedule")
+KERNELS = ("emitted", "second order")
+"""Kinds of faults in kernels themselves; the others are in what makes them."""
+KINDS = (*KERNELS, "template", "printer", "calculus", "schedule")
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ def mutants_of(
         old = text[edit.start : edit.end]
         if old == edit.new:
             continue
-        before, behind = _statement(text, edit) if kind == "emitted" else _line(text, edit)
+        before, behind = _statement(text, edit) if kind in KERNELS else _line(text, edit)
         around = f"{before}\0{edit.new}\0{behind}"
         key = "\n".join((FIRST_PATHS.get(file, file), edit.scope, old, around))
         seen[key] += 1

@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from .faults import REPOSITORY, Mutant
+from .faults import KERNELS, REPOSITORY, Mutant
 from .nursery import Result, Step, serve
 from .trial import FOLDERS
 
@@ -77,7 +77,7 @@ def run(
     with results.open("a", encoding="utf-8") as stream:
         stream.write("\n")  # ends an incomplete line of a killed run
         for emitted in (True, False):  # each needs separate nurseries
-            due = [m for m in mutants if (m.kind == "emitted") == emitted and m.identifier not in found]
+            due = [m for m in mutants if (m.kind in KERNELS) == emitted and m.identifier not in found]
             for mutant, result in _tried(due, emitted, sound, workers):
                 entry = {"mutant": mutant.identifier, "state": state, **result.as_data()}
                 stream.write(json.dumps(entry, ensure_ascii=False) + "\n")

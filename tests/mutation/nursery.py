@@ -26,7 +26,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from .faults import REPOSITORY, Mutant
+from .faults import KERNELS, REPOSITORY, Mutant
 from .trial import FOLDERS, GENERATION, baseline, emitted_trial, spoken, tree_trial
 
 __all__ = ["Result", "Step", "attempt", "prepare", "serve", "sound_sources"]
@@ -116,7 +116,7 @@ _ENDLESS = f"it does not end within {SECONDS:.0f} s"
 
 
 def _trial(mutant: Mutant, sound: Mapping[str, str], done: Any, report: Any, scratch: Path) -> None:
-    if mutant.kind == "emitted":
+    if mutant.kind in KERNELS:
         emitted_trial(mutant, scratch, done, report)
     else:
         tree_trial(mutant, scratch, done, report, sound)

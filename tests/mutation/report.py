@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .faults import KINDS, Mutant
+from .faults import KERNELS, KINDS, Mutant
 from .nursery import Result, Step
 
 __all__ = ["EQUIVALENT", "LEVELS", "Judged", "equivalents", "judged", "outcome", "write_report"]
@@ -121,7 +121,7 @@ def _rate(words: Iterable[str]) -> str:
 
 
 def _patterns(found: Sequence[Judged]) -> dict[str, list[str]]:
-    emitted = [one for one in found if one.mutant.kind == "emitted" and one.outcome != "equivalent"]
+    emitted = [one for one in found if one.mutant.kind in KERNELS and one.outcome != "equivalent"]
     return _grouped(emitted, lambda one: one.mutant.pattern, lambda one: one.mutant.direction, ("forward", "backward"))
 
 

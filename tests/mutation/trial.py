@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from .faults import REPOSITORY, Mutant
+from .second_order import second_order_sources
 
 __all__ = ["FOLDERS", "GENERATION", "LEVELS_OF", "Report", "baseline", "emitted_trial", "tree_trial"]
 
@@ -26,6 +28,7 @@ GENERATION = "generation"
 OF_KERNELS = ("source", "exact", "rounding")
 LEVELS_OF = {
     "emitted": OF_KERNELS,
+    "second order": OF_KERNELS,
     "template": (GENERATION, *OF_KERNELS),
     "printer": (GENERATION, *OF_KERNELS),
     "calculus": (GENERATION, "adjoint", "reference", *OF_KERNELS),
@@ -45,7 +48,14 @@ def emitted_trial(mutant: Mutant, scratch: Path, done: Collection[tuple[str, str
     """Check the formulas that launch a faulty kernel. The fault-free package is already imported in this process."""
     package = scratch / "package"
     (name,) = mutant.layers
-    _linked(REPOSITORY / "generated", package, f"kernels/{name}.py", mutant)
+    faulty = f"kernels/{name}.py"
+    if mutant.kind == "second order":
+        _linked(REPOSITORY / "generated", package)
+        every = second_order_sources()
+        _written({path: text for path, text in every.items() if path.endswith(f"/{name}.py")}, package)
+        (package / faulty).write_text(mutant.applied(every[faulty]), encoding="utf-8")
+    else:
+        _linked(REPOSITORY / "generated", package, faulty, mutant)
     _checked(package, [name], LEVELS_OF[mutant.kind], done, report, mutant.scope)
 
 
@@ -64,6 +74,7 @@ def tree_trial(
             symlink(REPOSITORY / folder, scratch / "svertka" / folder)
     symlink(REPOSITORY / "package" / "__init__.py", scratch / "svertka" / "__init__.py")
     sys.path.insert(0, str(scratch))
+    os.environ["SVERTKA_CACHE"] = str(scratch / "cache")  # what a faulty generator makes is no one else's
     importlib.invalidate_caches()
     levels = LEVELS_OF[mutant.kind][1:]
     changed: list[str] = []
@@ -125,9 +136,11 @@ def _written(sources: Mapping[str, str], folder: Path) -> None:
         path.write_text(text, encoding="utf-8")
 
 
-def _linked(original: Path, copy: Path, faulty: str, mutant: Mutant) -> None:
+def _linked(original: Path, copy: Path, faulty: str = "", mutant: Mutant | None = None) -> None:
     """A folder of links to another, with one faulty file in it."""
     shutil.copytree(original, copy, copy_function=symlink, ignore=shutil.ignore_patterns("__pycache__"))
+    if mutant is None:
+        return
     path = copy / faulty
     text = path.read_text(encoding="utf-8")
     path.unlink()
@@ -143,7 +156,9 @@ def _checked(
     scope: str = "",
 ) -> bool:
     """Check layer after layer at every level, up to the first one that a level refuses; whether one was refused."""
-    definitions = importlib.import_module("svertka.spec.layers").DEFINITIONS
+    gradient = importlib.import_module("svertka.spec.gradient")
+    layers = importlib.import_module("svertka.spec.layers").DEFINITIONS.values()
+    definitions = {definition.name: definition for definition in gradient.with_gradients(list(layers))}
     load_package = importlib.import_module("svertka.codegen.verify.validate").load_package
     with load_package(package) as imported:
         for name in names:

@@ -159,6 +159,7 @@ def test_a_fault_lies_outside_the_bound(name: str, monkeypatch: pytest.MonkeyPat
     assert seen == set(FAULTS) - HARMLESS[name]
 
 
+@pytest.mark.slow
 def test_the_published_network_on_a_photograph() -> None:
     """AlexNet in full size, 2048 x 1365 to a thousand scores."""
     torch.manual_seed(3)

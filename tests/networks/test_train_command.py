@@ -55,6 +55,7 @@ def stopped_at(path: Path, steps: int, number: signal.Signals, *arguments: str) 
     return process.returncode, printed, said
 
 
+@pytest.mark.slow
 def test_the_digits_are_learned_in_two_minutes(tmp_path: Path) -> None:
     """At least 98 % of the test images, by a call without options; the time is processor time."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -98,6 +99,7 @@ def as_if_never_stopped(place: Path, whole: Path) -> None:
     assert (place / "curves.png").read_bytes() == (whole / "curves.png").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_in_the_same_bits(tmp_path: Path, whole: Path) -> None:
     """Killed in the middle of the first epoch and again in the middle of the second."""
     kept = tmp_path / "checkpoint.pt"
@@ -114,6 +116,7 @@ def test_a_killed_run_ends_in_the_same_bits(tmp_path: Path, whole: Path) -> None
     as_if_never_stopped(tmp_path, whole)
 
 
+@pytest.mark.slow
 def test_ctrl_c_says_how_to_go_on(tmp_path: Path, whole: Path) -> None:
     """The step is finished and saved; the same call ends in the same bits."""
     kept = tmp_path / "checkpoint.pt"

@@ -133,6 +133,7 @@ def test_the_bound_tells_faults(fault: Callable[[Training], None], noisy: Datase
     assert enclosure.reached(theirs.network) > 1
 
 
+@pytest.mark.slow
 def test_both_end_at_the_same_accuracy() -> None:
     """All epochs on all digits, in float64: equal numbers of correct test images after every epoch, 98 % at the end."""
     ours, theirs = (run(training) for training in pair(digits(), Settings()))

@@ -21,6 +21,7 @@ def _larger(network: Network) -> Network:
     return Network(network.name, network.package, network.make, (*rest, height + 16, width + 8))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("fuse", [False, True], ids=["plain", "fused"])
 def test_one_graph_for_two_sizes(name: str, fuse: bool) -> None:

@@ -31,6 +31,7 @@ def models(request: pytest.FixtureRequest, network: Network) -> tuple[nn.Module,
     return theirs, convert(copy.deepcopy(theirs), fuse=request.param)[0]
 
 
+@pytest.mark.thinned(4)
 def test_exported_programs_give_the_same_bits(network: Network, models: tuple[nn.Module, nn.Module]) -> None:
     """The program calls operators of this package, and computes the same as the model."""
     _, ours = models
@@ -41,6 +42,7 @@ def test_exported_programs_give_the_same_bits(network: Network, models: tuple[nn
     assert torch.equal(program.module()(images), ours(images))
 
 
+@pytest.mark.slow
 def test_onnx_has_standard_operators_alone_and_the_same_numbers(
     network: Network, models: tuple[nn.Module, nn.Module], tmp_path: Path
 ) -> None:

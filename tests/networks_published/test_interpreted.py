@@ -14,6 +14,7 @@ from .catalogue import named
 NAMES = ("Classifier", "RegUNet", "DenseNet")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize("training", [False, True], ids=["evaluation", "training"])
 @pytest.mark.parametrize("name", NAMES)

@@ -48,6 +48,7 @@ def case(request: pytest.FixtureRequest) -> Case:
         return Case(network, built, ran, bounds(ran, network.images()))
 
 
+@pytest.mark.thinned(12)
 def test_numbers_and_a_step_of_the_optimizer(case: Case) -> None:
     """Results are torch's, and an optimizer made before the conversion moves the parameters as with torch's layers."""
     ours = copy.deepcopy(case.built)
@@ -68,6 +69,7 @@ def test_numbers_and_a_step_of_the_optimizer(case: Case) -> None:
     assert moved
 
 
+@pytest.mark.thinned(10)
 def test_fused_and_reverted(case: Case) -> None:
     """Fused chains give torch's results; after reverting, the network has torch's classes and gives the same bits."""
     if case.network.large:

@@ -106,6 +106,7 @@ def label(question: dict[str, Any]) -> str:
     return "-".join(str(part).replace(" ", "")[:40] for part in question.values())
 
 
+@pytest.mark.thinned(4)
 @pytest.mark.parametrize("question", SOUND, ids=label)
 def test_a_compiled_layer_computes_its_formula(question: dict[str, Any], answers: dict[str, dict[str, Any]]) -> None:
     """Forward, forward for training and backward, within the bound of the matrix unit's arithmetic."""
@@ -120,6 +121,7 @@ def test_a_compiled_layer_computes_its_formula(question: dict[str, Any], answers
         assert found["loaded"]["units"] >= found["loaded"]["least"] > 0
 
 
+@pytest.mark.thinned(4)
 @pytest.mark.parametrize(("message", "question"), FAULTS, ids=[label(question) for _, question in FAULTS])
 def test_a_fault_in_a_compiled_kernel_is_noticed(
     message: str, question: dict[str, Any], answers: dict[str, dict[str, Any]]

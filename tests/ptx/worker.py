@@ -19,7 +19,7 @@ from unittest import mock
 
 import torch
 
-from svertka.codegen.lowering.build import build
+from svertka.codegen.lowering.built import built
 from svertka.codegen.ptx.counts import Counts
 from svertka.codegen.ptx.launch import executing
 from svertka.codegen.ptx.program import PtxError
@@ -37,7 +37,7 @@ NO_RESERVE = 0x4000  # MAP_NORESERVE of Linux
 def answer(question: dict[str, Any]) -> dict[str, Any]:
     """Run a layer forward and backward, and compare it with its formula."""
     definition = DEFINITIONS[question["layer"]]
-    module, kernels = build(definition), importlib.import_module(f"{PACKAGE}.kernels.{definition.name}")
+    module, kernels = built(definition), importlib.import_module(f"{PACKAGE}.kernels.{definition.name}")
     variant, dtype = definition.variants[question.get("variant", 0)], getattr(torch, question["dtype"])
     target = question["target"]
     if question.get("boxed"):

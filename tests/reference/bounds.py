@@ -4,6 +4,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 ROUNDINGS_OF_TWO = 2.0**-52
+ROUNDINGS_OF_ACTIVATION = 64
+"""No activation rounds more often, each time a number that is at most of the size of the element or of 1."""
 
 
 def within(actual: ArrayLike, expected: ArrayLike, magnitude: ArrayLike, operations: float) -> bool:

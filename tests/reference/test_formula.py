@@ -32,7 +32,7 @@ EVERY = [
 
 
 def _module(definition: Definition) -> KernelModule:
-    return KernelModule(definition, (), (), {}, {}, {})
+    return KernelModule(definition, (), (), {}, {}, {}, {})
 
 
 def comparisons(definition: Definition, variant: Variant, case: Case) -> list[Comparison]:

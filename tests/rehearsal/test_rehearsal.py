@@ -21,6 +21,8 @@ import pytest
 from tests.benchmarks.phases import STAGES
 from tests.benchmarks.stub import library
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 ILLEGAL, THREADS, HANG = "center_crop", "normalize", "dropout"
 NONE: Mapping[str, str] = {}

@@ -14,6 +14,8 @@ import pytest
 from tests.benchmarks.phases import Phase
 from tests.benchmarks.scheduler import Ended, Scheduler, Worker
 
+pytestmark = pytest.mark.slow
+
 KIND = "tests.rehearsal.faulty"
 LIMIT = 20.0  # seconds per item: more than a busy machine takes for one that does nothing
 

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
 import svertka
 
 ROOT = Path(__file__).parents[2]
@@ -17,6 +19,7 @@ LAYER, USE = re.findall(r"```python\n(.*?)```", PAGE, re.S)
 FILE = "minimum_pooling"
 
 
+@pytest.mark.slow
 def test_a_layer_is_added_by_one_file_and_one_command(tmp_path: Path) -> None:
     package = _copied(tmp_path)
     before = _contents(package)

@@ -196,8 +196,8 @@ def test_arguments_of_both_required_ones_first() -> None:
 
 def test_nothing_between_is_stored() -> None:
     """One forward kernel for two composed layers."""
-    from svertka.codegen.lowering.build import build
+    from svertka.codegen.lowering.built import built
 
-    forward, saving, _ = build(DEFINITIONS["convolution_2d_relu"]).programs[0]
+    forward, saving, _ = built(DEFINITIONS["convolution_2d_relu"]).programs[0]
     assert len(forward.launches) == len(saving.launches) == 1
     assert isinstance(formula("convolution_2d_relu").equations[-1].value, maximum)

@@ -23,6 +23,7 @@ Completer: TypeAlias = Callable[[Definition, Mapping[str, Any]], dict[str, Any]]
 k, alpha, beta = sympy.symbols("k alpha beta", positive=True)
 eps = sympy.Symbol("eps", positive=True)
 momentum, p, smoothing = sympy.symbols("momentum p label_smoothing", real=True)
+slope = sympy.Symbol("negative_slope", real=True)
 HALF = {p: sympy.Rational(1, 2)}
 FIRM = {eps: sympy.Rational(1, 10)}  # it decides what is positive after a normalization
 TENTH = {smoothing: sympy.Rational(1, 10)}
@@ -46,6 +47,21 @@ def axis(name: str, extent: int, window: int, stride: int, dilation: int, low: i
 
 
 DEPTH, HEIGHT, WIDTH = axis("d", 3, 2, 2, 1, 1, 1), axis("h", 2, 2, 1, 1, 1, 0), axis("w", 3, 2, 1, 2, 1, 0)
+
+DEEP, WIDER = {"D": 2, "output_d": 1}, {"W": 2, "output_w": 3}  # bands that overlap
+ACTIVATIONS = (
+    "relu6",
+    "selu",
+    "gelu_none",
+    "gelu_tanh",
+    "silu",
+    "mish",
+    "hardswish",
+    "hardsigmoid",
+    "sigmoid",
+    "tanh",
+    "softsign",
+)
 
 # name, sizes, and further attributes of the setting
 CASES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
@@ -175,6 +191,32 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     *(
         ("relu_cross_channel_normalization", {"N": 1, "C": 4, "M": 2, "J": window, **NORM}, {})
         for window in (1, 2, 3, 6)
+    ),
+    ("leaky_relu", {"I": 9, "negative_slope": slope}, {"parameters": {slope: sympy.Rational(1, 4)}}),
+    ("hardtanh", {"I": 9, "min_val": -1, "max_val": 3}, {}),
+    ("elu", {"I": 9, "alpha": alpha}, {"parameters": {alpha: sympy.Rational(3, 2)}}),
+    ("softplus", {"I": 9, "beta": 2, "threshold": 4}, {}),
+    *((name, {"I": 9}, {}) for name in ACTIVATIONS),
+    ("prelu", {"N": 2, "W": 3, "K": 1, "M": 2}, {}),
+    ("prelu", {"N": 3, "W": 1, "K": 2, "M": 1}, {}),  # one weight for all channels
+    *(
+        (f"adaptive_{kind}_pooling_{rank}d", {"N": 1, "C": 2, **sizes}, {})
+        for kind in ("average", "max")
+        for rank, sizes in (
+            (1, {"W": 5, "output_w": 3}),
+            (2, {"H": 3, "output_h": 2, **WIDER}),
+            (3, {**DEEP, "H": 3, "output_h": 2, **WIDER}),
+        )
+    ),
+    ("layer_normalization", {"M": 2, "C": 3, "eps": eps}, {}),
+    ("root_mean_square_normalization", {"M": 2, "C": 3, "eps": eps}, {}),
+    ("group_normalization", {"N": 1, "G": 2, "K": 1, "S": 2, "eps": eps}, {}),
+    ("instance_normalization_by_its_own", {"N": 2, "C": 1, "S": 2, "eps": eps}, {}),
+    ("instance_normalization_training", {"N": 1, "C": 2, "S": 2, "eps": eps, "momentum": momentum}, {}),
+    (
+        "instance_normalization_by_estimates",
+        {"N": 2, "C": 2, "S": 3, "eps": eps},
+        {"positive": ("running_var",)},
     ),
 ]
 NAMES = [f"{number}-{name}" for number, (name, _, _) in enumerate(CASES)]

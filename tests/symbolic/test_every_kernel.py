@@ -6,16 +6,17 @@ import importlib
 
 import pytest
 
-from svertka.codegen.lowering.build import build
+from svertka.codegen.lowering.built import built
 from svertka.codegen.verify.recording import defined_name
 from svertka.codegen.verify.symbolic import prove
 from svertka.codegen.verify.symbolic.small import small_cases
 from svertka.spec.layers import DEFINITIONS
 
 
+@pytest.mark.thinned(9)
 @pytest.mark.parametrize("name", sorted(DEFINITIONS))
 def test_kernels_compute_their_formula(name: str) -> None:
-    module = build(DEFINITIONS[name])
+    module = built(DEFINITIONS[name])
     kernels = importlib.import_module(f"svertka.generated.kernels.{name}")
     ran = set()
     for variant in module.definition.variants:

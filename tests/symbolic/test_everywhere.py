@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import svertka.generated
-from svertka.codegen.lowering.build import build
+from svertka.codegen.lowering.built import built
 from svertka.codegen.verify.levels import LEVELS, Outcome, Subject
 from svertka.codegen.verify.replay import replaying_on
 from svertka.codegen.verify.validate import load_package
@@ -40,7 +40,7 @@ def _planted(kind: str) -> Iterator[tuple[int, str]]:
 
 def _refused(folder: Path, layer: str) -> bool:
     """Whether some level refuses the kernels of a layer; levels of numbers come first, as they take less time."""
-    module = build(DEFINITIONS[layer])
+    module = built(DEFINITIONS[layer])
     with load_package(folder) as package:
         subject = Subject(module, module.definition.variants[0], package)
         importlib.import_module(f"{package}.kernels.{layer}")
@@ -56,6 +56,7 @@ def _failing(subject: Subject, level: str) -> bool:
     return bool(outcome.failures)
 
 
+@pytest.mark.thinned(6)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_fault_is_found_wherever_it_is_planted(kind: str, tmp_path: Path) -> None:
     layer = KINDS[kind][0]

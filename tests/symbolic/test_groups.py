@@ -6,7 +6,7 @@ import importlib
 
 import pytest
 
-from svertka.codegen.lowering.build import build
+from svertka.codegen.lowering.built import built
 from svertka.codegen.verify.cases import Case
 from svertka.codegen.verify.levels import Subject
 from svertka.codegen.verify.recording import defined_name
@@ -17,7 +17,7 @@ from svertka.spec.layers import DEFINITIONS
 
 @pytest.mark.parametrize("layer", ["convolution_1d", "convolution_2d"])
 def test_one_group(layer: str) -> None:
-    module = build(DEFINITIONS[layer])
+    module = built(DEFINITIONS[layer])
     subject = Subject(module, module.definition.variants[0], "svertka.generated")
     kernels = importlib.import_module(f"svertka.generated.kernels.{layer}")
     ran: set[str] = set()

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 import svertka.generated
-from svertka.codegen.lowering.build import KernelModule, build
+from svertka.codegen.lowering.build import KernelModule
+from svertka.codegen.lowering.built import built
+from svertka.codegen.verify import together
 from svertka.codegen.verify.cases import Case
 from svertka.codegen.verify.symbolic import Proof, prove
 from svertka.codegen.verify.symbolic.small import small_cases
@@ -72,7 +74,7 @@ HARMLESS = (
 
 @functools.cache
 def _problem(name: str) -> tuple[KernelModule, tuple[tuple[Variant, Case], ...]]:
-    module = build(DEFINITIONS[name])
+    module = built(DEFINITIONS[name])
     cases = [(v, case) for v in module.definition.variants for case in small_cases(module.definition, v)]
     return module, tuple(cases)
 
@@ -97,6 +99,7 @@ def _proofs(folder: Path, name: str, old: str, new: str) -> list[Proof]:
     return proofs
 
 
+@pytest.mark.thinned(4)
 @pytest.mark.parametrize(("name", "old", "new"), FAULTS)
 def test_a_fault_is_found(tmp_path: Path, name: str, old: str, new: str) -> None:
     failures = _proofs(tmp_path, name, old, new)[-1].failures
@@ -104,6 +107,28 @@ def test_a_fault_is_found(tmp_path: Path, name: str, old: str, new: str) -> None
     assert not any("does not run" in failure for failure in failures)
 
 
+def _told(proofs: list[Proof]) -> list[tuple[object, ...]]:
+    """What proofs say, without the order of summands, which is that in which the graph met them."""
+    return [
+        (
+            proof.elements,
+            proof.certain,
+            proof.nodes,
+            [text.partition("the kernel computes")[0] for text in proof.failures],
+        )
+        for proof in proofs
+    ]
+
+
+@pytest.mark.thinned(4)
+@pytest.mark.parametrize(("name", "old", "new"), FAULTS[::3])
+def test_a_fault_is_told_as_where_programs_run_one_after_another(tmp_path: Path, name: str, old: str, new: str) -> None:
+    with together.one_after_another():
+        alone = _proofs(tmp_path / "alone", name, old, new)
+    assert _told(_proofs(tmp_path / "together", name, old, new)) == _told(alone)
+
+
+@pytest.mark.thinned(4)
 @pytest.mark.parametrize(("name", "old", "new"), HARMLESS)
 def test_a_harmless_rewrite_passes(tmp_path: Path, name: str, old: str, new: str) -> None:
     assert [proof.failures for proof in _proofs(tmp_path, name, old, new) if not proof.holds] == []

@@ -94,6 +94,7 @@ def _walked(walk: Walk, extent: int, launches: Sequence[Launched]) -> set[tuple[
     return found
 
 
+@pytest.mark.thinned(4)
 @pytest.mark.parametrize("walk", WALKS, ids=str)
 def test_every_residue(walk: Walk) -> None:
     """Every extent is proven; together they cover every residue of some tile, beyond its own length."""

@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from svertka.codegen.verify.cases import Case, label, within
-from svertka.codegen.verify.levels.target import Outcome, Subject
+from svertka.codegen.verify.levels.outcome import Outcome
+from svertka.codegen.verify.levels.target import Subject
 from svertka.codegen.verify.symbolic.arithmetic import GraphArithmetic
 from svertka.codegen.verify.symbolic.decide import decide
 from svertka.codegen.verify.symbolic.derivative import gradients

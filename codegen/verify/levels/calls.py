@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from svertka.codegen.torch_api.binding import dimension_of, trailing_of
 from svertka.codegen.verify.cases import Case, altered, cases
 from svertka.codegen.verify.fitting import known_symbols
 from svertka.spec.definition import (
@@ -32,6 +33,7 @@ from svertka.spec.definition import (
     Real,
     Seed,
     TensorArgument,
+    TrailingShape,
     Variant,
     Whole,
 )
@@ -123,7 +125,8 @@ def names_of_scalars(argument: Argument) -> tuple[str, ...]:
 class _Maker:
     def __init__(self, definition: Definition, variant: Variant, small: Sequence[Case]) -> None:
         self.definition, self.variant, self.layer = definition, variant, variant.layer
-        self.dimension = next((a for a in definition.arguments if isinstance(a, Dimension)), None)
+        self.dimension = dimension_of(definition)
+        self.trailing = trailing_of(definition)
         every = [index for tensor in self.layer.inputs for index in tensor.axes if index.many]
         self.many = list(dict.fromkeys(every))
         self.base, *self.others = small
@@ -143,6 +146,8 @@ class _Maker:
         scalars = self._scalars(fitting.sizes)
         if self.dimension is not None:
             scalars[self.dimension.name] = len(many[self.many[0].name])
+        if self.trailing is not None:
+            scalars[self.trailing.name] = many[self.trailing.axis]
         told = frozenset(flag for flag, o in self.definition.optional_results.items() if o in self.layer.outputs)
         return replace(Call(name, self.definition, self.variant, fitting, many, scalars, told=told), **more)
 
@@ -152,7 +157,7 @@ class _Maker:
 
     def _value(self, argument: Argument, sizes: Mapping[str, Any]) -> Any:
         """The value of an argument in a call, from the symbols that it binds."""
-        if isinstance(argument, TensorArgument | Dimension):
+        if isinstance(argument, TensorArgument | Dimension | TrailingShape):
             return REQUIRED
         if argument.name in self.variant.when:
             return self.variant.when[argument.name]
@@ -161,7 +166,8 @@ class _Maker:
         if isinstance(argument, Padding):
             return tuple((sizes[low], sizes[high]) for low, high in zip(argument.low, argument.high, strict=True))
         if isinstance(argument, PerAxis):
-            return tuple(sizes[symbol] for symbol in argument.symbols)
+            values = (sizes[symbol] for symbol in argument.symbols)
+            return tuple(None if value == argument.missing else value for value in values)
         if isinstance(argument, Whole):
             value = sizes[argument.symbol]
             return None if argument.optional and value == argument.missing else value
@@ -195,6 +201,8 @@ class _Maker:
         for argument in (*self.definition.arguments, *self.definition.arguments):  # a later one may make it valid
             if argument.default is REQUIRED or argument.name in left or isinstance(argument, TensorArgument):
                 continue
+            if isinstance(argument, Real) and argument.epsilon:
+                continue  # its default depends on the type
             if not names_of_scalars(argument):
                 left |= {argument.name} if self._word_is_default(argument) else set()
                 continue
@@ -238,6 +246,10 @@ class _Maker:
     def _one_for_all(self, argument: PerAxis) -> Iterator[Call]:
         value = self.base.sizes[argument.symbols[0]]
         yield from self._told(f"{argument.name}={value}", self.base, dict.fromkeys(argument.symbols, value), argument)
+        if argument.missing is not None:
+            missing = dict.fromkeys(argument.symbols, argument.missing)
+            nothing = (None,) * len(argument.symbols)
+            yield from self._told(f"{argument.name}=None", self.base, missing, argument, nothing, respelled=False)
 
     def _paddings(self, argument: Padding) -> Iterator[Call]:
         low, high, axes = argument.low, argument.high, len(argument.low)
@@ -317,6 +329,8 @@ class _Maker:
         for counts in product(RANKS, repeat=len(names)):
             ranks = dict(zip(names, counts, strict=True))
             if not names or max(self._rank(tensor, ranks) for tensor in self.layer.inputs) not in RANKS:
+                continue
+            if self.trailing is not None and not ranks[self.trailing.axis]:
                 continue
             found = self.call(f"rank {', '.join(f'{n}: {r}' for n, r in ranks.items())}", self.base, ranks)
             if found is None:

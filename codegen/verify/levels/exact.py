@@ -29,7 +29,8 @@ from svertka.codegen.verify.equivalence import (
 )
 from svertka.codegen.verify.levels.bfloat16 import repaired_on
 from svertka.codegen.verify.levels.numbers import summed
-from svertka.codegen.verify.levels.target import Outcome, Subject
+from svertka.codegen.verify.levels.outcome import Outcome
+from svertka.codegen.verify.levels.target import Subject
 from svertka.codegen.verify.tensor_numbers import Tensors
 from svertka.spec.exact import Exact, never_exact
 from svertka.spec.running_error import Bounded

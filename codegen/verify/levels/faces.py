@@ -6,6 +6,7 @@ Input: a ``Definition``, a ``Call`` and its tensors. Output: messages about faul
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -15,7 +16,7 @@ from svertka.codegen.verify.levels.calls import Call
 from svertka.spec.define import argument_name
 from svertka.spec.definition import REQUIRED, Argument, Definition, Flag, ModuleFace, TensorArgument
 
-__all__ = ["constructor_faults", "forward_names", "module_of", "signature_faults"]
+__all__ = ["constructor_faults", "forward_faults", "forward_names", "module_of", "signature_faults"]
 
 
 def signature_faults(definition: Definition, function: Callable[..., Any]) -> Iterator[str]:
@@ -38,6 +39,16 @@ def constructor_faults(definition: Definition, face: ModuleFace, kind: type[torc
         if name not in have:
             yield f"{face.name} does not take {name}"
     yield from _other_defaults(face.name, have, want)
+
+
+def forward_faults(face: ModuleFace, kind: type[torch.nn.Module]) -> Iterator[str]:
+    """Another number of tensors in each call than torch's module takes."""
+    if _own(face):
+        return
+    base = getattr(torch.nn, (face.like or face.base).rpartition(".")[2])
+    have, want = len(forward_names(kind)), len(forward_names(base)) + len(face.takes)
+    if have != want:
+        yield f"{face.name} takes {have} tensors in each call; torch's takes {want}"
 
 
 def _other_defaults(name: str, have: Mapping[str, inspect.Parameter], want: Mapping[str, object]) -> Iterator[str]:
@@ -79,7 +90,7 @@ def module_of(
         call: the call whose arguments it gets.
         tensors: by argument; None where the call has none.
     """
-    module = _constructed(face, kind, call, tensors) if _own(face) else _like_torchs(kind, call)
+    module = _constructed(face, kind, call, tensors) if _own(face) else _like_torchs(face, kind, call)
     for argument in call.definition.arguments:
         if isinstance(argument, TensorArgument) and argument.name not in forward_names(kind):
             _hold(module, argument.name, tensors.get(argument.name), face)
@@ -103,15 +114,22 @@ def _constructed(
     return kind(**{name: value for name, value in known.items() if name in wanted})
 
 
-def _like_torchs(kind: type[torch.nn.Module], call: Call) -> torch.nn.Module:
-    """Construct it with torch's constructor, with 1 for arguments not in the call; then copy the call's settings."""
+def _like_torchs(face: ModuleFace, kind: type[torch.nn.Module], call: Call) -> torch.nn.Module:
+    """Construct it with torch's constructor; then copy the call's settings.
+
+    Arguments that are not in the call are numbers which those in the call divide, as groups divide channels.
+    """
     needed = list(inspect.signature(kind.__init__).parameters.values())[1:]
     required = [p.name for p in needed if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
-    module = kind(**{name: call.scalars.get(name, 1) for name in required})
+    fitting = math.lcm(*(v for name in required if type(v := call.scalars.get(name)) is int))
+    module = kind(**{name: call.scalars.get(name, fitting) for name in required})
     settings = (a for a in call.definition.arguments if not isinstance(a, TensorArgument))
     chosen = {a.name: a.default for a in settings if a.name in call.variant.when}
-    for name, value in (chosen | {**call.scalars}).items():
+    told = chosen | {**call.scalars}
+    for name, value in told.items():
         setattr(module, name, value)
+    for name, value in face.attributes.items():
+        setattr(module, name, eval(value, dict(told)))
     return module
 
 
@@ -122,7 +140,7 @@ def _hold(module: torch.nn.Module, name: str, value: torch.Tensor | None, face: 
     if value is None or name not in module._parameters:
         setattr(module, name, value)
         return
-    own = module.get_parameter(name)
-    if name in face.parameters and own.shape != value.shape:
+    own = module._parameters[name]  # None where torch's constructor leaves it out
+    if own is not None and name in face.parameters and own.shape != value.shape:
         raise ValueError(f"{face.name}.{name} has shape {tuple(own.shape)}; the formula has {tuple(value.shape)}")
     setattr(module, name, torch.nn.Parameter(value.detach()))

@@ -27,9 +27,16 @@ from svertka.codegen.verify.equivalence import (
 )
 from svertka.codegen.verify.levels.bfloat16 import repaired_on
 from svertka.codegen.verify.levels.calls import CONVERTED, Call, calls
-from svertka.codegen.verify.levels.faces import constructor_faults, forward_names, module_of, signature_faults
+from svertka.codegen.verify.levels.faces import (
+    constructor_faults,
+    forward_faults,
+    forward_names,
+    module_of,
+    signature_faults,
+)
 from svertka.codegen.verify.levels.memory import LAYOUTS
-from svertka.codegen.verify.levels.target import Outcome, Subject, gradient_operators
+from svertka.codegen.verify.levels.outcome import Outcome
+from svertka.codegen.verify.levels.target import Subject, gradient_operators
 from svertka.codegen.verify.levels.truth import Truth
 from svertka.codegen.verify.replay import replaying_on
 from svertka.spec import adjoint, gradient_of
@@ -162,7 +169,7 @@ class _Judge:
         """Judge svertka's own module by all plain calls, and a torch module by the calls whose rank it accepts."""
         for face in self.definition.modules:
             kind = getattr(self.modules, face.name)
-            self.failures += constructor_faults(self.definition, face, kind)
+            self.failures += [*constructor_faults(self.definition, face, kind), *forward_faults(face, kind)]
             own = face.base == "torch.nn.Module"
             taken = 0
             for call in [call for call in every if not call.converted and (not own or call.name in PLAIN)]:
@@ -174,7 +181,9 @@ class _Judge:
                 self.failures.append(f"{face.name} refuses every call")
 
     def _refused(self, face: ModuleFace, kind: type[torch.nn.Module], call: Call) -> bool:
-        """Whether a torch module refuses a call because of the rank of its input."""
+        """Whether a torch module refuses a call because of the rank of its input, or takes it for another call."""
+        if face.dims and len(call.shape(call.variant.layer.inputs[0])) != face.dims:
+            return True
         try:
             _Run(self, call, _Way(ROADS[0], module=face.name)).called()
         except ValueError:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from svertka.codegen.verify.equivalence import Comparison
-from svertka.codegen.verify.levels.target import Outcome, Subject
+from svertka.codegen.verify.levels.outcome import Outcome
+from svertka.codegen.verify.levels.target import Subject
 
 __all__ = ["largest_tightness", "summed"]
 

@@ -18,7 +18,8 @@ from svertka.codegen.verify.cases import Case
 from svertka.codegen.verify.equivalence import compare, compare_at
 from svertka.codegen.verify.extremes import extremes
 from svertka.codegen.verify.levels.numbers import summed
-from svertka.codegen.verify.levels.target import Outcome, Subject, gradient_operators
+from svertka.codegen.verify.levels.outcome import Outcome
+from svertka.codegen.verify.levels.target import Subject, gradient_operators
 
 __all__ = ["check", "through_reference"]
 

@@ -18,7 +18,8 @@ from svertka.codegen.verify.equivalence import Comparison, compare, compare_at, 
 from svertka.codegen.verify.extremes import enters_exponents, extremes
 from svertka.codegen.verify.levels.bfloat16 import repaired_on
 from svertka.codegen.verify.levels.numbers import summed
-from svertka.codegen.verify.levels.target import Outcome, Subject
+from svertka.codegen.verify.levels.outcome import Outcome
+from svertka.codegen.verify.levels.target import Subject
 from svertka.codegen.verify.symbolic.regions import REGIONS, tiles
 from svertka.spec import normal_form
 from svertka.spec.layer import Layer, reads

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from svertka.codegen.verify.levels.target import Outcome, Subject
+from svertka.codegen.verify.levels.outcome import Outcome
+from svertka.codegen.verify.levels.target import Subject
 from svertka.codegen.verify.recording import defined_name
 from svertka.codegen.verify.symbolic import prove
 from svertka.codegen.verify.symbolic.coverage import Coverage
@@ -32,6 +33,7 @@ def check(subject: Subject) -> Outcome:
     ran = {kernel for proof in proofs for kernel in proof.kernels}
     figures = {
         "kernels": sorted(ran),
+        "statements": coverage.passed,
         "certain": sum(proof.certain for proof in proofs),
         "points": max(proof.points for proof in proofs),
         "error_probability": sum(proof.error_probability for proof in proofs),

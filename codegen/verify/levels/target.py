@@ -1,11 +1,11 @@
-"""The input and the result of a validation level."""
+"""The input of a validation level."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
 from types import ModuleType
 from typing import Any, TypeVar
@@ -19,7 +19,7 @@ from svertka.codegen.verify.symbolic.small import aligned, small_cases, usual_ca
 from svertka.spec.definition import Variant
 from svertka.spec.layer import Layer
 
-__all__ = ["Outcome", "Subject", "gradient_operators"]
+__all__ = ["Subject", "gradient_operators"]
 
 Result = TypeVar("Result")
 SYMBOL_UNIT, HALF_UNIT = 2, 8  # elements of float64, of half precision, in one unit of a descriptor load
@@ -154,30 +154,3 @@ def _in_rows(kernel: Kernel) -> bool:
     operands = (kernel.boxes.left, kernel.boxes.right)
     several = any(len(axes[operand.tensor]) > 2 for operand in operands)
     return several and all(operand.axes[-1].axis == axes[operand.tensor][-1] for operand in operands)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a level showed about a formula.
-
-    Attributes:
-        level: its name.
-        layer: the formula's name.
-        cases: how many cases ran; ``elements``: how many elements were compared.
-        figures: further numbers of the level, as JSON values.
-        failures: one line each; empty if the level holds.
-        inapplicable: why the level does not apply to this formula; empty if it does.
-    """
-
-    level: str
-    layer: str
-    cases: int = 0
-    elements: int = 0
-    figures: Mapping[str, Any] = field(default_factory=dict)
-    failures: tuple[str, ...] = ()
-    inapplicable: str = ""
-
-    @property
-    def holds(self) -> bool:
-        """Whether something was compared and nothing failed."""
-        return self.elements > 0 and not self.failures

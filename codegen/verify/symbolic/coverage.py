@@ -33,6 +33,11 @@ class Coverage:
 
     reached: set[_Mark] = field(default_factory=set)
 
+    @property
+    def passed(self) -> int:
+        """How many statements, and values of conditional expressions, ran."""
+        return len(self.reached)
+
     def missed(self) -> list[str]:
         """What never ran of the kernels that ran: name of the kernel, and text."""
         ran = {kernel for kernel, _ in self.reached}

@@ -8,7 +8,7 @@ Integers, masks and control flow stay numbers. An unknown operation on floats is
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from types import ModuleType
@@ -20,18 +20,25 @@ import torch
 import triton.language as tl
 from triton.runtime import interpreter as engine
 
+from svertka.codegen.verify import together
 from svertka.codegen.verify.replay import by_name, replaying
 from svertka.codegen.verify.symbolic.coverage import Coverage, marking
 from svertka.codegen.verify.symbolic.graph import ONE, Graph
 from svertka.codegen.verify.symbolic.lanes import Lanes
 from svertka.codegen.verify.symbolic.memory import Memory
+from svertka.codegen.verify.together_builder import for_all, spread_load
 
 __all__ = ["symbolic"]
 
 _Builder = engine.InterpreterBuilder
 _Handle = engine.TensorHandle
 COMPUTED_BITS, WIDE_BITS = 32, 64
-APPROXIMATED = ("tanh",)
+APPROXIMATED: Mapping[str, Callable[[Graph, int], int]] = {
+    "tanh": lambda graph, node: graph.function("tanh", node),
+    "expm1": lambda graph, node: graph.subtract(graph.function("exp", node), ONE),
+    "log1p": lambda graph, node: graph.function("log", graph.add(ONE, node)),
+}
+"""The package's primitives that approximate a function, as that function."""
 _COMPARISONS = {np.less, np.less_equal, np.greater, np.greater_equal, np.equal, np.not_equal}
 
 
@@ -74,14 +81,14 @@ def symbolic(graph: Graph, memory: Memory, primitives: ModuleType, coverage: Cov
         stack.enter_context(mock.patch.object(engine.GridExecutor, "__call__", _launcher(memory)))
         stack.enter_context(mock.patch.object(engine, "_get_np_dtype", _kind_of_array(engine._get_np_dtype)))
         stack.enter_context(mock.patch.object(engine, "_validate_np_data_size", _fits(engine._validate_np_data_size)))
-        for name in APPROXIMATED:
-            stack.enter_context(mock.patch.object(primitives, name, _function(graph, lanes, name)))
+        for name, function in APPROXIMATED.items():
+            stack.enter_context(mock.patch.object(primitives, name, _function(graph, lanes, function)))
         yield
 
 
-def _function(graph: Graph, lanes: Lanes, name: str) -> Callable[[Any], Any]:
+def _function(graph: Graph, lanes: Lanes, function: Callable[[Graph, int], int]) -> Callable[[Any], Any]:
     def applied(argument: Any) -> Any:
-        handle = _Handle(lanes.unary(partial(graph.function, name), argument.handle.data), argument.dtype.scalar)
+        handle = _Handle(lanes.unary(partial(function, graph), argument.handle.data), argument.dtype.scalar)
         return tl.tensor(handle, argument.type)
 
     return applied
@@ -203,11 +210,10 @@ def _accesses(memory: Memory) -> dict[str, Any]:
     def load(self: Any, pointers: Any, mask: Any, other: Any, *_: Any, **__: Any) -> Any:
         kind = pointers.get_element_ty()
         array = engine._get_np_dtype(kind)
-        values = None if other is None else other.data
-        return _Handle(memory.load(pointers.data, mask.data, values, kind.is_floating(), array), kind)
+        return _Handle(memory.load(*spread_load(pointers, mask, other), kind.is_floating(), array), kind)
 
     def store(self: Any, pointers: Any, value: Any, mask: Any, *_: Any) -> None:
-        memory.store(pointers.data, value.data, mask.data)
+        memory.store(*for_all(pointers.data, value.data, mask.data))
 
     plain_offset = _Builder.create_addptr
 
@@ -259,27 +265,34 @@ def _reductions(graph: Graph, lanes: Lanes) -> dict[str, Any]:
 
 
 def _launcher(memory: Memory) -> Callable[..., None]:
-    """A launch: arguments become artificial pointers, program instances run one after another."""
+    """A launch: arguments become artificial pointers."""
 
     def launch(executor: Any, *arguments: Any, **keywords: Any) -> None:
         function = executor.fn
         known = inspect.getfullargspec(function).args
-        memory.begin(function.__name__, (a for a in arguments if isinstance(a, torch.Tensor)))
-        scope = engine._patch_lang(function)
-        try:
-            bound = inspect.getcallargs(function, *arguments, **{k: v for k, v in keywords.items() if k in known})
-            for name, value in bound.items():
-                if isinstance(value, torch.Tensor):
-                    bound[name] = memory.pointer(name, value)
-                elif name not in executor.constexprs:
-                    bound[name] = engine._implicit_cvt(value)
-            grid = (*executor.grid, 1, 1)[:3]
-            engine.interpreter_builder.set_grid_dim(*grid)
-            for place in np.ndindex(*grid):
-                engine.interpreter_builder.set_grid_idx(*place)
-                function(**bound)
-        finally:
-            scope.restore()
+        tensors = [value for value in arguments if isinstance(value, torch.Tensor)]
+        memory.begin(function.__name__, tensors)
+        bound = inspect.getcallargs(function, *arguments, **{k: v for k, v in keywords.items() if k in known})
+        others = tuple(
+            (k, str(v), getattr(v, "node", None)) for k, v in bound.items() if not isinstance(v, torch.Tensor)
+        )
+        for name, value in bound.items():
+            if isinstance(value, torch.Tensor):
+                bound[name] = memory.pointer(name, value)
+        memory.once((function, executor.grid, others), tensors, lambda: _programs(executor, bound, memory))
         memory.end()
 
     return launch
+
+
+def _programs(executor: Any, bound: dict[str, Any], memory: Memory) -> None:
+    """Run all programs of a launch."""
+    scope = engine._patch_lang(executor.fn)
+    try:
+        for name, value in bound.items():
+            if name not in executor.constexprs and not isinstance(value, tl.tensor):
+                bound[name] = engine._implicit_cvt(value)
+        function = executor.fn
+        together.run(function.__name__, (*executor.grid, 1, 1)[:3], lambda: function(**bound), memory)
+    finally:
+        scope.restore()

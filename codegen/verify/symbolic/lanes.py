@@ -52,7 +52,7 @@ class Lanes:
 
     def total(self, values: Any, axis: int | None, keep: bool) -> Any:
         """Sum along an axis."""
-        return self._along(self.graph.total, values, axis, keep)
+        return self._along(self.graph.total, values, axis, keep, ZERO)
 
     def extreme(self, choose: Callable[[int, int], int], values: Any, axis: int | None, keep: bool) -> Any:
         """Largest or smallest along an axis; NaN is ignored, as Triton's own reduction does."""
@@ -66,10 +66,15 @@ class Lanes:
 
         return self._along(chosen, values, axis, keep)
 
-    def _along(self, reduce: Callable[[list[int]], int], values: Any, axis: int | None, keep: bool) -> Any:
+    def _along(
+        self, reduce: Callable[[list[int]], int], values: Any, axis: int | None, keep: bool, same: int = -1
+    ) -> Any:
+        """Reduce along an axis; a row of nothing but ``same`` is the same."""
         shape = values.shape
         rows = values.reshape(1, -1) if axis is None else np.moveaxis(values, axis, -1).reshape(-1, shape[axis])
-        found = np.array([reduce(row) for row in rows.tolist()], dtype=np.int64)
+        found = np.full(len(rows), same, dtype=np.int64)
+        others = np.flatnonzero((rows != same).any(axis=1))
+        found[others] = [reduce(row) for row in rows[others].tolist()]
         if axis is None:
             return found.reshape((1,) * len(shape)) if keep else found[0]
         rest = shape[:axis] + shape[axis:][1:]
@@ -79,7 +84,7 @@ class Lanes:
     def dot(self, left: Any, right: Any, start: Any) -> Any:
         """Matrix product plus ``start``."""
         products = self.binary(self.graph.multiply, left[..., :, :, None], right[..., None, :, :])
-        terms = np.concatenate([np.expand_dims(start, -2), products], axis=-2)
-        if not terms.any():
-            return np.full(start.shape, ZERO, dtype=np.int64)
-        return self.total(terms, terms.ndim - 2, False)
+        first = np.expand_dims(start, -2)
+        together = np.broadcast_shapes(first.shape[:-3], products.shape[:-3])  # of programs that run together
+        parts = [np.broadcast_to(part, together + part.shape[-3:]) for part in (first, products)]
+        return self.total(np.concatenate(parts, axis=-2), len(together) + 1, False)

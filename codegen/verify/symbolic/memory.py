@@ -6,7 +6,7 @@ bounds never reaches another tensor. The gaps between the elements of a strided 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ import torch
 import triton.language as tl
 
 from svertka.codegen.verify.symbolic.graph import POISON
+from svertka.codegen.verify.together_builder import AloneError, Builder, Reductions
 
 __all__ = ["Block", "Memory", "reach"]
 
@@ -32,6 +33,8 @@ _TYPES = {
     torch.bool: tl.int1,
 }
 _MOST_FAILURES = 8
+_Stored = tuple[int, Any, Any]
+"""Of a store: the tensor as a number, which elements, and their values."""
 
 
 @dataclass
@@ -71,9 +74,16 @@ def reach(tensor: torch.Tensor) -> int:
 
 
 class Memory:
-    """All tensors of a run, and the memory faults that were found."""
+    """All tensors of a run, and the memory faults that were found.
+
+    Attributes:
+        pending: stores of programs that run together, until all have run (``together.Effects``); None elsewhere.
+    """
+
+    builder, reductions = Builder, Reductions
 
     def __init__(self) -> None:
+        self.pending: list[_Stored] | None = None
         self.wide_from = 2**31  # elements; a launch with a tensor of this reach needs 64-bit offsets
         self.wide = False
         self.blocks: list[Block] = []
@@ -83,9 +93,17 @@ class Memory:
         self._by_address: dict[int, int] = {}
         self._read: set[int] = set()
         self._written: set[int] = set()
+        self._stored: list[_Stored] = []
+        self._repeated: dict[tuple[Any, ...], list[_Stored]] = {}
 
     def fail(self, text: str) -> None:
-        """Record a failure, once, up to a maximum number."""
+        """Record a failure, once, up to a maximum number.
+
+        Raises:
+            AloneError: programs run together; one after another, they tell of the first of them that fails.
+        """
+        if self.pending is not None:
+            raise AloneError("a failure")
         if text not in self.failures and len(self.failures) < _MOST_FAILURES:
             self.failures.append(text)
 
@@ -140,6 +158,35 @@ class Memory:
         for number in self._read & self._written:
             self.fail(f"{self.kernel}: {self.blocks[number].name} is read and stored in one launch")
 
+    def once(self, what: tuple[Any, ...], tensors: Sequence[torch.Tensor], run: Callable[[], None]) -> None:
+        """Run the programs of a launch; if the same programs ran on equal contents before, store what they stored.
+
+        Args:
+            what: what runs, besides the tensors: the kernel, the other arguments, the grid.
+            tensors: the arguments that are tensors, in order.
+            run: runs the programs.
+        """
+        numbers = [self._number(tensor, "?") for tensor in tensors]
+        places = [numbers.index(number) for number in numbers]
+        contents = (self._content(tensor, number) for tensor, number in zip(tensors, numbers, strict=True))
+        key = (what, self.wide, *places, *contents)
+        if key in self._repeated:
+            for place, elements, values in self._repeated[key]:
+                self._keep(numbers[place], elements, values)
+            return
+        self._stored, failed = [], len(self.failures)
+        run()
+        if len(self.failures) == failed:
+            self._repeated[key] = [(numbers.index(number), *rest) for number, *rest in self._stored]
+
+    def _content(self, tensor: torch.Tensor, number: int) -> tuple[Any, ...]:
+        """All that a launch can learn of a tensor; an input never changes, so its number says it."""
+        block = self.blocks[number]
+        if block.given:
+            return (number, tensor.storage_offset())
+        parts = (block.inside, block.stores, block.flat if block.nodes is None else block.nodes)
+        return (tensor.dtype, tensor.storage_offset(), *(part.tobytes() for part in parts))
+
     def _locate(self, addresses: Any, mask: Any, what: str) -> list[tuple[int, Any, Any]]:
         """For each tensor accessed: its number, the active lanes inside it, and their elements."""
         flat, live = addresses.reshape(-1), np.broadcast_to(mask, addresses.shape).reshape(-1)
@@ -184,12 +231,39 @@ class Memory:
             if block.given:
                 self.fail(f"{self.kernel}: store into {block.name}, an input")
                 continue
-            np.add.at(block.stores, elements, 1)
-            if block.nodes is not None:
-                block.nodes[elements] = values[lanes]
-            else:
-                block.flat[elements] = values[lanes]
             self._written.add(number)
+            if self.pending is None:
+                self._keep(number, elements, values[lanes])
+                self._stored.append((number, elements, values[lanes]))
+            else:
+                self.pending.append((number, elements, values[lanes]))
+
+    def finish(self) -> None:
+        """Store what programs that ran together stored.
+
+        Raises:
+            AloneError: an element is stored twice; the last of the programs is to win, as where they run in order.
+        """
+        stored = self.pending or []
+        for number in {number for number, _, _ in stored}:
+            elements = np.concatenate([elements for other, elements, _ in stored if other == number])
+            if self.blocks[number].stores[elements].any() or len(np.unique(elements)) < len(elements):
+                raise AloneError("an element is stored twice")
+        for number, elements, values in stored:
+            self._keep(number, elements, values)
+        self._stored += stored
+
+    def drop(self) -> None:
+        """Forget what programs that ran together read and stored."""
+        self._read, self._written = set(), set()
+
+    def _keep(self, number: int, elements: Any, values: Any) -> None:
+        block = self.blocks[number]
+        np.add.at(block.stores, elements, 1)
+        if block.nodes is not None:
+            block.nodes[elements] = values
+        else:
+            block.flat[elements] = values
 
     def check_stores(self) -> None:
         """Check that every element of every tensor that kernels compute is stored exactly once."""

@@ -23,6 +23,7 @@ __all__ = ["aligned", "small_cases", "usual_case", "work_of"]
 
 _DRAWS = 10
 _LITTLE, _MUCH = 400, 4096  # less work is not better; each doubling above _MUCH counts as a usual parameter
+_SEVERAL = 6  # elements: with two a tile, three programs of which the last has a tail
 _TELLING = 6  # so many with the fewest usual parameters; the smallest of them are taken
 _EXTENTS = (3, 5, 7, 9, 6, 10)  # no powers of two, odd ones first: every tile of several elements then has a tail
 _OUTER = (3, 5, 7, 2)  # for examples and groups, while the work is small; else 2
@@ -42,10 +43,15 @@ def small_cases(definition: Definition, variant: Variant) -> tuple[Case, ...]:
     telling = sorted(drawn[:-1], key=lambda case: (usual(case), case.name))[:_TELLING]
     shrunk = [Case(case.name, _shrunk(definition, variant, case.sizes), frozenset()) for case in telling]
 
-    def told(case: Case) -> tuple[int, int, str]:
-        """Sort key: few usual parameters, windows that pass the ends of tensors, little work."""
+    def told(case: Case) -> tuple[bool, int, int, str]:
+        """Sort key: several programs, few usual parameters, windows that pass the ends of tensors, little work."""
         work = work_of(variant, case.sizes)
-        return usual(case) - _borders(variant, case) + (work // _MUCH).bit_length(), max(work, _LITTLE), case.name
+        return (
+            work < _SEVERAL,
+            usual(case) - _borders(variant, case) + (work // _MUCH).bit_length(),
+            max(work, _LITTLE),
+            case.name,
+        )
 
     first, second = sorted(shrunk, key=told)[:2]
     optional = [tensor.name for tensor in variant.layer.inputs if tensor.default is not None]
