@@ -9,7 +9,6 @@ Input: a generated package's folder, definitions. Output: ``Verdict``s; the cert
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,9 +18,9 @@ from typing import Any
 
 from svertka.codegen.driver.certificate import COMPILED, certificate_path, is_of_kernels, kernel_digests, rounded
 from svertka.codegen.driver.on_demand import made_sources
-from svertka.codegen.lowering.built import built
-from svertka.codegen.ptx.level import NAME, TARGETS, check, check_forced
-from svertka.codegen.user_cache import digest
+from svertka.codegen.lowering.built import built, definition_digest
+from svertka.codegen.ptx.level import NAME, TARGETS, check, check_forced, digest_of_runs, planned
+from svertka.codegen.user_cache import digest, kept
 from svertka.codegen.verify.levels import Outcome
 from svertka.codegen.verify.recording import PRODUCTS, entries
 from svertka.codegen.verify.validate import Verdict, side_by_side
@@ -38,8 +37,6 @@ __all__ = [
     "validate_compiled",
 ]
 
-DECIDING = ("svertka.codegen.ptx.plan", "svertka.codegen.verify.cases", "svertka.codegen.verify.fitting")
-"""Modules that say at which sizes kernels are compiled."""
 MISSING = "not executed"
 OF_COMPILER = "stale: executed as"
 
@@ -78,11 +75,18 @@ def package_sources(folder: Path, definitions: Iterable[Definition]) -> dict[str
 
 
 def _inputs(sources: Mapping[str, str], definition: Definition) -> str:
-    """A digest of all that the compiler is given and that decides what is executed, except the versions of tools."""
-    origins = [importlib.util.find_spec(name) for name in DECIDING]
-    deciding = [Path(spec.origin).read_text(encoding="utf-8") for spec in origins if spec is not None and spec.origin]
-    parts = [*kernel_digests(sources, definition).values(), sources["tables.py"], *deciding]
-    return digest("\n".join(parts))
+    """A digest of all that the compiler is given, except at which sizes, and the versions of tools."""
+    return digest("\n".join([*kernel_digests(sources, definition).values(), sources["tables.py"]]))
+
+
+def _planned(definition: Definition) -> dict[str, str]:
+    """A digest of what is executed, by formula."""
+
+    def digests() -> dict[str, str]:
+        module = built(definition)
+        return {variant.layer.name: digest_of_runs(planned(module, variant)) for variant in definition.variants}
+
+    return kept("planned", definition_digest(definition), digests)
 
 
 def problem(section: Mapping[str, Any], sources: Mapping[str, str], definition: Definition) -> str:
@@ -95,7 +99,9 @@ def problem(section: Mapping[str, Any], sources: Mapping[str, str], definition: 
     whole = section.get("formulas", {}).keys() == wanted
     if not whole or any(one.keys() != {*TARGETS} for one in section["formulas"].values()):
         return "not executed for every formula and target"
-    same = section.get("inputs") == _inputs(sources, definition)
+    sizes = _planned(definition)
+    same = all(one["runs"] == sizes[layer] for layer, by in section["formulas"].items() for one in by.values())
+    same = same and section.get("inputs") == _inputs(sources, definition)
     return "" if same else "stale: kernels, tiles or sizes have changed since"
 
 
@@ -164,8 +170,8 @@ def validate_compiled(
     def keep(definition: Definition, section: dict[str, Any]) -> None:
         sections[definition.name] = section
         if section != _section(texts[definition.name]):
-            kept = _written(folder, definition, texts[definition.name], section, sources)
-            unkept.update({} if kept else {definition.name: None})
+            done = _written(folder, definition, texts[definition.name], section, sources)
+            unkept.update({} if done else {definition.name: None})
 
     for definition, layer, by_target, count in _executed(folder, due, {} if every else sections):
         found |= {(layer, target): outcome for target, outcome in by_target.items()}

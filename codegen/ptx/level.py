@@ -27,7 +27,18 @@ from svertka.codegen.verify.levels.numbers import largest_tightness
 from svertka.codegen.verify.recording import PACKAGE
 from svertka.spec.definition import Variant
 
-__all__ = ["CHECKED", "COLUMNS", "NAME", "TARGETS", "check", "check_forced", "check_runs", "compiled_texts"]
+__all__ = [
+    "CHECKED",
+    "COLUMNS",
+    "NAME",
+    "TARGETS",
+    "check",
+    "check_forced",
+    "check_runs",
+    "compiled_texts",
+    "digest_of_runs",
+    "planned",
+]
 
 NAME = "compiled"
 CHECKED = ("exact", "rounding")  # levels that are checked on compiled kernels
@@ -57,15 +68,20 @@ def check(
         entries of the tables of tiles that were executed.
     """
     evaluations: dict[Any, Any] = {}
-    planned = tuple(runs(Subject(module, variant, package)))
+    every = planned(module, variant)
     found = {}
     for target in targets:
         subject = Subject(module, variant, package, target=target, known=evaluations)
         before = (known or {}).get(target, {})
-        same = before.get("runs") == _digest_of_runs(planned)
-        if not same or before.get("kernels") != _digests([compiled_texts(subject, planned)]):
-            found[target] = check_runs(subject, planned)
+        same = before.get("runs") == digest_of_runs(every)
+        if not same or before.get("kernels") != _digests([compiled_texts(subject, every)]):
+            found[target] = check_runs(subject, every)
     return found
+
+
+def planned(module: KernelModule, variant: Variant) -> tuple[Run, ...]:
+    """What is executed of a formula; arguments as for ``check``."""
+    return tuple(runs(Subject(module, variant, PACKAGE)))
 
 
 def check_forced(
@@ -96,17 +112,17 @@ def check_forced(
     return None
 
 
-def check_runs(subject: Subject, planned: Sequence[Run], alter: Callable[[str], str] | None = None) -> Outcome:
+def check_runs(subject: Subject, some: Sequence[Run], alter: Callable[[str], str] | None = None) -> Outcome:
     """Check some runs of a formula; ``subject`` has a target.
 
     Args:
         subject: the formula and its kernels.
-        planned: the runs.
+        some: the runs.
         alter: what is done to the PTX of every kernel before it runs, to plant a fault.
     """
     began = time.process_time()
     outcomes, failures, executed = [], [], []
-    for run in planned:
+    for run in some:
         about = replace(subject, runs=((run.case, run.dtypes),), special=run.special)
         for level in CHECKED:
             try:
@@ -123,27 +139,27 @@ def check_runs(subject: Subject, planned: Sequence[Run], alter: Callable[[str], 
     figures = {
         "launches": sum(done.launches for done in executed),
         "kernels": _digests(executed),
-        "runs": _digest_of_runs(planned),
+        "runs": digest_of_runs(some),
         "entries": sorted({entry for done in executed for entry in done.entries}),
         "tightness": largest_tightness(outcomes),
         "seconds": round(time.process_time() - began, 1),
     }
     elements = sum(outcome.elements for outcome in outcomes)
     level = f"{NAME} {subject.target}"
-    return Outcome(level, subject.layer.name, len(planned), elements, figures, tuple(failures))
+    return Outcome(level, subject.layer.name, len(some), elements, figures, tuple(failures))
 
 
-def compiled_texts(subject: Subject, planned: Sequence[Run], noted: bool = False) -> Executed:
+def compiled_texts(subject: Subject, some: Sequence[Run], noted: bool = False) -> Executed:
     """Compile what some runs launch, and execute nothing; or only note what is launched.
 
     Args:
         subject: the formula and its kernels.
-        planned: the runs.
+        some: the runs.
         noted: whether nothing is compiled.
     """
     found = Executed(subject.target)
     definition, layer = subject.module.definition, subject.layer
-    for run in planned:
+    for run in some:
         values = draw_values(definition, layer, run.case, real)
         only = "note" if noted else "compile"
         with _executing(subject, run, only=only) as done:
@@ -161,9 +177,9 @@ def _executing(
     return executing(subject.target, run.forced, subject.package, alter, run.wide, only, run.processors)
 
 
-def _digest_of_runs(planned: Sequence[Run]) -> str:
+def digest_of_runs(some: Sequence[Run]) -> str:
     """A digest of some runs; of a set, which has no order, a sorted list is told."""
-    told = [(replace(run, case=replace(run.case, absent=frozenset())), sorted(run.case.absent)) for run in planned]
+    told = [(replace(run, case=replace(run.case, absent=frozenset())), sorted(run.case.absent)) for run in some]
     return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from svertka.codegen.ir.kernel import Name
 from svertka.codegen.ir.loop_patterns import LoopPattern
 from svertka.codegen.ptx.launch import PROCESSORS
 from svertka.codegen.verify.cases import Case, altered, cases
@@ -28,12 +29,9 @@ __all__ = ["FEW", "Run", "runs"]
 
 WIDE, HALF = (torch.float32, torch.float64), (torch.bfloat16, torch.float16)
 UNIT = 32  # on a GPU boxes are used if at least so many elements are summed
-MUCH, LONG = (
-    1 << 19,
-    1 << 15,
-)  # operations of the deepest loop nest; the formula's own evaluation takes longer than kernels
+MUCH, LONG = 1 << 19, 1 << 15  # operations of the deepest loop nest; the formula takes longer than its kernels
 LARGE = 1 << 15  # elements of a tensor
-FEW, LONG_SUM = 2, 352  # 352: five steps of 64 and a half; no pipeline that loads boxes has more stages
+FEW, LONG_SUM = 2, 352  # elements: five steps of 64 and a half; no pipeline that loads boxes has more stages
 
 
 @dataclass(frozen=True)
@@ -88,13 +86,20 @@ def runs(subject: Subject) -> Iterator[Run]:
 
 
 def _long_sums(subject: Subject, case: Case) -> Iterator[Case]:
-    """Each free extent that a kernel with boxes may sum over, in turn so long that its loop fills all stages."""
-    axes = [axis for tensor in normal_form(subject.layer).tensors.values() for axis in tensor.axes]
-    summed = {str(axis.extent) for axis in axes if axis.batch}
-    for last in subject.layouts:
-        summed |= subject.fastest(last)
-    for name in sorted(summed & _free(subject)):
-        longer = altered(subject.module.definition, subject.variant, case, {name: LONG_SUM}, math.inf)
+    """Each free extent that a kernel with boxes sums over, in turn so long that the whole sum fills all stages.
+
+    Other indices of the same sum make it longer too: those of a window, and places of the output.
+    """
+    free, lengths = _free(subject), dict[str, int]()
+    for kernel in subject.boxed:
+        assert kernel.boxes is not None
+        extents = [axis.extent for axis in kernel.boxes.summed] + [tap.extent for tap in kernel.boxes.taps]
+        names = [extent.name for extent in extents if isinstance(extent, Name)]
+        for name in free.intersection(names):
+            others = math.prod(case.sizes[other] for other in names if other != name)
+            lengths[name] = max(lengths.get(name, 0), -(-LONG_SUM // others))
+    for name, length in sorted(lengths.items()):
+        longer = altered(subject.module.definition, subject.variant, case, {name: length}, math.inf)
         if longer is not None:
             yield replace(longer, name=f"{case.name}-{name}")
 

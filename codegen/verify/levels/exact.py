@@ -91,16 +91,21 @@ class _Numbers:
 def _whole_numbers(subject: Subject, case: Case) -> _Numbers | None:
     """The largest range of integers for which no operation rounds; None if there is none."""
     definition, layer = subject.module.definition, subject.layer
-    best = None
-    for largest in RANGES:
+
+    def tried(largest: int) -> _Numbers | None:
         values = draw_values(definition, layer, case, partial(_integer, largest=largest))
         for fraction_bits in FRACTION_BITS:
             found = _exact(formula_parts(definition, layer, case, values, Exact(fraction_bits, Tensors())))
             if found is not None:
-                best = _Numbers(largest, values, found)
-                break
-        else:
-            break
+                return _Numbers(largest, values, found)
+        return None
+
+    smallest, *larger = RANGES
+    if (found := tried(larger[-1])) is not None:  # most formulas; evaluating one takes longer than its kernels
+        return found
+    best = tried(smallest)
+    for largest in larger[:-1] if best is not None else ():
+        best = tried(largest) or best
     return best
 
 
