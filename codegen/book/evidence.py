@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from svertka.codegen.driver.certificate import certificate_path, is_current
-from svertka.codegen.driver.compiled import recorded
 from svertka.codegen.driver.generate import SHARED, kernels_path
 from svertka.codegen.driver.on_demand import made_sources
-from svertka.codegen.ptx.level import NAME
+from svertka.codegen.driver.record import recorded
+from svertka.codegen.ptx.targets import NAME
 from svertka.codegen.verify.levels import LEVELS, Outcome
 from svertka.codegen.verify.levels.numbers import largest_tightness
 from svertka.spec.definition import Definition

@@ -24,8 +24,8 @@ from svertka.codegen.book.primer import primer
 from svertka.codegen.book.tree import Tree
 from svertka.codegen.book.typeset import element_of
 from svertka.codegen.book.wrong import shown_errata
-from svertka.codegen.ptx.level import NAME
 from svertka.codegen.ptx.level import check as compiled
+from svertka.codegen.ptx.targets import NAME
 from svertka.codegen.verify.levels import LEVELS
 from svertka.spec.definition import Definition
 from svertka.spec.slides import IMAGE_SIZE, LOST, REMARKS

@@ -82,7 +82,7 @@ def generate(
 def _not_executed(asked: Sequence[Any], package: Package, existing: Mapping[str, str]) -> list[str]:
     """Certificates with a record of other kernels than these; of another compiler, and where none is: a note."""
     from svertka.codegen.driver.certificate import certificate_path
-    from svertka.codegen.driver.compiled import MISSING, OF_COMPILER, recorded
+    from svertka.codegen.driver.record import MISSING, OF_COMPILER, recorded
 
     found = []
     for definition in asked:
@@ -212,7 +212,7 @@ def validate(
     from svertka.codegen.driver.compiled import recorded_verdicts
     from svertka.codegen.driver.generate import PACKAGE
     from svertka.codegen.driver.report import matrix, tightness
-    from svertka.codegen.ptx.level import COLUMNS
+    from svertka.codegen.ptx.targets import COLUMNS
     from svertka.codegen.verify.levels import LEVELS
     from svertka.codegen.verify.validate import validate_folder
     from svertka.spec.gradient import with_gradients
@@ -240,7 +240,7 @@ def _validate_compiled(layers: list[str] | None, package: Path | None, every: bo
     from svertka.codegen.driver.compiled import validate_compiled
     from svertka.codegen.driver.generate import PACKAGE
     from svertka.codegen.driver.report import matrix, tightness
-    from svertka.codegen.ptx.level import COLUMNS, TARGETS
+    from svertka.codegen.ptx.targets import COLUMNS, TARGETS
     from svertka.spec.gradient import with_gradients
 
     asked = with_gradients(about.layers)

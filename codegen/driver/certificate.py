@@ -53,7 +53,7 @@ __all__ = [
 ]
 
 INTERFACE = "interface"
-COMPILED = "compiled"  # the section of what was executed as the compiler made it; ``driver.compiled`` writes it
+COMPILED = "compiled"  # the section of what was executed as the compiler made it; ``driver.record`` reads it
 TOOLS = ("numpy", "sympy", "torch", "triton")
 
 

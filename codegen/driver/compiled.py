@@ -1,8 +1,7 @@
 """Level "compiled" of a package: execute what is not on record, and keep the outcome in the certificates.
 
-A certificate's section ``compiled`` has, for each formula and target, digests of the PTX that was executed. It is read
-without compiling anything as long as its digest of the compiler's input holds. Where that changed, kernels are
-compiled, and executed if their PTX changed too. A record of another version of Triton says nothing of this one's PTX.
+What is on record (``record``) is read without compiling anything. Where the compiler's input or the runs changed,
+kernels are compiled, and executed if their PTX or the runs changed too.
 
 Input: a generated package's folder, definitions. Output: ``Verdict``s; the certificates' sections.
 """
@@ -16,29 +15,23 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from svertka.codegen.driver.certificate import COMPILED, certificate_path, is_of_kernels, kernel_digests, rounded
+from svertka.codegen.driver.certificate import COMPILED, certificate_path, is_of_kernels, rounded
 from svertka.codegen.driver.on_demand import made_sources
-from svertka.codegen.lowering.built import built, definition_digest
-from svertka.codegen.ptx.level import NAME, TARGETS, check, check_forced, digest_of_runs, planned
-from svertka.codegen.user_cache import digest, kept
+from svertka.codegen.driver.record import inputs_digest, outcome_of, outcomes_of, problem, recorded, section_of
+from svertka.codegen.lowering.built import built
+from svertka.codegen.ptx.level import check, check_forced
+from svertka.codegen.ptx.targets import NAME, TARGETS
 from svertka.codegen.verify.levels import Outcome
 from svertka.codegen.verify.recording import PRODUCTS, entries
 from svertka.codegen.verify.validate import Verdict, side_by_side
 from svertka.spec.definition import Definition
 
 __all__ = [
-    "MISSING",
-    "OF_COMPILER",
     "Executions",
     "package_sources",
-    "problem",
-    "recorded",
     "recorded_verdicts",
     "validate_compiled",
 ]
-
-MISSING = "not executed"
-OF_COMPILER = "stale: executed as"
 
 
 @dataclass(frozen=True)
@@ -74,70 +67,10 @@ def package_sources(folder: Path, definitions: Iterable[Definition]) -> dict[str
     return sources
 
 
-def _inputs(sources: Mapping[str, str], definition: Definition) -> str:
-    """A digest of all that the compiler is given, except at which sizes, and the versions of tools."""
-    return digest("\n".join([*kernel_digests(sources, definition).values(), sources["tables.py"]]))
-
-
-def _planned(definition: Definition) -> dict[str, str]:
-    """A digest of what is executed, by formula."""
-
-    def digests() -> dict[str, str]:
-        module = built(definition)
-        return {variant.layer.name: digest_of_runs(planned(module, variant)) for variant in definition.variants}
-
-    return kept("planned", definition_digest(definition), digests)
-
-
-def problem(section: Mapping[str, Any], sources: Mapping[str, str], definition: Definition) -> str:
-    """Why a certificate's section does not hold for these sources and this compiler; empty if it does."""
-    if not section:
-        return MISSING
-    if section.get("triton") != version("triton"):
-        return f"{OF_COMPILER} Triton {section.get('triton')} compiles it, this is {version('triton')}"
-    wanted = {variant.layer.name for variant in definition.variants}
-    whole = section.get("formulas", {}).keys() == wanted
-    if not whole or any(one.keys() != {*TARGETS} for one in section["formulas"].values()):
-        return "not executed for every formula and target"
-    sizes = _planned(definition)
-    same = all(one["runs"] == sizes[layer] for layer, by in section["formulas"].items() for one in by.values())
-    same = same and section.get("inputs") == _inputs(sources, definition)
-    return "" if same else "stale: kernels, tiles or sizes have changed since"
-
-
-def recorded(text: str, sources: Mapping[str, str], definition: Definition) -> tuple[Outcome, ...]:
-    """The outcomes on record, one per formula and target; or why there is none that holds."""
-    return _recorded(_section(text), sources, definition)
-
-
-def _recorded(section: Mapping[str, Any], sources: Mapping[str, str], definition: Definition) -> tuple[Outcome, ...]:
-    wrong = problem(section, sources, definition)
-    return tuple(
-        Outcome(f"{NAME} {target}", variant.layer.name, inapplicable=wrong)
-        if wrong
-        else _outcome(variant.layer.name, target, section["formulas"][variant.layer.name][target])
-        for variant in definition.variants
-        for target in TARGETS
-    )
-
-
 def recorded_verdicts(definitions: Sequence[Definition], folder: Path) -> list[Verdict]:
     """What is on record of some definitions; nothing is executed."""
     sources = package_sources(folder, [d for d in definitions if not d.gradient])
     return [Verdict(d.name, recorded(_read(folder / certificate_path(d)), sources, d)) for d in definitions]
-
-
-def _section(text: str) -> dict[str, Any]:
-    try:
-        found = json.loads(text).get(COMPILED, {})
-    except (ValueError, AttributeError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _outcome(layer: str, target: str, entry: Mapping[str, Any]) -> Outcome:
-    figures = {name: value for name, value in entry.items() if name not in ("cases", "elements")}
-    return Outcome(f"{NAME} {target}", layer, entry["cases"], entry["elements"], figures)
 
 
 def validate_compiled(
@@ -161,7 +94,7 @@ def validate_compiled(
     """
     sources = package_sources(folder, [d for d in definitions if not d.gradient])
     texts = {d.name: _read(folder / certificate_path(d)) for d in definitions}
-    sections = {name: _section(text) for name, text in texts.items()}
+    sections = {name: section_of(text) for name, text in texts.items()}
     due = [d for d in definitions if every or problem(sections[d.name], sources, d)]
     found: dict[tuple[str, str], Outcome] = {}
     unkept: dict[str, None] = {}
@@ -169,7 +102,7 @@ def validate_compiled(
 
     def keep(definition: Definition, section: dict[str, Any]) -> None:
         sections[definition.name] = section
-        if section != _section(texts[definition.name]):
+        if section != section_of(texts[definition.name]):
             done = _written(folder, definition, texts[definition.name], section, sources)
             unkept.update({} if done else {definition.name: None})
 
@@ -186,7 +119,7 @@ def validate_compiled(
             keep(definition, _with_forced(sections[definition.name], done))
     verdicts = []
     for d in definitions:
-        outcomes = [found[f] for f in _formulas(d)] if d in due else [*_recorded(sections[d.name], sources, d)]
+        outcomes = [found[f] for f in _formulas(d)] if d in due else [*outcomes_of(sections[d.name], sources, d)]
         verdicts.append(Verdict(d.name, tuple(outcomes)))
     missing = [f"{target} {entry}" for target in TARGETS for entry in _untaken(target, sections)] if tables else []
     return Executions(tuple(verdicts), executed, tuple(one for one, _ in forced), tuple(missing), tuple(unkept))
@@ -211,7 +144,7 @@ def _executed(
             work.append((definition, place, known.get(variant.layer.name, {})))
     for (definition, place, known), outcomes in side_by_side(folder, _judge, work):
         layer = definition.variants[place].layer.name
-        every = {target: outcomes.get(target) or _outcome(layer, target, known[target]) for target in TARGETS}
+        every = {target: outcomes.get(target) or outcome_of(layer, target, known[target]) for target in TARGETS}
         yield definition, layer, every, len(outcomes)
 
 
@@ -226,7 +159,7 @@ def _renewed(definition: Definition, sources: Mapping[str, str], found: Mapping[
     formulas: dict[str, dict[str, Any]] = {}
     for layer, target in _formulas(definition):
         formulas.setdefault(layer, {})[target] = _kept(found[layer, target])
-    return {"triton": version("triton"), "inputs": _inputs(sources, definition), "formulas": formulas}
+    return {"triton": version("triton"), "inputs": inputs_digest(sources, definition), "formulas": formulas}
 
 
 def _kept(outcome: Outcome) -> dict[str, Any]:

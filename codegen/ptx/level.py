@@ -21,6 +21,7 @@ import numpy as np
 from svertka.codegen.lowering.build import KernelModule
 from svertka.codegen.ptx.launch import Executed, executing
 from svertka.codegen.ptx.plan import Run, runs
+from svertka.codegen.ptx.targets import NAME, TARGETS
 from svertka.codegen.verify.equivalence import draw_values, outcome, real
 from svertka.codegen.verify.levels import LEVELS, Outcome, Subject
 from svertka.codegen.verify.levels.numbers import largest_tightness
@@ -29,9 +30,6 @@ from svertka.spec.definition import Variant
 
 __all__ = [
     "CHECKED",
-    "COLUMNS",
-    "NAME",
-    "TARGETS",
     "check",
     "check_forced",
     "check_runs",
@@ -40,10 +38,7 @@ __all__ = [
     "planned",
 ]
 
-NAME = "compiled"
 CHECKED = ("exact", "rounding")  # levels that are checked on compiled kernels
-TARGETS = ("sm_80", "sm_90")
-COLUMNS = tuple(f"{NAME} {target}" for target in TARGETS)  # names of the level's outcomes
 
 
 def check(

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from svertka.codegen.driver.certificate import COMPILED
-from svertka.codegen.driver.compiled import package_sources, problem, recorded
+from svertka.codegen.driver.compiled import package_sources
 from svertka.codegen.driver.generate import PACKAGE
-from svertka.codegen.ptx.level import TARGETS
+from svertka.codegen.driver.record import problem, recorded
+from svertka.codegen.ptx.targets import TARGETS
 from svertka.spec.gradient import with_gradients
 from svertka.spec.layers import DEFINITIONS
 
