@@ -219,7 +219,8 @@ def certificates(package: Package, existing: Mapping[str, str], verdicts: Sequen
         if name in fresh:
             whole = {outcome.level for outcome in fresh[name].outcomes} == LEVELS.keys()
             known = existing.get(path, "")
-            compiled = _parsed(known).get(COMPILED)
+            same = is_of_kernels(known, package.sources, module.definition)
+            compiled = _parsed(known).get(COMPILED) if same else None  # other kernels were not executed
             found[path] = certificate(package.sources, module.definition, fresh[name], "" if whole else known, compiled)
         elif path in existing:
             found[path] = existing[path]

@@ -95,7 +95,9 @@ def _at_extremes(subject: Subject, case: Case) -> Iterator[tuple[str, str, Compa
     """Compare where exponentials overflow; only there a wrong shift is noticed."""
     for dtype in EXTREME_TYPES:
         first = dtype == EXTREME_TYPES[0]
-        for extreme in extremes(subject.module.definition, subject.layer, case, dtype, apart=not first):
+        about = subject.module.definition, subject.layer, case, dtype, not first
+        key = (NAME, "extremes", case.name, str(case.sizes), dtype)
+        for extreme in subject.evaluated(key, lambda about=about: list(extremes(*about))):  # type: ignore[misc]
             for small in (False, True):
                 if small and not (first and extreme.apart and not subject.compiled):
                     continue  # several steps test the shifts of other rows; a target's tables are not changed
