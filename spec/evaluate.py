@@ -37,7 +37,7 @@ from svertka.spec.notation import (
 from svertka.spec.rewrite import selections
 from svertka.spec.running_error import Bounded, RunningError
 
-__all__ = ["Array", "evaluate", "extents_of", "holds", "values_of", "whole"]
+__all__ = ["Array", "Places", "evaluate", "extents_of", "holds", "values_of", "whole"]
 
 
 @dataclass(frozen=True)
@@ -137,13 +137,36 @@ def holds(condition: Basic, sizes: Mapping[str, Any]) -> bool:
 
 def values_of(expression: Expr, sizes: Mapping[str, Any]) -> set[int]:
     """All values that an integer expression takes over the ranges of its indices."""
-    scope = _Scope(Float(), sizes)
-    value, indices = scope.index(expression), sorted(expression.atoms(Index), key=text_of)
-    found = set()
-    for places in product(*(range(whole(index.extent, sizes)) for index in indices)):
-        scope.here.update(zip((index.name for index in indices), places, strict=True))
-        found.add(value())
-    return found
+    asked, indices = Places(sizes), sorted(expression.atoms(Index), key=text_of)
+    names = [index.name for index in indices]
+    every = product(*(range(whole(index.extent, sizes)) for index in indices))
+    return {asked.position(expression, dict(zip(names, place, strict=True))) for place in every}
+
+
+class Places:
+    """Conditions and positions that read no tensor, asked at many places: each is compiled once.
+
+    Args:
+        sizes: extents and parameters by name.
+    """
+
+    def __init__(self, sizes: Mapping[str, Any]) -> None:
+        self._scope = _Scope(Float(), sizes)
+        self._compiled: dict[Basic, Callable[[], Any]] = {}
+
+    def holds(self, condition: Basic, here: Mapping[str, int]) -> bool:
+        """Whether a condition is true where indices have these values."""
+        return bool(self._asked(condition, here, self._scope.condition))
+
+    def position(self, expression: Expr, here: Mapping[str, int]) -> int:
+        """Value of an integer expression where indices have these values."""
+        return int(self._asked(expression, here, self._scope.index))
+
+    def _asked(self, node: Basic, here: Mapping[str, int], compiler: Callable[[Any], Callable[[], Any]]) -> Any:
+        if node not in self._compiled:
+            self._compiled[node] = compiler(node)
+        self._scope.here.update(here)
+        return self._compiled[node]()
 
 
 class _Scope:

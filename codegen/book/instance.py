@@ -8,17 +8,19 @@ tensor.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from itertools import product
 from typing import Any
 
 from sympy import Abs, Basic, Expr, Float, Integer, Mul, Tuple, oo, sympify
+from sympy.core.relational import Relational
 from sympy.core.symbol import Str
 from sympy.logic.boolalg import true
 
 from svertka.codegen.book.tree import Binding, Function, Number, Tree, fenced
 from svertka.codegen.book.typeset import joined
 from svertka.spec.arithmetic import uniform
-from svertka.spec.evaluate import Array, whole
+from svertka.spec.evaluate import Array, Places
 from svertka.spec.layer import walk
 from svertka.spec.notation import Index, Read, Reduction, Select, Uniform, maximum, minimum
 from svertka.spec.rewrite import conditions, conjunction, range_conditions, replace, selections
@@ -55,11 +57,15 @@ class Instance:
         values: every tensor that is known.
         sizes: extents and parameters by name.
         defaults: values of elements of tensors that were not given.
+        places: conditions and positions at these sizes; instances share it.
     """
 
-    def __init__(self, values: Mapping[str, Array], sizes: Mapping[str, Any], defaults: Mapping[str, Expr]) -> None:
+    def __init__(
+        self, values: Mapping[str, Array], sizes: Mapping[str, Any], defaults: Mapping[str, Expr], places: Places
+    ) -> None:
         self.values = values
         self.defaults = defaults
+        self.places = places
         self.sizes = {name: sympify(value) for name, value in sizes.items()}
         self.reads: list[tuple[str, tuple[int, ...]]] = []
         self.outside: list[tuple[str, tuple[int, ...]]] = []
@@ -113,7 +119,7 @@ class Instance:
 
     def _listed(self, node: Reduction, here: Here) -> Expr:
         names = [index.name for index in node.indices]
-        ranges = [range(whole(index.extent, self.sizes)) for index in node.indices]
+        ranges = [range(self.places.position(index.extent, {})) for index in node.indices]
         members: list[Expr] = []
         for places in product(*ranges):
             inner = {**here, **dict(zip(names, places, strict=True))}
@@ -129,16 +135,30 @@ class Instance:
         """Whether every read of a reduction's body lies in its tensor; positions outside are recorded."""
         lying = True
         for read in _own_reads(body):
-            place = tuple(int(self._number(self.at(index, here))) for index in read.indices)
-            extents = tuple(whole(extent, self.sizes) for extent in read.extents)
+            place = tuple(self._position(index, here) for index in read.indices)
+            extents = tuple(self.places.position(extent, {}) for extent in read.extents)
             if not _lies_in(place, extents):
                 self.outside.append((read.tensor, place))
                 lying = False
         return lying
 
+    def _position(self, index: Expr, here: Here) -> int:
+        if _reads(index):
+            return int(self._number(self.at(index, here)))
+        return self.places.position(index, here)
+
     def _holds(self, condition: Basic, here: Here) -> bool:
-        found = [self._number(self.at(part, here)) for part in conditions(condition)]
-        return bool(conjunction(found) == true)
+        """Whether a condition is true; elements are read only where the parts that read none allow it."""
+        plain, reading = _parts(condition)
+        if not all(self.places.holds(part, here) for part in plain):
+            return False
+        return bool(conjunction([self._truth(part, here) for part in reading]) == true)
+
+    def _truth(self, condition: Basic, here: Here) -> Basic:
+        """A condition of numbers; SymPy is slow to compare elements, of which it knows nothing."""
+        if isinstance(condition, Relational):
+            return condition.func(*(self._number(self.at(side, here)) for side in condition.args))
+        return self._number(self.at(condition, here))
 
     def _number(self, node: Basic) -> Basic:
         """The expression with elements replaced by their values."""
@@ -148,8 +168,25 @@ class Instance:
         return _computed(replace(node, found)) if found else node
 
 
-def _own_reads(body: Expr) -> Iterator[Read]:
+@cache
+def _reads(node: Basic) -> bool:
+    return bool(node.has(Read))
+
+
+@cache
+def _parts(condition: Basic) -> tuple[tuple[Basic, ...], tuple[Basic, ...]]:
+    """The parts of a conjunction that read no element, and those that do."""
+    parts = conditions(condition)
+    return tuple(part for part in parts if not _reads(part)), tuple(part for part in parts if _reads(part))
+
+
+@cache
+def _own_reads(body: Expr) -> tuple[Read, ...]:
     """Reads of a reduction's body that may be outside their tensors, without those of inner reductions."""
+    return tuple(dict.fromkeys(_walked(body)))
+
+
+def _walked(body: Expr) -> Iterator[Read]:
     if isinstance(body, Reduction):
         return
     if isinstance(body, Read):
@@ -157,7 +194,7 @@ def _own_reads(body: Expr) -> Iterator[Read]:
             yield body
         return
     for part in body.args:
-        yield from _own_reads(part)
+        yield from _walked(part)
 
 
 def _lies_in(place: tuple[int, ...], extents: tuple[int, ...]) -> bool:

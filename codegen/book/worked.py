@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property
 from itertools import product
 from typing import Any
 
@@ -18,7 +19,7 @@ from svertka.codegen.book.instance import Instance
 from svertka.codegen.book.tree import Binding, Number, Row, Sign, Tree
 from svertka.codegen.book.typeset import Typesetter, equals, number_of
 from svertka.spec.arithmetic import Arithmetic, Float, Rational
-from svertka.spec.evaluate import Array, evaluate, extents_of
+from svertka.spec.evaluate import Array, Places, evaluate, extents_of
 from svertka.spec.layer import Equation, Layer
 from svertka.spec.notation import Read
 
@@ -68,6 +69,11 @@ class Worked:
     exact: bool
     known: dict[tuple[str, Place], tuple[tuple[str, Place], ...]] = field(default_factory=dict, repr=False)
 
+    @cached_property
+    def places(self) -> Places:
+        """Conditions and positions at these sizes."""
+        return Places(self.sizes)
+
     def steps(self, tensor: str) -> tuple[Step, ...]:
         """The elements of a computed tensor in row-major order."""
         equation = next(e for e in self.layer.equations if e.target.name == tensor)
@@ -100,7 +106,7 @@ class Worked:
 
     def _instance(self) -> Instance:
         defaults = {t.name: t.default for t in self.layer.inputs if t.default is not None}
-        return Instance(self.values, self.sizes, defaults)
+        return Instance(self.values, self.sizes, defaults, self.places)
 
     def _step(self, equation: Equation, place: Place) -> Step:
         instance, here = self._instance(), _here(equation, place)

@@ -155,6 +155,7 @@ def test_validate_prints_a_row_a_layer_and_a_column_a_level(call: Call) -> None:
     assert "observed error / bound" in printed
 
 
+@pytest.mark.slow
 def test_validate_takes_levels(call: Call) -> None:
     code, printed, _ = call("validate", "relu", "--level", "adjoint")
     assert code == 0
@@ -289,7 +290,7 @@ def without_ruff(*arguments: str, **environment: str) -> subprocess.CompletedPro
     )
 
 
-@pytest.mark.thinned(3)
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -328,6 +329,7 @@ print(module()(torch.tensor([1.0, 2.0])).tolist(), "ruff" in sys.modules)
 """
 
 
+@pytest.mark.slow
 def test_a_layer_made_on_the_fly_needs_no_ruff(tmp_path: Path) -> None:
     """Neither in the calling process nor in the one that generates it, where ruff's program is hidden."""
     hidden = tmp_path / "hidden"

@@ -202,6 +202,7 @@ halves = Layer("halves", (a,), (Equation(Tensor("output", n, k), a[n, 2 * k]),),
 """
 
 
+@pytest.mark.slow
 def test_one_formula_that_fails_does_not_lose_the_others(tmp_path: Path) -> None:
     """At whatever stage it fails, it is named; the others are written, and the exit status is 1."""
     file, package = tmp_path / "mixed.py", tmp_path / "package"

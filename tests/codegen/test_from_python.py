@@ -94,6 +94,7 @@ def test_several_processes_may_ask_at_once(tmp_path: Path) -> None:
     assert [path.name for path in folders[0].iterdir() if path.is_dir()] == ["proven"]
 
 
+@pytest.mark.slow
 def test_without_validation_there_is_no_certificate(tmp_path: Path) -> None:
     code = "from svertka.codegen import certificate_of, layer_module\nlayer_module(bell, validate=False)\n"
     done = python(FORMULA + code + "certificate_of(bell)\n", tmp_path)

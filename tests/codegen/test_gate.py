@@ -25,6 +25,7 @@ def gate(*options: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_figures_are_as_committed() -> None:
     done = gate()
     assert done.returncode == 0, done.stderr[-3000:]

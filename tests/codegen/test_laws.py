@@ -130,6 +130,7 @@ for path, text in sorted(generate_package(list(DEFINITIONS.values()), on_demand=
 """
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("own_cache")
 def test_law_6_same_input_same_bytes() -> None:
     """For any hash seed, generation gives the committed files, byte for byte; they were made with another one."""

@@ -73,7 +73,7 @@ def noted(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return found
 
 
-@pytest.mark.thinned(8)
+@pytest.mark.thinned(16)
 @pytest.mark.parametrize(("layer", "number"), FORMULAS)
 def test_the_proof_is_the_same(layer: str, number: int, tally: together.Tally, noted: list[Any]) -> None:
     """As many nodes, the same elements compared and stored, the same statements reached: nothing else would hold."""

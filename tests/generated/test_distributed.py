@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 from .agreement import equal
@@ -18,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 120
 
 
+@pytest.mark.slow
 def test_two_processes_train_one_network(tmp_path: Path) -> None:
     """Averaged gradients are those of the whole batch, exactly on whole numbers; both end with the same state."""
     environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo"}  # the processes are on one machine

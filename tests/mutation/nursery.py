@@ -31,7 +31,9 @@ from .trial import FOLDERS, GENERATION, baseline, emitted_trial, spoken, tree_tr
 
 __all__ = ["Result", "Step", "attempt", "prepare", "serve", "sound_sources"]
 
-SECONDS = 90.0  # per step; the longest takes 22 alone on a core
+SECONDS = 90.0  # of a core's time, for a step: a busy machine ends no trial; the longest takes 22
+LONGEST = 10  # times as long by the clock, for a step that waits for ever
+WAIT = 5.0  # seconds between two looks at the time that a trial has used
 MEMORY = 8 << 30
 LASTING = ("torch", "triton", "triton.language", "triton.runtime.interpreter", "sympy", "numpy", "jinja2", "ruff")
 
@@ -186,12 +188,20 @@ def _size() -> int:
     return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
 
 
+def _processor_time(process: int) -> float:
+    """Seconds of a core's time that a process has used, by itself and by children that ended."""
+    fields = Path(f"/proc/{process}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return sum(int(field) for field in fields[11:15]) / os.sysconf("SC_CLK_TCK")
+
+
 def _watched(child: int, reading: int, result: Result, other: Callable[[dict[str, Any]], None]) -> Step | None:
     """Follow a child's events until it ends or a step takes too long."""
-    current, begun = Step(GENERATION, ""), time.monotonic()
+    current, begun, spent = Step(GENERATION, ""), time.monotonic(), 0.0
     ended, rest = False, b""
     while True:
-        ready, _, _ = select.select([reading], [], [], max(begun + SECONDS - time.monotonic(), 0.0))
+        ready, _, _ = select.select([reading], [], [], WAIT)
+        if not ready and _processor_time(child) - spent < SECONDS and time.monotonic() - begun < LONGEST * SECONDS:
+            continue
         content = os.read(reading, 1 << 16) if ready else b""
         if not content:
             break
@@ -203,6 +213,7 @@ def _watched(child: int, reading: int, result: Result, other: Callable[[dict[str
                 other(event)
             elif "failure" not in event:
                 current, begun = Step(event["step"], event["layer"]), time.monotonic()
+                spent = _processor_time(child)
             else:
                 _noted(result, event, time.monotonic() - begun)
     if not ready:

@@ -42,12 +42,14 @@ print(json.dumps([trials, [mutant.identifier for mutant in chosen(proposals, 12,
 """
 
 
+@pytest.mark.slow
 def test_there_are_enough_of_every_kind() -> None:
     counts = Counter(mutant.kind for mutant in catalogue())
     assert counts.keys() == set(KINDS)
     assert all(counts[kind] >= least for kind, least in LEAST.items())
 
 
+@pytest.mark.slow
 def test_another_process_has_the_same_faults_and_tells_a_fault_from_none() -> None:
     every = [mutant.identifier for mutant in catalogue()]
     assert len(set(every)) == len(every)
@@ -64,10 +66,12 @@ def test_another_process_has_the_same_faults_and_tells_a_fault_from_none() -> No
     assert faulty[0]
 
 
+@pytest.mark.slow
 def test_every_family_is_hit_forward_and_backward() -> None:
     assert {(mutant.pattern, mutant.direction) for mutant in catalogue()} >= PATTERNS
 
 
+@pytest.mark.slow
 def test_every_fault_changes_its_file_and_leaves_it_readable() -> None:
     parser = jinja2.Environment(trim_blocks=True, lstrip_blocks=True)
     for mutant in catalogue():
@@ -83,6 +87,7 @@ def test_every_fault_changes_its_file_and_leaves_it_readable() -> None:
             parser.parse(text)
 
 
+@pytest.mark.slow
 def test_equivalents_exist_and_say_why() -> None:
     names = {mutant.identifier for mutant in catalogue()}
     for identifier, reason in equivalents().items():

@@ -96,6 +96,7 @@ def test_files_that_are_no_images(tmp_path: Path) -> None:
         tensor_of(photograph(4, 3), dtype=torch.int64)
 
 
+@pytest.mark.slow
 def test_the_input_layer_beside_pillow_and_torch() -> None:
     """2048 x 1365 to 224 x 224, all three within the formula's bound.
 

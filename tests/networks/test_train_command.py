@@ -133,6 +133,7 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path, whole: Path) -> None:
     as_if_never_stopped(tmp_path, whole)
 
 
+@pytest.mark.slow
 def test_a_finished_run_has_nothing_to_do(whole: Path, call: Call) -> None:
     before = (whole / "checkpoint.pt").read_bytes()
     code, printed, _ = call("train", "lenet", *SHORT, "--into", str(whole))
@@ -142,6 +143,7 @@ def test_a_finished_run_has_nothing_to_do(whole: Path, call: Call) -> None:
     assert (whole / "checkpoint.pt").read_bytes() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("option", "value", "words"),
     [
@@ -161,6 +163,7 @@ def test_another_run_s_checkpoint_is_refused(
     assert (whole / "checkpoint.pt").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_refused(tmp_path: Path, whole: Path, call: Call) -> None:
     kept = tmp_path / "checkpoint.pt"
     kept.write_bytes((whole / "checkpoint.pt").read_bytes()[:5000])

@@ -75,6 +75,7 @@ def test_the_twin_is_pytorch_s() -> None:
     assert {"Conv2d", "ReLU", "MaxPool2d", "Linear"} <= set(kinds)
 
 
+@pytest.mark.slow
 def test_the_first_two_steps_stay_within_the_bound(noisy: Dataset) -> None:
     """From the same initial parameters both runs lie in one enclosure, which is passed on from step to step."""
     ours, theirs = pair(noisy, FEW)
@@ -122,6 +123,7 @@ def loss(training: Training) -> None:
     training.loss = nn.CrossEntropyLoss(label_smoothing=SMOOTHING + 1e-5)
 
 
+@pytest.mark.thinned(5)
 @pytest.mark.parametrize("fault", [weight_decay, nesterov, float32, pooling, loss])
 def test_the_bound_tells_faults(fault: Callable[[Training], None], noisy: Dataset) -> None:
     """A hundredth of the weight decay, Nesterov's term of the momentum, float32, another layer, another loss."""
