@@ -14,7 +14,7 @@ from typing import Any
 
 from svertka.codegen.frontend.names import check_names
 from svertka.codegen.ir.kernel import Kernel
-from svertka.codegen.ir.loop_patterns import LoopPattern, constant_extents, extent_names, loop_pattern
+from svertka.codegen.ir.loop_patterns import constant_extents, extent_names
 from svertka.codegen.lowering.fusion import FusionGroup, partition
 from svertka.codegen.lowering.lower import lower
 from svertka.codegen.passes.inline import is_selection
@@ -141,11 +141,10 @@ def accumulated_of(definition: Definition, layer: Layer) -> tuple[str, ...]:
     return tuple(lost) if definition.gradient else ()
 
 
-def saved_by(primal: Layer, backward: Layer, gradients: Iterable[str]) -> tuple[Equation, ...]:
-    """Reductions that the backward needs and the forward can keep.
+def saved_by(backward: Layer, gradients: Iterable[str]) -> tuple[Equation, ...]:
+    """Reductions that the backward needs and the forward can keep: all that depend on no gradient.
 
-    A reduction over a bounded row is computed again: it costs nothing, because the row is read anyway. Every other
-    reduction that depends on no gradient is kept.
+    They have one element for a whole row, window or product; computed again they would cost another pass over it.
     """
     tainted = set(gradients)
     kept = []
@@ -153,9 +152,7 @@ def saved_by(primal: Layer, backward: Layer, gradients: Iterable[str]) -> tuple[
         if any(read.tensor in tainted for read in reads(equation.value)):
             tainted.add(equation.target.name)
         elif isinstance(equation.value, Reduction):
-            bounded = loop_pattern(equation) == LoopPattern.ROW and not any(i.batch for i in equation.value.indices)
-            if not bounded:
-                kept.append(equation)
+            kept.append(equation)
     return tuple(kept)
 
 
@@ -186,7 +183,7 @@ class _Builder:
         derived, kept = self._kept(primal, derivative, plain, gradients, results)
         shifted = through(derived, "stabilize", first="stabilize")
         if any(e.target.name not in shifted.tensors for e in kept):  # as they stand they would overflow
-            derived, kept = shifted, saved_by(primal, shifted, gradients)
+            derived, kept = shifted, saved_by(shifted, gradients)
         names = tuple(e.target.name for e in kept)
         self.saved[layer.name] = names
         forward = self._program(f"{layer.name}_forward", layer, primal, layer.outputs)
@@ -207,11 +204,11 @@ class _Builder:
 
         Conditions on intermediates become conditions on results if fewer tensors are then kept.
         """
-        kept = saved_by(primal, plain, gradients)
+        kept = saved_by(plain, gradients)
         other, asked = recalled(derivative, primal, results)
         if asked:
             asking = _folded(other.given(e.target.name for e in asked))
-            rest = saved_by(primal, asking, gradients)
+            rest = saved_by(asking, gradients)
             if len(rest) < len(kept):
                 return asking, (*asked, *rest)
         return plain, kept

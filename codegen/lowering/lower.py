@@ -36,6 +36,7 @@ from svertka.codegen.ir.kernel import (
 from svertka.codegen.ir.loop_patterns import Contraction, LoopPattern, as_contraction
 from svertka.codegen.lowering.common_subexpressions import share
 from svertka.codegen.lowering.expressions import ExpressionLowering
+from svertka.codegen.lowering.factors import arranged
 from svertka.codegen.lowering.fusion import FusionGroup, Result
 from svertka.codegen.lowering.tensor_descriptors import boxes
 from svertka.spec.layer import Equation, Layer, symbols_of, text_of, walk
@@ -205,7 +206,8 @@ class _Lowering:
         return (reduce(lambda a, b: Apply("and", (a, b), "condition"), nodes),) if nodes else ()
 
     def _shared(self, section: Section) -> Section:
-        """The section with its repeated expressions named."""
+        """The section with its products arranged and its repeated expressions named."""
+        section = _arranged(section) if section.loops else section
         roots = [node for a in section.accumulators for node in (a.value, *a.guards)]
         roots += [node for store in section.stores for node in (*store.indices, store.value)]
         lets, nodes = share(section.lets, roots, self._name)
@@ -311,6 +313,13 @@ class _Lowering:
         scalars = names & self.scalars
         constants = (names & (self.constants | parameters)) - scalars
         return tuple(sorted(names - constants - scalars)), tuple(sorted(constants)), tuple(sorted(scalars))
+
+
+def _arranged(section: Section) -> Section:
+    varying = frozenset((*(loop.index for loop in section.loops), *(let.name for let in section.lets)))
+    accumulators = tuple(dataclasses.replace(a, value=arranged(a.value, varying)) for a in section.accumulators)
+    stores = tuple(dataclasses.replace(s, value=arranged(s.value, varying)) for s in section.stores)
+    return dataclasses.replace(section, accumulators=accumulators, stores=stores)
 
 
 def _taken_names(group: FusionGroup, layer: Layer) -> set[str]:
