@@ -31,7 +31,16 @@ from svertka.codegen.ptx.program import PtxError
 from svertka.codegen.ptx.state import Array
 from svertka.codegen.verify.recording import PACKAGE, Launched, giving_launches
 
-__all__ = ["PROCESSORS", "Compiled", "Executed", "arguments_of", "compiled_kernels", "executing", "run_launch"]
+__all__ = [
+    "PROCESSORS",
+    "Compiled",
+    "Executed",
+    "arguments_of",
+    "compiled_kernels",
+    "executing",
+    "run_launch",
+    "unlink",
+]
 
 PROCESSORS = 132  # of the GPU that programs are made for, so that its launches are chosen
 NUMBERS: dict[str, Any] = {"fp32": np.float32, "fp64": np.float64}
@@ -174,6 +183,12 @@ def _compiled(launch: Launched, target: str) -> Compiled:
 def compiled_kernels() -> Iterator[Compiled]:
     """What this process has compiled."""
     yield from _COMPILED.values()
+
+
+def unlink() -> None:
+    """Forget what is ready to run: other formulas have other kernels, and it takes more memory than their texts."""
+    for compiled in _COMPILED.values():
+        compiled.linked = None
 
 
 def _linked(compiled: Compiled, done: Executed) -> Linked:
