@@ -59,8 +59,9 @@ def runs(subject: Subject) -> Iterator[Run]:
     """The runs of a formula.
 
     Usual parameters with several full tiles a launch, without optional tensors; unusual parameters; channels last;
-    views with an offset, odd strides and 64-bit offsets; rows that take several steps; and, where operands may be
-    fetched by boxes, each layout of boxes, of full tiles too; and long sums on a GPU with few processors.
+    views with an offset, odd strides and 64-bit offsets; the last two with long sums too; rows that take several steps;
+    and, where operands may be fetched by boxes, each layout of boxes, of full tiles too; and long sums on a GPU with few
+    processors.
     """
     definition, variant = subject.module.definition, subject.variant
     unusual, *_ = subject.small_cases
@@ -73,6 +74,9 @@ def runs(subject: Subject) -> Iterator[Run]:
     yield Run(unusual, WIDE[:1], special=True)
     yield Run(replace(unusual, name=f"{unusual.name}-last", last=True), HALF[:1])
     yield Run(replace(unusual, name=f"{unusual.name}-view", view=True), HALF[1:], wide=True)
+    for long in _long_sums(subject, unusual, LONG_SUM + 1):  # odd, as most sizes are: other texts than those of boxes
+        yield Run(replace(long, name=f"{long.name}-last", last=True), HALF[:1])
+        yield Run(replace(long, name=f"{long.name}-view", view=True), HALF[1:], wide=True)
     if not products and any(kernel.pattern == LoopPattern.ROW for kernel in subject.launched):
         long = replace(usual, name=f"{usual.name}-long")
         yield Run(_grown(subject, long, _free(subject) & _reduced(subject), LONG), WIDE[:1])
@@ -81,12 +85,12 @@ def runs(subject: Subject) -> Iterator[Run]:
     for first, much, other in sides:
         yield Run(first, HALF[:1])
         yield Run(much if work_of(variant, much.sizes) <= 2 * MUCH else other, HALF[:1])
-    for case in subject.aligned(tuple(_long_sums(subject, little)) if subject.layouts else (), UNIT):
+    for case in subject.aligned(tuple(_long_sums(subject, little, LONG_SUM)) if subject.layouts else (), UNIT):
         yield Run(case, HALF[1:], processors=FEW)
 
 
-def _long_sums(subject: Subject, case: Case) -> Iterator[Case]:
-    """Each free extent that a kernel with boxes sums over, in turn so long that the whole sum fills all stages.
+def _long_sums(subject: Subject, case: Case, elements: int) -> Iterator[Case]:
+    """Each free extent that a kernel with boxes sums over, in turn so long that the whole sum has some ``elements``.
 
     Other indices of the same sum make it longer too: those of a window, and places of the output.
     """
@@ -97,7 +101,7 @@ def _long_sums(subject: Subject, case: Case) -> Iterator[Case]:
         names = [extent.name for extent in extents if isinstance(extent, Name)]
         for name in free.intersection(names):
             others = math.prod(case.sizes[other] for other in names if other != name)
-            lengths[name] = max(lengths.get(name, 0), -(-LONG_SUM // others))
+            lengths[name] = max(lengths.get(name, 0), -(-elements // others))
     for name, length in sorted(lengths.items()):
         longer = altered(subject.module.definition, subject.variant, case, {name: length}, math.inf)
         if longer is not None:

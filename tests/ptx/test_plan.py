@@ -34,7 +34,7 @@ def test_every_dtype_layout_and_kind_of_tensor_is_executed(layer: str) -> None:
     found = planned(layer)
     assert {dtype for run in found for dtype in run.dtypes} == EVERY
     assert {run.case.last for run in found} == {False, True}
-    assert [run.dtypes for run in found if run.case.view and run.wide] == [(torch.float16,)]
+    assert {run.dtypes for run in found if run.case.view and run.wide} == {(torch.float16,)}
     assert [run.case.view for run in found if run.special] == [False]
     assert len({run.case.name for run in found if run.processors != FEW}) == sum(r.processors != FEW for r in found)
 
@@ -63,6 +63,15 @@ def test_boxes_fill_a_tile_and_their_loops_fill_the_pipeline() -> None:
     long = {name for run in boxed if run.processors == FEW for name in "MIO" if run.case.sizes[name] > 5 * depth}
     assert long == {*"MIO"}
     assert max(row["stages"] for row in table) + 1 < 352 // depth + 1
+
+
+def test_sums_take_several_steps_where_no_box_is_loaded_too() -> None:
+    plain = [run for run in planned("linear") if not run.case.boxed]
+    deepest = max(row["tile"][2] for target in ("sm_80", "sm_90") for row in TABLES[target]["contraction"]["half"])
+    for dtype in (torch.bfloat16, torch.float16):
+        sizes = [run.case.sizes for run in plain if dtype in run.dtypes]
+        for name in "MIO":
+            assert any(one[name] > 5 * deepest and one[name] % 2 for one in sizes)
 
 
 def test_a_view_begins_inside_its_memory_and_has_odd_strides() -> None:
