@@ -22,7 +22,7 @@ from svertka.spec.rewrite import (
     replace,
 )
 
-__all__ = ["is_normal", "normal_form"]
+__all__ = ["fresh_name", "is_normal", "normal_form"]
 
 
 def is_normal(value: Basic) -> bool:
@@ -59,7 +59,7 @@ def _lift(
         outer, reduction = _factored(Reduction(node.args[0], body, guard, node.args[3]))
         if top and outer == 1:
             return reduction
-        name = _fresh_name(f"{target.name}_{node.operation}", taken)
+        name = fresh_name(f"{target.name}_{node.operation}", taken)
         order = {index: place for place, index in enumerate(target.axes)}
         free = sorted(index_set(reduction), key=lambda index: (order.get(index, len(order)), index.name))
         kind = "integer" if node.operation == "argmax" else "real"
@@ -84,7 +84,8 @@ def _factored(reduction: Reduction) -> tuple[Expr, Reduction]:
     return outer, Reduction(reduction.args[0], body, guard, reduction.args[3])
 
 
-def _fresh_name(stem: str, taken: set[str]) -> str:
+def fresh_name(stem: str, taken: set[str]) -> str:
+    """The stem, with a number if it is taken; it is taken from then on."""
     name, number = stem, 1
     while name in taken:
         number += 1

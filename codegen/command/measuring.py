@@ -21,9 +21,13 @@ def bench(
     compiled: Annotated[bool, typer.Option("--compile/--no-compile", help="Compare with torch.compile too.")] = True,
     into: Annotated[Path, typer.Option(help="Folder of the JSON and the pictures.")] = RESULTS,
     predict: Annotated[bool, typer.Option("--predict", help="Only what bytes and operations let expect.")] = False,
+    count: Annotated[str, typer.Option(metavar="TARGET", help="Only count, without a GPU: sm_80 or sm_90.")] = "",
 ) -> None:
     """Time generated functions against PyTorch and the machine's limits, each checked at the timed size."""
     os.environ.pop("TRITON_INTERPRET", None)
+    if count:
+        _count(quick, tuple(kind or ("memory", "matrix")), only, count, into)
+        return
     if predict:
         from svertka.codegen.machine.bench.report import predicted
 
@@ -71,6 +75,26 @@ def bench(
             errors.print(f"{row.title} {row.direction}: {text}", highlight=False, markup=False)
     if problems or any(row.wrong or row.failed for row in rows):
         raise typer.Exit(FAILED)
+
+
+def _count(quick: bool, kinds: tuple[str, ...], only: str, target: str, into: Path) -> None:
+    """Count what compiled kernels execute and move, on the machine that executes PTX."""
+    from svertka.codegen.machine.bench.workload import workloads
+    from svertka.codegen.ptx.count import Row, count, table, write
+    from svertka.codegen.ptx.level import TARGETS
+
+    if target not in TARGETS:
+        raise ValueError(f"--count {target}: unknown; use {' or '.join(TARGETS)}")
+    chosen = [workload for workload in workloads(quick, kinds) if only in workload.title]
+    if not chosen:
+        raise ValueError(f"--only {only!r}: no workload has this in its name; leave it out to see all")
+    rows: list[Row] = []
+    with progress("counting", len(chosen)) as advance:
+        for workload in chosen:
+            rows += count(workload, target)
+            advance(workload.title)
+    console.print(table(rows))
+    console.print(f"{write(rows, target, into)} written", highlight=False)
 
 
 @application.command()

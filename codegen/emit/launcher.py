@@ -12,7 +12,7 @@ from svertka.codegen.emit.kernel_pool import KernelPool
 from svertka.codegen.emit.launcher_printer import host_expression, host_node
 from svertka.codegen.emit.render import environment, kernel_sources
 from svertka.codegen.ir.coalescing import is_side_by_side
-from svertka.codegen.ir.kernel import Axes, Boxes, BoxOperand, Kernel, TensorArgument, TileAxis
+from svertka.codegen.ir.kernel import Axes, Boxes, BoxOperand, Kernel, Tap, TensorArgument, TileAxis
 from svertka.codegen.ir.loop_patterns import LoopPattern
 from svertka.codegen.lowering.build import Allocation, KernelModule, Launch, Program
 from svertka.spec.notation import Tensor
@@ -195,8 +195,8 @@ class _Host:
         kernel = launch.kernel
         if kernel.pattern == LoopPattern.CONTRACTION:
             batch, left, right = (_product(axes) for axes in kernel.groups)
-            taps, along = kernel.taps
-            depth = f"{_product(along)}, {_product(taps)}"
+            taps, along = (_depth(kernel, axes) for axes in kernel.window)
+            depth = f"{along}, {taps}"
             access = "how.gathered" if kernel.gathers else '"plain"'
             kind = self._operand_type(kernel)
             return f"schedule.contraction({batch}, {left}, {right}, {depth}, {kind}, {access}, how{_held(kernel)})"
@@ -211,7 +211,9 @@ class _Host:
                 contiguous = f"{last.extent} > 1 and {_stride_of(self._tensors(launch)[probe], inner)} == 1"
             sizes = f"{_product(kernel.rows)}, {_product(kernel.columns)}"
             return f"schedule.rows({sizes}, {contiguous}, how.accumulator, how.target{_held(kernel)})"
-        windows = {loop.extent for section in kernel.sections for loop in section.loops}
+        windows = {
+            _steps(section.tap(loop.index)) or loop.extent for section in kernel.sections for loop in section.loops
+        }
         window = " * ".join(sorted(windows)) or "1"
         return f"schedule.lanes({_product(kernel.rows)}, {window}, {_side_by_side(kernel)}, how.itemsize, how.target)"
 
@@ -242,6 +244,19 @@ def _places(axis: TileAxis) -> str:
     """The number of values of an index in each phase."""
     extent = host_node(axis.extent)
     return extent if axis.step is None else f"-(-{extent} // {host_node(axis.step)})"
+
+
+def _depth(kernel: Kernel, axes: Axes) -> str:
+    """The number of steps through summed indices of a contraction, in the phase that has the most."""
+    taps = {tap.index: tap for tap in kernel.taps}
+    return " * ".join(_steps(taps.get(extent.index)) or extent.extent for extent in axes.order) or "1"
+
+
+def _steps(tap: Tap | None) -> str:
+    """The number of steps through an index of which values of one residue class are walked, "" for others."""
+    if tap is None or tap.slope is None or tap.modulus is None:
+        return ""
+    return f"primitives.most_taps({', '.join(host_node(node) for node in (tap.extent, tap.slope, tap.modulus))})"
 
 
 def _strides(argument: TensorArgument, tensor: Tensor) -> list[str]:

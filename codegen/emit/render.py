@@ -5,13 +5,14 @@ Input: a ``Kernel``. Output: the text of a ``@triton.jit`` function, unformatted
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import jinja2
 
 from svertka.codegen.emit.triton_printer import TritonPrinter
-from svertka.codegen.ir.kernel import Kernel
+from svertka.codegen.ir.kernel import Axes, Extent, Kernel
 from svertka.codegen.ir.loop_patterns import LoopPattern
 
 __all__ = ["SCHEDULE_CONSTANTS", "environment", "kernel_sources", "quoted", "templated"]
@@ -62,14 +63,24 @@ def templated(text: str) -> str:
 def kernel_sources(kernel: Kernel) -> list[str]:
     """Print one kernel: by the template of its loop pattern, and by that of tensor descriptors if it has ``boxes``."""
     constants = (*COMMON_CONSTANTS, *SCHEDULE_CONSTANTS[kernel.pattern])
-    taps, along = kernel.taps
-    more = {"taps": taps, "along": along, "p": _printer(kernel)}
+    more = {"columns": _counted(kernel, kernel.columns), "p": _printer(kernel)}
+    more |= dict(zip(("taps", "along"), (_counted(kernel, axes) for axes in kernel.window), strict=True))
     sources = [_rendered(TEMPLATES[kernel.pattern], kernel, constants, **more)]
     if kernel.boxes is not None:
         tiles = (*kernel.boxes.rows, *kernel.boxes.columns, *kernel.boxes.summed)
         constants = (*COMMON_CONSTANTS, *(f"BOX_{axis.index}" for axis in tiles), *BOX_CONSTANTS)
         sources.append(_rendered("boxes.jinja", kernel, constants, p=_printer(kernel, boxed=True)))
     return sources
+
+
+def _counted(kernel: Kernel, axes: Axes) -> Axes:
+    """Summed indices of a contraction, with as many values of those of one residue class as the kernel counts."""
+    found = {tap.index for tap in kernel.taps}
+
+    def counted(order: tuple[Extent, ...]) -> tuple[Extent, ...]:
+        return tuple(replace(one, extent=f"taps_{one.index}") if one.index in found else one for one in order)
+
+    return Axes(counted(axes.order), counted(axes.last))
 
 
 def _rendered(template: str, kernel: Kernel, constants: tuple[str, ...], **more: Any) -> str:
@@ -94,8 +105,10 @@ def _printer(kernel: Kernel, boxed: bool = False) -> TritonPrinter:
         masks = {"lane": "live"}
     _add_reduced(kernel, dimensions)
     lanes = kernel.pattern in (LoopPattern.POINTWISE, LoopPattern.WINDOW)
-    loops = (loop.index for section in kernel.sections for loop in section.loops)
-    narrow = frozenset(loops) if lanes else frozenset()
+    taps = {tap.index for section in kernel.sections for tap in section.taps}
+    dimensions |= dict.fromkeys(taps, "lane")
+    loops = {loop.index for section in kernel.sections for loop in section.loops}
+    narrow = frozenset(loops - taps) if lanes else frozenset()
     printer = TritonPrinter(kernel.tensors, dimensions, masks, frozenset(kernel.constants), narrow)
     if kernel.pattern == LoopPattern.CONTRACTION:
         printer.spread[kernel.accumulator] = frozenset({"m", "n"})

@@ -54,6 +54,8 @@ RESERVED = frozenset(
         "column_rest",
         "element",
         "inner",
+        "inner_end",
+        "inner_first",
         "inner_rest",
         "lane",
         "lane_rest",
@@ -74,6 +76,7 @@ RESERVED = frozenset(
         "tile",
         "tile_m",
         "tile_n",
+        "tile_used",
         "tiles_m",
         "tiles_n",
         "total_m",
@@ -98,7 +101,7 @@ RESERVED = frozenset(
 )
 
 
-PREFIXES = ("BOX_", "count_", "first_", "period_", "phase_", "start_", "taps_")
+PREFIXES = ("BOX_", "count_", "first_", "period_", "phase_", "start_", "tap_", "taps_")
 """Prefixes that, with an index's name, make names of kernel variables."""
 
 

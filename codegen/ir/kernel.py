@@ -1,17 +1,18 @@
 """Kernel IR: what a template prints. It contains no SymPy.
 
-A kernel has parallel indices, sections (straight code or loops with accumulators) and stores. Expressions are trees of
-four node types; each node knows whether it is an integer, a real or a condition.
+A kernel has parallel indices, sections (straight code or loops with accumulators) and stores. Its expressions are those
+of ``svertka.codegen.ir.nodes``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
 from svertka.codegen.ir.loop_patterns import LoopPattern
+from svertka.codegen.ir.nodes import Apply, Constant, Kind, Load, Name, Node, walk_node
 
 __all__ = [
     "Accumulator",
@@ -23,8 +24,10 @@ __all__ = [
     "Constant",
     "Extent",
     "Kernel",
+    "Kind",
     "Let",
     "Load",
+    "LoopBounds",
     "Name",
     "Node",
     "Operand",
@@ -36,56 +39,6 @@ __all__ = [
     "Walk",
     "walk_node",
 ]
-
-Kind = Literal["integer", "real", "condition"]
-
-
-@dataclass(frozen=True)
-class Constant:
-    """A number; infinities and NaN are given by name."""
-
-    value: Fraction | str
-    kind: Kind
-
-
-@dataclass(frozen=True)
-class Name:
-    """An index, an extent, a parameter or a value computed before."""
-
-    name: str
-    kind: Kind
-
-
-@dataclass(frozen=True)
-class Apply:
-    """An operation on nodes."""
-
-    operation: str
-    arguments: tuple[Node, ...]
-    kind: Kind
-
-
-@dataclass(frozen=True)
-class Load:
-    """An element of a tensor; ``masks`` are the conditions under which the address is valid."""
-
-    tensor: str
-    indices: tuple[Node, ...]
-    masks: tuple[Node, ...]
-    kind: Kind
-
-
-Node = Constant | Name | Apply | Load
-
-
-def walk_node(node: Node) -> Iterator[Node]:
-    """Every node of an expression, parents first."""
-    yield node
-    children = (
-        node.arguments if isinstance(node, Apply) else (*node.indices, *node.masks) if isinstance(node, Load) else ()
-    )
-    for child in children:
-        yield from walk_node(child)
 
 
 @dataclass(frozen=True)
@@ -150,13 +103,47 @@ class Store:
 
 
 @dataclass(frozen=True)
+class Tap:
+    """An index of the sum whose values are walked one by one.
+
+    All values are walked, or those with ``slope * index = residue`` modulo ``modulus``.
+    """
+
+    index: str
+    extent: Node
+    slope: Node | None = None
+    residue: Node | None = None
+    modulus: Node | None = None
+
+
+@dataclass(frozen=True)
 class Section:
-    """Code within common loops: over a window, over the columns of a row program, or (empty ``loops``) in no loop."""
+    """Code within common loops: over a window, over the columns of a row program, or (empty ``loops``) in no loop.
+
+    Attributes:
+        loops: indices of the loops, outermost first.
+        taps: those of them of which only values of one residue class are walked.
+        lets, accumulators, stores: the code.
+    """
 
     loops: tuple[Extent, ...]
     lets: tuple[Let, ...] = ()
     accumulators: tuple[Accumulator, ...] = ()
     stores: tuple[Store, ...] = ()
+    taps: tuple[Tap, ...] = ()
+
+    def tap(self, index: str) -> Tap | None:
+        """How a loop's index is walked, if not through all its values."""
+        return next((tap for tap in self.taps if tap.index == index), None)
+
+
+@dataclass(frozen=True)
+class LoopBounds:
+    """Bounds of a summed index that the result's indices give: its values lie between ``first`` and ``last``."""
+
+    index: str
+    first: tuple[Node, ...]
+    last: tuple[Node, ...]
 
 
 @dataclass(frozen=True)
@@ -197,20 +184,6 @@ class Walk:
 
     index: str
     extent: Node
-
-
-@dataclass(frozen=True)
-class Tap:
-    """An index of the sum whose values are walked one by one.
-
-    All values are walked, or those with ``slope * index = residue`` modulo ``modulus``.
-    """
-
-    index: str
-    extent: Node
-    slope: Node | None = None
-    residue: Node | None = None
-    modulus: Node | None = None
 
 
 @dataclass(frozen=True)
@@ -321,6 +294,11 @@ class Kernel:
         columns: indices of the row program's row, or of the contraction's sum.
         sections: code, in order.
         groups: for contractions: batch, m and n indices.
+        phases: for contractions: indices of the result of which a tile has every step-th value, the first of them the
+            phase, an index of the batch; ``taps``: summed indices of which the phases leave one residue class.
+        bounds: for contractions over one index: its bounds.
+        used: for contractions: numbers; if one is negative in all of a tile, no result needs the tile's sums. Each is a
+            sum of parts along the tile's sides.
         operands: for contractions: left and right.
         accumulator: for contractions: name of the sum.
         boxes: for contractions whose operands are boxes: these boxes.
@@ -341,6 +319,10 @@ class Kernel:
     accumulator: str = ""
     boxes: Boxes | None = None
     reals: tuple[str, ...] = ()
+    phases: tuple[TileAxis, ...] = ()
+    taps: tuple[Tap, ...] = ()
+    bounds: LoopBounds | None = None
+    used: tuple[tuple[Node, ...], ...] = ()
 
     @property
     def functions(self) -> tuple[str, ...]:
@@ -353,7 +335,7 @@ class Kernel:
         return tuple(dict.fromkeys(store.tensor for section in self.sections for store in section.stores))
 
     @property
-    def taps(self) -> tuple[Axes, Axes]:
+    def window(self) -> tuple[Axes, Axes]:
         """The summed indices over a window, and the others; if there are no others, all count as others."""
         small = tuple(extent for extent in self.columns.order if extent.small)
         others = tuple(extent for extent in self.columns.order if not extent.small)

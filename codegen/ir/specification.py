@@ -22,6 +22,7 @@ from svertka.codegen.ir.kernel import (
     Name,
     Node,
     Section,
+    Tap,
     walk_node,
 )
 from svertka.codegen.ir.loop_patterns import LoopPattern
@@ -69,9 +70,31 @@ def violations(kernel: Kernel) -> Iterator[str]:
         inner = scope | _indices(kernel.columns.order)
         for operand in kernel.operands:
             yield from _statements(kernel, operand.lets, dict(inner), (operand.value, *operand.guards))
+        yield from _cuts(kernel, scope)
         scope[kernel.accumulator] = REAL
     for section in kernel.sections:
         yield from _section(kernel, section, scope)
+
+
+def _cuts(kernel: Kernel, scope: dict[str, str]) -> Iterator[str]:
+    """What a contraction leaves out of its loops: expressions of its result's indices alone."""
+    if kernel.bounds is not None and [kernel.bounds.index] != [extent.index for extent in kernel.columns.order]:
+        yield f"{kernel.name}: bounds are those of the only summed index"
+    bounds = () if kernel.bounds is None else (*kernel.bounds.first, *kernel.bounds.last)
+    for root in (*bounds, *(part for parts in kernel.used for part in parts)):
+        yield from _expression(kernel, root, scope)
+    yield from _taps(kernel, kernel.taps, kernel.columns.order, scope)
+
+
+def _taps(kernel: Kernel, taps: Iterable[Tap], loops: Iterable[Extent], scope: dict[str, str]) -> Iterator[str]:
+    """Indices of which one residue class is walked."""
+    walked = [loop.index for loop in loops]
+    for tap in taps:
+        if tap.index not in walked or tap.slope is None or tap.residue is None or tap.modulus is None:
+            yield f"{kernel.name}: {tap.index} is a loop's index, with slope, residue and modulus"
+        else:
+            for root in (tap.slope, tap.residue, tap.modulus):
+                yield from _expression(kernel, root, scope)
 
 
 def _signature(kernel: Kernel) -> Iterator[str]:
@@ -101,6 +124,7 @@ def _indices(extents: Iterable[Extent]) -> dict[str, str]:
 def _section(kernel: Kernel, section: Section, scope: dict[str, str]) -> Iterator[str]:
     """A section in the scope of those before it, to which its names are added."""
     inner = scope | _indices(section.loops)
+    yield from _taps(kernel, section.taps, section.loops, scope)
     roots: list[Node] = []
     for accumulator in section.accumulators:
         roots += (accumulator.value, *accumulator.guards)

@@ -229,7 +229,7 @@ class _Builder:
     def _launches(
         self, primal: Layer, whole: Layer, stem: str, suffix: str, results: tuple[str, ...], shifted: bool = False
     ) -> tuple[Launch, ...]:
-        lowered = through(whole, "split", first="split" if shifted else "inline maps")
+        lowered = through(whole, "split", first="split" if shifted else "outer conditions")
         check_names(lowered)
         constants = constant_extents(normal_form(primal))
         kernels = []
@@ -278,7 +278,7 @@ class _Builder:
 
 def _folded(normal: Layer) -> Layer:
     """A gradient's equations before their exponents are shifted: what they read decides what is kept for them."""
-    return through(normal, "drop vanishing sums", first="inline maps")
+    return through(normal, "drop vanishing sums", first="outer conditions")
 
 
 def _value(layer: Layer, name: str) -> Any:

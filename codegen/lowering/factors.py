@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import reduce
-from typing import TypeGuard
+from math import prod
 
 from svertka.codegen.ir.kernel import Apply, Constant, Load, Name, Node, walk_node
 
@@ -129,20 +129,22 @@ def _written(product: _Product, varying: frozenset[str]) -> Node:
 
 def _with_one_number(above: list[Node], below: list[Node]) -> tuple[list[Node], list[Node]]:
     """Factors and divisors with their numbers multiplied, which is exact."""
-    number = Fraction(1)
-    for part in above:
-        number *= part.value if _is_rational(part) else 1
-    for part in below:
-        number /= part.value if _is_rational(part) else 1
-    left, right = ([part for part in of if not _is_rational(part)] for of in (above, below))
+    number = prod(map(_number, above), start=Fraction(1)) / prod(map(_number, below), start=Fraction(1))
+    left, right = ([part for part in of if not _is_number(part)] for of in (above, below))
     if number.denominator & (number.denominator - 1):
         right.insert(0, Constant(Fraction(number.denominator), "real"))
         number *= number.denominator
     return [Constant(number, "real"), *left] if number != 1 else left, right
 
 
-def _is_rational(node: Node) -> TypeGuard[Constant]:
+def _is_number(node: Node) -> bool:
     return isinstance(node, Constant) and isinstance(node.value, Fraction) and node.value != 0
+
+
+def _number(node: Node) -> Fraction:
+    """The factor that a node is; 1 if it is no number."""
+    value = node.value if isinstance(node, Constant) else 1
+    return value if isinstance(value, Fraction) and value != 0 else Fraction(1)
 
 
 def _quotient(above: list[Node], below: list[Node]) -> Node:

@@ -7,7 +7,7 @@ outermost section in which its indices are known.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from functools import reduce
 from typing import Any
@@ -35,9 +35,11 @@ from svertka.codegen.ir.kernel import (
 )
 from svertka.codegen.ir.loop_patterns import Contraction, LoopPattern, as_contraction
 from svertka.codegen.lowering.common_subexpressions import share
+from svertka.codegen.lowering.cut_loops import CutLoops, cut_loops
 from svertka.codegen.lowering.expressions import ExpressionLowering
 from svertka.codegen.lowering.factors import arranged
 from svertka.codegen.lowering.fusion import FusionGroup, Result
+from svertka.codegen.lowering.residue_classes import ResidueClass, residue_classes
 from svertka.codegen.lowering.tensor_descriptors import boxes
 from svertka.spec.layer import Equation, Layer, symbols_of, text_of, walk
 from svertka.spec.notation import Index, Read, Reduction
@@ -86,13 +88,14 @@ class _Lowering:
         group = self.group
         groups: tuple[Axes, ...] = ()
         operands: tuple[Operand, ...] = ()
-        accumulator, columns, fetched = "", group.columns, None
+        accumulator, columns, fetched, cut = "", group.columns, None, CutLoops()
         if group.pattern == LoopPattern.CONTRACTION:
             equation = group.reductions[0]
             split = as_contraction(equation)
             assert split is not None
-            groups = tuple(self._axes(group) for group in (split.batch, split.m, split.n))
-            operands = self._operands(equation.value, split)
+            cut = cut_loops(equation, split, [result.value for result in group.results], self._known())
+            groups = cut.groups(*(self._axes(indices) for indices in (split.batch, split.m, split.n)))
+            operands = self._operands(equation.value, split, cut)
             fetched = boxes(equation, split, self.layer, self.constants)
             accumulator, columns = equation.target.name, equation.value.indices
             self.values[equation.target[equation.target.axes]] = Name(accumulator, "real")
@@ -118,6 +121,10 @@ class _Lowering:
             accumulator=accumulator,
             boxes=fetched,
             reals=tuple(name for name in scalars if not self._whole(name)),
+            phases=cut.phases,
+            taps=cut.taps,
+            bounds=cut.bounds,
+            used=cut.used,
         )
 
     # Sections -------------------------------------------------------------------------------------------------
@@ -148,19 +155,39 @@ class _Lowering:
         outer: list[Let] = []
         accumulators: list[Accumulator] = []
         indices = {loop.index for loop in loops}
+        classes = self._classes(equations) if self.group.pattern == LoopPattern.WINDOW else {}
         for equation in equations:
-            accumulators.append(self._accumulator(equation, indices, outer, inner))
+            accumulators.append(self._accumulator(equation, indices, outer, inner, classes))
+        taps = tuple(one.walked() for one in classes.values())
         self.sections.append(Section((), tuple(outer)))
-        self.sections.append(Section(loops, tuple(inner), tuple(_sharing(accumulators))))
+        self.sections.append(Section(loops, tuple(inner), tuple(_sharing(accumulators)), taps=taps))
         for equation in equations:
             kind: Kind = "integer" if equation.target.kind == "integer" else "real"
             self.values[equation.target[equation.target.axes]] = Name(equation.target.name, kind)
 
-    def _accumulator(self, equation: Equation, loops: set[str], outer: list[Let], inner: list[Let]) -> Accumulator:
+    def _classes(self, equations: Sequence[Equation]) -> dict[Boolean, ResidueClass]:
+        """Conditions of all of these reductions that leave an index the values of one residue class."""
+        first, *others = (conditions(equation.value.guard) for equation in equations)
+        common = [condition for condition in first if all(condition in other for other in others)]
+        return residue_classes(common, equations[0].value.indices, self._known())
+
+    def _known(self) -> set[str]:
+        """Names of compile-time constants."""
+        return (self.constants | {symbol.name for symbol in self.layer.parameters}) - self.scalars
+
+    def _accumulator(
+        self,
+        equation: Equation,
+        loops: set[str],
+        outer: list[Let],
+        inner: list[Let],
+        classes: Mapping[Boolean, ResidueClass],
+    ) -> Accumulator:
         value: Reduction = equation.value
-        terms = sorted(conditions(value.guard), key=text_of)
-        guards = tuple(self._hoisted(g, loops, outer, inner) for g in self._all_of(terms))
-        masks = self._all_of([c for c in terms if not _reads(c)])
+        terms = [c for c in sorted(conditions(value.guard), key=text_of) if c not in classes]
+        ends = [self._before_end(one.tap) for one in classes.values()]
+        guards = tuple(self._hoisted(g, loops, outer, inner) for g in self._all_of(terms, ends))
+        masks = self._all_of([c for c in terms if not _reads(c)], ends)
         body = self._hoisted(self.expressions.real(value.body, masks), loops, outer, inner)
         position = self.expressions.integer(linear_position(value.indices)) if value.operation == "argmax" else None
         operation: Any = value.operation
@@ -186,10 +213,11 @@ class _Lowering:
         indices = tuple(self.expressions.integer(index) for index in result.indices)
         return Store(result.name, indices, self._hoisted(node, loops, outer, inner))
 
-    def _operands(self, value: Reduction, split: Contraction) -> tuple[Operand, ...]:
+    def _operands(self, value: Reduction, split: Contraction, cut: CutLoops) -> tuple[Operand, ...]:
         right_indices = set(split.n)
-        of_right = [c for c in conditions(value.guard) if index_set(c) & right_indices]
-        of_left = [c for c in conditions(value.guard) if c not in of_right]
+        terms = [c for c in conditions(value.guard) if c not in cut.answered]
+        of_right = [c for c in terms if index_set(c) & right_indices]
+        of_left = [c for c in terms if c not in of_right]
         return self._operand(split.left, of_left), self._operand(split.right, of_right)
 
     def _operand(self, factor: Expr, guards: list[Boolean]) -> Operand:
@@ -200,9 +228,13 @@ class _Lowering:
         statements, (value, *shared) = share(lets, [value, *masks], self._name)
         return Operand(tuple(statements), value, tuple(shared), node.tensor if isinstance(node, Load) else "")
 
-    def _all_of(self, terms: Sequence[Boolean]) -> tuple[Node, ...]:
+    def _before_end(self, tap: Index) -> Node:
+        """That an index is not beyond its last value: some residue classes have one value less than others."""
+        return Apply("<", (self.expressions.integer(tap), self.expressions.integer(tap.extent)), "condition")
+
+    def _all_of(self, terms: Sequence[Boolean], more: Sequence[Node] = ()) -> tuple[Node, ...]:
         """The conjunction of conditions as one node, or nothing."""
-        nodes = list(dict.fromkeys(self.expressions.condition(term) for term in terms))
+        nodes = list(dict.fromkeys([*(self.expressions.condition(term) for term in terms), *more]))
         return (reduce(lambda a, b: Apply("and", (a, b), "condition"), nodes),) if nodes else ()
 
     def _shared(self, section: Section) -> Section:
@@ -217,7 +249,7 @@ class _Lowering:
             for a in section.accumulators
         )
         stores = tuple(Store(s.tensor, tuple(next(rest) for _ in s.indices), next(rest)) for s in section.stores)
-        return Section(section.loops, tuple(lets), accumulators, stores)
+        return Section(section.loops, tuple(lets), accumulators, stores, section.taps)
 
     # Loads ----------------------------------------------------------------------------------------------------
 

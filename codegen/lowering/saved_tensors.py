@@ -100,5 +100,7 @@ def product_of(module: KernelModule, place: int) -> tuple[tuple[str, ...], tuple
     if len(kernels) != 1:
         return (), ()
     (kernel,) = kernels
-    axes = [axis for group in kernel.groups for axis in group.order] + list(kernel.columns.order)
+    rows = {axis.index: axis for axis in kernel.rows.order}
+    axes = [rows[axis.index] for group in kernel.groups for axis in group.order if axis.index in rows]
+    axes += kernel.columns.order
     return tuple(operand.tensor for operand in kernel.operands), tuple(axis.extent for axis in axes)

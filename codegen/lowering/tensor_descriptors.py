@@ -17,15 +17,16 @@ Input: a contraction's equation and how its indices divide. Output: ``Boxes``, o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from sympy import Expr, Symbol
+from sympy import Expr
 
 from svertka.codegen.ir.kernel import Apply, BoxAxis, Boxes, BoxOperand, Node, Tap, TileAxis, Walk
 from svertka.codegen.ir.loop_patterns import Contraction
 from svertka.codegen.lowering.expressions import ExpressionLowering
+from svertka.codegen.lowering.residue_classes import ResidueClass, phase_of
 from svertka.spec.layer import Equation, Layer
 from svertka.spec.notation import Divides, FloorDiv, Index, InRange, Read
 from svertka.spec.rewrite import coefficient, conditions, index_set
@@ -36,7 +37,7 @@ MOST_AXES = 5  # of a box, a limit of the hardware
 Value = TypeVar("Value")
 
 
-def boxes(equation: Equation, split: Contraction, layer: Layer, constants: Iterable[str]) -> Boxes | None:
+def boxes(equation: Equation, split: Contraction, layer: Layer, constants: Collection[str]) -> Boxes | None:
     """Describe the boxes of a contraction.
 
     Args:
@@ -56,6 +57,10 @@ def boxes(equation: Equation, split: Contraction, layer: Layer, constants: Itera
         return None
     accesses = _all_found(_access(factor, layer, roles) for factor in factors)
     if accesses is None:
+        return None
+    known = {*constants, *(parameter.name for parameter in layer.parameters)}
+    classes = [axis.congruence for access in accesses for axis in access.axes if axis.congruence is not None]
+    if not all(one.follows_from(known) for one in classes):
         return None
     walked = _walked([axis for access in accesses for axis in access.axes], roles)
     fastest = _fastest(accesses, layer)
@@ -138,16 +143,6 @@ def _is_implied(equation: Equation, factors: Sequence[Read]) -> bool:
 
 
 @dataclass(frozen=True)
-class _Congruence:
-    """A condition on a walked index: ``slope * tap = residue`` modulo a number."""
-
-    tap: Index
-    slope: Expr
-    residue: Expr
-    modulus: Expr
-
-
-@dataclass(frozen=True)
 class _Axis:
     """How an operand is read along one axis of its tensor.
 
@@ -166,7 +161,7 @@ class _Axis:
     shift: Expr
     step: Expr | None = None
     tile_step: Expr | None = None
-    congruence: _Congruence | None = None
+    congruence: ResidueClass | None = None
 
     @property
     def is_plain(self) -> bool:
@@ -214,23 +209,18 @@ def _axis(place: Expr, axis: Index, roles: _Roles) -> _Axis | None:
 
 def _strided(axis: Index, tile: Index, rest: Expr, step: Expr, tap: Index | None) -> _Axis | None:
     """A read of every step-th element; with a walked index, of all phases one after another."""
-    phase = _phase(axis)
+    phase = phase_of(axis)
     found = _Axis(axis, tile, FloorDiv(rest - phase, step), step=step)
     return found if tap is None else _coupled(found, tap, rest, step, phase)
 
 
 def _quotient(axis: Index, tile: Index, rest: Expr, step: Expr, tap: Index | None) -> _Axis | None:
     """A read at an exact quotient: a tile has every step-th index of the result."""
-    phase = _phase(tile)
+    phase = phase_of(tile)
     found = _Axis(axis, tile, FloorDiv(rest + phase, step), tile_step=step)
     if tap is None:
         return found if rest == 0 else None
     return _coupled(found, tap, rest, step, -phase)
-
-
-def _phase(index: Index) -> Symbol:
-    """The symbol of the remainder of an index modulo its step."""
-    return Symbol(f"phase_{index.name}", integer=True, nonnegative=True)
 
 
 def _coupled(axis: _Axis, tap: Index, rest: Expr, step: Expr, phase: Expr) -> _Axis | None:
@@ -241,7 +231,7 @@ def _coupled(axis: _Axis, tap: Index, rest: Expr, step: Expr, phase: Expr) -> _A
     slope, constant = line
     if index_set(slope) or index_set(constant):
         return None
-    return replace(axis, congruence=_Congruence(tap, slope, phase - constant, step))
+    return replace(axis, congruence=ResidueClass(tap, slope, phase - constant, step))
 
 
 # Phases of both operands --------------------------------------------------------------------------------------------
@@ -274,22 +264,16 @@ def _walked(axes: Sequence[_Axis], roles: _Roles) -> _Walked | None:
     strided = [axis for axis in axes if axis.step is not None]
     coupled = [axis.congruence for axis in axes if axis.congruence is not None]
     names = [index.name for index in roles.fixed]
-    names += [_phase(index).name for index in (*steps, *(axis.index for axis in strided))]
+    names += [phase_of(index).name for index in (*steps, *(axis.index for axis in strided))]
     if len(steps) < len({*stepping}) or len({*names}) < len(names) or len({one.tap for one in coupled}) < len(coupled):
         return None
     of_taps = {one.tap: one for one in coupled}
     of_indices = [Walk(index.name, _node(index.extent)) for index in roles.fixed]
-    of_result = [Walk(_phase(tile).name, _node(step)) for tile, step in steps.items()]
-    of_sum = [Walk(_phase(axis.index).name, _node(axis.step)) for axis in strided if axis.congruence is not None]
-    taps = tuple(_tap(tap, of_taps.get(tap)) for tap in roles.taps)
+    of_result = [Walk(phase_of(tile).name, _node(step)) for tile, step in steps.items()]
+    of_sum = [Walk(phase_of(axis.index).name, _node(axis.step)) for axis in strided if axis.congruence is not None]
+    plain = {tap: Tap(tap.name, _node(tap.extent)) for tap in roles.taps}
+    taps = tuple(of_taps[tap].walked() if tap in of_taps else plain[tap] for tap in roles.taps)
     return _Walked(steps, taps, (*of_indices, *of_result), tuple(of_sum))
-
-
-def _tap(tap: Index, condition: _Congruence | None) -> Tap:
-    if condition is None:
-        return Tap(tap.name, _node(tap.extent))
-    numbers = (condition.slope, condition.residue, condition.modulus)
-    return Tap(tap.name, _node(tap.extent), *map(_node, numbers))
 
 
 # Operands -----------------------------------------------------------------------------------------------------------
@@ -346,7 +330,7 @@ def _box_axis(axis: _Axis, roles: _Roles) -> BoxAxis:
     )
     if axis.step is None:
         return found
-    phase = _phase(axis.index)
+    phase = phase_of(axis.index)
     place = axis.shift.args[0] + phase  # the shift is (place - phase) // step
     residue = None if axis.congruence is not None else _remainder(_node(place), _node(axis.step))
     return replace(found, step=_node(axis.step), phase=phase.name, residue=residue)

@@ -14,6 +14,7 @@ from functools import lru_cache
 
 from svertka.codegen.passes.centered_sums import of_squares, without_vanishing
 from svertka.codegen.passes.inline import epilogues, inline_maps, is_selection, operands
+from svertka.codegen.passes.outer_conditions import outer_conditions, without_outer_conditions
 from svertka.codegen.passes.split import merging, split
 from svertka.codegen.passes.stabilize import stabilize, unshifted
 from svertka.spec import normal_form
@@ -55,6 +56,12 @@ def _nested(layer: Layer) -> Iterator[str]:
         known.add(equation.target.name)
 
 
+def _hidden(layer: Layer) -> Iterator[str]:
+    for equation in layer.equations:
+        if outer_conditions(equation):
+            yield f"{equation.target.name} is a product under a condition that holds no summed index"
+
+
 def _foldable(layer: Layer) -> Iterator[str]:
     stored, followed = operands(layer), epilogues(layer)
     for equation in layer.equations:
@@ -85,6 +92,12 @@ PASSES = (
         normal_form,
         "a reduction is the whole value of an equation, and an equation reads what stands before it",
         _nested,
+    ),
+    Pass(
+        "outer conditions",
+        without_outer_conditions,
+        "no condition without a summed index hides that a sum is a product",
+        _hidden,
     ),
     Pass(
         "inline maps",

@@ -14,7 +14,7 @@ from svertka.spec.layers import DEFINITIONS
 
 n, c = axis("n", batch=True), axis("c")
 j, m = c.twin("j"), n.twin("m")
-x = Tensor("x", n, c)
+x, y = Tensor("x", n, c), Tensor("y", n, c)
 
 
 @cache
@@ -41,12 +41,13 @@ def test_every_pass_keeps_its_promise(name: str) -> None:
 
 
 def made(*equations: Equation) -> Layer:
-    return Layer("made", (x,), equations, (equations[-1].target.name,))
+    return Layer("made", (x, y), equations, (equations[-1].target.name,))
 
 
 TOTAL, OUT, MEAN = Tensor("total", n), Tensor("out", n, c), Tensor("mean")
 BROKEN = {
     "normal form": made(Equation(OUT, x[n, c] / Sum(x[n, j], j))),
+    "outer conditions": made(Equation(Tensor("square", n, m), Sum(x[n, c] * y[m, c], c, where=m <= n))),
     "inline maps": made(Equation(Tensor("map", n, c), 2 * x[n, c]), Equation(OUT, Tensor("map", n, c)[n, c] + 1)),
     "drop vanishing sums": made(
         Equation(TOTAL, Sum(x[n, c], c)), Equation(Tensor("none", n), Sum(x[n, j] - TOTAL[n] / c.extent, j))

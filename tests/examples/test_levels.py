@@ -26,6 +26,7 @@ WANTED = {
     "generalized_mean",
     "huber_loss",
     "bmm",
+    "triangular_bmm",
 }
 
 

@@ -39,6 +39,10 @@ def depthwise(
     return functional.conv2d(input, weight.unsqueeze(1), bias, groups=weight.shape[0], **settings)
 
 
+def triangular(input: torch.Tensor, mat2: torch.Tensor) -> torch.Tensor:
+    return torch.bmm(input.tril(), mat2)
+
+
 WINDOW = {"stride": 2, "padding": 1, "dilation": 2}
 CALLS: dict[str, Known] = {
     "conv1d": Known(((2, 3, 11), (4, 3, 3)), functional.conv1d, WINDOW, {"bias": (4,)}),
@@ -48,6 +52,7 @@ CALLS: dict[str, Known] = {
     "generalized_mean": Known(((2, 3, 5, 4),), generalized_mean, {"p": 2.5, "eps": 1e-3}),
     "huber_loss": Known(((3, 5), (3, 5)), functional.huber_loss, {"delta": 0.75}),
     "bmm": Known(((2, 3, 5), (2, 5, 4)), torch.bmm),
+    "triangular_bmm": Known(((2, 19, 35), (2, 35, 4)), triangular),
 }
 
 

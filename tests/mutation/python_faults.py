@@ -151,6 +151,10 @@ class Tree:
         return (*self.source.span(node), new, operator)
 
 
+SIZES = {"schedule.rows": 2, "schedule.lanes": 1}
+"""Arguments of schedules that decide which elements are computed."""
+
+
 def python_edits(text: str) -> list[Edit]:
     """All proposals of the general operators."""
     return list(walk_tree(text, RULES))
@@ -174,7 +178,10 @@ def walk_tree(text: str, rules: dict[type[ast.AST], tuple[Rule, ...]]) -> Iterat
 
 
 def _working(node: ast.AST) -> Iterator[ast.AST]:
-    """Children that compute."""
+    """Children that compute. All that a schedule is told but the numbers of rows or elements only chooses tiles."""
+    if isinstance(node, ast.Call) and (sizes := SIZES.get(ast.unparse(node.func))):
+        yield from node.args[:sizes]
+        return
     for name, value in ast.iter_fields(node):
         if isinstance(node, ast.JoinedStr) or name in ("annotation", "returns", "decorator_list", "ctx", "bases"):
             continue  # positions inside a formatted string are not exact
