@@ -26,6 +26,11 @@ GENERATORS = 4  # whoever works on the generator makes a new one every minute
 WHOLE = ("spec", "codegen")
 ROOMS = {
     "built": ("spec", "codegen/frontend", "codegen/ir", "codegen/passes", "codegen/lowering"),
+    "planned": (
+        "spec",
+        "codegen/frontend",
+        *(f"codegen/{room}" for room in ("ir", "passes", "lowering", "verify", "ptx")),
+    ),
     "formatted": ("codegen/emit",),
     "torch": ("codegen/torch_api",),
     "listed": ("spec", "spec/layers", "codegen/driver"),

@@ -7,7 +7,7 @@ Input: a ``Definition``, a generated package's folder. Output: ``Evidence``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from json import loads
 from pathlib import Path
@@ -16,7 +16,10 @@ from typing import Any
 from svertka.codegen.driver.certificate import certificate_path, is_current
 from svertka.codegen.driver.generate import SHARED, kernels_path
 from svertka.codegen.driver.on_demand import made_sources
-from svertka.codegen.verify.levels import LEVELS
+from svertka.codegen.driver.record import recorded
+from svertka.codegen.ptx.targets import NAME
+from svertka.codegen.verify.levels import LEVELS, Outcome
+from svertka.codegen.verify.levels.numbers import largest_tightness
 from svertka.spec.definition import Definition
 from svertka.spec.layers import DEFINITIONS
 
@@ -64,7 +67,24 @@ def evidence(definition: Definition, package: Path) -> Evidence:
     if not is_current(text, sources, definition):
         return Evidence(path, kernels, f"{path} is not of this formula and these kernels; {remedy}", {})
     formulas = loads(text)["formulas"]
-    return Evidence(path, kernels, "", {n: {k: found[k] for k in LEVELS} for n, found in formulas.items()})
+    compiled = _compiled(text, sources, definition)
+    content = {n: {k: found[k] for k in LEVELS} | {NAME: compiled[n]} for n, found in formulas.items()}
+    return Evidence(path, kernels, "", content)
+
+
+def _compiled(text: str, sources: Mapping[str, str], definition: Definition) -> dict[str, dict[str, Any]]:
+    """What is on record of the level "compiled", by formula, for all targets together."""
+    found: dict[str, list[Outcome]] = {}
+    for outcome in recorded(text, sources, definition):
+        found.setdefault(outcome.layer, []).append(outcome)
+    return {layer: _together(outcomes) for layer, outcomes in found.items()}
+
+
+def _together(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    if outcomes[0].inapplicable:
+        return {"inapplicable": outcomes[0].inapplicable}
+    cases, elements = (sum(getattr(one, name) for one in outcomes) for name in ("cases", "elements"))
+    return {"cases": cases, "elements": elements, "tightness": largest_tightness(outcomes)}
 
 
 def summary(outcome: Mapping[str, Any]) -> str:

@@ -24,6 +24,8 @@ from svertka.codegen.book.primer import primer
 from svertka.codegen.book.tree import Tree
 from svertka.codegen.book.typeset import element_of
 from svertka.codegen.book.wrong import shown_errata
+from svertka.codegen.ptx.level import check as compiled
+from svertka.codegen.ptx.targets import NAME
 from svertka.codegen.verify.levels import LEVELS
 from svertka.spec.definition import Definition
 from svertka.spec.slides import IMAGE_SIZE, LOST, REMARKS
@@ -119,7 +121,7 @@ def _slides(numbers: Sequence[int]) -> str:
 def _levels() -> dict[str, str]:
     """What each level shows, from the docstring of its module."""
     found = {}
-    for name, check in LEVELS.items():
+    for name, check in {**LEVELS, NAME: compiled}.items():
         text = getdoc(getmodule(check)) or ""
         found[name] = " ".join(text.partition("\n\n")[0].split()).partition(": ")[2]
     return found

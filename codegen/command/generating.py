@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -14,6 +14,7 @@ from svertka.codegen.command.terminal import (
     NamesOrFiles,
     application,
     chosen,
+    compilable,
     console,
     errors,
     interpret,
@@ -57,6 +58,7 @@ def generate(
     if check:
         changes = differences(package.written | certificates(package, existing, ()), folder, stale=about.every)
         changes += [f"{certificate_path(d)}: not of these kernels" for d in asked if d.name in names]
+        changes += [] if into else _not_executed(asked, package, existing)
         for change in changes:
             console.print(change, highlight=False)
         console.print(f"{len(paths)} files, {len(changes)} would change", highlight=False)
@@ -75,6 +77,23 @@ def generate(
     if refused:
         _name_refused(refused)
         raise typer.Exit(FAILED)
+
+
+def _not_executed(asked: Sequence[Any], package: Package, existing: Mapping[str, str]) -> list[str]:
+    """Certificates with a record of other kernels than these; of another compiler, and where none is: a note."""
+    from svertka.codegen.driver.certificate import certificate_path
+    from svertka.codegen.driver.record import MISSING, OF_COMPILER, recorded
+
+    found = []
+    for definition in asked:
+        path = certificate_path(definition)
+        wrong = recorded(existing.get(path, ""), package.sources, definition)[0].inapplicable
+        text = f"{path}: level compiled: {wrong}; run `svertka validate --compiled {definition.name}`"
+        if wrong.startswith((OF_COMPILER, MISSING)):
+            errors.print(text, highlight=False, markup=False)
+        elif wrong:
+            found.append(text)
+    return found
 
 
 def _derived(about: Chosen, refused: list[str], on_demand: bool) -> tuple[Chosen, Package]:
@@ -174,12 +193,26 @@ def validate(
     level: Annotated[
         list[str] | None, typer.Option(help="adjoint, reference, source, exact, rounding, interface; all.")
     ] = None,
+    compiled: Annotated[
+        bool,
+        typer.Option("--compiled", help="Execute compiled kernels instead, for sm_80 and sm_90; no GPU is needed."),
+    ] = False,
+    every: Annotated[bool, typer.Option("--all", help="With --compiled: execute what is on record, too.")] = False,
 ) -> None:
     """Show at every level that the kernels on disk compute their formulas, forward and backward."""
+    if compiled and level:
+        raise ValueError("--level: --compiled is a level by itself; leave one of the two out")
+    if every and not compiled:
+        raise ValueError("--all: only what --compiled shows is on record; add --compiled")
+    if compiled:
+        _validate_compiled(layers, package, every)
+        return
     interpret()
     named = chosen(layers).layers
+    from svertka.codegen.driver.compiled import recorded_verdicts
     from svertka.codegen.driver.generate import PACKAGE
     from svertka.codegen.driver.report import matrix, tightness
+    from svertka.codegen.ptx.targets import COLUMNS
     from svertka.codegen.verify.levels import LEVELS
     from svertka.codegen.verify.validate import validate_folder
     from svertka.spec.gradient import with_gradients
@@ -188,10 +221,49 @@ def validate(
     with progress("validating", sum(len(definition.variants) for definition in about)) as advance:
         verdicts = validate_folder(package or PACKAGE, about, advance, levels)
     console.print(matrix(verdicts, levels))
+    if not level:  # what was executed as compiled is on record; it is shown, not executed anew
+        console.print(matrix(recorded_verdicts(about, package or PACKAGE), COLUMNS))
     if "rounding" in levels:
         console.print(tightness(verdicts))
     if _failing(verdicts):
         _stop(verdicts)
+
+
+def _validate_compiled(layers: list[str] | None, package: Path | None, every: bool) -> None:
+    """Execute compiled kernels, and keep the outcome in their certificates.
+
+    Raises:
+        typer.Exit: a kernel fails.
+    """
+    compilable()
+    about = chosen(layers)
+    from svertka.codegen.driver.compiled import validate_compiled
+    from svertka.codegen.driver.generate import PACKAGE
+    from svertka.codegen.driver.report import matrix, tightness
+    from svertka.codegen.ptx.targets import COLUMNS, TARGETS
+    from svertka.spec.gradient import with_gradients
+
+    asked = with_gradients(about.layers)
+    total = sum(len(definition.variants) for definition in asked)
+    with progress("executing", total) as advance:
+        done = validate_compiled(package or PACKAGE, asked, advance, every, tables=about.every and package is None)
+    console.print(matrix(done.verdicts, COLUMNS), tightness(done.verdicts, COLUMNS))
+    for name in done.unkept:
+        told = f"{name}: not kept: its certificate is not of these kernels; generate the package anew"
+        errors.print(told, highlight=False, markup=False)
+    pairs = f"{total} formulas for {len(TARGETS)} targets"
+    console.print(
+        f"{pairs}: {done.executed} executed, {len(TARGETS) * total - done.executed} on record", highlight=False
+    )
+    for outcome in done.forced:
+        for line in outcome.failures[:SHOWN]:
+            errors.print(f"{outcome.layer} with {outcome.figures['entry']}: {line}", highlight=False, markup=False)
+    for entry in done.missing:
+        errors.print(f"tables of tiles: {entry} was executed by no kernel", highlight=False)
+    _failing(done.verdicts)
+    if done.failures or done.missing:
+        errors.print(f"[red]{done.failures} comparisons fail[/red]")
+        raise typer.Exit(FAILED)
 
 
 def _failing(verdicts: Sequence[Verdict]) -> set[str]:

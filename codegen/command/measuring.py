@@ -81,7 +81,7 @@ def _count(quick: bool, kinds: tuple[str, ...], only: str, target: str, into: Pa
     """Count what compiled kernels execute and move, on the machine that executes PTX."""
     from svertka.codegen.machine.bench.workload import workloads
     from svertka.codegen.ptx.count import Row, count, table, write
-    from svertka.codegen.ptx.level import TARGETS
+    from svertka.codegen.ptx.targets import TARGETS
 
     if target not in TARGETS:
         raise ValueError(f"--count {target}: unknown; use {' or '.join(TARGETS)}")

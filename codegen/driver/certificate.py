@@ -39,9 +39,21 @@ from svertka.spec.gradient import gradient_definition
 if TYPE_CHECKING:
     from svertka.codegen.verify.validate import Verdict
 
-__all__ = ["INTERFACE", "TOOLS", "certificate", "certificate_path", "certificates", "is_current", "outdated"]
+__all__ = [
+    "COMPILED",
+    "INTERFACE",
+    "TOOLS",
+    "certificate",
+    "certificate_path",
+    "certificates",
+    "is_current",
+    "is_of_kernels",
+    "outdated",
+    "rounded",
+]
 
 INTERFACE = "interface"
+COMPILED = "compiled"  # the section of what was executed as the compiler made it; ``driver.record`` reads it
 TOOLS = ("numpy", "sympy", "torch", "triton")
 
 
@@ -97,7 +109,13 @@ def _segments(text: str, wanted: Callable[[ast.stmt], bool]) -> list[str]:
     return ["\n".join(lines[n.lineno - 1 : n.end_lineno]) for n in ast.parse(text).body if wanted(n)]
 
 
-def certificate(sources: Mapping[str, str], definition: Definition, verdict: Verdict, before: str = "") -> str:
+def certificate(
+    sources: Mapping[str, str],
+    definition: Definition,
+    verdict: Verdict,
+    before: str = "",
+    compiled: Mapping[str, Any] | None = None,
+) -> str:
     """The text of a certificate.
 
     Args:
@@ -105,6 +123,7 @@ def certificate(sources: Mapping[str, str], definition: Definition, verdict: Ver
         definition: its subject.
         verdict: the result of validation.
         before: the certificate whose other levels are kept, if not all were checked.
+        compiled: its section of executed kernels, which holds by digests of its own.
 
     Raises:
         ValueError: some level fails; nothing is certified then.
@@ -124,22 +143,39 @@ def certificate(sources: Mapping[str, str], definition: Definition, verdict: Ver
         "tools": kept.get("tools", tools),
         "formulas": formulas,
     }
+    if compiled:
+        content[COMPILED] = compiled
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
 def _level(outcome: Outcome) -> dict[str, Any]:
     if outcome.inapplicable:
         return {"inapplicable": outcome.inapplicable}
-    return {"cases": outcome.cases, "elements": outcome.elements, **_rounded(outcome.figures)}
+    return {"cases": outcome.cases, "elements": outcome.elements, **rounded(outcome.figures)}
 
 
-def _rounded(value: Any) -> Any:
+def rounded(value: Any) -> Any:
     """Figures with three digits: further digits depend on the machine."""
     if isinstance(value, float):
         return float(f"{value:.3g}")
     if isinstance(value, Mapping):
-        return {key: _rounded(part) for key, part in value.items()}
-    return [_rounded(part) for part in value] if isinstance(value, list) else value
+        return {key: rounded(part) for key, part in value.items()}
+    return [rounded(part) for part in value] if isinstance(value, list) else value
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    """A certificate's content; nothing if it is none."""
+    try:
+        content = json.loads(text)
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def is_of_kernels(text: str, sources: Mapping[str, str], definition: Definition) -> bool:
+    """Whether a certificate belongs to these formulas and kernels."""
+    found = _parsed(text).get("digests", {})
+    return all(found.get(part) == one for part, one in kernel_digests(sources, definition).items())
 
 
 def is_current(text: str, sources: Mapping[str, str], definition: Definition) -> bool:
@@ -182,8 +218,10 @@ def certificates(package: Package, existing: Mapping[str, str], verdicts: Sequen
         path = certificate_path(module.definition)
         if name in fresh:
             whole = {outcome.level for outcome in fresh[name].outcomes} == LEVELS.keys()
-            before = "" if whole else existing.get(path, "")
-            found[path] = certificate(package.sources, module.definition, fresh[name], before)
+            known = existing.get(path, "")
+            same = is_of_kernels(known, package.sources, module.definition)
+            compiled = _parsed(known).get(COMPILED) if same else None  # other kernels were not executed
+            found[path] = certificate(package.sources, module.definition, fresh[name], "" if whole else known, compiled)
         elif path in existing:
             found[path] = existing[path]
     return found

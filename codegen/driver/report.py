@@ -48,9 +48,9 @@ def _probability(outcomes: Sequence[Outcome]) -> str:
     return f"  error < {max(found):.0e}" if max(found) else "  certain"
 
 
-def tightness(verdicts: Sequence[Verdict]) -> Table:
-    """Largest observed error / bound, by layer and dtype."""
-    figures = {verdict.definition: largest_tightness(verdict.of("rounding")) for verdict in verdicts}
+def tightness(verdicts: Sequence[Verdict], levels: Sequence[str] = ("rounding",)) -> Table:
+    """Largest observed error / bound at some levels, by layer and dtype."""
+    figures = {v.definition: largest_tightness([o for level in levels for o in v.of(level)]) for v in verdicts}
     dtypes = sorted({dtype for found in figures.values() for dtype in found})
     table = Table("layer", *dtypes, title="largest observed error / bound")
     for name, found in figures.items():

@@ -11,14 +11,17 @@ import hashlib
 import re
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 from weakref import WeakKeyDictionary
 
 import triton
 from triton import knobs
-from triton._C.libtriton import get_cache_invalidating_env_vars
+from triton._C.libtriton import get_cache_invalidating_env_vars, ir
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, get_cache_key, make_backend
 from triton.runtime.jit import create_function_from_signature
@@ -33,6 +36,7 @@ __all__ = [
     "compile_launch",
     "gpu_target",
     "launch_key",
+    "unassembled",
     "widths",
 ]
 
@@ -43,6 +47,7 @@ TARGETS = {
     "gfx942": GPUTarget("hip", "gfx942", 64),
 }
 _BINDERS: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()
+UNASSEMBLED = "not assembled"
 WIDE = 16  # maximum bytes per lane of one load or store instruction
 _DIRECT = re.compile(r"\b(ld|st)\S*\.global(?:\.L1::\w+|\.L2::\w+)*(?:\.v(\d+))?\.[bfus](\d+)")
 _COPIED = re.compile(r"\bcp\.async\.c[ag]\S* \[[^\n]*?\], \[[^\n]*?\], (\w+)")
@@ -98,6 +103,49 @@ def assembled(launch: Launched, target: str) -> Any:
     """
     source, options, gpu = asked_of_triton(launch, target)
     return triton.compile(source, target=gpu, options=options)
+
+
+@contextmanager
+def unassembled() -> Iterator[None]:
+    """Compile as far as PTX, and translate a kernel to Triton's first representation once for all targets.
+
+    The assembler takes an eighth of the time, and only a GPU needs what it makes; the translation a third, and it does
+    not depend on the target but for types that no kernel here has. What is compiled inside has keys of its own in
+    Triton's cache.
+    """
+
+    def without_assembler(*given: Any) -> tuple[str, str] | None:
+        if not given:  # asked for a part of the cache's key
+            return UNASSEMBLED, UNASSEMBLED
+        stages: dict[str, Any] = given[1]
+        stages["cubin"] = lambda code, metadata: b""
+        return None
+
+    with (
+        mock.patch.object(knobs.runtime, "add_stages_inspection_hook", without_assembler),
+        mock.patch.object(ASTSource, "make_ir", _translated),
+    ):
+        yield
+
+
+_TRANSLATE = ASTSource.make_ir
+_TRANSLATED: dict[str, tuple[Any, str]] = {}
+
+
+def _translated(source: ASTSource, target: GPUTarget, *given: Any) -> Any:
+    """A kernel in Triton's first representation; from its text if it was translated for another target before."""
+    key = source.hash()
+    if key in _TRANSLATED and _TRANSLATED[key][0] != target:
+        context = given[-1]
+        with tempfile.NamedTemporaryFile("w", suffix=".ttir", encoding="utf-8") as file:
+            file.write(_TRANSLATED[key][1])
+            file.flush()
+            module = ir.parse_mlir_module(file.name, context)
+        module.context = context
+        return module
+    module = _TRANSLATE(source, target, *given)
+    _TRANSLATED[key] = target, str(module)
+    return module
 
 
 def launch_key(launch: Launched, target: str) -> str:

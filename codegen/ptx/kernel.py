@@ -30,11 +30,13 @@ class Buffer:
         content: its bytes; a launch changes them.
         written: which bytes have been written; reads of others are errors.
         offset: its address modulo 256.
+        address: where it begins, if it is a piece of a tensor that is too large to be kept whole; 0 for anywhere.
     """
 
     content: Array
     written: Array
     offset: int = ALIGNMENT
+    address: int = 0
 
     @staticmethod
     def of(values: Array, written: bool = True, offset: int = ALIGNMENT) -> Buffer:
@@ -94,7 +96,9 @@ def run_kernel(
 
 def _arena(linked: Linked, buffers: Sequence[Buffer], scratch: tuple[int, int]) -> Arena:
     sizes = [len(buffer.content) for buffer in buffers]
-    arena = Arena([*sizes, scratch[0]], [*(buffer.offset for buffer in buffers), scratch[1]], linked.units[1])
+    far = {place: buffer.address for place, buffer in enumerate(buffers) if buffer.address}
+    offsets = [buffer.offset for buffer in buffers]
+    arena = Arena([*sizes, scratch[0]], [*offsets, scratch[1]], linked.units[1], far)
     for place, buffer in enumerate(buffers):
         arena.fill(place, buffer.content, buffer.written)
     start = arena.starts[-1]

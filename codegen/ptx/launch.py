@@ -10,8 +10,10 @@ Input: a target, and calls of a package's programs. Output: their results, or wh
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import importlib
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +22,7 @@ from unittest import mock
 import numpy as np
 import torch
 
-from svertka.codegen.machine.compiling import asked_of_triton, assembled, launch_key
+from svertka.codegen.machine.compiling import asked_of_triton, assembled, launch_key, unassembled
 from svertka.codegen.ptx.counts import Counts
 from svertka.codegen.ptx.kernel import ALIGNMENT, Buffer, Pointer, run_kernel
 from svertka.codegen.ptx.machine import Linked, link
@@ -29,13 +31,43 @@ from svertka.codegen.ptx.program import PtxError
 from svertka.codegen.ptx.state import Array
 from svertka.codegen.verify.recording import PACKAGE, Launched, giving_launches
 
-__all__ = ["Executed", "arguments_of", "executing", "run_launch"]
+__all__ = [
+    "PROCESSORS",
+    "Compiled",
+    "Executed",
+    "arguments_of",
+    "compiled_kernels",
+    "executing",
+    "run_launch",
+    "unlink",
+]
 
 PROCESSORS = 132  # of the GPU that programs are made for, so that its launches are chosen
 NUMBERS: dict[str, Any] = {"fp32": np.float32, "fp64": np.float64}
 NUMBERS |= {f"i{bits}": getattr(np, f"int{bits}") for bits in (8, 16, 32, 64)}
 NUMBERS |= {f"u{bits}": getattr(np, f"uint{bits}") for bits in (8, 16, 32, 64)}
-_LINKED: dict[str, tuple[Linked, Any]] = {}
+WHOLE, NEAR = 1 << 28, 1 << 20  # bytes of a storage that is kept whole; of a stride that stays in one piece
+FAR = 1 << 41  # addresses of storages that are kept in pieces are multiples of it
+_COMPILED: dict[str, Compiled] = {}
+_LOCATION = re.compile(r"^\s*(?:\.loc|\.file|//).*\n", re.MULTILINE)
+_DEBUGGING = re.compile(r"^\s*\.section\s+\.debug.*", re.MULTILINE | re.DOTALL)
+
+
+@dataclass
+class Compiled:
+    """A compiled kernel.
+
+    Attributes:
+        text: its PTX.
+        metadata: what the compiler says about it.
+        digest: of its text without what tells of the source's lines.
+        linked: ready to run, when it has run.
+    """
+
+    text: str
+    metadata: Any
+    digest: str
+    linked: Linked | None = None
 
 
 @dataclass
@@ -45,16 +77,24 @@ class Executed:
     Attributes:
         target: for which kernels were compiled.
         alter: what is done to their PTX before it runs, if anything.
+        only: ``"compile"`` if launches are compiled and not executed, ``"note"`` if neither.
         launches: how many ran.
         kernels: their names.
+        texts: digests of their PTX by name.
+        entries: entries of the tables of tiles that they took.
+        altered: kernels whose PTX was altered, ready to run, by their text.
         memory: tensors that programs made, with the bytes that have been written, by address.
         counts: where to count what is executed, if anywhere.
     """
 
     target: str
     alter: Callable[[str], str] | None = None
+    only: str = ""
     launches: int = 0
     kernels: list[str] = field(default_factory=list)
+    texts: dict[str, set[str]] = field(default_factory=dict)
+    entries: set[str] = field(default_factory=set)
+    altered: dict[str, Linked] = field(default_factory=dict)
     memory: dict[int, tuple[torch.Tensor, Array]] = field(default_factory=dict)
     counts: Counts | None = None
 
@@ -80,7 +120,13 @@ class Executed:
 
 @contextmanager
 def executing(
-    target: str, forced: str = "", package: str = PACKAGE, alter: Callable[[str], str] | None = None
+    target: str,
+    forced: str = "",
+    package: str = PACKAGE,
+    alter: Callable[[str], str] | None = None,
+    wide: bool = False,
+    only: str = "",
+    processors: int = PROCESSORS,
 ) -> Iterator[Executed]:
     """Run launches of a generated package on the machine.
 
@@ -89,15 +135,19 @@ def executing(
         forced: an entry of the tables that becomes the only one in its table and serves every size.
         package: name of the package.
         alter: what is done to the PTX of every kernel before it runs, to plant a fault.
+        wide: whether all offsets have 64 bits, as if every tensor had more than 2^31 elements.
+        only: ``"compile"`` to compile and not execute, ``"note"`` to do neither.
+        processors: how many the GPU has.
 
     Raises:
         PtxError: what the machine refuses, at once; at the end, results that were never stored.
     """
     launching, plans = (importlib.import_module(f"{package}.{name}") for name in ("launching", "plans"))
-    done = Executed(target, alter)
+    done = Executed(target, alter, only)
 
     def run(launch: Launched) -> None:
         if launch.programs:
+            done.entries.add(launch.entry)
             run_launch(launch, done)
 
     def allocated(tensor: torch.Tensor) -> torch.Tensor:
@@ -109,23 +159,47 @@ def executing(
     with (
         giving_launches(run, target, forced, boxes, package),
         mock.patch.object(plans, "allocated", allocated),
-        mock.patch.object(launching, "processors", return_value=PROCESSORS),
+        mock.patch.object(launching, "processors", return_value=processors),
+        mock.patch.object(launching, "INT32_ELEMENTS", 1 if wide else launching.INT32_ELEMENTS),
+        unassembled(),
     ):
         yield done
+        if only:
+            done.memory.clear()
         done.finish()
 
 
-def _linked(launch: Launched, done: Executed) -> tuple[Linked, Any]:
-    """The launch's kernel, compiled and parsed; kept, since a launch of the same key is compiled once."""
-    key = launch_key(launch, done.target)
-    if key in _LINKED and done.alter is None:
-        return _LINKED[key]
-    compiled = assembled(launch, done.target)
-    text = compiled.asm["ptx"]
-    made = link(parse(text if done.alter is None else done.alter(text))), compiled.metadata
-    if done.alter is None:
-        _LINKED[key] = made
-    return made
+def _compiled(launch: Launched, target: str) -> Compiled:
+    """The launch's kernel; kept, since a launch of the same key is compiled once."""
+    key = launch_key(launch, target)
+    if key not in _COMPILED:
+        made = assembled(launch, target)
+        text = made.asm["ptx"]
+        plain = _LOCATION.sub("", _DEBUGGING.sub("", text))
+        _COMPILED[key] = Compiled(text, made.metadata, hashlib.sha256(plain.encode()).hexdigest()[:16])
+    return _COMPILED[key]
+
+
+def compiled_kernels() -> Iterator[Compiled]:
+    """What this process has compiled."""
+    yield from _COMPILED.values()
+
+
+def unlink() -> None:
+    """Forget what is ready to run: other formulas have other kernels, and it takes more memory than their texts."""
+    for compiled in _COMPILED.values():
+        compiled.linked = None
+
+
+def _linked(compiled: Compiled, done: Executed) -> Linked:
+    text = compiled.text if done.alter is None else done.alter(compiled.text)
+    if text != compiled.text:
+        if text not in done.altered:
+            done.altered[text] = link(parse(text))
+        return done.altered[text]
+    if compiled.linked is None:
+        compiled.linked = link(parse(text))
+    return compiled.linked
 
 
 def arguments_of(launch: Launched, target: str) -> list[tuple[str, Any]]:
@@ -142,34 +216,80 @@ def run_launch(launch: Launched, done: Executed) -> None:
     Raises:
         PtxError: what the machine refuses.
     """
-    linked, metadata = _linked(launch, done)
+    if done.only == "note":
+        return
+    compiled = _compiled(launch, done.target)
+    name = launch.kernel.__name__
+    done.texts.setdefault(name, set()).add(compiled.digest)
+    if done.only:
+        return
+    linked, metadata = _linked(compiled, done), compiled.metadata
     done.launches += 1
-    done.kernels.append(launch.kernel.__name__)
+    done.kernels.append(name)
     arguments = arguments_of(launch, done.target)
-    tensors = [value for _, value in arguments if isinstance(value, torch.Tensor)]
-    storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage() for tensor in tensors}
-    places = {pointer: place for place, pointer in enumerate(storages)}
-    buffers = [_buffer(pointer, storage, done) for pointer, storage in storages.items()]
+    memory = _Memory([value for _, value in arguments if isinstance(value, torch.Tensor)], done)
     scratch = metadata.global_scratch_size * launch.programs, metadata.global_scratch_align % 256
-    own = [Pointer(len(buffers)) if scratch[0] else np.uint64(0), np.uint64(0)]  # scratch of the kernel, of a profiler
-    given = [_argument(kind, value, places) for kind, value in arguments]
-    run_kernel(linked, launch.programs, buffers, [*given, *own], metadata.shared, scratch, done.counts)
+    own = [Pointer(len(memory.buffers)) if scratch[0] else np.uint64(0), np.uint64(0)]  # scratch, and a profiler's
+    given = [_argument(kind, value, memory) for kind, value in arguments]
+    run_kernel(linked, launch.programs, memory.buffers, [*given, *own], metadata.shared, scratch, done.counts)
 
 
-def _buffer(pointer: int, storage: Any, done: Executed) -> Buffer:
-    """A storage's memory; of tensors that the program made, with what has been written."""
-    size = storage.nbytes()
-    memory = (ctypes.c_char * size).from_address(pointer) if size else b""
-    known = done.memory.get(pointer)
-    written = np.ones(size, bool) if known is None else known[1]
-    return Buffer(np.frombuffer(memory, np.uint8), written, ALIGNMENT + pointer % ALIGNMENT)
+class _Memory:
+    """The memory of a launch's tensors, each storage once.
+
+    Attributes:
+        buffers: whole storages, and pieces of those that are too large.
+        places: where a storage's first buffer is, and its offset in the storage, by the storage's address.
+    """
+
+    def __init__(self, tensors: Sequence[torch.Tensor], done: Executed) -> None:
+        self.buffers: list[Buffer] = []
+        self.places: dict[int, tuple[int, int]] = {}
+        for tensor in tensors:
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() in self.places:
+                continue
+            shared = [one for one in tensors if one.untyped_storage().data_ptr() == storage.data_ptr()]
+            spans = [(0, storage.nbytes())] if storage.nbytes() <= WHOLE else _spans(shared)
+            self.places[storage.data_ptr()] = len(self.buffers), spans[0][0]
+            whole = storage.nbytes() <= WHOLE
+            begin = 0 if whole else FAR * len(self.places) + storage.data_ptr() % 256
+            self.buffers += [_buffer(storage, span, begin + span[0] if begin else 0, done) for span in spans]
+
+    def pointer(self, tensor: torch.Tensor) -> Pointer:
+        """The address of a tensor's first element."""
+        storage = tensor.untyped_storage().data_ptr()
+        place, offset = self.places[storage]
+        return Pointer(place, tensor.data_ptr() - storage - offset)
 
 
-def _argument(kind: str, value: Any, places: Mapping[int, int]) -> Any:
+def _spans(tensors: Sequence[torch.Tensor]) -> list[tuple[int, int]]:
+    """Ranges of bytes in a storage that hold all elements of some tensors; what lies far from them is left out."""
+    found: set[tuple[int, int]] = set()
+    for tensor in tensors:
+        starts, length = [int(tensor.storage_offset())], 1
+        for extent, stride in zip(tensor.shape, tensor.stride(), strict=True):
+            if stride * tensor.itemsize > NEAR:
+                starts = [start + place * int(stride) for start in starts for place in range(extent)]
+            else:
+                length += (extent - 1) * int(stride)
+        found |= {(start * tensor.itemsize, (start + length) * tensor.itemsize) for start in starts}
+    return sorted(found)
+
+
+def _buffer(storage: Any, span: tuple[int, int], address: int, done: Executed) -> Buffer:
+    """A part of a storage's memory; of tensors that the program made, with what has been written."""
+    pointer, size = storage.data_ptr() + span[0], span[1] - span[0]
+    memory: Any = (ctypes.c_char * size).from_address(pointer) if size else b""
+    known = done.memory.get(storage.data_ptr())
+    written = np.ones(size, bool) if known is None else known[1][span[0] : span[1]]
+    return Buffer(np.frombuffer(memory, np.uint8), written, ALIGNMENT + pointer % ALIGNMENT, address)
+
+
+def _argument(kind: str, value: Any, memory: _Memory) -> Any:
     """An argument as the launcher passes it: a pointer, or a number of the parameter's type."""
     if isinstance(value, torch.Tensor):
-        pointer = value.untyped_storage().data_ptr()
-        return Pointer(places[pointer], value.data_ptr() - pointer)
+        return memory.pointer(value)
     if kind not in NUMBERS:
         raise PtxError(f"an argument of type {kind} is not known")
     return NUMBERS[kind](value)

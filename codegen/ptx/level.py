@@ -1,81 +1,203 @@
 """Level "compiled": what the compiler made of the kernels computes the formulas, on the machine.
 
 The levels "exact" and "rounding" are checked once more, with the kernels compiled for a target, with its tiles, and
-executed by the machine: in every format on whole numbers to the last bit, on real numbers within the bound of the
-matrix unit's arithmetic. All that the machine refuses is a failure too.
+executed by the machine: on whole numbers to the last bit, on real numbers within the bound of the matrix unit's
+arithmetic. All that the machine refuses is a failure too. ``plan`` says in which formats and layouts.
 
 Input: a formula with its kernels, and a target. Output: ``Outcome``.
 """
 
 from __future__ import annotations
 
+import gc
+import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from svertka.codegen.lowering.build import KernelModule
-from svertka.codegen.lowering.built import built
-from svertka.codegen.ptx.launch import executing
+from svertka.codegen.ptx.launch import Executed, executing, unlink
+from svertka.codegen.ptx.plan import Run, runs
+from svertka.codegen.ptx.targets import NAME, TARGETS
+from svertka.codegen.verify.equivalence import draw_values, outcome, real
 from svertka.codegen.verify.levels import LEVELS, Outcome, Subject
 from svertka.codegen.verify.levels.numbers import largest_tightness
 from svertka.codegen.verify.recording import PACKAGE
-from svertka.spec.definition import Definition, Variant
+from svertka.spec.definition import Variant
 
-__all__ = ["CHECKED", "TARGETS", "check", "survey"]
+__all__ = [
+    "CHECKED",
+    "check",
+    "check_forced",
+    "check_runs",
+    "compiled_texts",
+    "digest_of_runs",
+    "planned",
+]
 
-NAME = "compiled"
 CHECKED = ("exact", "rounding")  # levels that are checked on compiled kernels
-TARGETS = ("sm_80", "sm_90")
 
 
 def check(
     module: KernelModule,
     variant: Variant,
-    target: str,
+    targets: Sequence[str] = TARGETS,
     package: str = PACKAGE,
-    levels: Sequence[str] = CHECKED,
-    forced: str = "",
-) -> Outcome:
-    """Check a formula's kernels, compiled for a target.
+    known: Mapping[str, Mapping[str, Any]] | None = None,
+) -> dict[str, Outcome]:
+    """Check a formula's kernels, compiled for some targets.
 
     Args:
         module: the definition's kernels and programs.
         variant: which of its formulas.
-        target: one of ``TARGETS``.
+        targets: of ``TARGETS``.
         package: name of the generated package.
-        levels: of ``CHECKED``.
-        forced: an entry of the tables of tiles that serves every size.
+        known: what is on record by target: digests of compiled kernels by name, and of the runs. A target of which
+            both are the same is left out.
+
+    Returns:
+        Outcomes by target. Their figures have the number of launches, digests of the compiled kernels by name, and the
+        entries of the tables of tiles that were executed.
+    """
+    evaluations: dict[Any, Any] = {}
+    every = planned(module, variant)
+    found = {}
+    with _without_collections():
+        for target in targets:
+            subject = Subject(module, variant, package, target=target, known=evaluations)
+            before = (known or {}).get(target, {})
+            same = before.get("runs") == digest_of_runs(every)
+            if not same or before.get("kernels") != _digests([compiled_texts(subject, every)]):
+                found[target] = check_runs(subject, every)
+    unlink()
+    return found
+
+
+@contextmanager
+def _without_collections() -> Iterator[None]:
+    """Without Python's collector: it takes a third of the time to find no cycles among what executes instructions."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+def planned(module: KernelModule, variant: Variant) -> tuple[Run, ...]:
+    """What is executed of a formula; arguments as for ``check``."""
+    return tuple(runs(Subject(module, variant, PACKAGE)))
+
+
+def check_forced(
+    module: KernelModule, variant: Variant, target: str, entry: str, package: str = PACKAGE
+) -> Outcome | None:
+    """Check a formula's kernels with tiles that its sizes would not choose.
+
+    Args:
+        module: as for ``check``.
+        variant: as for ``check``.
+        target: as for ``check``.
+        entry: of the target's tables of tiles, as ``recording.entries`` names it.
+        package: as for ``check``.
+
+    Returns:
+        None if no run of the formula takes tiles from the entry's table.
     """
     subject = Subject(module, variant, package, target=target)
-    began, kernels = time.process_time(), set()
-    outcomes, failures = [], []
-    launches = 0
-    for level in levels:
-        try:
-            with executing(target, forced, package) as done, np.errstate(all="ignore"):
-                outcomes.append(LEVELS[level](subject))
-            failures += [f"{level}: {text}" for text in outcomes[-1].failures]
-        except Exception as error:
-            failures.append(f"{level}: the kernel does not run: {type(error).__name__}: {error}")
-        launches += done.launches
-        kernels |= set(done.kernels)
-    seconds = round(time.process_time() - began, 1)
-    figures = {"target": target, "launches": launches, "kernels": sorted(kernels), "seconds": seconds}
-    figures["tightness"] = largest_tightness(outcomes)
-    cases, elements = sum(o.cases for o in outcomes), sum(o.elements for o in outcomes)
-    return Outcome(NAME, variant.layer.name, cases, elements, figures, tuple(failures))
+    table = entry.rpartition("/")[0]
+    for run in runs(subject):
+        for dtype in run.dtypes:
+            alone = replace(run, dtypes=(dtype,), forced=entry)
+            if any(
+                taken.rpartition("/")[0] == table for taken in compiled_texts(subject, (alone,), noted=True).entries
+            ):
+                done = check_runs(subject, (alone,))
+                return replace(done, figures={**done.figures, "entry": entry})
+    return None
 
 
-def survey(
-    definitions: Sequence[Definition],
-    targets: Sequence[str] = TARGETS,
-    levels: Sequence[str] = CHECKED,
-    package: str = PACKAGE,
-) -> Iterator[Outcome]:
-    """Check every formula of some definitions for every target; arguments as ``check``'s."""
-    for definition in definitions:
-        module = built(definition)
-        for variant in definition.variants:
-            for target in targets:
-                yield check(module, variant, target, package, levels)
+def check_runs(subject: Subject, some: Sequence[Run], alter: Callable[[str], str] | None = None) -> Outcome:
+    """Check some runs of a formula; ``subject`` has a target.
+
+    Args:
+        subject: the formula and its kernels.
+        some: the runs.
+        alter: what is done to the PTX of every kernel before it runs, to plant a fault.
+    """
+    began = time.process_time()
+    outcomes, failures, executed = [], [], []
+    for run in some:
+        about = replace(subject, runs=((run.case, run.dtypes),), special=run.special)
+        for level in CHECKED:
+            try:
+                with (
+                    _executing(subject, run, alter) as done,
+                    np.errstate(all="ignore"),
+                ):
+                    executed.append(done)
+                    outcomes.append(LEVELS[level](about))
+                failures += [f"{level}: {text}" for text in outcomes[-1].failures]
+            except Exception as error:
+                reason = f"the kernel does not run: {type(error).__name__}: {error}"
+                failures.append(f"{level}: {run.case.name}: {reason}")
+    figures = {
+        "launches": sum(done.launches for done in executed),
+        "kernels": _digests(executed),
+        "runs": digest_of_runs(some),
+        "entries": sorted({entry for done in executed for entry in done.entries}),
+        "tightness": largest_tightness(outcomes),
+        "seconds": round(time.process_time() - began, 1),
+    }
+    elements = sum(outcome.elements for outcome in outcomes)
+    level = f"{NAME} {subject.target}"
+    return Outcome(level, subject.layer.name, len(some), elements, figures, tuple(failures))
+
+
+def compiled_texts(subject: Subject, some: Sequence[Run], noted: bool = False) -> Executed:
+    """Compile what some runs launch, and execute nothing; or only note what is launched.
+
+    Args:
+        subject: the formula and its kernels.
+        some: the runs.
+        noted: whether nothing is compiled.
+    """
+    found = Executed(subject.target)
+    definition, layer = subject.module.definition, subject.layer
+    for run in some:
+        values = draw_values(definition, layer, run.case, real)
+        only = "note" if noted else "compile"
+        with _executing(subject, run, only=only) as done:
+            for dtype in run.dtypes:
+                list(outcome(definition, layer, subject.kernels, run.case, values, dtype, subject.device))
+        found.entries |= done.entries
+        for name, texts in done.texts.items():
+            found.texts.setdefault(name, set()).update(texts)
+    return found
+
+
+def _executing(
+    subject: Subject, run: Run, alter: Callable[[str], str] | None = None, only: str = ""
+) -> AbstractContextManager[Executed]:
+    return executing(subject.target, run.forced, subject.package, alter, run.wide, only, run.processors)
+
+
+def digest_of_runs(some: Sequence[Run]) -> str:
+    """A digest of some runs; of a set, which has no order, a sorted list is told."""
+    told = [(replace(run, case=replace(run.case, absent=frozenset())), sorted(run.case.absent)) for run in some]
+    return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
+
+
+def _digests(executed: Sequence[Executed]) -> dict[str, str]:
+    """A digest over the compiled texts of each kernel, by its name."""
+    texts: dict[str, set[str]] = {}
+    for done in executed:
+        for name, some in done.texts.items():
+            texts.setdefault(name, set()).update(some)
+    joined = {name: "".join(sorted(some)) for name, some in sorted(texts.items())}
+    return {name: hashlib.sha256(text.encode()).hexdigest()[:16] for name, text in joined.items()}

@@ -12,6 +12,7 @@ Input: lanes, addresses and values. Output: values.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -306,9 +307,10 @@ class Arena(Space):
         sizes: bytes of each tensor.
         offsets: address of each tensor, modulo 256.
         unit: bytes that are looked after together.
+        far: addresses of pieces of tensors whose elements lie too far apart to be kept whole, by the piece's number.
     """
 
-    def __init__(self, sizes: list[int], offsets: list[int], unit: int) -> None:
+    def __init__(self, sizes: list[int], offsets: list[int], unit: int, far: Mapping[int, int] | None = None) -> None:
         self.starts: list[int] = []
         self.sizes = sizes
         place = 0
@@ -320,11 +322,12 @@ class Arena(Space):
         super().__init__("global", np.zeros(whole, np.uint8), unit)
         self.noting = self.shares = False
         self.valid = np.full(whole, OUTSIDE, np.uint8)
+        self.far = dict(sorted((far or {}).items(), key=lambda item: item[1]))
         self.again: list[tuple[int, int]] = []  # index ranges that may be stored to several times
 
     def address(self, tensor: int) -> int:
         """The address of a tensor."""
-        return GLOBAL_BASE + self.starts[tensor]
+        return self.far.get(tensor, GLOBAL_BASE + self.starts[tensor])
 
     def fill(self, tensor: int, content: Array, written: Array) -> None:
         """Put a tensor's bytes, and which of them were written before."""
@@ -340,6 +343,8 @@ class Arena(Space):
     def place(self, state: State, lanes: Array, addresses: Array, size: int) -> Array:
         """Indices of addresses; see ``Space.place``."""
         index = (addresses.astype(np.uint64) - np.uint64(GLOBAL_BASE)).view(np.int64)
+        if self.far:
+            index = self._in_pieces(addresses.astype(np.uint64).view(np.int64), index)
         wild = (index < 0) | (index + size > len(self.data))
         outside = wild | (self.valid[np.where(wild, 0, index)] == OUTSIDE)
         outside |= self.valid[np.where(wild, 0, index + size - 1)] == OUTSIDE
@@ -348,6 +353,16 @@ class Arena(Space):
             raise state.error(self._where(int(index[row]), size), lanes[row], addresses[row])
         _aligned(state, lanes, addresses, size)
         return np.asarray(index)
+
+    def _in_pieces(self, addresses: Array, index: Array) -> Array:
+        """Indices of addresses, some of which lie in pieces with addresses of their own."""
+        begins, pieces = np.array(list(self.far.values())), np.array(list(self.far))
+        place = np.searchsorted(begins - RED_ZONE, addresses, side="right") - 1
+        near = np.maximum(place, 0)
+        within = addresses - begins[near]
+        size, start = np.array(self.sizes)[pieces[near]], np.array(self.starts)[pieces[near]]
+        known = (place >= 0) & (within < size + RED_ZONE)
+        return np.asarray(np.where(known, start + within, index))
 
     def _where(self, index: int, size: int) -> str:
         """How far an access lies outside the nearest tensor."""

@@ -19,6 +19,7 @@ from svertka.codegen.ptx.state import Array
 __all__ = ["product"]
 
 FRACTION = 25
+WHOLE = 1 << FRACTION  # below it no exponent is larger than the number of fractional bits
 NOTHING = -(10**6)  # the exponent of zero: smaller than every other
 
 
@@ -32,19 +33,28 @@ def product(left: Array, right: Array, addend: Array) -> Array:
     """
     if addend.dtype == np.float64:
         return _in_float64(left, right, addend)
-    wide = [left.astype(np.float64), right.astype(np.float64), addend.astype(np.float64)]
-    top = _largest_exponent(*wide)
-    quantum = np.ldexp(1.0, top - FRACTION)
-    total = np.trunc(wide[2] / quantum)
+    wide = [part.astype(np.float64) for part in (left, right, addend)]
+    if _whole(*wide):
+        return toward_zero_32(wide[0] @ wide[1] + wide[2])
+    scale = np.ldexp(1.0, FRACTION - _largest_exponent(*wide))
+    total, one = np.trunc(wide[2] * scale), np.empty_like(wide[2])
     plain = wide[2].copy()
     finite = all(np.isfinite(part).all() for part in wide)
     for k in range(left.shape[-1]):
-        one = wide[0][..., :, k, None] * wide[1][..., None, k, :]
-        total += np.trunc(one / quantum)
+        np.multiply(wide[0][..., :, k, None], wide[1][..., None, k, :], out=one)
         if not finite:
             plain += one
-    result = toward_zero_32(total * quantum)
+        one *= scale
+        total += np.trunc(one, out=one)
+    result = toward_zero_32(total / scale)
     return result if finite else np.where(np.isfinite(plain), result, plain.astype(np.float32))
+
+
+def _whole(left: Array, right: Array, addend: Array) -> bool:
+    """Whether all are whole numbers so small that aligning them cuts nothing off; float64 sums such exactly."""
+    largest = [np.abs(part).max(initial=0.0) for part in (left, right, addend)]
+    small = largest[0] * largest[1] < WHOLE and largest[2] < WHOLE  # false for infinities and NaN
+    return bool(small) and all((np.trunc(part) == part).all() for part in (left, right, addend))
 
 
 def _exponents(values: Array) -> Array:

@@ -63,6 +63,7 @@ class Case:
         absent: optional tensors that are left out.
         last: whether tensors are in channels-last format: their second dimension is the fastest in memory.
         boxed: whether extents allow contractions to load boxes through tensor descriptors.
+        view: whether tensors are views: they begin inside their memory, and their strides are odd.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Case:
     absent: frozenset[str]
     last: bool = False
     boxed: bool = False
+    view: bool = False
 
 
 def cases(definition: Definition, variant: Variant, count: int = 3) -> Iterator[Case]:
@@ -109,10 +111,15 @@ def _fitting(definition: Definition, variant: Variant, draw: random.Random, plai
     )
 
 
-def altered(definition: Definition, variant: Variant, case: Case, sizes: Mapping[str, Any]) -> Case | None:
-    """The case with other extents and parameters, and the extents that follow; None if a rule forbids it."""
+def altered(
+    definition: Definition, variant: Variant, case: Case, sizes: Mapping[str, Any], most: float = LARGEST
+) -> Case | None:
+    """The case with other extents and parameters, and the extents that follow.
+
+    None if a rule forbids it, or a tensor has more elements than ``most``.
+    """
     known = derive(definition, {**case.sizes, **sizes})
-    return replace(case, sizes=known) if valid(definition, variant, known) else None
+    return replace(case, sizes=known) if valid(definition, variant, known, most) else None
 
 
 def large_case(definition: Definition, variant: Variant) -> Case:

@@ -32,12 +32,15 @@ from svertka.spec.running_error import Bounded, Format
 
 __all__ = [
     "Comparison",
+    "Expected",
     "Values",
+    "as_view",
     "channels_last",
     "compare",
     "compare_at",
     "compare_exactly",
     "draw_values",
+    "expected_of",
     "format_of",
     "held",
     "real",
@@ -172,6 +175,31 @@ def run_backward(
     return results
 
 
+@dataclass(frozen=True)
+class Expected:
+    """What a formula gives at the values of a case, before results are rounded to their format."""
+
+    values: Values
+    results: Mapping[str, Any]
+
+
+def expected_of(
+    definition: Definition,
+    layer: Layer,
+    case: Case,
+    dtypes: Sequence[torch.dtype],
+    target: Format | None = None,
+    draw_real: Callable[[random.Random], float] = real,
+    drawn: Collection[str] | None = None,
+) -> Expected:
+    """Draw values that all of some dtypes represent, and evaluate the formula; arguments as for ``compare``."""
+    tensors = draw_values(definition, layer, case, draw_real, drawn=drawn).tensors
+    gradients = draw_values(definition, layer, case, real, " gradients").gradients
+    values = Values(held(tensors, dtypes), held(gradients, dtypes))
+    arithmetic = RunningError(target or format_of(dtypes[0]), Tensors())
+    return Expected(values, formula_values(definition, layer, case, values, arithmetic))
+
+
 def compare(
     module: KernelModule,
     variant: Variant,
@@ -182,6 +210,7 @@ def compare(
     target: Format | None = None,
     draw_real: Callable[[random.Random], float] = real,
     drawn: Collection[str] | None = None,
+    expected: Expected | None = None,
 ) -> Iterator[tuple[torch.dtype, Comparison]]:
     """Compare forward and backward of one case with the formula, within its running error.
 
@@ -195,17 +224,13 @@ def compare(
         target: arithmetic of the device; by default that of the first dtype's format.
         draw_real: how elements of the inputs are drawn.
         drawn: names of the inputs that are drawn so; all by default.
+        expected: what the formula gives, if it is known.
     """
-    formats = [format_of(dtype) for dtype in dtypes]
     layer = variant.layer
-    tensors = draw_values(module.definition, layer, case, draw_real, drawn=drawn).tensors
-    gradients = draw_values(module.definition, layer, case, real, " gradients").gradients
-    values = Values(held(tensors, dtypes), held(gradients, dtypes))
-    arithmetic = RunningError(target or formats[0], Tensors())
-    expected = formula_values(module.definition, layer, case, values, arithmetic)
-    for dtype, storage in zip(dtypes, formats, strict=True):
-        right = {name: _stored(array, storage) for name, array in expected.items()}
-        for name, got in outcome(module.definition, layer, kernels, case, values, dtype, device):
+    known = expected or expected_of(module.definition, layer, case, dtypes, target, draw_real, drawn)
+    for dtype in dtypes:
+        right = {name: _stored(array, format_of(dtype)) for name, array in known.results.items()}
+        for name, got in outcome(module.definition, layer, kernels, case, known.values, dtype, device):
             yield dtype, compared(name, got, right[name.removesuffix(UNSAVED)])
 
 
@@ -304,7 +329,8 @@ def outcome(
 
     def placed(some: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         moved = {n: (t.to(dtype) if t.is_floating_point() else t).to(device) for n, t in some.items()}
-        return {n: channels_last(t) if case.last else t for n, t in moved.items()}
+        moved = {n: channels_last(t) if case.last else t for n, t in moved.items()}
+        return {n: as_view(t) if case.view else t for n, t in moved.items()}
 
     tensors, gradients = placed(values.tensors), placed(values.gradients)
     saved = run_forward(kernels, layer, case, tensors, save=True)
@@ -324,6 +350,15 @@ def channels_last(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.movedim(1, -1).contiguous().movedim(-1, 1) if tensor.dim() > 2 else tensor
 
 
+def as_view(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor as a view that begins at the second element of its memory; every stride is an odd multiple."""
+    strides = [GAP * stride for stride in tensor.stride()]
+    reach = sum((extent - 1) * stride for extent, stride in zip(tensor.shape, strides, strict=True))
+    memory = torch.zeros(max(reach, 0) + 2, dtype=tensor.dtype, device=tensor.device)
+    return memory.as_strided(tensor.shape, strides, 1).copy_(tensor)
+
+
+GAP = 3
 UNSAVED = " (nothing saved)"
 
 

@@ -28,6 +28,7 @@ from svertka.spec.notation import Tensor
 
 __all__ = [
     "PACKAGE",
+    "PRODUCTS",
     "TARGET",
     "Launched",
     "Recorded",

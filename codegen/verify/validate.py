@@ -20,7 +20,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from svertka.codegen.lowering.build import KernelModule
 from svertka.codegen.lowering.built import PROCESSES, built
@@ -30,8 +30,10 @@ from svertka.spec import normal_form
 from svertka.spec.definition import Definition, Variant
 from svertka.spec.notation import Reduction
 
-__all__ = ["ValidationError", "Verdict", "load_package", "validate_folder", "validate_package"]
+__all__ = ["ValidationError", "Verdict", "load_package", "side_by_side", "validate_folder", "validate_package"]
 
+Item = TypeVar("Item", bound=tuple[Any, ...])
+Result = TypeVar("Result")
 Progress = Callable[[str], None]
 
 
@@ -122,27 +124,44 @@ def validate_folder(
     for level in levels:
         if level not in LEVELS:
             raise ValueError(f"level {level!r}: there is no such level; use {', '.join(LEVELS)}")
-    work = [(definition, variant) for definition in definitions for variant in definition.variants]
-    work.sort(key=lambda item: -_loops(item[1]))  # the longest first, so that none runs alone at the end
+    work = [(one, place, tuple(levels)) for one in definitions for place in range(len(one.variants))]
+    work.sort(key=lambda item: -_loops(item[0].variants[item[1]]))  # the longest first, so that none ends alone
     found: dict[str, tuple[Outcome, ...]] = {}
-    if processes < 2 or len(work) < 2:
-        with load_package(folder) as package:
-            for definition, variant in work:
-                found[variant.layer.name] = _outcomes(package, built(definition), variant, levels)
-                progress(variant.layer.name)
-    else:
-        with ProcessPoolExecutor(processes, get_context("spawn"), _open, (folder,)) as pool:
-            futures = {}
-            for definition, variant in work:
-                place = definition.variants.index(variant)
-                futures[pool.submit(_validate_one, definition, place, tuple(levels))] = variant.layer.name
-            for future in as_completed(futures):
-                found[futures[future]] = future.result()
-                progress(futures[future])
+    for (definition, place, _), outcomes in side_by_side(folder, _validate_one, work, processes):
+        found[definition.variants[place].layer.name] = outcomes
+        progress(definition.variants[place].layer.name)
     return [
         Verdict(definition.name, tuple(outcome for v in definition.variants for outcome in found[v.layer.name]))
         for definition in definitions
     ]
+
+
+def side_by_side(
+    folder: Path, judge: Callable[..., Result], work: Sequence[Item], processes: int = PROCESSES
+) -> Iterator[tuple[Item, Result]]:
+    """Judge several parts of a package at a time, in processes that have imported it.
+
+    Args:
+        folder: the package.
+        judge: a function of a module; called with the name under which the package is imported, and an item's parts.
+        work: the items, as they are begun.
+        processes: how many are judged in parallel.
+
+    Yields:
+        Items with their results, as they are done.
+
+    Raises:
+        ValidationError: the folder holds no package.
+    """
+    if processes < 2 or len(work) < 2:
+        with load_package(folder) as package:
+            for item in work:
+                yield item, judge(package, *item)
+        return
+    with ProcessPoolExecutor(processes, get_context("spawn"), _open, (folder,)) as pool:
+        futures = {pool.submit(_judge_one, judge, item): item for item in work}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
 
 
 def _loops(variant: Variant) -> int:
@@ -201,6 +220,10 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _validate_one(definition: Definition, place: int, levels: Sequence[str]) -> tuple[Outcome, ...]:
+def _judge_one(judge: Callable[..., Result], item: tuple[Any, ...]) -> Result:
+    return judge(_worker["package"], *item)
+
+
+def _validate_one(package: str, definition: Definition, place: int, levels: Sequence[str]) -> tuple[Outcome, ...]:
     module = built(definition)
-    return _outcomes(_worker["package"], module, module.definition.variants[place], levels)
+    return _outcomes(package, module, module.definition.variants[place], levels)

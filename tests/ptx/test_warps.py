@@ -196,6 +196,17 @@ def test_the_matrix_unit_truncates_as_hopper_does() -> None:
     assert inexact
 
 
+@pytest.mark.parametrize("largest", [3, 128, 1 << 11, 1 << 12, 1 << 13, 1 << 20])
+def test_whole_numbers_give_what_their_eighths_give(largest: int) -> None:
+    """Eighths are aligned and truncated one by one; whole numbers are not where that would change nothing."""
+    left, right = (DRAW.integers(-largest, largest + 1, shape).astype(np.float32) for shape in ((2, 3, 16), (2, 16, 5)))
+    added = DRAW.integers(-largest * largest, largest * largest + 1, (2, 3, 5)).astype(np.float32)
+    eighths = product(left / 8, right / 8, added / 64)
+    np.testing.assert_array_equal(product(left, right, added), eighths * 64)
+    if largest <= 128:
+        np.testing.assert_array_equal(eighths * 64, left.astype(np.float64) @ right + added)
+
+
 def test_tf32_keeps_ten_fractional_bits() -> None:
     values = np.array([1 + 2.0**-10, 1 + 2.0**-11, -1 - 2.0**-11 - 2.0**-12, 3e38, np.inf], np.float32)
     expected = np.array([1 + 2.0**-10, 1, -1, np.trunc(3e38 / 2.0**117) * 2.0**117, np.inf], np.float32)

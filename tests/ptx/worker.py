@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import importlib
 import json
+import mmap
 import re
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
+from unittest import mock
 
 import torch
 
@@ -20,6 +23,7 @@ from svertka.codegen.lowering.built import built
 from svertka.codegen.ptx.counts import Counts
 from svertka.codegen.ptx.launch import executing
 from svertka.codegen.ptx.program import PtxError
+from svertka.codegen.verify import equivalence
 from svertka.codegen.verify.cases import cases
 from svertka.codegen.verify.equivalence import compare, format_of
 from svertka.codegen.verify.levels import Subject
@@ -27,6 +31,7 @@ from svertka.spec.layers import DEFINITIONS
 from svertka.spec.running_error import on_matrix_unit
 
 PACKAGE = "svertka.generated"
+NO_RESERVE = 0x4000  # MAP_NORESERVE of Linux
 
 
 def answer(question: dict[str, Any]) -> dict[str, Any]:
@@ -40,11 +45,18 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
     else:
         case = list(cases(definition, variant))[question["case"]]
     began, planted = time.process_time(), [0]
+    if question.get("far"):
+        case = replace(case, view=True)
     alter = planting(question["fault"], question["kernel"], planted) if "fault" in question else None
     found: dict[str, Any] = {"failures": [], "refused": "", "elements": 0}
     counts = Counts()
     try:
-        with executing(target, question.get("forced", ""), alter=alter) as done:
+        with (
+            mock.patch.object(equivalence, "as_view", far_apart if question.get("far") else equivalence.as_view),
+            executing(target, question.get("forced", ""), alter=alter) as done,
+        ):
+            if question.get("narrow"):
+                importlib.import_module(f"{PACKAGE}.launching").INT32_ELEMENTS = 2**62
             done.counts = counts if question.get("counted") else None
             arithmetic = on_matrix_unit(format_of(dtype))
             for _, result in compare(module, variant, kernels, case, (dtype,), target=arithmetic):
@@ -56,6 +68,19 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
     if question.get("counted"):
         found |= {"instructions": dict(counts.instructions), "loaded": vars(counts.sectors["load"])}
     return found | {"seconds": time.process_time() - began}
+
+
+def far_apart(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor as a view whose last element lies more than 2^31 elements from its first, in memory nobody touches."""
+    if not tensor.numel() or tensor.dim() < 1:
+        return tensor
+    outer = next((place for place, extent in enumerate(tensor.shape) if extent > 1), 0)
+    step = (2**31 // max(tensor.shape[outer] - 1, 1) // 64 + 1) * 64
+    strides = [step if place == outer else stride for place, stride in enumerate(tensor.stride())]
+    size = sum((extent - 1) * stride for extent, stride in zip(tensor.shape, strides, strict=True)) + 1
+    reserved = mmap.mmap(-1, size * tensor.itemsize, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | NO_RESERVE)
+    memory = torch.frombuffer(reserved, dtype=tensor.dtype, count=size)
+    return memory.as_strided(tensor.shape, strides).copy_(tensor)
 
 
 def planting(fault: list[str], kernel: str, planted: list[int]) -> Callable[[str], str]:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
 from svertka.codegen.verify.cases import Case, at_zero, met_exactly
-from svertka.codegen.verify.equivalence import Comparison, compare, compare_at, format_of, real
+from svertka.codegen.verify.equivalence import Comparison, compare, compare_at, expected_of, format_of, real
 from svertka.codegen.verify.extremes import enters_exponents, extremes
 from svertka.codegen.verify.levels.bfloat16 import repaired_on
 from svertka.codegen.verify.levels.numbers import summed
@@ -44,19 +44,34 @@ def check(subject: Subject) -> Outcome:
     several.
     """
     comparisons = []
-    for number, case in enumerate(subject.cases):
-        comparisons += _comparisons(subject, case, GROUPS[number % len(GROUPS)], real)
-    for case in subject.cases:
+    runs = subject.runs or [(case, GROUPS[number % len(GROUPS)]) for number, case in enumerate(subject.cases)]
+    for case, dtypes in runs:
+        for group in _groups(dtypes):
+            comparisons += _comparisons(subject, case, group, real)
+    comparisons += _at_special_values(subject, [case for case, _ in runs]) if subject.special else []
+    return summed(NAME, subject, len(runs), comparisons)
+
+
+def _groups(dtypes: Sequence[torch.dtype]) -> Iterator[tuple[torch.dtype, ...]]:
+    """Dtypes that one evaluation of the formula serves: those with the same accumulator."""
+    for double in (False, True):
+        group = tuple(dtype for dtype in dtypes if (dtype == torch.float64) == double)
+        if group:
+            yield group
+
+
+def _at_special_values(subject: Subject, cases: Sequence[Case]) -> Iterator[tuple[str, str, Comparison]]:
+    """Compare where a random number meets its threshold, at 0, at infinities and NaN, where exponentials overflow."""
+    for case in cases:
         met = met_exactly(subject.layer, case)
         if met != case:
-            comparisons += _comparisons(subject, met, GROUPS[0], real)
-    for zero in at_zero(subject.module.definition, subject.layer, subject.cases[0]):
-        comparisons += _comparisons(subject, zero, GROUPS[0], _mostly_zero)
+            yield from _comparisons(subject, met, GROUPS[0], real)
+    for zero in at_zero(subject.module.definition, subject.layer, cases[0]):
+        yield from _comparisons(subject, zero, GROUPS[0], _mostly_zero)
     compared = _inputs_of_maxima(subject.layer)
-    for case in subject.cases if compared else ():
-        comparisons += _comparisons(subject, case, GROUPS[0], _special, compared)
-    comparisons += _at_extremes(subject)
-    return summed(NAME, subject, len(subject.cases), comparisons)
+    for case in cases if compared else ():
+        yield from _comparisons(subject, case, GROUPS[0], _special, compared)
+    yield from _at_extremes(subject, cases[0] if subject.runs else subject.small_cases[0])
 
 
 def _comparisons(
@@ -66,27 +81,23 @@ def _comparisons(
     draw_real: Callable[[random.Random], float],
     drawn: Collection[str] | None = None,
 ) -> list[tuple[str, str, Comparison]]:
+    asked = case, dtypes, _target(subject, dtypes), draw_real, drawn
+    key = (NAME, case.name, str(case.sizes), dtypes, draw_real, drawn)
+    expected = subject.evaluated(key, lambda: expected_of(subject.module.definition, subject.layer, *asked))
     with repaired_on(subject.device):
         found = compare(
-            subject.module,
-            subject.variant,
-            subject.kernels,
-            case,
-            dtypes,
-            subject.device,
-            _target(subject, dtypes),
-            draw_real,
-            drawn,
+            subject.module, subject.variant, subject.kernels, case, dtypes, subject.device, expected=expected
         )
         return [(case.name, format_of(dtype).name, result) for dtype, result in found]
 
 
-def _at_extremes(subject: Subject) -> Iterator[tuple[str, str, Comparison]]:
+def _at_extremes(subject: Subject, case: Case) -> Iterator[tuple[str, str, Comparison]]:
     """Compare where exponentials overflow; only there a wrong shift is noticed."""
-    case = subject.small_cases[0]
     for dtype in EXTREME_TYPES:
         first = dtype == EXTREME_TYPES[0]
-        for extreme in extremes(subject.module.definition, subject.layer, case, dtype, apart=not first):
+        about = subject.module.definition, subject.layer, case, dtype, not first
+        key = (NAME, "extremes", case.name, str(case.sizes), dtype)
+        for extreme in subject.evaluated(key, lambda about=about: list(extremes(*about))):  # type: ignore[misc]
             for small in (False, True):
                 if small and not (first and extreme.apart and not subject.compiled):
                     continue  # several steps test the shifts of other rows; a target's tables are not changed

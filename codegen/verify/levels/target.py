@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
+
+import torch
 
 from svertka.codegen.ir.kernel import Kernel, Name
 from svertka.codegen.lowering.build import KernelModule
@@ -18,6 +21,7 @@ from svertka.spec.layer import Layer
 
 __all__ = ["Subject", "gradient_operators"]
 
+Result = TypeVar("Result")
 SYMBOL_UNIT, HALF_UNIT = 2, 8  # elements of float64, of half precision, in one unit of a descriptor load
 GPU_UNIT = 32  # on a GPU boxes are used if at least so many elements are summed
 
@@ -32,6 +36,9 @@ class Subject:
         package: name under which the generated package was imported.
         device: the device of the kernels in numeric comparisons; ``"cpu"`` is Triton's interpreter.
         target: for which GPU kernels are compiled if a machine executes them that is no GPU; tensors lie on ``device``.
+        runs: cases and dtypes for comparisons of numbers, if they are not the usual ones.
+        special: whether numbers are compared at special values, too.
+        known: evaluations of the formula that several targets share, by all that they depend on; None to keep none.
     """
 
     module: KernelModule
@@ -39,6 +46,9 @@ class Subject:
     package: str
     device: str = "cpu"
     target: str = ""
+    runs: tuple[tuple[Case, tuple[torch.dtype, ...]], ...] = ()
+    special: bool = True
+    known: dict[Any, Any] | None = None
 
     @property
     def compiled(self) -> bool:
@@ -65,19 +75,33 @@ class Subject:
         """Cases for comparisons of expressions."""
         return small_cases(self.module.definition, self.variant)
 
+    def evaluated(self, key: tuple[Any, ...], evaluate: Callable[[], Result]) -> Result:
+        """What the formula gives; evaluated once if evaluations are kept."""
+        if self.known is None:
+            return evaluate()
+        if key not in self.known:
+            self.known[key] = evaluate()
+        found: Result = self.known[key]
+        return found
+
+    @property
+    def launched(self) -> tuple[Kernel, ...]:
+        """The formula's kernels."""
+        place = self.module.definition.variants.index(self.variant)
+        launches = (launch for program in self.module.programs[place] for launch in program.launches)
+        return tuple(dict.fromkeys(launch.kernel for launch in launches))
+
     @property
     def boxed(self) -> tuple[Kernel, ...]:
         """The formula's kernels that can load boxes."""
-        place = self.module.definition.variants.index(self.variant)
-        launches = (launch for program in self.module.programs[place] for launch in program.launches)
-        return tuple(dict.fromkeys(launch.kernel for launch in launches if launch.kernel.boxes is not None))
+        return tuple(kernel for kernel in self.launched if kernel.boxes is not None)
 
     @property
     def layouts(self) -> tuple[bool, ...]:
         """Layouts from which boxes can be loaded: channels last (True), rows (False), or each for some kernels."""
-        return tuple(last for last in (True, False) if self._fastest(last))
+        return tuple(last for last in (True, False) if self.fastest(last))
 
-    def _fastest(self, last: bool) -> set[str]:
+    def fastest(self, last: bool) -> set[str]:
         """Extents that must be aligned for the kernels that load boxes from one layout."""
         operands = [
             operand
@@ -109,7 +133,7 @@ class Subject:
     def aligned(self, some: tuple[Case, ...], unit: int) -> tuple[Case, ...]:
         """Cases in every layout of boxes, with the boxes' fastest extents rounded to multiples of a unit."""
         return tuple(
-            aligned(self.module.definition, self.variant, case, self._fastest(last), unit, last)
+            aligned(self.module.definition, self.variant, case, self.fastest(last), unit, last)
             for last in self.layouts
             for case in some
         )

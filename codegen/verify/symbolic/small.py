@@ -20,7 +20,7 @@ from svertka.spec.definition import Definition, Variant, Whole
 from svertka.spec.evaluate import values_of, whole
 from svertka.spec.notation import InRange, Read, Reduction
 
-__all__ = ["aligned", "small_cases", "usual_case"]
+__all__ = ["aligned", "small_cases", "usual_case", "work_of"]
 
 _DRAWS = 10
 _LITTLE, _MUCH = 400, 4096  # less work is not better; each doubling above _MUCH counts as a usual parameter
@@ -46,7 +46,7 @@ def small_cases(definition: Definition, variant: Variant) -> tuple[Case, ...]:
 
     def told(case: Case) -> tuple[bool, int, int, str]:
         """Sort key: several programs, few usual parameters, windows that pass the ends of tensors, little work."""
-        work = _work(variant, case.sizes)
+        work = work_of(variant, case.sizes)
         return (
             work < _SEVERAL or _steps_are_few(variant, case.sizes),
             usual(case) - _borders(variant, case) + (work // _MUCH).bit_length(),
@@ -98,7 +98,7 @@ def _borders(variant: Variant, case: Case) -> int:
     return met
 
 
-def _work(variant: Variant, sizes: dict[str, Any]) -> int:
+def work_of(variant: Variant, sizes: dict[str, Any]) -> int:
     """Elements of the largest loop nest."""
     work = []
     for equation in normal_form(variant.layer).equations:
@@ -127,7 +127,7 @@ def _shrunk(definition: Definition, variant: Variant, sizes: dict[str, Any]) -> 
             trial = derive(definition, {**sizes, name: smaller})
             few = smaller < sizes[name] and others.count(smaller) <= repeats
             kept = all(trial[extent] >= min(2, sizes[extent]) for extent in extents)  # one output tests no stride
-            much = name in outer and place < len(_OUTER) - 1 and _work(variant, trial) > _LITTLE
+            much = name in outer and place < len(_OUTER) - 1 and work_of(variant, trial) > _LITTLE
             if few and kept and not much and valid(definition, variant, trial):
                 sizes = trial
                 break

@@ -1,0 +1,136 @@
+"""What level "compiled" executes of a formula: cases, formats and layouts, and entries of the tables of tiles.
+
+Every combination of a kernel, a dtype, a layout and a set of compile-time constants is another compiled text, so there
+are as few as show every dtype, every layout and every branch: compiling takes most of the time.
+
+Input: a formula with its kernels. Output: ``Run``s.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Set
+from dataclasses import dataclass, replace
+
+import torch
+
+from svertka.codegen.ir.kernel import Name
+from svertka.codegen.ir.loop_patterns import LoopPattern
+from svertka.codegen.ptx.launch import PROCESSORS
+from svertka.codegen.verify.cases import Case, altered, cases
+from svertka.codegen.verify.fitting import extents_of_formula, small_extents
+from svertka.codegen.verify.levels import Subject
+from svertka.codegen.verify.symbolic.small import usual_case, work_of
+from svertka.spec import normal_form
+from svertka.spec.definition import Whole
+from svertka.spec.notation import Reduction
+
+__all__ = ["FEW", "Run", "runs"]
+
+WIDE, HALF = (torch.float32, torch.float64), (torch.bfloat16, torch.float16)
+UNIT = 32  # on a GPU boxes are used if at least so many elements are summed
+MUCH, LONG = 1 << 19, 1 << 15  # operations of the deepest loop nest; the formula takes longer than its kernels
+LARGE = 1 << 15  # elements of a tensor
+FEW, LONG_SUM = 2, 352  # elements: five steps of 64 and a half; no pipeline that loads boxes has more stages
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is executed under one setting.
+
+    Attributes:
+        case: sizes, layout and parameters.
+        dtypes: of real tensors.
+        wide: whether offsets have 64 bits, as tensors beyond 2^31 elements need them.
+        forced: an entry of the tables of tiles that serves every size.
+        special: whether numbers are compared at special values, too.
+        processors: of the GPU; with few, a program of a persistent kernel computes several tiles, and no sum is split.
+    """
+
+    case: Case
+    dtypes: tuple[torch.dtype, ...]
+    wide: bool = False
+    forced: str = ""
+    special: bool = False
+    processors: int = PROCESSORS
+
+
+def runs(subject: Subject) -> Iterator[Run]:
+    """The runs of a formula.
+
+    Usual parameters with several full tiles a launch, without optional tensors; unusual parameters; channels last;
+    views with an offset, odd strides and 64-bit offsets; the last two with long sums too; rows that take several steps;
+    and, where operands may be fetched by boxes, each layout of boxes, of full tiles too, and long sums on a GPU with
+    few processors.
+    """
+    definition, variant = subject.module.definition, subject.variant
+    unusual, *_ = subject.small_cases
+    usual = next(iter(cases(definition, variant, 1)))
+    optional = frozenset(tensor.name for tensor in variant.layer.inputs if tensor.default is not None)
+    usual = replace(usual, absent=optional)
+    products = any(kernel.operands for kernel in subject.launched)
+    large = _grown(subject, replace(usual, name=f"{usual.name}-large"), _free(subject), MUCH if products else LONG)
+    yield Run(large, WIDE)
+    yield Run(unusual, WIDE[:1], special=True)
+    yield Run(replace(unusual, name=f"{unusual.name}-last", last=True), HALF[:1])
+    yield Run(replace(unusual, name=f"{unusual.name}-view", view=True), HALF[1:], wide=True)
+    for long in _long_sums(subject, unusual, LONG_SUM + 1):  # odd, as most sizes are: other texts than those of boxes
+        yield Run(replace(long, name=f"{long.name}-last", last=True), HALF[:1])
+        yield Run(replace(long, name=f"{long.name}-view", view=True), HALF[1:], wide=True)
+    if not products and any(kernel.pattern == LoopPattern.ROW for kernel in subject.launched):
+        long = replace(usual, name=f"{usual.name}-long")
+        yield Run(_grown(subject, long, _free(subject) & _reduced(subject), LONG), WIDE[:1])
+    little = usual_case(definition, variant)
+    sides = zip(*(subject.aligned((unusual, large, little), UNIT)[place::3] for place in range(3)), strict=True)
+    for first, much, other in sides:
+        yield Run(first, HALF[:1])
+        yield Run(much if work_of(variant, much.sizes) <= 2 * MUCH else other, HALF[:1])
+    for case in subject.aligned(tuple(_long_sums(subject, little, LONG_SUM)) if subject.layouts else (), UNIT):
+        yield Run(case, HALF[1:], processors=FEW)
+
+
+def _long_sums(subject: Subject, case: Case, elements: int) -> Iterator[Case]:
+    """Each free extent that a kernel with boxes sums over, in turn so long that the whole sum has some ``elements``.
+
+    Other indices of the same sum make it longer too: those of a window, and places of the output.
+    """
+    free, lengths = _free(subject), dict[str, int]()
+    for kernel in subject.boxed:
+        assert kernel.boxes is not None
+        extents = [axis.extent for axis in kernel.boxes.summed] + [tap.extent for tap in kernel.boxes.taps]
+        names = [extent.name for extent in extents if isinstance(extent, Name)]
+        for name in free.intersection(names):
+            others = math.prod(case.sizes[other] for other in names if other != name)
+            lengths[name] = max(lengths.get(name, 0), -(-elements // others))
+    for name, length in sorted(lengths.items()):
+        longer = altered(subject.module.definition, subject.variant, case, {name: length}, math.inf)
+        if longer is not None:
+            yield replace(longer, name=f"{case.name}-{name}")
+
+
+def _free(subject: Subject) -> set[str]:
+    """Extents that may grow: not of windows, not groups, and none that follows from others."""
+    kept = {*small_extents(subject.layer), *subject.module.definition.extents}
+    kept |= {argument.symbol for argument in subject.module.definition.arguments if isinstance(argument, Whole)}
+    return {*extents_of_formula(subject.layer)} - kept
+
+
+def _reduced(subject: Subject) -> set[str]:
+    """Extents of axes that are summed over, or of which the maximum is taken."""
+    values = [equation.value for equation in normal_form(subject.layer).equations]
+    indices = {index for value in values for one in value.atoms(Reduction) for index in one.indices}
+    return {symbol.name for index in indices for symbol in index.extent.free_symbols}
+
+
+def _grown(subject: Subject, case: Case, names: Set[str], most: int) -> Case:
+    """The case with some extents as large as the work allows, the smallest first; odd, so that tiles have tails."""
+    growing = sorted(names)
+    while growing:
+        name = min(growing, key=lambda one: (case.sizes[one], one))
+        sizes = {name: 2 * case.sizes[name] + 1}
+        larger = altered(subject.module.definition, subject.variant, case, sizes, LARGE)
+        if larger is None or work_of(subject.variant, larger.sizes) > most:
+            growing.remove(name)
+        else:
+            case = larger
+    return case
