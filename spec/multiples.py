@@ -1,8 +1,8 @@
 """A sum over the multiples of a number is a sum over the quotients.
 
-Of the terms of Σ over i with ``stride divides i + rest`` only every ``stride``-th can count. With
-``0 <= (i + rest) / stride < Q`` beside it, they are those at ``i = stride q - rest`` for every q of the axis with extent
-Q, as far as i lies within its own axis. The gradient of a gradient of a strided convolution has such sums.
+Of the terms of Σ over i with ``stride divides i + rest`` only every ``stride``-th can count. If another condition is
+``0 <= (i + rest) / stride < Q``, they are those at ``i = stride q - rest`` for every q of the axis with extent Q, as
+far as i lies within its own axis. Such sums occur in the gradient of a gradient of a convolution with a stride.
 
 Input: a term, its conditions and its bound indices. Output: the same sum over other indices.
 """
@@ -45,9 +45,7 @@ class Terms:
             axes: indices that are known; a quotient is a twin of one of them.
             taken: indices whose names a new one must not have.
         """
-        found = next(
-            (one for one in map(self._quotient, self.conditions) if one and one.index in self.indices), None
-        )
+        found = next((one for one in map(self._quotient, self.conditions) if one and one.index in self.indices), None)
         axis = next((axis for axis in axes if found and axis.extent == found.extent), None)
         if found is None or axis is None:
             return self

@@ -68,8 +68,8 @@ def _module(rank: int) -> ModuleFace:
         base=f"torch.nn.ConvTranspose{rank}d",
         options={"output_size": "list[int] | None = None"},
         before=(
-            "sizes = self.stride, self.padding, self.kernel_size",
-            f"added = self._output_padding(input, output_size, *sizes, {rank}, self.dilation)  # type: ignore[arg-type]",
+            "told = self.stride, self.padding, self.kernel_size",
+            f"added = self._output_padding(input, output_size, *told, {rank}, self.dilation)  # type: ignore[arg-type]",
         ),
         call={"output_padding": "added"},
         fixed={"padding_mode": "zeros"},

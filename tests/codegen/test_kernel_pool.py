@@ -73,12 +73,19 @@ def test_no_two_kernels_of_the_library_are_equal() -> None:
     assert count > 100
 
 
+TRANSPOSED = ("convolution", "transposed_convolution")
+
+
 def test_a_shared_kernel_is_one_object_and_is_compiled_once() -> None:
     own = importlib.import_module("svertka.generated.kernels.convolution_2d")
     fused = importlib.import_module("svertka.generated.kernels.convolution_2d_relu")
     assert fused.convolution_2d_relu_grad_input is own.convolution_2d_grad_input
     assert fused.convolution_2d_relu_grad_weight_boxes is own.convolution_2d_grad_weight_boxes
     assert fused.convolution_2d_relu_output is not own.convolution_2d_output
+    for rank in (1, 2, 3):
+        own, other = (importlib.import_module(f"svertka.generated.kernels.{n}_{rank}d") for n in TRANSPOSED)
+        for end in ("grad_weight", "grad_weight_boxes"):
+            assert getattr(other, f"{TRANSPOSED[1]}_{rank}d_{end}") is getattr(own, f"{TRANSPOSED[0]}_{rank}d_{end}")
 
 
 @pytest.mark.slow

@@ -79,7 +79,9 @@ def contractions(name: str) -> int:
     return sum(loop_pattern(e) == LoopPattern.CONTRACTION for one in whole for e in inline_maps(one).equations)
 
 
-@pytest.mark.parametrize("name", ["convolution_1d", "convolution_2d", "convolution_3d", "linear"])
+@pytest.mark.parametrize(
+    "name", ["convolution_1d", "convolution_2d", "convolution_3d", "transposed_convolution_2d", "linear"]
+)
 def test_layers_of_products_are_three_of_one_family(name: str) -> None:
     """Forward, gradient of the input, gradient of the weights: one template gives six kernels."""
     assert contractions(name) == 3
