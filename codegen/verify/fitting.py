@@ -90,13 +90,14 @@ def _extent(extent: Any, sizes: Mapping[str, Any]) -> int:
 def shrunk(definition: Definition, variant: Variant, sizes: Mapping[str, Any], most: float = LARGEST) -> dict[str, Any]:
     """Sizes whose tensors have at most so many elements: the largest extent is lowered, again and again.
 
-    It becomes the smallest number that no other extent has, if there is a smaller one: extents stay different.
+    It becomes the smallest number from 2 that no other extent has, if there is a smaller one: extents stay different.
+    Of an extent of 1 nothing is summed, so that a kernel's loop over it would not be tested.
     """
     here = dict(sizes)
     free = [name for name in extents_of_formula(variant.layer) if name not in definition.extents]
-    while _elements(variant, here) > most and any(here[name] > 1 for name in free):
+    while _elements(variant, here) > most and any(here[name] > 2 for name in free):
         largest = max(free, key=lambda name: here[name])
-        unused = (number for number in range(1, here[largest]) if number not in {here[name] for name in free})
+        unused = (number for number in range(2, here[largest]) if number not in {here[name] for name in free})
         here = derive(definition, {**here, largest: next(unused, here[largest] - 1)})
     return here
 

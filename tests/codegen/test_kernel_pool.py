@@ -114,3 +114,13 @@ def test_a_layer_is_generated_with_the_modules_whose_kernels_it_imports() -> Non
     assert found == ["convolution_1d", "convolution_2d"]
     assert {f"kernels/{name}.py" for name in found} < package.sources.keys()
     assert all(module in found for module, _ in imported_kernels(package.sources["kernels/convolution_2d_relu.py"]))
+
+
+def test_modules_that_are_imported_bring_those_that_they_import() -> None:
+    """A kernel is defined once, so that an imported module may import others, which its importer does not name."""
+    package = generate_package(list(DEFINITIONS.values()), ["transposed_convolution_3d"], on_demand=True)
+    paths = {f"kernels/{name}.py" for name in DEFINITIONS}
+    there = {path: text for path, text in package.sources.items() if path in paths}
+    needed = {f"kernels/{name}.py" for text in there.values() for name in imported_modules(text)}
+    named = {f"kernels/{name}.py" for name in imported_modules(there["kernels/transposed_convolution_3d.py"])}
+    assert named < needed < there.keys()
