@@ -9,13 +9,12 @@ from __future__ import annotations
 from sympy import Expr, Ge, Lt, Symbol
 from sympy.logic.boolalg import Or
 
-from svertka.spec.adjoint import adjoint
 from svertka.spec.definition import Definition, ModuleFace, PerAxis, Rule, TensorArgument, Variant, Whole
 from svertka.spec.layer import Equation, Layer
 from svertka.spec.layers.convolution import convolution
 from svertka.spec.layers.windows import Window, names, spatial_windows
 from svertka.spec.notation import Tensor, integer
-from svertka.spec.renamed import renamed
+from svertka.spec.transposed import transposed
 
 __all__ = ["DEFINITIONS"]
 
@@ -23,8 +22,7 @@ __all__ = ["DEFINITIONS"]
 def _transposed(rank: int) -> Layer:
     """The formula: y[n, c, h, w] = Σ x[n, k, (h + padding - dilation r) / stride, ...] w[k, c, r, s] + b[c]."""
     own = f"transposed_convolution_{rank}d"
-    gradient = adjoint(convolution(rank, biased=False), wrt=["input"])
-    layer = renamed(gradient, own, grad_output="input", grad_input="output")
+    layer = transposed(convolution(rank, biased=False), own)
     (equation,) = layer.equations
     _, channels, *_ = equation.target.dims
     bias = Tensor("bias", channels, default=0)
@@ -100,4 +98,4 @@ def _definition(rank: int) -> Definition:
     )
 
 
-DEFINITIONS = tuple(_definition(rank) for rank in (1, 2, 3))
+DEFINITIONS = tuple(_definition(rank) for rank in (1, 2))

@@ -119,12 +119,6 @@ CALLS = [
         {"input": (2, 2, 3, 4), "weight": (2, 3, 3, 2), "bias": (6,)},
         {"groups": 2, "stride": (2, 1), "padding": (1, 0), "output_padding": (0, 1), "dilation": (1, 2)},
     ),
-    Call(
-        "conv_transpose3d",
-        "conv_transpose3d",
-        {"input": (1, 2, 3, 2, 4), "weight": (2, 3, 2, 3, 1), "bias": (3,)},
-        {"stride": (1, 2, 1), "padding": (1, 0, 1)},
-    ),
     *(Call(name, name, {"input": (3, 4)}) for name in ACTIVATIONS),
     *(Call(f"gelu_{name}", "gelu", {"input": (3, 4)}, {"approximate": name}) for name in ("none", "tanh")),
     Call("prelu", "prelu", {"input": (2, 3, 4), "weight": (3,)}),

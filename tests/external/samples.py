@@ -105,24 +105,10 @@ LEAST = {"nn.functional.prelu", "PReLU"}
 """Functions and modules whose inputs have a dimension here; PyTorch takes a single number too."""
 
 
-LARGE = {"nn.functional.conv_transpose3d"}
-"""Functions that have samples with more than ``MOST`` elements in the result."""
-
-MOST = 2**13
-"""The Jacobian of a result with more elements, from which its bound follows, does not fit into memory."""
-
-
-def _too_large(op: Any, sample: Any) -> bool:
-    if op.name not in LARGE:
-        return False
-    with torch.no_grad():
-        return bool(op.op(sample.input, *sample.args, **sample.kwargs).numel() > MOST)
-
-
 def samples_of(op: Any, dtype: torch.dtype) -> Iterator[Sample]:
-    """All samples of a function, except those whose results are too large."""
+    """All samples of a function."""
     for sample in op.sample_inputs("cpu", dtype, requires_grad=dtype.is_floating_point):
-        if _of_roots_of_negatives(sample.kwargs) or _too_large(op, sample):
+        if _of_roots_of_negatives(sample.kwargs):
             continue
         if op.name not in LEAST or not _of_a_number([sample.input]):
             yield Sample((sample.input, *sample.args), dict(sample.kwargs))

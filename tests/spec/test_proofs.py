@@ -98,16 +98,6 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
         {"N": 1, "G": 1, "K": 2, "C": 2, "P": 2, "Q": 3, **transposed("h", 3, 1, 2, 1, 0), **transposed("w", 2, 3)},
         {},
     ),
-    (
-        "transposed_convolution_3d",
-        {
-            **{"N": 1, "G": 1, "K": 1, "C": 2, "Z": 1, "P": 2, "Q": 2},
-            **transposed("d", 2, 1, 1, 0, 0),
-            **transposed("h", 2, 2, 1, 1, 1),
-            **transposed("w", 1, 2, 1, 0, 0),
-        },
-        {},
-    ),
     ("relu", {"I": 9}, {}),
     ("max_pooling_1d", {"N": 2, "C": 2, **axis("w", 7, 3, 2, 1, 1, 1), **POOL}, {}),
     ("max_pooling_1d", {"N": 1, "C": 1, **axis("w", 9, 3, 1, 2, 1, 1), **POOL}, {}),
