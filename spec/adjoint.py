@@ -21,6 +21,7 @@ from sympy.logic.boolalg import true
 
 from svertka.spec.gather import gather
 from svertka.spec.layer import Equation, Layer, reads, walk
+from svertka.spec.multiples import Terms
 from svertka.spec.normal_form import normal_form
 from svertka.spec.notation import Divides, FloorDiv, Index, InRange, Read, Reduction, Select, Tensor
 from svertka.spec.products import other_factors
@@ -240,11 +241,10 @@ class _Sweep:
         moved = replace(substitute(term, apart), {places: here})
         moved = substitute(moved, solved.solution)
         old = (substitute(_at(guard, places, here), solved.solution) for guard in met)
-        guard = conjunction([*solved.guards, *old])
         names = {apart[i]: i for i in (*free, *bound)}
-        self.contributions.setdefault(tensor.name, []).append(
-            _summed(moved, guard, solved.remaining, names, tensor.axes)
-        )
+        terms = Terms(moved, conditions(conjunction([*solved.guards, *old])), solved.remaining, names)
+        known = [index for one in self.layer.tensors.values() for index in one.axes]
+        self.contributions.setdefault(tensor.name, []).append(_summed(terms.by_quotients(known, taken), tensor.axes))
 
 
 def _at(guard: Expr, places: Read, here: Read) -> Expr:
@@ -257,13 +257,12 @@ def _at(guard: Expr, places: Read, here: Read) -> Expr:
     return replace(guard, {k: v for k, v in implied.items() if k.args})
 
 
-def _summed(
-    term: Expr, guard: Expr, remaining: tuple[Index, ...], names: dict[Index, Index], axes: tuple[Index, ...]
-) -> Expr:
-    if not remaining:
-        return Select(guard, term, 0)
+def _summed(terms: Terms, axes: tuple[Index, ...]) -> Expr:
+    guard = conjunction(terms.conditions)
+    if not terms.indices:
+        return Select(guard, terms.value, 0)
     mapping: dict[Index, Index] = {}
-    for index in remaining:
-        mapping[index] = fresh(names[index], (*axes, *mapping.values()))
-    term, guard = substitute(term, mapping), substitute(guard, mapping)
-    return Reduction(Str("sum"), term, guard, Tuple(*(mapping[i] for i in remaining)))
+    for index in terms.indices:
+        mapping[index] = fresh(terms.named[index], (*axes, *mapping.values()))
+    term, guard = substitute(terms.value, mapping), substitute(guard, mapping)
+    return Reduction(Str("sum"), term, guard, Tuple(*(mapping[i] for i in terms.indices)))

@@ -283,6 +283,8 @@ class ModuleFace:
         buffers: with base ``"torch.nn.Module"``: optional tensor arguments that the constructor takes as well (a
             tensor, a sequence of numbers, or None) and registers as buffers.
         takes: tensor arguments of each call, in addition to those that the forward of torch's class takes.
+        options: further arguments of each call that are no tensors, with their annotation and default as Python;
+            ``before`` and ``call`` say what they do.
         parameters: with base ``"torch.nn.Module"``: tensor arguments that the module holds as ``torch.nn.Parameter``,
             with their initial number; None means the tensor's default, or a uniform draw within 1 / sqrt(fan in). The
             constructor takes their extents.
@@ -303,6 +305,7 @@ class ModuleFace:
     fixed: Mapping[str, Any] = field(default_factory=dict)
     buffers: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()
+    options: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, float | None] = field(default_factory=dict)
     attributes: Mapping[str, str] = field(default_factory=dict)
     dims: int = 0

@@ -2,7 +2,8 @@
 
 A bound index that occurs with another index in an affine index or condition slides a window along it:
 ``x[stride * p + r]`` summed over ``r``. In a gradient the roles may be exchanged, ``x[stride * p + r]`` summed over
-``p`` for every ``r``; there the axis of ``r`` is still the window if another equation of the layer shows it.
+``p`` for every ``r``; there the axis of ``r`` is still the window if another equation of the layer shows it, or if
+tensors of examples have ``p`` and none has ``r``.
 
 Input: a ``Layer`` in normal form. Output: names of extents.
 """
@@ -36,7 +37,9 @@ def window_extents(layer: Layer) -> frozenset[str]:
                 for meeting in _meetings(equation.value):
                     if index in meeting:
                         along.setdefault(_extent(index), set()).update(_extent(i) for i in meeting - {index})
+    counted = {str(i.extent) for t in layer.tensors.values() if any(i.batch for i in t.axes) for i in t.axes}
     plain = {extent for extent, others in along.items() if not (others - {extent}) & along.keys()}
+    plain |= {extent for extent, others in along.items() if extent not in counted and others & along.keys() <= counted}
     return frozenset(extent for extent, others in along.items() if extent in plain or not others & plain)
 
 

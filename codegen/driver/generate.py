@@ -126,7 +126,7 @@ def generate_package(
     for definition in definitions:
         if not chosen or definition.name in chosen:
             modules[definition.name] = every[definition.name]
-            names = [definition.name, *imported_modules(printed[definition.name])]
+            names = _with_imported(definition.name, printed)
             sources |= {module_path(name): printed[name] for name in names} | _host_sources(definition)
     for definition in twice.values():
         module = modules[gradient_name(definition)] = every[gradient_name(definition)]
@@ -136,6 +136,14 @@ def generate_package(
     sources = layout(sources) | second if on_demand else layout(sources | second)
     made = frozenset(second if on_demand else ())
     return Package(headed(sources, every.values()), modules, made)
+
+
+def _with_imported(name: str, printed: Mapping[str, str]) -> list[str]:
+    """A module of kernels with those that it imports, and those that these import."""
+    found = [name]
+    for one in found:  # it grows
+        found += [other for other in imported_modules(printed[one]) if other not in found]
+    return found
 
 
 def second_order_sources(definition: Definition, module: KernelModule) -> dict[str, str]:

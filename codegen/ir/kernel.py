@@ -295,7 +295,7 @@ class Kernel:
         name: function name.
         pattern: its loop pattern, which says by what template it is printed.
         equations: what it computes, as text.
-        tensors: its tensors, in the order of the layer.
+        tensors: its tensors, in the order of the layer; those of a contraction's operands first, left before right.
         extents: runtime sizes; ``constants``: sizes and parameters known at compile time.
         scalars: parameters that vary from call to call; ``reals``: those of them that are real numbers.
         rows: parallel indices (for contractions: batch, m, n in this order).

@@ -42,7 +42,7 @@ from svertka.codegen.lowering.factors import arranged_section
 from svertka.codegen.lowering.fusion import FusionGroup, Result
 from svertka.codegen.lowering.residue_classes import ResidueClass, residue_classes
 from svertka.codegen.lowering.tensor_descriptors import boxes
-from svertka.spec.layer import Equation, Layer, symbols_of, text_of, walk
+from svertka.spec.layer import Equation, Layer, reads, symbols_of, text_of, walk
 from svertka.spec.notation import Index, Read, Reduction
 from svertka.spec.rewrite import conditions, index_set, linear_position
 
@@ -357,12 +357,20 @@ class _Lowering:
         made = {e.target.name for e in self.group.reductions}
         read = {n.tensor for e in self._expressions() for n in walk(e) if isinstance(n, Read)} - made
         stored = [r.name for r in self.group.results]
-        for tensor in self.layer.tensors.values():
+        known = self.layer.tensors
+        # Operands come first: a contraction then has one order of arguments, whichever layer it is a kernel of.
+        for tensor in {**{name: known[name] for name in self._of_operands() if name in known}, **known}.values():
             if tensor.name in read or tensor.name in stored:
                 default = None if tensor.default is None else Fraction(int(tensor.default.p), int(tensor.default.q))
                 axes = tuple(axis.name for axis in tensor.axes)
                 optional = tensor.name in self.optional
                 yield TensorArgument(tensor.name, axes, tensor.kind, default, tensor.name in stored, optional)
+
+    def _of_operands(self) -> list[str]:
+        """Names of the tensors of a contraction's operands, left before right."""
+        split = as_contraction(self.group.reductions[0]) if self.group.pattern == LoopPattern.CONTRACTION else None
+        sides = () if split is None else (split.left, split.right)
+        return [read.tensor for side in sides for read in reads(side)]
 
     def _whole(self, name: str) -> bool:
         return any(symbol.name == name and symbol.is_integer for symbol in self.layer.parameters)

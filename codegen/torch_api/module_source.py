@@ -80,6 +80,7 @@ class ModuleSource:
         for argument in self._forward_tensors():
             optional = self.own and argument.default is None
             parts.append(f"{argument.name}: Tensor{' | None = None' if optional else ''}")
+        parts += [f"{name}: {annotation}" for name, annotation in self.description.options.items()]
         return ", ".join(parts)
 
     def _forward_tensors(self) -> list[TensorArgument]:

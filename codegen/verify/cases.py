@@ -18,6 +18,7 @@ from svertka.codegen.verify.fitting import (
     derive,
     extents_of_formula,
     fitted,
+    shrunk,
     sixteenths,
     small_extents,
     valid,
@@ -90,6 +91,8 @@ def cases(definition: Definition, variant: Variant, count: int = 3) -> Iterator[
 def _fitting(definition: Definition, variant: Variant, draw: random.Random, plain: bool) -> dict[str, Any]:
     """Sizes that the rules allow: the first draw that they allow, or else one that is moved until they do.
 
+    A draw is moved after it was shrunk: of a tensor with many axes few draws have few elements.
+
     Raises:
         ValueError: none is found.
     """
@@ -98,7 +101,8 @@ def _fitting(definition: Definition, variant: Variant, draw: random.Random, plai
         if valid(definition, variant, sizes):
             return sizes
     for _ in range(STARTS):
-        found = fitted(definition, variant, _drawn(definition, variant, draw, plain), draw)
+        start = shrunk(definition, variant, _drawn(definition, variant, draw, plain))
+        found = fitted(definition, variant, start, draw)
         if found is not None:
             return found
     missed = "; ".join(f"{rule.argument} {rule.rule}, {rule.condition}" for rule in broken(definition, variant, sizes))

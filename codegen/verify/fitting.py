@@ -22,7 +22,17 @@ from svertka.spec.definition import Argument, Definition, Flag, Padding, PerAxis
 from svertka.spec.evaluate import holds, whole
 from svertka.spec.layer import Layer
 
-__all__ = ["broken", "derive", "extents_of_formula", "fitted", "known_symbols", "sixteenths", "small_extents", "valid"]
+__all__ = [
+    "broken",
+    "derive",
+    "extents_of_formula",
+    "fitted",
+    "known_symbols",
+    "shrunk",
+    "sixteenths",
+    "small_extents",
+    "valid",
+]
 
 LARGEST = 4096  # elements of a tensor, and of the input of one result's reduction
 MOVES = 40
@@ -64,12 +74,32 @@ def valid(definition: Definition, variant: Variant, sizes: Mapping[str, Any], mo
 def _possible(variant: Variant, sizes: Mapping[str, Any], most: float) -> bool:
     if any(sizes[name] < 1 for name in extents_of_formula(variant.layer)):
         return False
+    return _elements(variant, sizes) <= most
+
+
+def _elements(variant: Variant, sizes: Mapping[str, Any]) -> int:
+    """Elements of the largest tensor."""
     tensors = normal_form(variant.layer).tensors.values()
-    return all(prod(_extent(axis.extent, sizes) for axis in tensor.axes) <= most for tensor in tensors)
+    return max(prod(_extent(axis.extent, sizes) for axis in tensor.axes) for tensor in tensors)
 
 
 def _extent(extent: Any, sizes: Mapping[str, Any]) -> int:
     return int(sizes[extent.name]) if isinstance(extent, Symbol) else whole(extent, sizes)
+
+
+def shrunk(definition: Definition, variant: Variant, sizes: Mapping[str, Any], most: float = LARGEST) -> dict[str, Any]:
+    """Sizes whose tensors have at most so many elements: the largest extent is lowered, again and again.
+
+    It becomes the smallest number from 2 that no other extent has, if there is a smaller one: extents stay different.
+    Of an extent of 1 nothing is summed, so that a kernel's loop over it would not be tested.
+    """
+    here = dict(sizes)
+    free = [name for name in extents_of_formula(variant.layer) if name not in definition.extents]
+    while _elements(variant, here) > most and any(here[name] > 2 for name in free):
+        largest = max(free, key=lambda name: here[name])
+        unused = (number for number in range(2, here[largest]) if number not in {here[name] for name in free})
+        here = derive(definition, {**here, largest: next(unused, here[largest] - 1)})
+    return here
 
 
 def broken(definition: Definition, variant: Variant, sizes: Mapping[str, Any]) -> list[Rule]:

@@ -18,7 +18,7 @@ k = axis("k", "kernels of a group")
 c = axis("c", "channels of a group")
 
 
-def convolution(rank: int) -> Layer:
+def convolution(rank: int, *, biased: bool = True) -> Layer:
     """The formula: y[n, k, p, q] = Σ x[n, c, stride p + dilation r - padding, ...] w[k, c, r, s] + b[k]."""
     windows = spatial_windows(rank)
     places = tuple(window.place for window in windows)
@@ -28,8 +28,9 @@ def convolution(rank: int) -> Layer:
     w = Tensor("weight", (g, k), c, *kernels)
     b = Tensor("bias", (g, k), default=0)
     y = Tensor("output", n, (g, k), *outputs)
-    value = Sum(x[(n, g, c, *places)] * w[(g, k, c, *kernels)], c, *kernels) + b[g, k]
-    return Layer(f"convolution_{rank}d", (x, w, b), (Equation(y, value),), ("output",))
+    value = Sum(x[(n, g, c, *places)] * w[(g, k, c, *kernels)], c, *kernels)
+    inputs, value = ((x, w, b), value + b[g, k]) if biased else ((x, w), value)
+    return Layer(f"convolution_{rank}d", inputs, (Equation(y, value),), ("output",))
 
 
 def _definition(rank: int) -> Definition:

@@ -73,12 +73,19 @@ def test_no_two_kernels_of_the_library_are_equal() -> None:
     assert count > 100
 
 
+TRANSPOSED = ("convolution", "transposed_convolution")
+
+
 def test_a_shared_kernel_is_one_object_and_is_compiled_once() -> None:
     own = importlib.import_module("svertka.generated.kernels.convolution_2d")
     fused = importlib.import_module("svertka.generated.kernels.convolution_2d_relu")
     assert fused.convolution_2d_relu_grad_input is own.convolution_2d_grad_input
     assert fused.convolution_2d_relu_grad_weight_boxes is own.convolution_2d_grad_weight_boxes
     assert fused.convolution_2d_relu_output is not own.convolution_2d_output
+    for rank in (1, 2):
+        own, other = (importlib.import_module(f"svertka.generated.kernels.{n}_{rank}d") for n in TRANSPOSED)
+        for end in ("grad_weight", "grad_weight_boxes"):
+            assert getattr(other, f"{TRANSPOSED[1]}_{rank}d_{end}") is getattr(own, f"{TRANSPOSED[0]}_{rank}d_{end}")
 
 
 @pytest.mark.slow
@@ -107,3 +114,13 @@ def test_a_layer_is_generated_with_the_modules_whose_kernels_it_imports() -> Non
     assert found == ["convolution_1d", "convolution_2d"]
     assert {f"kernels/{name}.py" for name in found} < package.sources.keys()
     assert all(module in found for module, _ in imported_kernels(package.sources["kernels/convolution_2d_relu.py"]))
+
+
+def test_modules_that_are_imported_bring_those_that_they_import() -> None:
+    """A kernel is defined once, so that an imported module may import others, which its importer does not name."""
+    package = generate_package(list(DEFINITIONS.values()), ["transposed_convolution_2d"], on_demand=True)
+    paths = {f"kernels/{name}.py" for name in DEFINITIONS}
+    there = {path: text for path, text in package.sources.items() if path in paths}
+    needed = {f"kernels/{name}.py" for text in there.values() for name in imported_modules(text)}
+    named = {f"kernels/{name}.py" for name in imported_modules(there["kernels/transposed_convolution_2d.py"])}
+    assert named < needed < there.keys()

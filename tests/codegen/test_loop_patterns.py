@@ -72,6 +72,12 @@ def test_windows_are_compile_time_constants() -> None:
     assert constant_extents(normal_form(layer)) == ("R",)
 
 
+def test_of_two_extents_that_slide_along_each_other_that_of_the_examples_is_no_window() -> None:
+    """The gradient of a transposed convolution sums over the window, and over what the window slides along."""
+    gradient = normal_form(adjoint(DEFINITIONS["transposed_convolution_2d"].variants[0].layer))
+    assert constant_extents(gradient) == ("R", "S")
+
+
 def contractions(name: str) -> int:
     """Number of kernels of a definition's first variant, forward and backward, that are matrix products."""
     layer = DEFINITIONS[name].variants[0].layer
@@ -79,7 +85,9 @@ def contractions(name: str) -> int:
     return sum(loop_pattern(e) == LoopPattern.CONTRACTION for one in whole for e in inline_maps(one).equations)
 
 
-@pytest.mark.parametrize("name", ["convolution_1d", "convolution_2d", "convolution_3d", "linear"])
+@pytest.mark.parametrize(
+    "name", ["convolution_1d", "convolution_2d", "convolution_3d", "transposed_convolution_2d", "linear"]
+)
 def test_layers_of_products_are_three_of_one_family(name: str) -> None:
     """Forward, gradient of the input, gradient of the weights: one template gives six kernels."""
     assert contractions(name) == 3

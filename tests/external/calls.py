@@ -107,6 +107,18 @@ CALLS = [
         {"input": (1, 2, 3, 4, 2), "weight": (3, 2, 2, 3, 1), "bias": (3,)},
         {"stride": (1, 2, 1), "padding": (1, 0, 1)},
     ),
+    Call(
+        "conv_transpose1d",
+        "conv_transpose1d",
+        {"input": (2, 4, 5), "weight": (4, 3, 3), "bias": (6,)},
+        {"groups": 2, "stride": 2, "padding": 1, "output_padding": 1},
+    ),
+    Call(
+        "conv_transpose2d",
+        "conv_transpose2d",
+        {"input": (2, 2, 3, 4), "weight": (2, 3, 3, 2), "bias": (6,)},
+        {"groups": 2, "stride": (2, 1), "padding": (1, 0), "output_padding": (0, 1), "dilation": (1, 2)},
+    ),
     *(Call(name, name, {"input": (3, 4)}) for name in ACTIVATIONS),
     *(Call(f"gelu_{name}", "gelu", {"input": (3, 4)}, {"approximate": name}) for name in ("none", "tanh")),
     Call("prelu", "prelu", {"input": (2, 3, 4), "weight": (3,)}),

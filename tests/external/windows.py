@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from .answers import Answer, NotRun
+from .answers import Answer, NotRun, agree
 from .roads import REFERENCE, Road
 from .suite import Array, Case
 
@@ -71,7 +71,7 @@ def convolution(case: Case, road: Road) -> list[Answer]:
 
 
 def transposed(case: Case, road: Road) -> list[Answer]:
-    """A transposed convolution is the gradient of a convolution for its input."""
+    """The function, of which the caller cuts a padding that is uneven; and the gradient of a convolution's input."""
     grad, weight = case.input(0), case.input(1)
     assert case.optional(2) is None, "a bias would be added by the caller"
     kernel, extents = weight.shape[2:], grad.shape[2:]
@@ -96,7 +96,14 @@ def transposed(case: Case, road: Road) -> list[Answer]:
     function = f"conv{rank}d"
     value = road.gradient(function, "input", grad, input=input, weight=weight, **options)
     magnitude = REFERENCE.gradient(function, "input", np.abs(grad), input=input, weight=np.abs(weight), **options)
-    return [Answer(value, magnitude, weight.shape[0] // groups * prod(kernel) + 1)]
+    roundings = weight.shape[0] // groups * prod(kernel) + 1
+    agree(Answer(value, magnitude, roundings), case.outputs[0], road)
+    reached = [long - more for long, more in zip(whole, extra, strict=True)]
+    behind = [max(low + size - far, 0) for (low, _), size, far in zip(padding, shape, reached, strict=True)]
+    told = {"stride": strides, "output_padding": behind, "dilation": dilations, "groups": groups}
+    (full,) = road(f"conv_transpose{rank}d", input=grad, weight=weight, **told)
+    cut = tuple(slice(low, low + size) for (low, _), size in zip(padding, shape, strict=True))
+    return [Answer(full[(..., *cut)], magnitude, roundings)]
 
 
 def _laid_out(input: Array, padding: Sequence[Pair], kernel: Sequence[int], value: float) -> tuple[Array, list[int]]:

@@ -15,7 +15,7 @@ __all__ = ["CASES", "DIVISIBLE", "EXACT", "Case"]
 # number that every window's count divides.
 DIVISIBLE = 2520
 EXACT = ("conv1d", "conv2d", "conv3d", "linear", "relu", "center_crop")
-EXACT += ("conv2d_relu",)
+EXACT += ("conv2d_relu", "conv_transpose1d", "conv_transpose2d")
 EXACT += tuple(f"{kind}_pool{rank}d" for kind in ("max", "avg") for rank in (1, 2, 3))
 EXACT += tuple(f"adaptive_{kind}_pool{rank}d" for kind in ("max", "avg") for rank in (1, 2, 3))
 
@@ -87,6 +87,22 @@ def _convolutions() -> Iterator[Case]:
     wide = {"input": (2, 2, 4, 3, 5), "weight": (4, 1, 2, 3, 2), "bias": (4,)}
     yield Case("conv3d", wide, {"stride": (1, 2, 1), "padding": (1, 0, 2), "dilation": (2, 1, 1), "groups": 2})
     yield Case("conv3d", {"input": (2, 3, 2, 4), "weight": (3, 2, 2, 1, 3)}, {"padding": "same"})
+
+
+def _transposed_convolutions() -> Iterator[Case]:
+    shapes = {"input": (2, 6, 4, 3), "weight": (6, 2, 3, 2), "bias": (4,)}
+    plain: list[dict[str, Any]] = [
+        {},
+        {"stride": (2, 1), "padding": (1, 2), "dilation": (1, 3), "output_padding": (1, 2)},
+        {"stride": 3, "padding": 2, "output_padding": (2, 0), "dilation": (2, 1)},
+        {"stride": [2], "padding": (1,)},
+    ]
+    for options in plain:
+        yield Case("conv_transpose2d", shapes, options | {"groups": 2})
+    yield Case("conv_transpose2d", {"input": (3, 4, 5), "weight": (3, 4, 2, 3)}, {"stride": 2})
+    yield Case("conv_transpose2d", {"input": (2, 3, 4, 5), "weight": (3, 2, 1, 1)})
+    yield Case("conv_transpose1d", {"input": (2, 3, 5), "weight": (3, 4, 4), "bias": (4,)}, {"stride": 2, "padding": 3})
+    yield Case("conv_transpose1d", {"input": (4, 5), "weight": (4, 2, 3)}, {"groups": 2, "dilation": 2})
 
 
 def _max_poolings() -> Iterator[Case]:
@@ -261,6 +277,7 @@ def _fused() -> Iterator[Case]:
 CASES = [
     *_fused(),
     *_convolutions(),
+    *_transposed_convolutions(),
     *_max_poolings(),
     *_average_poolings(),
     *_adaptive_poolings(),

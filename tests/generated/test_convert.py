@@ -46,6 +46,8 @@ MODULES: dict[type[nn.Module], tuple[Callable[[], nn.Module], tuple[int, ...]]] 
     nn.Conv1d: (lambda: nn.Conv1d(4, 6, 3, stride=2, padding=1, groups=2), (2, 4, 9)),
     nn.Conv2d: (lambda: nn.Conv2d(3, 4, (3, 2), padding="same"), (2, 3, 7, 5)),
     nn.Conv3d: (lambda: nn.Conv3d(2, 3, 2, dilation=2, bias=False), (2, 2, 5, 4, 6)),
+    nn.ConvTranspose1d: (lambda: nn.ConvTranspose1d(4, 6, 3, 2, groups=2), (2, 4, 5)),
+    nn.ConvTranspose2d: (lambda: nn.ConvTranspose2d(3, 4, (3, 2), 2, output_padding=1), (2, 3, 4, 5)),
     nn.ReLU: (nn.ReLU, (3, 4, 5)),
     nn.LeakyReLU: (lambda: nn.LeakyReLU(0.3), (3, 4, 5)),
     nn.ReLU6: (nn.ReLU6, (3, 4, 5)),

@@ -26,6 +26,9 @@ DROP_INS: list[tuple[str, tuple[Any, ...], dict[str, Any], tuple[int, ...]]] = [
     ("Conv2d", (4, 6, (3, 2)), {"padding": "same", "dilation": (2, 1)}, (2, 4, 7, 5)),
     ("Conv2d", (4, 6, 3), {"bias": False, "padding": (1, 0)}, (4, 7, 5)),
     ("Conv3d", (2, 3, 2), {"padding": 1}, (2, 2, 3, 4, 2)),
+    ("ConvTranspose1d", (4, 6, 3), {"stride": 2, "padding": 1, "output_padding": 1, "groups": 2}, (2, 4, 5)),
+    ("ConvTranspose2d", (4, 6, (3, 2), (2, 3)), {"padding": (0, 1), "dilation": (1, 2)}, (2, 4, 3, 5)),
+    ("ConvTranspose2d", (4, 6, 2), {"bias": False, "stride": 2}, (4, 3, 5)),
     ("Linear", (5, 4), {}, (2, 3, 5)),
     ("Linear", (5, 4, False), {}, (5,)),
     ("ReLU", (), {}, (2, 3)),
@@ -174,6 +177,26 @@ def test_other_paddings_are_refused(rank: int) -> None:
     module = getattr(generated, f"Conv{rank}d")(2, 2, 3, padding=1, padding_mode="circular")
     with pytest.raises(ValueError, match=r"padding_mode='circular': must be 'zeros', .*; use the module of torch\.nn"):
         module(torch.ones(1, 2, *(4,) * rank))
+
+
+@pytest.mark.parametrize("rank", [1, 2])
+def test_a_transposed_convolution_takes_the_size_of_its_output(rank: int, road: str, device: str) -> None:
+    """As torch's: with and without the first two dimensions, for every size that a stride allows, and for no other."""
+    name = f"ConvTranspose{rank}d"
+    ours, theirs = pair(name, (2, 3, 3), {"stride": 2, "padding": 1, "output_padding": 1})
+    ours.to(device)
+    (given,) = inputs(name, (2, 2, *(4,) * rank))
+    for size in ([7] * rank, [2, 3, *[8] * rank], [7, *[8] * (rank - 1)]):
+        found, expected = ours(given.to(device), output_size=size), theirs(given, output_size=size)
+        assert list(found.shape[2:]) == size[-rank:]
+        bound = theirs(given.abs(), output_size=size).detach().abs() + sum(
+            float(p.detach().abs().sum()) for p in theirs.parameters()
+        )
+        agree(found, expected, float(bound.max()), given.numel())
+    for wrong in ([9] * rank, [6] * rank, [8] * (rank + 1)):
+        for module in (ours, theirs):
+            with pytest.raises(ValueError, match=r"output_size must have|requested an output size"):
+                module(given.to(device if module is ours else "cpu"), output_size=wrong)
 
 
 def test_batches_are_counted(road: str, device: str) -> None:

@@ -46,6 +46,15 @@ def axis(name: str, extent: int, window: int, stride: int, dilation: int, low: i
     }
 
 
+def transposed(
+    name: str, window: int, stride: int = 1, dilation: int = 1, padding: int = 0, more: int = 0
+) -> dict[str, Any]:
+    """Sizes of one spatial axis of a transposed convolution."""
+    known = axis(name, 0, window, stride, dilation, padding, padding)
+    del known[name.upper()]
+    return {**known, f"output_padding_{name}": more}
+
+
 DEPTH, HEIGHT, WIDTH = axis("d", 3, 2, 2, 1, 1, 1), axis("h", 2, 2, 1, 1, 1, 0), axis("w", 3, 2, 1, 2, 1, 0)
 
 DEEP, WIDER = {"D": 2, "output_d": 1}, {"W": 2, "output_w": 3}  # bands that overlap
@@ -81,6 +90,14 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ),
     ("convolution_3d", {"N": 1, "G": 1, "K": 2, "C": 1, **DEPTH, **HEIGHT, **WIDTH}, {}),
     ("convolution_3d", {"N": 1, "G": 2, "K": 1, "C": 1, **DEPTH, **HEIGHT, **WIDTH}, {}),
+    # groups; elements that no window reaches; a stride and a dilation with a common divisor
+    ("transposed_convolution_1d", {"N": 2, "G": 2, "K": 1, "C": 2, "Q": 3, **transposed("w", 2, 2, 1, 0, 1)}, {}),
+    ("transposed_convolution_1d", {"N": 1, "G": 1, "K": 2, "C": 1, "Q": 2, **transposed("w", 3, 4, 2, 1, 3)}, {}),
+    (
+        "transposed_convolution_2d",
+        {"N": 1, "G": 1, "K": 2, "C": 2, "P": 2, "Q": 3, **transposed("h", 3, 1, 2, 1, 0), **transposed("w", 2, 3)},
+        {},
+    ),
     ("relu", {"I": 9}, {}),
     ("max_pooling_1d", {"N": 2, "C": 2, **axis("w", 7, 3, 2, 1, 1, 1), **POOL}, {}),
     ("max_pooling_1d", {"N": 1, "C": 1, **axis("w", 9, 3, 1, 2, 1, 1), **POOL}, {}),
@@ -262,7 +279,8 @@ def test_running_estimates_have_gradients_too() -> None:
     assert prove_adjoint(layer, setting) == 4 + 1 + 1 + 1 + 1  # input, both estimates, weight, bias
 
 
-SECOND = ["convolution_1d", "relu", "max_pooling_1d", "linear", "softmax", "cross_channel_normalization"]
+SECOND = ["convolution_1d", "transposed_convolution_1d", "relu", "max_pooling_1d", "linear", "softmax"]
+SECOND += ["cross_channel_normalization"]
 
 
 @pytest.mark.parametrize("name", SECOND)

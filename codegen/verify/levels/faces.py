@@ -33,7 +33,7 @@ def constructor_faults(definition: Definition, face: ModuleFace, kind: type[torc
     if not _own(face):
         return
     have = inspect.signature(kind.__init__).parameters
-    given = {*forward_names(kind), *face.parameters}
+    given = {*forward_names(face, kind), *face.parameters}
     want = {a.name: _default(a) for a in definition.arguments if a.name not in given and not _in_place(a)}
     for name in want:
         if name not in have:
@@ -46,7 +46,7 @@ def forward_faults(face: ModuleFace, kind: type[torch.nn.Module]) -> Iterator[st
     if _own(face):
         return
     base = getattr(torch.nn, (face.like or face.base).rpartition(".")[2])
-    have, want = len(forward_names(kind)), len(forward_names(base)) + len(face.takes)
+    have, want = len(forward_names(face, kind)), len(forward_names(face, base)) + len(face.takes)
     if have != want:
         yield f"{face.name} takes {have} tensors in each call; torch's takes {want}"
 
@@ -74,9 +74,9 @@ def _own(face: ModuleFace) -> bool:
     return face.base == "torch.nn.Module"
 
 
-def forward_names(kind: type[torch.nn.Module]) -> list[str]:
+def forward_names(face: ModuleFace, kind: type[torch.nn.Module]) -> list[str]:
     """Tensors of each call."""
-    return [name for name in inspect.signature(kind.forward).parameters if name != "self"]
+    return [name for name in inspect.signature(kind.forward).parameters if name not in ("self", *face.options)]
 
 
 def module_of(
@@ -92,7 +92,7 @@ def module_of(
     """
     module = _constructed(face, kind, call, tensors) if _own(face) else _like_torchs(face, kind, call)
     for argument in call.definition.arguments:
-        if isinstance(argument, TensorArgument) and argument.name not in forward_names(kind):
+        if isinstance(argument, TensorArgument) and argument.name not in forward_names(face, kind):
             _hold(module, argument.name, tensors.get(argument.name), face)
     repr(module)
     return module

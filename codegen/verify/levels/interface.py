@@ -275,7 +275,7 @@ class _Run:
         for argument in self.definition.tensor_arguments:
             if argument.name in module._parameters and module._parameters[argument.name] is not None:
                 self.given[argument.bound] = module.get_parameter(argument.name)
-        return module(**{name: tensors[name] for name in forward_names(kind)})
+        return module(**{name: tensors[name] for name in forward_names(face, kind)})
 
     def results(self) -> Iterator[tuple[str, torch.Tensor, Any]]:
         """All results with the expected ones: outputs, state, gradients, gradients of gradients."""
