@@ -51,6 +51,7 @@ __all__ = [
 ]
 
 ATTEMPTS, STARTS = 600, 60  # draws, and draws that are then moved
+USUAL, SMALL = 12, 5  # extents are drawn below this; tensors of many axes have few elements only where all are small
 
 
 @dataclass(frozen=True)
@@ -91,14 +92,15 @@ def _fitting(definition: Definition, variant: Variant, draw: random.Random, plai
     Raises:
         ValueError: none is found.
     """
-    for _ in range(ATTEMPTS):
-        sizes = _drawn(definition, variant, draw, plain)
-        if valid(definition, variant, sizes):
-            return sizes
-    for _ in range(STARTS):
-        found = fitted(definition, variant, _drawn(definition, variant, draw, plain), draw)
-        if found is not None:
-            return found
+    for below in (USUAL, SMALL):
+        for _ in range(ATTEMPTS):
+            sizes = _drawn(definition, variant, draw, plain, below)
+            if valid(definition, variant, sizes):
+                return sizes
+        for _ in range(STARTS):
+            found = fitted(definition, variant, _drawn(definition, variant, draw, plain, below), draw)
+            if found is not None:
+                return found
     missed = "; ".join(f"{rule.argument} {rule.rule}, {rule.condition}" for rule in broken(definition, variant, sizes))
     said = (
         f"draws break: {missed}" if missed else f"extents come out as 0, or tensors have more than {LARGEST} elements"
@@ -132,14 +134,16 @@ def large_case(definition: Definition, variant: Variant) -> Case:
     return Case(f"{layer.name}-large", sizes, frozenset())
 
 
-def _drawn(definition: Definition, variant: Variant, draw: random.Random, plain: bool) -> dict[str, Any]:
-    """One draw of every symbol; extents differ from one another as far as there are enough values."""
+def _drawn(
+    definition: Definition, variant: Variant, draw: random.Random, plain: bool, below: int = USUAL
+) -> dict[str, Any]:
+    """One draw of every symbol; extents differ from one another as far as there are enough values below ``below``."""
     layer = variant.layer
     small = small_extents(layer)
-    pool = draw.sample(range(2, 12), 10)
+    pool = draw.sample(range(2, below), below - 2)
     sizes: dict[str, Any] = {}
     for name in extents_of_formula(layer):
-        sizes[name] = draw.choice((2, 3)) if name in small else pool.pop() if pool else draw.randint(2, 11)
+        sizes[name] = draw.choice((2, 3)) if name in small else pool.pop() if pool else draw.randint(2, below - 1)
     for argument in definition.arguments:
         sizes |= _bound(argument, draw, plain, sizes)
     for parameter in layer.parameters:
