@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import Any, Protocol
 from unittest import mock
 
 import torch
 from torch import Tensor
 
-from .problem import Problem
+__all__ = ["Compared", "Run", "apart", "gradients_of", "of_kernels", "of_torch"]
 
-__all__ = ["Run", "apart", "gradients_of", "of_kernels", "of_torch", "seeded"]
+
+class Compared(Protocol):
+    """What a package's kernels and torch compute from the same tensors."""
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """The tensors."""
+
+    def ours(self, package: ModuleType) -> Callable[..., Tensor]:
+        """What the package computes."""
+
+    @property
+    def theirs(self) -> Callable[..., Tensor]:
+        """What torch computes."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +45,7 @@ class Run:
     backward: tuple[str, ...] = ()
 
 
-def of_kernels(problem: Problem, package: ModuleType) -> Run:
+def of_kernels(problem: Compared, package: ModuleType) -> Run:
     """A problem computed by a package's kernels."""
     function, tensors = problem.ours(package), problem.tensors()
     with _launched(package) as forward:
@@ -43,7 +55,7 @@ def of_kernels(problem: Problem, package: ModuleType) -> Run:
     return Run(result.detach(), gradients, tuple(forward), tuple(backward))
 
 
-def of_torch(problem: Problem) -> Run:
+def of_torch(problem: Compared) -> Run:
     """A problem computed by torch."""
     tensors = problem.tensors()
     result = problem.theirs(*tensors)
@@ -51,7 +63,7 @@ def of_torch(problem: Problem) -> Run:
 
 
 def gradients_of(result: Tensor, tensors: tuple[Tensor, ...], again: bool = False) -> tuple[Tensor, ...]:
-    """Gradients of a result for the gradient ``seeded``, of all tensors that have one.
+    """Gradients of a result for the gradient ``_seeded``, of all tensors that have one.
 
     Args:
         result: what was computed.
@@ -61,10 +73,10 @@ def gradients_of(result: Tensor, tensors: tuple[Tensor, ...], again: bool = Fals
     if not result.is_floating_point():
         return ()
     leaves = [tensor for tensor in tensors if tensor.requires_grad]
-    return torch.autograd.grad(result, leaves, seeded(result), create_graph=again)
+    return torch.autograd.grad(result, leaves, _seeded(result), create_graph=again)
 
 
-def seeded(result: Tensor) -> Tensor:
+def _seeded(result: Tensor) -> Tensor:
     """A gradient of a result; the same for the same shape."""
     generator = torch.Generator().manual_seed(result.numel())
     return torch.randn(result.shape, dtype=result.dtype, generator=generator)
@@ -85,9 +97,10 @@ def _launched(package: ModuleType) -> Iterator[list[str]]:
         yield names
 
 
-def apart(found: Tensor, expected: Tensor) -> float:
-    """The largest difference as a share of the largest element; infinite where shapes or types differ."""
-    if found.shape != expected.shape or found.dtype != expected.dtype:
+def apart(found: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
+    """The largest difference as a share of the largest element of all; infinite where shapes or types differ."""
+    pairs = list(zip(found, expected, strict=True))
+    if any(one.shape != other.shape or one.dtype != other.dtype for one, other in pairs):
         return float("inf")
-    difference, size = (found - expected).abs().max(), expected.abs().max()
-    return float(difference / size) if difference else 0.0
+    difference = max(float((one - other).abs().max()) for one, other in pairs)
+    return difference / max(float(other.abs().max()) for other in expected) if difference else 0.0

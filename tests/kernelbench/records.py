@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,10 +20,11 @@ from svertka.codegen.driver.certificate import certificate, certificate_path, le
 from svertka.codegen.driver.generate import PACKAGE, Package, generate_package
 from svertka.codegen.emit.formatting import formatted_if_possible
 from svertka.codegen.frontend.formula_file import definitions_of
+from svertka.codegen.user_cache import digest
 from svertka.codegen.verify.validate import load_package, validate_package
 from svertka.spec.definition import Definition
 
-__all__ = ["FORMULAS", "Generated", "formulas", "generated", "levels_of", "library_certificates", "prove"]
+__all__ = ["FORMULAS", "Generated", "formulas", "generated", "levels_of", "library_certificates", "prove", "recorded"]
 
 ROOT = Path(__file__).parents[2]
 FORMULAS = ROOT / "examples" / "kernelbench"
@@ -84,6 +85,26 @@ def prove(given: Generated, name: str) -> dict[str, Any]:
         record.parent.mkdir(parents=True, exist_ok=True)
         record.write_text(before, encoding="utf-8")
     return levels_of(before)
+
+
+def recorded(name: str, key: str, measure: Callable[[], list[str]]) -> list[str]:
+    """What was measured before for a key, or is measured now and recorded.
+
+    Args:
+        name: of the record; it holds what was measured last.
+        key: all that the measurement follows from.
+        measure: measures.
+    """
+    path = RECORDS / f"{name}.json"
+    with suppress(OSError, ValueError):
+        before = json.loads(path.read_text(encoding="utf-8"))
+        if before["key"] == digest(key):
+            cells: list[str] = before["cells"]
+            return cells
+    cells = measure()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"key": digest(key), "cells": cells}), encoding="utf-8")
+    return cells
 
 
 def levels_of(text: str) -> dict[str, Any]:
