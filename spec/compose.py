@@ -9,10 +9,12 @@ Input: ``Layer``s or ``Definition``s. Output: one of the same kind.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import count, product
 
 from sympy import Basic, Mul, Symbol, Tuple
 
+from svertka.spec.apart import fresh, inner_apart, parameters_apart, with_symbols
 from svertka.spec.define import module_name
 from svertka.spec.definition import (
     REQUIRED,
@@ -21,11 +23,12 @@ from svertka.spec.definition import (
     Flag,
     ModuleFace,
     Part,
+    TensorArgument,
     Variant,
 )
 from svertka.spec.layer import Equation, Layer, walk
-from svertka.spec.notation import Index, Read, Reduction, Tensor
-from svertka.spec.renamed import renamed_arguments, renamed_tensor
+from svertka.spec.notation import Index, Read, Reduction, Tensor, axis
+from svertka.spec.renamed import indices_of, parameters_of, renamed_arguments, renamed_tensor
 
 __all__ = ["compose", "fuse"]
 
@@ -141,7 +144,7 @@ class _Speller:
         for dim in tensor.dims:
             dims += (
                 self.axes[dim[0]]
-                if dim[0] in self.axes
+                if len(dim) == 1 and dim[0] in self.axes
                 else [tuple(new for index in dim for new in self.several(index))]
             )
         return tensor.like(dims=dims)
@@ -237,8 +240,9 @@ def fuse(
 ) -> Definition:
     """A definition whose formulas compute those of ``second`` from those of ``first``.
 
-    It takes the arguments of both, required ones first. A flag for in-place computation is left out, because it has no
-    meaning here.
+    It takes the arguments of both, required ones first. Flags for in-place computation are left out, because they have
+    no meaning here, and flags that add a result, because a composed layer has one. Axes, parameters and inner tensors
+    that the two name alike get other names in ``second``.
 
     Args:
         name: of the definition.
@@ -257,13 +261,15 @@ def fuse(
     """
     for part in (first, second):
         _check_results(name, part)
-    second = renamed_arguments(name, second, names or {})
-    given = next((a for a in second.tensor_arguments if a.bound == into), None)
-    if given is None or len(first.result) != 1:
+    first, second = _with_one_result(first), renamed_arguments(name, _with_one_result(second), names or {})
+    if len(first.result) != 1 or into not in {argument.bound for argument in second.tensor_arguments}:
         raise ValueError(f"definition {name}: {first.name} must have one result and {second.name} a tensor {into!r}")
-    others = (argument for argument in second.arguments if argument is not given)
-    arguments = [argument for argument in (*first.arguments, *others) if not _in_place(argument)]
-    _check_arguments(name, arguments)
+    _check_arguments(name, _arguments(first, second, into))
+    _check_symbols(name, first, second)
+    parts = (*(first.parts or (Part(first),)), *_later_parts(second, into))
+    second = _apart(first, second, into)
+    ours, theirs = _met(first, second, into)
+    first, second = _followed(first, ours), _followed(second, theirs)
     variants = tuple(
         _variant(name, (first, one), (second, other), into) for one, other in product(first.variants, second.variants)
     )
@@ -273,23 +279,59 @@ def fuse(
         source=source or "; ".join(dict.fromkeys(filter(None, (first.source, second.source)))),
         variants=variants,
         function=function or name,
-        arguments=tuple(sorted(arguments, key=lambda argument: argument.default is not REQUIRED)),
+        arguments=tuple(sorted(_arguments(first, second, into), key=lambda one: one.default is not REQUIRED)),
         result=second.result,
         extents={**first.extents, **second.extents},
         rules=(*first.rules, *second.rules),
         modules=_modules(function or name, first, second) if modules is None else modules,
-        parts=(*(first.parts or (Part(first),)), *_later_parts(second, into)),
+        parts=parts,
     )
+
+
+def _arguments(first: Definition, second: Definition, into: str) -> list[Argument]:
+    """The arguments of both, without the tensor that is replaced and flags for in-place computation."""
+    others = (one for one in second.arguments if not isinstance(one, TensorArgument) or one.bound != into)
+    return [one for one in (*first.arguments, *others) if not (isinstance(one, Flag) and one.in_place)]
+
+
+def _met(first: Definition, second: Definition, into: str) -> tuple[Respelling, Respelling]:
+    """How the axes of the two meet; all formulas of a definition have the same axes there."""
+    before, behind = first.variants[0].layer, second.variants[0].layer
+    return _meeting(before, before.tensors[first.result[0]], behind, behind.tensors[into])
+
+
+def _apart(first: Definition, second: Definition, into: str) -> Definition:
+    """The second definition without the names of axes, parameters and inner tensors that the first has too."""
+    before, behind = ([variant.layer for variant in part.variants] for part in (first, second))
+    _, theirs = _met(first, second, into)
+    indices, own = ({index for layer in layers for index in indices_of(layer)} for layers in (before, behind))
+    taken = {symbol.name for index in indices for symbol in index.extent.free_symbols}
+    taken |= {symbol.name for symbol in parameters_of(first)}
+    kept = {index.extent for index in theirs}
+    clashing = {index for index in own if index.extent.name in taken and index.extent not in kept}
+    names = {index.name for index in indices | own}
+    axes = {index: _renamed_axis(index, names) for index in clashing if index.name.upper() == index.extent.name}
+    spelling: Respelling = {index: ((new,),) for index, new in axes.items()}
+    extents = {index.extent.name: new.extent for index, new in axes.items()}
+    second = with_symbols(second, extents, lambda layer: _respelled(layer, spelling))
+    second = parameters_apart(second, taken)
+    return inner_apart(second, {name for layer in before for name in layer.tensors}, {into, *second.result})
+
+
+def _renamed_axis(index: Index, names: set[str]) -> Index:
+    return axis(fresh(index.name, names), index.meaning, many=index.many, batch=index.batch)
+
+
+def _followed(definition: Definition, axes: Respelling) -> Definition:
+    """The definition with the extents that its formulas have when they are composed."""
+    extents = {old.extent: Mul(*(index.extent for dim in dims for index in dim)) for old, dims in axes.items()}
+    return with_symbols(definition, {old.name: new for old, new in extents.items() if isinstance(old, Symbol)})
 
 
 def _later_parts(second: Definition, into: str) -> tuple[Part, ...]:
     """The parts of the second definition; its own first part takes the result of the first definition."""
     head, *rest = second.parts or (Part(second),)
     return (Part(head.definition, into), *rest)
-
-
-def _in_place(argument: Argument) -> bool:
-    return isinstance(argument, Flag) and argument.in_place
 
 
 def _check_arguments(name: str, arguments: Sequence[Argument]) -> None:
@@ -302,26 +344,49 @@ def _check_arguments(name: str, arguments: Sequence[Argument]) -> None:
         )
 
 
+def _check_symbols(name: str, first: Definition, second: Definition) -> None:
+    """Refuse an argument of the second part that is named as a parameter of the first's formula."""
+    known = {symbol.name for symbol in parameters_of(first)}
+    for one in second.arguments:
+        if one.name in known:
+            raise ValueError(
+                f"definition {name}: {second.name} has an argument {one.name!r}, and {first.name} a parameter; rename "
+                f'the argument: fuse(..., names={{"{one.name}": "second_{one.name}"}})'
+            )
+
+
 def _check_results(name: str, part: Definition) -> None:
-    """Refuse a part whose results depend on arguments.
+    """Refuse a part that computes nothing for some arguments.
 
     Raises:
-        ValueError: they do.
+        ValueError: it does.
     """
-    remedy = "fuse what stands before it and behind it, and call it between them"
     for argument, value in part.identity_when.items():
         raise ValueError(
-            f"definition {name}: {part.name} returns its input unchanged where {argument}={value}, "
-            f"and a fused formula cannot; {remedy}"
+            f"definition {name}: {part.name} returns its input unchanged where {argument}={value}, and a fused formula "
+            "cannot; fuse what stands before it and behind it, and call it between them"
         )
-    for argument in part.optional_results:
-        raise ValueError(f"definition {name}: {part.name} has one more result where {argument}=True; {remedy}")
+
+
+def _with_one_result(part: Definition) -> Definition:
+    """The definition without the results that a flag adds, and without these flags."""
+    if not part.optional_results:
+        return part
+    flags, added = set(part.optional_results), set(part.optional_results.values())
+
+    def variant(one: Variant) -> Variant:
+        when = {key: value for key, value in one.when.items() if key not in flags}
+        return replace(one, layer=one.layer.only(tuple(o for o in one.layer.outputs if o not in added)), when=when)
+
+    plain = (one for one in part.variants if not any(one.when.get(flag) for flag in flags))
+    arguments = tuple(argument for argument in part.arguments if argument.name not in flags)
+    return replace(part, variants=tuple(map(variant, plain)), arguments=arguments, optional_results={})
 
 
 def _modules(function: str, first: Definition, second: Definition) -> tuple[ModuleFace, ...]:
     """One module with the parameters of both parts; none if a part's module is not derived from its function."""
     faces = [face for part in (first, second) for face in part.modules[:1]]
-    if any(face != ModuleFace(face.name, parameters=face.parameters) for face in faces):
+    if len(faces) < 2 or any(face != ModuleFace(face.name, parameters=face.parameters) for face in faces):
         return ()
     return (ModuleFace(module_name(function), parameters={k: v for face in faces for k, v in face.parameters.items()}),)
 

@@ -16,6 +16,7 @@ from svertka.spec.definition import (
     Definition,
     Flag,
     ModuleFace,
+    PerAxis,
     Real,
     Rule,
     Seed,
@@ -24,10 +25,10 @@ from svertka.spec.definition import (
     Whole,
 )
 from svertka.spec.layer import Equation, Layer, reads, walk
-from svertka.spec.notation import Read, Tensor
+from svertka.spec.notation import Index, Read, Reduction, Tensor
 from svertka.spec.rewrite import replace
 
-__all__ = ["renamed", "renamed_arguments", "renamed_tensor"]
+__all__ = ["indices_of", "parameters_of", "renamed", "renamed_arguments", "renamed_tensor"]
 
 
 def renamed(layer: Layer, name: str, **tensors: str) -> Layer:
@@ -74,6 +75,23 @@ def renamed_tensor(layer: Layer, old: str, new: str) -> Layer:
     return Layer(layer.name, tuple(map(tensor, layer.inputs)), equations, outputs)
 
 
+def indices_of(layer: Layer) -> set[Index]:
+    """All indices of a layer: of tensors and of reductions."""
+    found = {index for tensor in layer.tensors.values() for index in tensor.axes}
+    for equation in layer.equations:
+        found |= {index for node in walk(equation.value) if isinstance(node, Reduction) for index in node.indices}
+    return found
+
+
+def parameters_of(definition: Definition) -> set[Symbol]:
+    """Parameters of a definition's formulas, and those that occur in its extents alone."""
+    layers = [variant.layer for variant in definition.variants]
+    extents = {symbol for layer in layers for index in indices_of(layer) for symbol in index.extent.free_symbols}
+    behind = {symbol for extent in definition.extents.values() for symbol in extent.free_symbols}
+    own = {symbol for layer in layers for symbol in layer.parameters}
+    return own | {symbol for symbol in behind - extents if symbol.name not in definition.extents}
+
+
 def renamed_arguments(name: str, part: Definition, names: Mapping[str, str]) -> Definition:
     """A definition with other names of arguments, and of the tensors and parameters that they stand for.
 
@@ -85,7 +103,7 @@ def renamed_arguments(name: str, part: Definition, names: Mapping[str, str]) -> 
         if old not in known:
             raise ValueError(f"definition {name}: {part.name} has no argument {old!r}; it has {', '.join(known)}")
     tensors = {a.bound: names[a.name] for a in part.tensor_arguments if a.name in names}
-    own = {symbol.name for variant in part.variants for symbol in variant.layer.parameters}
+    own = {symbol.name for symbol in parameters_of(part)}
     values = (one for one in part.arguments if isinstance(one, Real | Whole | Flag | Seed) and one.name in names)
     symbols = {one.symbol: names[one.name] for one in values if one.symbol in own}  # extents keep their names
 
@@ -93,7 +111,13 @@ def renamed_arguments(name: str, part: Definition, names: Mapping[str, str]) -> 
         found = (symbol for symbol in node.free_symbols if symbol.name in symbols)
         return replace(node, {symbol: Symbol(symbols[symbol.name], **symbol.assumptions0) for symbol in found})
 
+    meant = {f"<{old}>": f"<{new}>" for old, new in names.items()}
+
     def argument(one: Argument) -> Argument:
+        if isinstance(one, PerAxis):  # None stands for another argument's value
+            one = replaced(one, default=meant.get(str(one.default), one.default))
+        if isinstance(one, TensorArgument):
+            one = replaced(one, ignored=names.get(one.ignored, one.ignored))
         if one.name not in names:
             return one
         more = {"tensor": ""} if isinstance(one, TensorArgument) else {}

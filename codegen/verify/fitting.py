@@ -63,7 +63,8 @@ def small_extents(layer: Layer) -> frozenset[str]:
 def known_symbols(definition: Definition, variant: Variant) -> set[str]:
     """Extents and parameters that occur in a formula or in what follows from its extents."""
     parameters = (symbol.name for symbol in variant.layer.parameters)
-    return {*extents_of_formula(variant.layer), *definition.extents, *parameters}
+    behind = (symbol.name for extent in definition.extents.values() for symbol in extent.free_symbols)
+    return {*extents_of_formula(variant.layer), *definition.extents, *parameters, *behind}
 
 
 def valid(definition: Definition, variant: Variant, sizes: Mapping[str, Any], most: float = LARGEST) -> bool:

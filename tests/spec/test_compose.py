@@ -27,8 +27,8 @@ from svertka.spec import (
     number,
 )
 from svertka.spec.compose import compose, fuse
-from svertka.spec.definition import Definition, ModuleFace, TensorArgument, Variant
-from svertka.spec.evaluate import shape_of
+from svertka.spec.definition import Definition, ModuleFace, PerAxis, TensorArgument, Variant
+from svertka.spec.evaluate import shape_of, whole
 from svertka.spec.layers import DEFINITIONS
 
 SIZES = {"N": 2, "G": 2, "K": 1, "C": 2, "H": 4, "W": 3, "R": 2, "S": 3, "P": 3, "Q": 1}
@@ -158,13 +158,15 @@ def test_what_cannot_be_fused() -> None:
         fuse("both", learned, learned, **words)
     with pytest.raises(ValueError, match=r"dropout returns its input unchanged where training=False"):
         fuse("both", plain, DEFINITIONS["dropout"], **words)
-    with pytest.raises(ValueError, match=r"max_pooling_1d has one more result where return_indices=True"):
-        fuse("both", DEFINITIONS["max_pooling_1d"], plain, **words)
     with pytest.raises(ValueError, match=r"learned has no argument 'gain'; it has input, weight"):
         fuse("both", learned, learned, names={"gain": "weight"})
-    names = {"weight": "second_weight", "bias": "second_bias"}
-    with pytest.raises(ValueError, match=r"both have an axis 'o', and these differ"):
-        fuse("both", DEFINITIONS["linear"], DEFINITIONS["linear"], names=names)
+    with pytest.raises(ValueError, match=r"\(g x k\) and \(g_2 x k_2\) are different products"):
+        fuse(
+            "both",
+            DEFINITIONS["convolution_2d"],
+            DEFINITIONS["group_normalization"],
+            names={"weight": "scale", "bias": "shift"},
+        )
 
 
 def test_a_part_with_other_names() -> None:
@@ -201,3 +203,52 @@ def test_nothing_between_is_stored() -> None:
     forward, saving, _ = built(DEFINITIONS["convolution_2d_relu"]).programs[0]
     assert len(forward.launches) == len(saving.launches) == 1
     assert isinstance(formula("convolution_2d_relu").equations[-1].value, maximum)
+
+
+NAMES = {"weight": "second_weight", "bias": "second_bias"}
+
+
+def test_axes_of_one_name_are_two() -> None:
+    """Outputs of the first linear layer are inputs of the second, whose outputs are others."""
+    both = fuse("both", DEFINITIONS["linear"], DEFINITIONS["linear"], names=NAMES)
+    first = [[1, 2, 3], [4, 5, 6]]
+    second = [[1, -1], [2, 0], [0, 3], [5, 7]]
+    given = {"input": ((1, 3), [1, 0, 2]), "weight": ((2, 3), [*first[0], *first[1]]), "bias": ((2,), [10, 20])}
+    given |= {
+        "second_weight": ((4, 2), [number for row in second for number in row]),
+        "second_bias": ((4,), [1, 2, 3, 4]),
+    }
+    arrays = {name: Array(shape, [Fraction(number) for number in numbers]) for name, (shape, numbers) in given.items()}
+    sizes = {"M": 1, "I": 3, "O": 2, "O_2": 4}
+    found = evaluate(both.variants[0].layer, arrays, sizes, Rational())["output"].values
+    hidden = [1 + 6 + 10, 4 + 12 + 20]
+    assert found == [sum(a * b for a, b in zip(row, hidden, strict=True)) + n for n, row in enumerate(second, 1)]
+
+
+def test_arguments_stand_for_the_second_parts_own_windows() -> None:
+    """Stride, window and output of a pooling are not those of the convolution before it."""
+    names = {"stride": "pool_stride", "padding": "pool_padding", "dilation": "pool_dilation"}
+    both = fuse("both", DEFINITIONS["convolution_1d"], DEFINITIONS["max_pooling_1d"], names=names)
+    symbols = {a.name: a.symbols for a in both.arguments if isinstance(a, PerAxis)}
+    assert symbols["stride"] != symbols["pool_stride"]
+    assert symbols["kernel_size"] == ("S_2",)
+    [pool_stride] = [a for a in both.arguments if a.name == "pool_stride"]
+    assert pool_stride.default == "<kernel_size>"
+    assert "return_indices" not in {argument.name for argument in both.arguments}
+    sizes = {"W": 11, "S": 3, "S_2": 2, "ceil_mode": 0}
+    sizes |= dict.fromkeys((*symbols["stride"], *symbols["dilation"], *symbols["pool_dilation"]), 1)
+    padding = {str(s): 0 for extent in both.extents.values() for s in extent.free_symbols if "pad" in s.name}
+    sizes |= padding | dict.fromkeys(symbols["pool_stride"], 2)
+    for name, extent in both.extents.items():
+        sizes[name] = whole(extent, sizes)
+    assert (sizes["Q"], sizes["Q_2"]) == (9, 4)
+    assert all(layer.outputs == ("output",) for layer in (variant.layer for variant in both.variants))
+
+
+def test_an_argument_is_not_named_as_a_parameter_of_the_first_part() -> None:
+    value = Tensor("input", N, axis("c"), axis("w"))[N, axis("c"), axis("w")] * number("stride_w")
+    layer = layer_of("scaled", value, Tensor("input", N, axis("c"), axis("w")), out=(N, axis("c"), axis("w")))
+    with pytest.raises(
+        ValueError, match=r"scaled has an argument 'stride_w', and average_pooling_1d a parameter; rename"
+    ):
+        fuse("both", DEFINITIONS["average_pooling_1d"], define(layer))
