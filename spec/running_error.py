@@ -245,6 +245,8 @@ class RunningError:
         if name == "log":  # near 1 its error is absolute
             known = self.numbers.choose(size == 0, 1.0 + 0.0 * size, size)
             return 1 + self.numbers.choose(size == 0, 0.0 * known, 1.0 / known)
+        if name == "tanh":
+            return SPREAD_OF_TANH
         return 0.0 if name in ("Abs", "sign") else 1.0
 
     def compare(self, relation: str, left: Any, right: Any) -> bool:
@@ -259,6 +261,9 @@ class RunningError:
 
 
 ULPS_OF_EXP_ARGUMENT = 2.0
+SPREAD_OF_TANH = 3.5
+"""``(1 - e) / (1 + e)`` with e = exp(-2 x), from x = 0.33 on: e errs by up to 1.33 ULPS there, which the difference
+enlarges by e / (1 - e) = 1.07 and the sum by e / (1 + e) = 0.34; two roundings and a division of 4 units."""
 
 
 def _nearest(value: Any) -> tuple[float, bool]:
