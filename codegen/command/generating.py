@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from svertka.codegen.driver.generate import Package
     from svertka.codegen.verify.validate import Verdict
 
-SHOWN = 5  # failures per definition
+SHOWN = 5  # failures of a definition, or names in a note
 
 
 @application.command()
@@ -84,15 +84,21 @@ def _not_executed(asked: Sequence[Any], package: Package, existing: Mapping[str,
     from svertka.codegen.driver.certificate import certificate_path
     from svertka.codegen.driver.record import MISSING, OF_COMPILER, recorded
 
-    found = []
+    found: list[str] = []
+    notes: dict[str, list[str]] = {}
     for definition in asked:
         path = certificate_path(definition)
         wrong = recorded(existing.get(path, ""), package.sources, definition)[0].inapplicable
-        text = f"{path}: level compiled: {wrong}; run `svertka validate --compiled {definition.name}`"
         if wrong.startswith((OF_COMPILER, MISSING)):
-            errors.print(text, highlight=False, markup=False)
+            notes.setdefault(wrong, []).append(definition.name)
         elif wrong:
-            found.append(text)
+            found.append(f"{path}: level compiled: {wrong}; run `svertka validate --compiled {definition.name}`")
+    for wrong, names in notes.items():
+        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+        text = f"{', '.join(names[:SHOWN])}{more}"
+        errors.print(
+            f"level compiled: {wrong}: {text}; run `svertka validate --compiled`", highlight=False, markup=False
+        )
     return found
 
 

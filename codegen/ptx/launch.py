@@ -283,7 +283,8 @@ def _buffer(storage: Any, span: tuple[int, int], address: int, done: Executed) -
     memory: Any = (ctypes.c_char * size).from_address(pointer) if size else b""
     known = done.memory.get(storage.data_ptr())
     written = np.ones(size, bool) if known is None else known[1][span[0] : span[1]]
-    return Buffer(np.frombuffer(memory, np.uint8), written, ALIGNMENT + pointer % ALIGNMENT, address)
+    least = ALIGNMENT if done.counts is None else 0  # what is counted begins where a GPU's allocator would put it
+    return Buffer(np.frombuffer(memory, np.uint8), written, least + pointer % ALIGNMENT, address)
 
 
 def _argument(kind: str, value: Any, memory: _Memory) -> Any:
