@@ -14,7 +14,7 @@ from typing import Any
 
 from svertka.codegen.frontend.names import check_names
 from svertka.codegen.ir.kernel import Kernel
-from svertka.codegen.ir.loop_patterns import constant_extents, extent_names
+from svertka.codegen.ir.loop_patterns import LoopPattern, constant_extents, extent_names, loop_pattern
 from svertka.codegen.lowering.fusion import FusionGroup, partition
 from svertka.codegen.lowering.lower import lower
 from svertka.codegen.passes.inline import is_selection
@@ -143,19 +143,28 @@ def accumulated_of(definition: Definition, layer: Layer) -> tuple[str, ...]:
 
 
 def saved_by(backward: Layer, gradients: Iterable[str]) -> tuple[Equation, ...]:
-    """Reductions that the backward needs and the forward can keep: all that depend on no gradient.
+    """Reductions that the backward needs and the forward can keep: those that depend on no gradient.
 
-    They have one element for a whole row, window or product; computed again they would cost another pass over it. A
-    product that a recurrence has in it is never computed alone.
+    They have one element for a whole row, window or product; computed again they would cost another pass over it. A row
+    reduction that has an element for every place of the row is as large as the row, and is computed again. A product
+    that a recurrence has in it is never computed alone.
     """
     tainted, computed = set(gradients), with_recurrences(backward).tensors
     kept = []
     for equation in backward.equations:
         if any(read.tensor in tainted for read in reads(equation.value)):
             tainted.add(equation.target.name)
-        elif isinstance(equation.value, Reduction) and equation.target.name in computed:
+        elif isinstance(equation.value, Reduction) and equation.target.name in computed and not _as_large(equation):
             kept.append(equation)
     return tuple(kept)
+
+
+def _as_large(equation: Equation) -> bool:
+    """Whether a reduction of a bounded row has a result for every element of the row."""
+    indices = equation.value.indices
+    if loop_pattern(equation) != LoopPattern.ROW or any(index.batch for index in indices):
+        return False
+    return bool({index.extent for index in indices} & {axis.extent for axis in equation.target.axes})
 
 
 class _Builder:

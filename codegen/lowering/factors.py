@@ -1,8 +1,9 @@
 """Arrange products of a loop so that what is the same in every step is computed once.
 
 ``value * scale / total`` with the row's ``scale`` and ``total`` becomes ``value * (scale / total)``: the quotient has
-the shape of the row, and neither it nor a division is computed for every element. Terms of a sum give up their common
-factors first: ``v * g / t - v * s / (t * t)`` becomes ``(g - s / t) * v * (1 / t)``.
+the shape of the row, and neither it nor a division is computed for every element. Terms of a sum give up common
+factors first, if these are exponentials or numbers: ``e * g / t - e * s / t`` becomes ``(g * (1 / t) - s / t) * e``. No
+other factor is taken out of a sum: for an infinite one ``2 * v - v`` is NaN, and ``(2 - 1) * v`` is not.
 
 Every bound of a rounding error holds as before. A running error takes a quotient for the product with a reciprocal,
 and a product for any order of its factors; a factor that stands before a sum rounds the sum, which is no larger than
@@ -114,8 +115,13 @@ def _sum(terms: list[_Product], varying: frozenset[str]) -> _Product:
 
 
 def _common(factors: Iterable[tuple[Node, ...]]) -> tuple[Node, ...]:
-    """What all have, as often as all have it."""
-    return tuple(reduce(lambda a, b: a & b, map(Counter, factors)).elements())
+    """What all have, as often as all have it, and may be taken out."""
+    return tuple(reduce(lambda a, b: a & b, (Counter(filter(_may_leave, of)) for of in factors)).elements())
+
+
+def _may_leave(factor: Node) -> bool:
+    """Whether a factor is a number, an extent or an exponential."""
+    return isinstance(factor, Constant) or (isinstance(factor, Apply) and factor.operation in ("real", "exp"))
 
 
 def _without(factors: tuple[Node, ...], taken: tuple[Node, ...]) -> tuple[Node, ...]:

@@ -332,7 +332,7 @@ class _Lowering:
         """
         order = self._extents(self.group.rows)
         dims = self.layer.tensors[self.group.results[0].name].dims
-        given = max(len(tensor.dims) for tensor in self.layer.inputs)
+        given = max((len(tensor.dims) for tensor in self.layer.inputs), default=0)
         if min(len(dims), given) < 3 or {i for dim in dims for i in dim} != set(self.group.rows):
             return Axes(order, order)
         moved = [index for dim in (dims[0], *dims[2:], dims[1]) for index in dim]

@@ -25,6 +25,7 @@ def number(value: int | Fraction) -> Constant:
 
 
 V, W, S, T = (Name(name, "real") for name in ("v", "w", "s", "t"))
+E = apply("exp", V)
 SIGNS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}
 
 
@@ -68,11 +69,13 @@ CASES = (
     (
         apply(
             "subtract",
-            apply("divide", apply("multiply", V, W), T),
-            apply("divide", apply("multiply", V, S), apply("multiply", T, T)),
+            apply("divide", apply("multiply", E, W), T),
+            apply("divide", apply("multiply", E, S), apply("multiply", T, T)),
         ),
-        "(((w - (s / t)) * v) * (1 / t))",
+        "(((w * (1 / t)) - (s / (t * t))) * exp(v))",
     ),
+    (apply("subtract", apply("multiply", number(2), V), V), "((v * 2) - v)"),
+    (apply("subtract", apply("multiply", V, W), apply("multiply", V, S)), "((v * w) - (v * s))"),
     (
         apply("multiply", apply("subtract", apply("multiply", number(2), V), apply("multiply", number(2), S)), T),
         "((v - s) * (2 * t))",

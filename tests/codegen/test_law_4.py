@@ -50,7 +50,7 @@ FAULTS = (
     Fault("lanes.jinja", "live = lane < {{", "live = lane + 1 < {{", "relu"),
     Fault("contraction.jinja", "tl.range(share * split,", "tl.range(share * split + 1,", "linear"),
     Fault("boxes.jinja", "tl.range(share * split,", "tl.range(share * split + 1,", "linear"),
-    Fault("primitives.py.jinja", "modulus - back, first)", "modulus - back + 1, first)", "convolution_1d"),
+    Fault("primitives.py.jinja", "* inverse % period", "* (inverse + 1) % period", "max_pooling_2d"),
     Fault("contraction.jinja", "live_n = column < total_n", "live_n = column + 1 < total_n", "linear"),
     Fault("row.jinja", "live_row = row < {{", "live_row = row + 1 < {{", "log_softmax"),
     Fault("row.jinja", "tl.sum({{ a.name }}, 1, keep_dims=True)", "tl.max({{ a.name }}, 1, keep_dims=True)", "softmax"),
