@@ -108,12 +108,12 @@ NAMED = (
         ("convolution_1d",),
     ),
     Named(
-        "missing guard",
+        "another residue class",
         "emitted",
         CONVOLUTION,
         "convolution_1d_grad_input",
-        " & (place_2 % stride_w == 0)",
-        "",
+        "first_tap(dilation_w, padding_w + phase_w, stride_w, S)",
+        "first_tap(dilation_w, phase_w, stride_w, S)",
         ("convolution_1d",),
     ),
     Named(
