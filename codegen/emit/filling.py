@@ -40,7 +40,10 @@ def filled(source: str) -> str:
         if first == last or any(_keeps_its_lines(token) for token in statement):
             continue
         indent = lines[first - 1][: statement[0].start[1]]
-        made += [*lines[done : first - 1], *(f"{line}\n" for line in _broken(_joined(statement), indent))]
+        broken = _broken(_joined(statement), indent)
+        if max(map(len, broken)) > WIDTH:  # without a space to break at: ruff's lines are shorter
+            continue
+        made += [*lines[done : first - 1], *(f"{line}\n" for line in broken)]
         done = last
     text = "".join([*made, *lines[done:]])
     if ast.dump(ast.parse(text)) != ast.dump(ast.parse(source)):
