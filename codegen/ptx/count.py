@@ -1,7 +1,8 @@
 """What the benchmark's calls cost, counted: compiled kernels are executed on the machine, at sizes with fewer examples.
 
 Instructions are PTX, an element of the result; where the result has fewer dimensions than the input, an element of the
-input. Sectors and wavefronts stand over the least that the bytes of each access fill (``counts``): 1 is the best.
+input. Sectors and wavefronts stand over the least that the bytes of each access fill (``counts``), and all bytes that
+are moved over those of the tensors that go in and come out: 1 is the best.
 
 Input: ``Workload``s and a target. Output: ``Row``s, a table and a JSON of them.
 """
@@ -13,7 +14,6 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
 import torch
@@ -21,8 +21,8 @@ import triton
 from rich.table import Table
 
 from svertka.codegen.machine.bench.workload import Workload, gradient_groups, precision, roads, shrunk
-from svertka.codegen.ptx.counts import Counts, Traffic
-from svertka.codegen.ptx.launch import executing
+from svertka.codegen.ptx.counts import SECTOR, Counts, Traffic
+from svertka.codegen.ptx.launch import Executed, executing
 from svertka.codegen.ptx.state import WARP
 from svertka.codegen.verify.recording import PACKAGE
 
@@ -40,6 +40,7 @@ class Row:
         elements: by which instructions are divided.
         kernels: that ran, in order.
         instructions: an element; ``operations``: the same by operation.
+        moved: bytes of all sectors, over the bytes of the tensors of the call, its results and their gradients.
         sectors: of loads and of stores of global memory; ``wavefronts``: of shared memory; each over its least.
     """
 
@@ -49,6 +50,7 @@ class Row:
     kernels: tuple[str, ...]
     instructions: float
     operations: Mapping[str, float]
+    moved: float
     sectors: Mapping[str, float]
     wavefronts: Mapping[str, float]
 
@@ -72,17 +74,19 @@ def count(workload: Workload, target: str) -> Iterator[Row]:
             done.counts = Counts()
             result = road(tensors)
         elements = max(result, tensors["input"], key=lambda tensor: tensor.dim()).numel()
-        yield _row(workload, "forward", elements, done)
+        yield _row(workload, "forward", elements, done, (*tensors.values(), result))
         seed = torch.randn_like(result)
         for direction, names in gradient_groups(small, tensors).items():
             with executing(target) as done:
                 done.counts = Counts()
-                torch.autograd.grad(result, [tensors[name] for name in names], seed, retain_graph=True)
-            yield _row(workload, direction, elements, done)
+                found = torch.autograd.grad(result, [tensors[name] for name in names], seed, retain_graph=True)
+            yield _row(workload, direction, elements, done, (*tensors.values(), seed, *found))
 
 
-def _row(workload: Workload, direction: str, elements: int, done: Any) -> Row:
-    counts = done.counts
+def _row(workload: Workload, direction: str, elements: int, done: Executed, tensors: Iterable[torch.Tensor]) -> Row:
+    counts = done.counts or Counts()
+    needed = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    moved = SECTOR * sum(traffic.units for traffic in counts.sectors.values())
     operations = {name: round(number * WARP / elements, 3) for name, number in counts.instructions.most_common()}
     return Row(
         title=workload.title,
@@ -91,6 +95,7 @@ def _row(workload: Workload, direction: str, elements: int, done: Any) -> Row:
         kernels=tuple(done.kernels),
         instructions=round(sum(counts.instructions.values()) * WARP / elements, 2),
         operations=operations,
+        moved=round(moved / needed, 2),
         sectors={kind: _over(traffic) for kind, traffic in counts.sectors.items()},
         wavefronts={kind: _over(traffic) for kind, traffic in counts.wavefronts.items() if traffic.accesses},
     )
@@ -102,12 +107,13 @@ def _over(traffic: Traffic) -> float:
 
 def table(rows: Iterable[Row]) -> Table:
     """One line a direction."""
-    made = Table("call", "", "kernels", "instructions", "sectors loaded", "stored", "wavefronts", "mostly")
+    made = Table("call", "", "kernels", "instructions", "moved", "sectors loaded", "stored", "wavefronts", "mostly")
     for row in rows:
         most = ", ".join(f"{name} {number:.1f}" for name, number in list(row.operations.items())[:MOST])
         waves = ", ".join(f"{kind} {number:.2f}" for kind, number in row.wavefronts.items()) or "-"
         sectors = [f"{row.sectors[kind]:.2f}" for kind in ("load", "store")]
-        made.add_row(row.title, row.direction, str(len(row.kernels)), f"{row.instructions:.1f}", *sectors, waves, most)
+        figures = [str(len(row.kernels)), f"{row.instructions:.1f}", f"{row.moved:.2f}"]
+        made.add_row(row.title, row.direction, *figures, *sectors, waves, most)
     return made
 
 
