@@ -132,6 +132,7 @@ class Section:
         loops: indices of the loops, outermost first.
         taps: those of them of which only values of one residue class are walked.
         lets, accumulators, stores: the code.
+        when: a condition, the same for a whole launch, without which nothing uses what the loop gives: it does not run.
     """
 
     loops: tuple[Extent, ...]
@@ -139,6 +140,7 @@ class Section:
     accumulators: tuple[Accumulator, ...] = ()
     stores: tuple[Store, ...] = ()
     taps: tuple[Tap, ...] = ()
+    when: Node | None = None
 
     def tap(self, index: str) -> Tap | None:
         """How a loop's index is walked, if not through all its values."""

@@ -127,6 +127,7 @@ def _section(kernel: Kernel, section: Section, scope: dict[str, str]) -> Iterato
     """A section in the scope of those before it, to which its names are added."""
     inner = scope | _indices(section.loops)
     yield from _taps(kernel, section.taps, section.loops, scope)
+    yield from _when(kernel, section)
     roots: list[Node] = []
     for accumulator in section.accumulators:
         roots += accumulator.expressions
@@ -147,6 +148,16 @@ def _section(kernel: Kernel, section: Section, scope: dict[str, str]) -> Iterato
             yield f"{kernel.name}: a {kinds}"
     if not section.loops:
         scope |= {let.name: let.value.kind for let in section.lets}
+
+
+def _when(kernel: Kernel, section: Section) -> Iterator[str]:
+    """A loop's condition: one of row kernels' loops that store nothing, over what a whole launch has."""
+    if section.when is None:
+        return
+    if kernel.pattern != LoopPattern.ROW or not section.loops or section.stores:
+        yield f"{kernel.name}: a condition is of a loop of a row kernel, which stores nothing"
+    launch = dict.fromkeys([*kernel.constants, *kernel.scalars], "number") | dict.fromkeys(kernel.reals, REAL)
+    yield from _expression(kernel, section.when, launch)
 
 
 def _accumulator(kernel: Kernel, accumulator: Accumulator) -> Iterator[str]:

@@ -19,7 +19,6 @@ from svertka.codegen.lowering.fusion import FusionGroup, partition
 from svertka.codegen.lowering.lower import lower
 from svertka.codegen.passes.inline import is_selection
 from svertka.codegen.passes.pipeline import through
-from svertka.codegen.passes.recurrences import with_recurrences
 from svertka.codegen.passes.saved_conditions import answers_of, recalled
 from svertka.spec import adjoint, gradient_name, gradient_of, normal_form
 from svertka.spec.definition import Definition, Real, Seed
@@ -147,9 +146,9 @@ def saved_by(backward: Layer, gradients: Iterable[str]) -> tuple[Equation, ...]:
 
     They have one element for a whole row, window or product; computed again they would cost another pass over it. A row
     reduction that has an element for every place of the row is as large as the row, and is computed again. A product
-    that a recurrence has in it is never computed alone.
+    that a recurrence has in it is never computed alone, and a sum of one term is cheaper than its load.
     """
-    tainted, computed = set(gradients), with_recurrences(backward).tensors
+    tainted, computed = set(gradients), through(backward, "single terms", first="recurrences").tensors
     kept = []
     for equation in backward.equations:
         if any(read.tensor in tainted for read in reads(equation.value)):
@@ -240,15 +239,16 @@ class _Builder:
     def _launches(
         self, primal: Layer, whole: Layer, stem: str, suffix: str, results: tuple[str, ...], shifted: bool = False
     ) -> tuple[Launch, ...]:
-        lowered = through(whole, "recurrences", first="split" if shifted else "outer conditions")
+        lowered = through(whole, "single terms", first="split" if shifted else "outer conditions")
         check_names(lowered)
         constants = constant_extents(normal_form(primal))
         kernels = []
         groups = partition(lowered)
+        channels = len(primal.tensors[_leading(primal.inputs)].dims) > 2  # the format of results is this one's
         for group in groups:
             name = f"{stem}_{group.results[0].name}"
             optional = (*self.optional, *_separable(group, primal))
-            kernel = lower(group, lowered, name, constants, self.scalars, optional)
+            kernel = lower(group, lowered, name, constants, self.scalars, optional, channels)
             kernels.append(self._unique(kernel, suffix))
         serves = _serving(kernels, results)
         return tuple(

@@ -6,6 +6,7 @@ Input: a SymPy expression without reductions. Output: a ``Node`` tree. A node th
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from typing import Any
@@ -16,7 +17,7 @@ from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue, Not, Or
 
 from svertka.codegen.ir.kernel import Apply, Constant, Kind, Load, Name, Node
 from svertka.codegen.lowering.small_arguments import of_small_argument
-from svertka.spec.layer import text_of
+from svertka.spec.layer import reads, text_of
 from svertka.spec.notation import Divides, FloorDiv, Index, InRange, Read, Select, Uniform, maximum, minimum
 from svertka.spec.rewrite import conditions, selections
 
@@ -73,7 +74,8 @@ class ExpressionLowering:
         if node in self.values:
             return self.values[node]
         kind: Kind = "integer" if node.args[1].name == "integer" else "real"
-        return Load(node.tensor, tuple(self.integer(i, masks) for i in node.indices), masks, kind)
+        indices = tuple(self.integer(i, masks) for i in node.indices)
+        return Load(node.tensor, indices, masks if indices else (), kind)  # a single element is always there
 
     def _signed(self, term: Expr, masks: tuple[Node, ...]) -> tuple[bool, Node]:
         if term.could_extract_minus_sign():
@@ -128,9 +130,11 @@ class ExpressionLowering:
         return Apply("power", (value, self.real(exponent, masks)), "real")
 
     def _select(self, node: Select, masks: tuple[Node, ...]) -> Node:
+        """The value under a condition. What the condition itself reads needs no mask: it is read either way."""
         condition = node.args[0]
         inside = tuple(self.condition(c, masks) for c in conditions(condition) if isinstance(c, InRange | Divides))
-        if_true = self.real(node.args[1], masks + inside)
+        asked = {read: self._read(read, masks) for read in reads(condition)}
+        if_true = ExpressionLowering(ChainMap(asked, self.values)).real(node.args[1], masks + inside)
         return Apply("where", (self.condition(condition, masks), if_true, self.real(node.args[2], masks)), "real")
 
     def integer(self, node: Basic, masks: tuple[Node, ...] = ()) -> Node:

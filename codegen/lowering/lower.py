@@ -36,6 +36,7 @@ from svertka.codegen.ir.kernel import (
 from svertka.codegen.ir.loop_patterns import Contraction, LoopPattern, as_contraction
 from svertka.codegen.ir.scans import Scan, as_scan
 from svertka.codegen.lowering.common_subexpressions import share
+from svertka.codegen.lowering.conditions_of_use import conditions_of_use
 from svertka.codegen.lowering.cut_loops import CutLoops, cut_loops
 from svertka.codegen.lowering.expressions import ExpressionLowering
 from svertka.codegen.lowering.factors import arranged_section
@@ -56,6 +57,7 @@ def lower(
     constants: Sequence[str] = (),
     scalars: Sequence[str] = (),
     optional: Sequence[str] = (),
+    channels: bool = True,
 ) -> Kernel:
     """Lower one kernel.
 
@@ -66,19 +68,27 @@ def lower(
         constants: extents that are compile-time constants.
         scalars: parameters that vary from call to call and are runtime arguments.
         optional: outputs that a caller may leave out.
+        channels: whether the tensor whose memory format the results take may have its second dimension last.
     """
-    return _Lowering(group, layer, set(constants), set(scalars), set(optional)).kernel(name)
+    return _Lowering(group, layer, set(constants), set(scalars), set(optional), channels).kernel(name)
 
 
 class _Lowering:
     def __init__(
-        self, group: FusionGroup, layer: Layer, constants: set[str], scalars: set[str], optional: set[str]
+        self,
+        group: FusionGroup,
+        layer: Layer,
+        constants: set[str],
+        scalars: set[str],
+        optional: set[str],
+        channels: bool,
     ) -> None:
         self.group = group
         self.layer = layer
         self.constants = constants
         self.scalars = scalars
         self.optional = optional
+        self.channels = channels
         self.values: dict[Read, Node] = {}
         self.expressions = ExpressionLowering(self.values)
         self.names: dict[Node, str] = {}
@@ -137,7 +147,7 @@ class _Lowering:
         while pending:
             ready = [e for e in pending if not self._needs(e.value, pending)]
             pending = [e for e in pending if e not in ready]
-            self._loop(columns, ready)
+            self._loop(columns, ready, self._when(ready, pending))
 
     def _windows(self) -> None:
         """Reductions over windows; those over the same window share a loop."""
@@ -152,7 +162,16 @@ class _Lowering:
         names = {e.target.name for e in pending}
         return any(isinstance(node, Read) and node.tensor in names for node in walk(value))
 
-    def _loop(self, loops: tuple[Extent, ...], equations: list[Equation]) -> None:
+    def _when(self, ready: list[Equation], pending: list[Equation]) -> Node | None:
+        """The condition without which nothing uses any of these reductions."""
+        if self.group.pattern == LoopPattern.SCAN:
+            return None
+        values: list[Any] = [e.value for e in pending] + [result.value for result in self.group.results]
+        used = (conditions_of_use(e.target[e.target.axes], values, self.scalars) for e in ready)
+        (when,) = self._all_of(sorted(frozenset.intersection(*used), key=text_of)) or (None,)
+        return when
+
+    def _loop(self, loops: tuple[Extent, ...], equations: list[Equation], when: Node | None = None) -> None:
         inner: list[Let] = []
         outer: list[Let] = []
         accumulators: list[Accumulator] = []
@@ -162,7 +181,7 @@ class _Lowering:
             accumulators.append(self._accumulator(equation, indices, outer, inner, classes))
         taps = tuple(one.walked() for one in classes.values())
         self.sections.append(Section((), tuple(outer)))
-        self.sections.append(Section(loops, tuple(inner), tuple(_sharing(accumulators)), taps=taps))
+        self.sections.append(Section(loops, tuple(inner), tuple(_sharing(accumulators)), taps=taps, when=when))
         for equation in equations:
             kind: Kind = "integer" if equation.target.kind == "integer" else "real"
             self.values[equation.target[equation.target.axes]] = Name(equation.target.name, kind)
@@ -265,7 +284,7 @@ class _Lowering:
             for a in section.accumulators
         )
         stores = tuple(Store(s.tensor, tuple(next(rest) for _ in s.indices), next(rest)) for s in section.stores)
-        return Section(section.loops, tuple(lets), accumulators, stores, section.taps)
+        return dataclasses.replace(section, lets=tuple(lets), accumulators=accumulators, stores=stores)
 
     def _running(self) -> set[str]:
         """Names of values that change along the loop that all sections of a scan share."""
@@ -326,14 +345,10 @@ class _Lowering:
         return Axes(order, tuple(sorted(order, key=lambda extent: not extent.small)))
 
     def _rows(self) -> Axes:
-        """The rows in the order of the result's dimensions, and with the second dimension as the last one.
-
-        There are no channels where no tensor that is given has three dimensions.
-        """
+        """The rows in the order of the result's dimensions, and with the second dimension as the last one."""
         order = self._extents(self.group.rows)
         dims = self.layer.tensors[self.group.results[0].name].dims
-        given = max((len(tensor.dims) for tensor in self.layer.inputs), default=0)
-        if min(len(dims), given) < 3 or {i for dim in dims for i in dim} != set(self.group.rows):
+        if not self.channels or len(dims) < 3 or {i for dim in dims for i in dim} != set(self.group.rows):
             return Axes(order, order)
         moved = [index for dim in (dims[0], *dims[2:], dims[1]) for index in dim]
         return Axes(order, self._extents(moved))

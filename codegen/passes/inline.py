@@ -21,7 +21,7 @@ from svertka.spec.layer import Equation, Layer, reads, walk
 from svertka.spec.notation import Read, Reduction, Select, Tensor
 from svertka.spec.rewrite import replace, substitute
 
-__all__ = ["epilogues", "inline_maps", "is_selection", "operands"]
+__all__ = ["epilogues", "inline_maps", "inlined", "is_selection", "operands"]
 
 
 def inline_maps(layer: Layer) -> Layer:
@@ -31,7 +31,7 @@ def inline_maps(layer: Layer) -> Layer:
     maps: dict[str, Equation] = {}
     kept: list[Equation] = []
     for equation in layer.equations:
-        value = _inlined(equation.value, maps)
+        value = inlined(equation.value, maps)
         stored = equation.target.name in reduced_over or (
             equation.target.name in read_by_contractions and is_selection(value)
         )
@@ -101,7 +101,8 @@ def _holds_temporaries(value: Basic, layer: Layer) -> bool:
     return any(isinstance(node, Read) and node.tensor not in inputs for node in walk(value))
 
 
-def _inlined(value: Basic, maps: dict[str, Equation]) -> Basic:
+def inlined(value: Basic, maps: dict[str, Equation]) -> Basic:
+    """A value with every read of a map replaced by the map's own value at the indices of the read."""
     found: dict[Basic, Basic] = {}
     for node in walk(value):
         if isinstance(node, Read) and node.tensor in maps:

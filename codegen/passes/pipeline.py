@@ -17,6 +17,7 @@ from svertka.codegen.passes.inline import epilogues, inline_maps, is_selection, 
 from svertka.codegen.passes.outer_conditions import outer_conditions, without_outer_conditions
 from svertka.codegen.passes.recurrences import with_recurrences
 from svertka.codegen.passes.scans import without_hidden_scans
+from svertka.codegen.passes.single_terms import single_terms, without_single_terms
 from svertka.codegen.passes.split import merging, split
 from svertka.codegen.passes.stabilize import stabilize, unshifted
 from svertka.spec import normal_form
@@ -83,6 +84,12 @@ def _apart(layer: Layer) -> Iterator[str]:
     yield from (f"{e.target.name} is a recurrence without its products" for e in layer.equations if e not in after)
 
 
+def _single(layer: Layer) -> Iterator[str]:
+    yield from (
+        f"{e.target.name} sums a term that stands at one place" for e in layer.equations if single_terms(e.value)[0]
+    )
+
+
 def _vanishing(layer: Layer) -> Iterator[str]:
     for place, equation in enumerate(layer.equations):
         if any(of_squares(equation, total) == 0 for total in layer.equations[:place]):
@@ -122,6 +129,7 @@ PASSES = (
     Pass("stabilize", stabilize, "no sum is of exponentials that may be larger than 1", _unshifted),
     Pass("split", split, "no reduction of few long rows is left that two steps could do", _long),
     Pass("recurrences", with_recurrences, "a sum of products of all places between has them in it", _apart),
+    Pass("single terms", without_single_terms, "no sum has a term that stands at one place", _single),
 )
 
 

@@ -46,7 +46,7 @@ def _autocast(definition: Definition) -> list[Line]:
     names = tuple(a.name for a in definition.tensor_arguments)
     if rule == Precision.KEPT:
         names = tuple(name for name in names if name not in _of_own_type(definition))
-        if len(names) == 1:
+        if len(names) <= 1:
             return []
     cast = [Line.assigning(call(AUTOCAST[rule], *map(variable, names)), *names)]
     told = next((a for a in definition.arguments if isinstance(a, ElementType)), None)
@@ -97,19 +97,19 @@ def _of_own_type(definition: Definition) -> set[str]:
 
 
 def _tensor_checks(definition: Definition) -> list[Line]:
-    """Check the type, device and dtype of each tensor."""
+    """Check the type, device and dtype of each tensor: of a real one first, which the others are compared with."""
     lines: list[Line] = []
     like: list[Code] = []
     wider = _of_own_type(definition)
-    for argument in definition.arguments:
-        if isinstance(argument, TensorArgument):
-            kinds = kinds_of(definition, argument)
-            check = "any_tensor" if len(kinds) > 1 else f"{kinds.pop()}_tensor"
-            options = {"wider": True} if argument.name in wider and check == "real_tensor" else {}
-            given = variable(argument.name)
-            line = Line(call(check, argument.name, given, *like, **options))
-            lines += if_block(given + " is not None", line) if may_be_absent(definition, argument) else [line]
-            like = like or [given]
+    kinds = {argument.name: kinds_of(definition, argument) for argument in definition.tensor_arguments}
+    leading = next((name for name, found in kinds.items() if "real" in found), "")
+    for argument in sorted(definition.tensor_arguments, key=lambda argument: argument.name != leading):
+        kind = "any" if len(kinds[argument.name]) > 1 else min(kinds[argument.name])
+        options = {"wider": True} if argument.name in wider and kind == "real" else {}
+        given = variable(argument.name)
+        line = Line(call(f"{kind}_tensor", argument.name, given, *like, **options))
+        lines += if_block(given + " is not None", line) if may_be_absent(definition, argument) else [line]
+        like = like or [given]
     return lines
 
 

@@ -50,9 +50,9 @@ def precision(layers: Iterable[Layer]) -> Precision:
 
 
 def shaped_alike(layer: Layer) -> tuple[Tensor, ...]:
-    """The first tensor, and the real tensors that have the same dimensions."""
-    first = layer.inputs[0]
-    return tuple(tensor for tensor in layer.inputs if tensor.dims == first.dims and tensor.kind == "real")
+    """The first real tensor, and those that have the same dimensions."""
+    real = [tensor for tensor in layer.inputs if tensor.kind == "real"]
+    return tuple(tensor for tensor in real if tensor.dims == real[0].dims)
 
 
 def _multiplies(layer: Layer) -> bool:

@@ -185,10 +185,11 @@ def _bound(argument: Argument, draw: random.Random, plain: bool, sizes: dict[str
 
 
 def label(definition: Definition, tensor: Tensor, case: Case, draw: random.Random) -> int:
-    """An element of an integer tensor: a class, sometimes the ignored one."""
+    """An element of an integer tensor: a class, sometimes the ignored one; without bounds, also a place outside."""
     argument = next((a for a in definition.tensor_arguments if a.bound == tensor.name and a.labels_below), None)
     if argument is None:
-        return draw.randrange(min(int(v) for n, v in case.sizes.items() if n.isupper()))
+        extents = [int(v) for n, v in case.sizes.items() if n.isupper()]
+        return draw.choice((-1, *extents)) if draw.random() < 0.25 else draw.randrange(min(extents))
     if argument.ignored and draw.random() < 0.25:
         return int(case.sizes[argument.ignored])
     return draw.randrange(int(case.sizes[argument.labels_below]))

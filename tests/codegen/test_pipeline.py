@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 import pytest
-from sympy import exp
+from sympy import Eq, exp
 
 from svertka.codegen.passes.pipeline import PASSES, through
 from svertka.spec import Equation, Layer, Prod, Sum, Tensor, adjoint, axis
@@ -59,6 +59,7 @@ BROKEN = {
         Equation(OUT, Sum(x[n, j] * Tensor("between", n, c, j)[n, c, j], j, where=j <= c)),
     ),
     "split": made(Equation(MEAN, Sum(x[n, c], n, c))),
+    "single terms": made(Equation(TOTAL, Sum(x[n, c], c, where=Eq(c, 3)))),
 }
 
 
