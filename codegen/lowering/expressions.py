@@ -6,7 +6,6 @@ Input: a SymPy expression without reductions. Output: a ``Node`` tree. A node th
 
 from __future__ import annotations
 
-from collections import ChainMap
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from typing import Any
@@ -134,7 +133,7 @@ class ExpressionLowering:
         condition = node.args[0]
         inside = tuple(self.condition(c, masks) for c in conditions(condition) if isinstance(c, InRange | Divides))
         asked = {read: self._read(read, masks) for read in reads(condition)}
-        if_true = ExpressionLowering(ChainMap(asked, self.values)).real(node.args[1], masks + inside)
+        if_true = ExpressionLowering({**self.values, **asked}).real(node.args[1], masks + inside)
         return Apply("where", (self.condition(condition, masks), if_true, self.real(node.args[2], masks)), "real")
 
     def integer(self, node: Basic, masks: tuple[Node, ...] = ()) -> Node:
