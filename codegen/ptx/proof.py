@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from svertka.codegen.ptx.functions import recognized
 from svertka.codegen.ptx.launch import Executed, executing
 from svertka.codegen.ptx.program import PtxError
-from svertka.codegen.ptx.symbols import Symbols, UnfollowedError
+from svertka.codegen.ptx.symbols import BITS, Symbols, UnfollowedError
 from svertka.codegen.verify.cases import Case
 from svertka.codegen.verify.levels import Subject
 from svertka.codegen.verify.symbolic.coverage import Coverage
@@ -44,6 +45,7 @@ class CompiledProof:
         texts: digests of the PTX of the former, by name.
         elements: how many elements were compared; ``certain``: how many of them exactly.
         runs: how many runs there were.
+        functions: those that were recognized, with digests of the PTX that computes them alone.
         error_probability: upper bound of the probability that a difference was accepted.
         failures: one line each; empty if all holds.
     """
@@ -54,6 +56,7 @@ class CompiledProof:
     elements: int
     certain: int
     runs: int
+    functions: dict[str, str]
     error_probability: float
     failures: tuple[str, ...]
 
@@ -105,6 +108,8 @@ class _CompiledRun(SymbolicRun):
         self.symbols = Symbols(self.graph)
         self.unfollowed: dict[str, str] = {}
         self.proven: dict[str, None] = {}
+        self.functions: dict[str, str] = {}
+        self._attempted: list[tuple[tuple[str, ...], int, int]] = []
         return _Memory(self.symbols)
 
     @contextmanager
@@ -135,7 +140,38 @@ class _CompiledRun(SymbolicRun):
             del self.pairs[pairs:]
             self.elements = elements
             return None
-        self.proven |= dict.fromkeys(self.done.kernels[before:])
+        self._attempted.append((tuple(self.done.kernels[before:]), pairs, len(self.pairs)))
+        return found
+
+    def recognize(self) -> None:
+        """Say of each program's kernels whether they were followed to the end, with the functions that they compute."""
+        functions = recognized(self.symbols, self.target, self.package, tuple(self.symbols.touched))
+        left = functions.rewritten([pair[1] for pair in self.pairs])
+        opaque = self._opaque()
+        kept: list[tuple[str, int, int]] = []
+        for kernels, first, last in self._attempted:
+            unknown = {opaque[node] for node in left[first:last] if node in opaque}
+            if unknown:
+                why = f"{min(unknown)} computes with the bits of a float, as no function that is known"
+                self.unfollowed |= dict.fromkeys(kernels, why)
+                self.elements -= last - first
+                continue
+            self.proven |= dict.fromkeys(kernels)
+            kept += [(label, node, right) for (label, _, right), node in
+                     zip(self.pairs[first:last], left[first:last], strict=True)]
+        self.pairs = kept
+        self.functions = functions.used
+
+    def _opaque(self) -> dict[int, str]:
+        """Nodes that depend on bits of floats, with the instruction."""
+        found: dict[int, str] = {}
+        for node, operation in enumerate(self.graph.operations):
+            if operation.startswith(BITS):
+                found[node] = operation.removeprefix(BITS).partition(" ")[0]
+            elif operation not in ("constant", "variable", "special"):
+                known = next((found[part] for part in self.graph.arguments[node] if part in found), None)
+                if known is not None:
+                    found[node] = known
         return found
 
 
@@ -164,6 +200,7 @@ def prove_compiled(subject: Subject, alter: Callable[[str], str] | None = None) 
         elements=sum(run.elements for run in runs),
         certain=sum(run.certain for run in runs),
         runs=len(runs),
+        functions={name: digest for run in runs for name, digest in run.functions.items()},
         error_probability=min(1.0, sum(run.error_probability for run in runs)),
         failures=tuple(f"{run.case.name}, {run.region.name}: {text}" for run in runs for text in run.memory.failures),
     )
@@ -178,5 +215,6 @@ def _executed(subject: Subject, case: Case, region: Region, alter: Callable[[str
     run.target, run.package, run.alter = subject.target, subject.package, alter
     run.inputs.sizes.update(case.sizes)
     run.execute(results)
+    run.recognize()
     run.decide(POINTS)
     return run

@@ -4,7 +4,9 @@ Arithmetic of float32 gives nodes: over the reals, without rounding, so that ``f
 ``div.full``, ``rcp.approx``, ``sqrt.approx``, ``ex2.approx`` and ``lg2.approx`` are the functions that they approximate.
 The float32 nearest to log2(e), which Triton multiplies with before ``ex2``, is log2(e). Comparisons are decided by the
 nodes' samples. Instructions that only move bits keep codes. Every other instruction is executed as ever where none of its
-operands is a code; where one is, the kernel computes with the bits of a number, and that is refused, except its sign.
+operands is a code. Where one is, the kernel computes with the bits of a number: its sign is followed; else the result is a
+node of which only the instruction and its operands are known, and whose sample are the bits that the operands' samples
+give. Such a node equals no expression of a formula; ``functions`` recognizes some.
 
 Input: a graph. Output: what executes an instruction, for ``machine.link``.
 """
@@ -25,12 +27,13 @@ from svertka.codegen.ptx.state import Array, State, Step, reader, unknown, write
 from svertka.codegen.ptx.types import DTYPES
 from svertka.codegen.verify.symbolic.graph import ONE, Graph
 
-__all__ = ["MatrixError", "Symbols", "UnfollowedError"]
+__all__ = ["BITS", "MatrixError", "Symbols", "UnfollowedError"]
 
 IDEAL = {"rn", "ftz", "approx", "full", "f32"}
 """Modifiers that say how a result is rounded to nearest, or approximated: of no account over the reals."""
 SIGN, MAGNITUDE = 0x80000000, 0x7FFFFFFF
 MATRIX = ("mma", "wgmma")
+BITS = "bits: "  # how the operation of a node begins that is computed with the bits of floats
 
 
 class UnfollowedError(PtxError):
@@ -47,15 +50,18 @@ class Symbols:
     Attributes:
         graph: where expressions are made.
         codes: its nodes as patterns.
+        touched: nodes of which a kernel took the bits or the magnitude.
     """
 
     def __init__(self, graph: Graph) -> None:
         self.graph, self.codes = graph, Codes(graph)
+        self.touched: set[int] = set()
+        self._bits: dict[int, int] = {}
         self._known: dict[tuple[str, int], int] = {}
         half = graph.number(0.5)
         one: dict[str, Callable[[int], int]] = {
             "neg": graph.negate,
-            "abs": partial(graph.function, "Abs"),
+            "abs": self._magnitude,
             "rcp": partial(graph.divide, ONE),
             "sqrt": lambda node: graph.power(node, half),
             "rsqrt": lambda node: graph.divide(ONE, graph.power(node, half)),
@@ -74,6 +80,10 @@ class Symbols:
             "max.NaN": graph.larger,
             "min.NaN": graph.smaller,
         }
+
+    def _magnitude(self, node: int) -> int:
+        self.touched.add(node)
+        return self.graph.function("Abs", node)
 
     def _numbers_of(self, choose: Callable[[int, int], int]) -> Callable[[int, int], int]:
         """A maximum or minimum that of one NaN gives the number."""
@@ -160,24 +170,63 @@ class Symbols:
     def _whole(self, values: Array) -> Array:
         """Nodes of whole numbers, which are exact here."""
         distinct, places = np.unique(values, return_inverse=True)
-        found = [self.codes.code(self.graph.number(int(value))) for value in distinct]
+        found = [self._of_whole(values.dtype, value) for value in distinct]
         return np.array(found, np.uint32)[places].reshape(np.shape(values))
 
+    def _of_whole(self, kind: Any, value: Any) -> int:
+        if kind.itemsize == 4 and self.codes.holds(np.array([value]).view(np.uint32))[0]:
+            node = self.codes.node(int(np.array([value]).view(np.uint32)[0]))
+            number = np.array([self.pattern_of(node)], np.uint32).view(kind)[0]
+            return self.codes.code(self.graph.opaque(f"{BITS}cvt.rn.f32.{kind.name}", (node,), float(number)))
+        return self.codes.code(self.graph.number(int(value)))
+
+    def pattern_of(self, node: int) -> int:
+        """The bits of a node's sample."""
+        if node not in self._bits:
+            self._bits[node] = int(np.array([self.graph.samples[node]], np.float32).view(np.uint32)[0])
+        return self._bits[node]
+
     def _plain(self, code: Code, instruction: Instruction) -> Step:
-        """An instruction on bits; refused where a bit belongs to a node, but for the sign alone."""
+        """An instruction on bits; where these belong to a node, of which only the sign can be followed, it is opaque."""
         operation, signed = TABLE[instruction.name], self._of_sign(instruction)
         types = [DTYPES[kind] for kind in operation.sources]
 
+        def numbers(operands: Sequence[Array]) -> Array:
+            return operation.function(*(part.view(kind) for part, kind in zip(operands, types, strict=True)))
+
         def computed(*operands: Array) -> Array:
-            holding = [self._holding(operand) for operand in operands]
-            numbers = (operand.view(kind) for operand, kind in zip(operands, types, strict=True))
-            if not any(some.any() for some in holding):
-                return operation.function(*numbers)
+            holding = np.logical_or.reduce(np.broadcast_arrays(*(self._holding(operand) for operand in operands)))
+            if not holding.any():
+                return numbers(operands)
             if signed is not None:
-                return np.where(holding[0], self.one(signed, operands[0]), operation.function(*numbers))
-            raise UnfollowedError(f"{instruction.name} computes with the bits of a float")
+                return np.where(holding, self.one(signed, operands[0]), numbers(operands))
+            if not {DTYPES[kind].itemsize for kind in operation.sources} <= {1, 4} or (
+                DTYPES[operation.result].itemsize not in (1, 4)
+            ):
+                raise UnfollowedError(f"{instruction.name} computes with the bits of a float")
+            rows = np.stack(np.broadcast_arrays(*(part.view(np.uint32) for part in operands)), axis=-1)
+            distinct, places = np.unique(rows.reshape(-1, len(operands)), axis=0, return_inverse=True)
+            found = [self._opaque(instruction, numbers, row) for row in distinct]
+            return np.concatenate(found)[places.reshape(rows.shape[:-1])]
 
         return _stepping(code, instruction, computed)
+
+    def _opaque(self, instruction: Instruction, compute: Callable[[Sequence[Array]], Array], row: Array) -> Array:
+        """The result of an instruction on one lane's operands, some of which are codes."""
+        held = self.codes.holds(row)
+        nodes = [self.codes.node(int(pattern)) if here else None for pattern, here in zip(row, held, strict=True)]
+        self.touched.update(n for n in nodes if n is not None and not self.graph.operations[n].startswith(BITS))
+        given = [np.array([pattern if n is None else self.pattern_of(n)], np.uint32) for pattern, n in zip(row, nodes, strict=True)]
+        result = compute(given)
+        if result.dtype == bool or not held.any():
+            return result if result.dtype == bool else result.view(np.uint32)
+        bits = int(result.view(np.uint32)[0])
+        told = ", ".join("." if n is not None else str(pattern) for pattern, n in zip(row, nodes, strict=True))
+        name = f"{BITS}{instruction.name} {told}"
+        sample = float(result.view(np.float32)[0])
+        node = self.graph.opaque(name, tuple(n for n in nodes if n is not None), sample)
+        self._bits[node] = bits
+        return np.array([self.codes.code(node)], np.uint32)
 
     def _of_sign(self, instruction: Instruction) -> str | None:
         """The function of a number that an instruction on its sign alone computes."""
