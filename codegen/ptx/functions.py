@@ -1,9 +1,9 @@
 """Functions that a compiled kernel computes by many instructions: recognized by what the compiler makes of them alone.
 
-``log`` takes a float's bits apart and evaluates a polynomial; the package's ``tanh`` is a polynomial near 0. To say that
-such code is the function is an idealization, and it is made of that code alone: a kernel of nothing but the function is
-compiled for the same target and executed on the same argument. Where a kernel computes that very expression, instruction
-by instruction, it stands for the function. How near it comes to it is what numbers show.
+``log`` takes a float's bits apart and evaluates a polynomial; the package's ``tanh`` is a polynomial near 0. To say
+that such code is the function is an idealization, and it is made of that code alone: a kernel of nothing but the
+function is compiled for the same target and executed on the same argument. Where a kernel computes that very
+expression, instruction by instruction, it stands for the function. How near it comes to it is what numbers show.
 
 Input: expressions that kernels computed, arguments that may be such functions'. Output: expressions, rewritten.
 """
@@ -16,9 +16,8 @@ from typing import Any
 
 import numpy as np
 import torch
-import triton
-import triton.language as tl
 
+from svertka.codegen.ptx.function_kernels import applied, erf, log, log2
 from svertka.codegen.ptx.launch import Executed, run_launch
 from svertka.codegen.ptx.program import PtxError
 from svertka.codegen.ptx.symbols import BITS, Symbols
@@ -30,34 +29,10 @@ __all__ = ["Recognized", "recognized"]
 
 BLOCK = 32
 
-
-@triton.jit
-def applied(input_ptr, output_ptr, count, FUNCTION: tl.constexpr, BLOCK: tl.constexpr):  # noqa: ANN001, ANN201, N803
-    """A function of every element."""
-    place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    live = place < count
-    tl.store(output_ptr + place, FUNCTION(tl.load(input_ptr + place, mask=live, other=1)), mask=live)
-
-
-@triton.jit
-def _log(x):  # noqa: ANN001, ANN202
-    return tl.log(x)
-
-
-@triton.jit
-def _log2(x):  # noqa: ANN001, ANN202
-    return tl.log2(x)
-
-
-@triton.jit
-def _erf(x):  # noqa: ANN001, ANN202
-    return tl.erf(x)
-
-
 OF_TRITON: dict[str, tuple[Any, Callable[[Graph, int], int]]] = {
-    "log": (_log, lambda graph, node: graph.function("log", node)),
-    "log2": (_log2, lambda graph, node: graph.log2(node)),
-    "erf": (_erf, lambda graph, node: graph.function("erf", node)),
+    "log": (log, lambda graph, node: graph.function("log", node)),
+    "log2": (log2, lambda graph, node: graph.log2(node)),
+    "erf": (erf, lambda graph, node: graph.function("erf", node)),
 }
 
 

@@ -37,6 +37,7 @@ __all__ = [
     "Executed",
     "arguments_of",
     "compiled_kernels",
+    "digests",
     "executing",
     "run_launch",
     "unlink",
@@ -298,3 +299,13 @@ def _argument(kind: str, value: Any, memory: _Memory) -> Any:
     if kind not in NUMBERS:
         raise PtxError(f"an argument of type {kind} is not known")
     return NUMBERS[kind](value)
+
+
+def digests(executed: Sequence[Executed]) -> dict[str, str]:
+    """A digest over the compiled texts of each kernel that ran, by its name."""
+    texts: dict[str, set[str]] = {}
+    for done in executed:
+        for name, some in done.texts.items():
+            texts.setdefault(name, set()).update(some)
+    joined = {name: "".join(sorted(some)) for name, some in sorted(texts.items())}
+    return {name: hashlib.sha256(text.encode()).hexdigest()[:16] for name, text in joined.items()}

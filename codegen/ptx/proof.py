@@ -19,13 +19,11 @@ import numpy as np
 import torch
 
 from svertka.codegen.ptx.functions import recognized
-from svertka.codegen.ptx.launch import Executed, executing
-from svertka.codegen.ptx.program import PtxError
+from svertka.codegen.ptx.launch import Executed, digests, executing
 from svertka.codegen.ptx.symbols import BITS, Symbols, UnfollowedError
 from svertka.codegen.verify.cases import Case
 from svertka.codegen.verify.levels import Subject
 from svertka.codegen.verify.symbolic.coverage import Coverage
-from svertka.codegen.verify.symbolic.graph import POISON, Graph
 from svertka.codegen.verify.symbolic.prove import SymbolicRun
 from svertka.codegen.verify.symbolic.regions import Region
 from svertka.spec import adjoint
@@ -40,29 +38,33 @@ class CompiledProof:
     """What was shown of a formula's compiled kernels on expressions.
 
     Attributes:
-        kernels: names of those that compute it.
+        kernels: those that compute it: a digest of their compiled texts by name.
         unfollowed: why others are not followed, by name.
-        texts: digests of the PTX of the former, by name.
         elements: how many elements were compared; ``certain``: how many of them exactly.
-        runs: how many runs there were.
+        proofs: sizes and region of each run.
         functions: those that were recognized, with digests of the PTX that computes them alone.
         error_probability: upper bound of the probability that a difference was accepted.
         failures: one line each; empty if all holds.
     """
 
-    kernels: tuple[str, ...]
+    kernels: dict[str, str]
     unfollowed: dict[str, str]
-    texts: dict[str, set[str]]
     elements: int
     certain: int
-    runs: int
+    proofs: tuple[dict[str, Any], ...]
     functions: dict[str, str]
     error_probability: float
     failures: tuple[str, ...]
 
+    @property
+    def figures(self) -> dict[str, Any]:
+        """What a record has of it."""
+        names = ("elements", "certain", "error_probability", "kernels", "unfollowed", "functions")
+        return {name: getattr(self, name) for name in names} | {"proofs": list(self.proofs)}
+
 
 class _Memory:
-    """Tensors of a run: their elements are codes of nodes. What is refused is an error of the machine, raised at once."""
+    """Tensors of a run: their elements are codes of nodes. What is refused is an error, which the machine raises."""
 
     def __init__(self, symbols: Symbols) -> None:
         self.symbols = symbols
@@ -157,8 +159,10 @@ class _CompiledRun(SymbolicRun):
                 self.elements -= last - first
                 continue
             self.proven |= dict.fromkeys(kernels)
-            kept += [(label, node, right) for (label, _, right), node in
-                     zip(self.pairs[first:last], left[first:last], strict=True)]
+            kept += [
+                (label, node, right)
+                for (label, _, right), node in zip(self.pairs[first:last], left[first:last], strict=True)
+            ]
         self.pairs = kept
         self.functions = functions.used
 
@@ -185,25 +189,28 @@ def prove_compiled(subject: Subject, alter: Callable[[str], str] | None = None) 
         alter: what is done to the PTX of every kernel before it runs, to plant a fault.
     """
     first, *rest = subject.small_cases
-    runs = [_executed(subject, case, region, alter) for case, region in
-            ((first, DISTINCT), (first, TIES), *((case, TIES) for case in rest))]
+    runs = [
+        _executed(subject, case, region, alter)
+        for case, region in ((first, DISTINCT), (first, TIES), *((case, TIES) for case in rest))
+    ]
     unfollowed = {kernel: why for run in runs for kernel, why in run.unfollowed.items()}
-    kernels = [kernel for kernel in dict.fromkeys(k for run in runs for k in run.proven) if kernel not in unfollowed]
-    texts: dict[str, set[str]] = {}
-    for run in runs:
-        for kernel in kernels:
-            texts.setdefault(kernel, set()).update(run.done.texts.get(kernel, ()))
+    followed = {kernel for run in runs for kernel in run.proven} - unfollowed.keys()
     return CompiledProof(
-        kernels=tuple(kernels),
-        unfollowed=unfollowed,
-        texts=texts,
+        kernels={name: digest for name, digest in digests([run.done for run in runs]).items() if name in followed},
+        unfollowed=dict(sorted(unfollowed.items())),
         elements=sum(run.elements for run in runs),
         certain=sum(run.certain for run in runs),
-        runs=len(runs),
+        proofs=tuple({"sizes": _told(run.case), "region": run.region.name} for run in runs),
         functions={name: digest for run in runs for name, digest in run.functions.items()},
         error_probability=min(1.0, sum(run.error_probability for run in runs)),
         failures=tuple(f"{run.case.name}, {run.region.name}: {text}" for run in runs for text in run.memory.failures),
     )
+
+
+def _told(case: Case) -> dict[str, str]:
+    """Sizes and parameters of a case, and what is left out."""
+    sizes = {name: str(value) for name, value in sorted(case.sizes.items())}
+    return sizes | dict.fromkeys(sorted(case.absent), "absent")
 
 
 def _executed(subject: Subject, case: Case, region: Region, alter: Callable[[str], str] | None) -> _CompiledRun:

@@ -1,12 +1,12 @@
 """Instructions on expressions: what the machine executes where registers hold codes of nodes (``codes``).
 
 Arithmetic of float32 gives nodes: over the reals, without rounding, so that ``fma`` is a product and a sum, and
-``div.full``, ``rcp.approx``, ``sqrt.approx``, ``ex2.approx`` and ``lg2.approx`` are the functions that they approximate.
-The float32 nearest to log2(e), which Triton multiplies with before ``ex2``, is log2(e). Comparisons are decided by the
-nodes' samples. Instructions that only move bits keep codes. Every other instruction is executed as ever where none of its
-operands is a code. Where one is, the kernel computes with the bits of a number: its sign is followed; else the result is a
-node of which only the instruction and its operands are known, and whose sample are the bits that the operands' samples
-give. Such a node equals no expression of a formula; ``functions`` recognizes some.
+``div.full``, ``rcp.approx``, ``sqrt.approx``, ``ex2.approx`` and ``lg2.approx`` are the functions that they
+approximate. The float32 nearest to log2(e), which Triton multiplies with before ``ex2``, is log2(e). Comparisons are
+decided by the nodes' samples. Instructions that only move bits keep codes. Every other instruction is executed as ever
+where none of its operands is a code. Where one is, the kernel computes with the bits of a number: its sign is followed;
+else the result is a node of which only the instruction and its operands are known, and whose sample are the bits that
+the operands' samples give. Such a node equals no expression of a formula; ``functions`` recognizes some.
 
 Input: a graph. Output: what executes an instruction, for ``machine.link``.
 """
@@ -32,7 +32,6 @@ __all__ = ["BITS", "MatrixError", "Symbols", "UnfollowedError"]
 IDEAL = {"rn", "ftz", "approx", "full", "f32"}
 """Modifiers that say how a result is rounded to nearest, or approximated: of no account over the reals."""
 SIGN, MAGNITUDE = 0x80000000, 0x7FFFFFFF
-MATRIX = ("mma", "wgmma")
 BITS = "bits: "  # how the operation of a node begins that is computed with the bits of floats
 
 
@@ -138,7 +137,7 @@ class Symbols:
         Raises:
             MatrixError: an instruction of the matrix unit.
         """
-        if instruction.operation in MATRIX and not instruction.name.startswith(("wgmma.fence", "wgmma.commit", "wgmma.wait")):
+        if instruction.operation == "mma" or instruction.name.startswith("wgmma.mma_async"):
             raise MatrixError(f"kernel {code.name}: {instruction.name} rounds its operands")
         if instruction.name not in TABLE or instruction.operation in ("selp", "mov"):
             return None
@@ -187,12 +186,13 @@ class Symbols:
         return self._bits[node]
 
     def _plain(self, code: Code, instruction: Instruction) -> Step:
-        """An instruction on bits; where these belong to a node, of which only the sign can be followed, it is opaque."""
+        """An instruction on bits; where these belong to a node, and are not its sign, the result is opaque."""
         operation, signed = TABLE[instruction.name], self._of_sign(instruction)
         types = [DTYPES[kind] for kind in operation.sources]
 
         def numbers(operands: Sequence[Array]) -> Array:
-            return operation.function(*(part.view(kind) for part, kind in zip(operands, types, strict=True)))
+            given = (part.view(kind) for part, kind in zip(operands, types, strict=True))
+            return np.asarray(operation.function(*given))
 
         def computed(*operands: Array) -> Array:
             holding = np.logical_or.reduce(np.broadcast_arrays(*(self._holding(operand) for operand in operands)))
@@ -200,9 +200,8 @@ class Symbols:
                 return numbers(operands)
             if signed is not None:
                 return np.where(holding, self.one(signed, operands[0]), numbers(operands))
-            if not {DTYPES[kind].itemsize for kind in operation.sources} <= {1, 4} or (
-                DTYPES[operation.result].itemsize not in (1, 4)
-            ):
+            sizes = {DTYPES[kind].itemsize for kind in (operation.result, *operation.sources)}
+            if not sizes <= {1, 4}:
                 raise UnfollowedError(f"{instruction.name} computes with the bits of a float")
             rows = np.stack(np.broadcast_arrays(*(part.view(np.uint32) for part in operands)), axis=-1)
             distinct, places = np.unique(rows.reshape(-1, len(operands)), axis=0, return_inverse=True)
@@ -214,18 +213,18 @@ class Symbols:
     def _opaque(self, instruction: Instruction, compute: Callable[[Sequence[Array]], Array], row: Array) -> Array:
         """The result of an instruction on one lane's operands, some of which are codes."""
         held = self.codes.holds(row)
-        nodes = [self.codes.node(int(pattern)) if here else None for pattern, here in zip(row, held, strict=True)]
-        self.touched.update(n for n in nodes if n is not None and not self.graph.operations[n].startswith(BITS))
-        given = [np.array([pattern if n is None else self.pattern_of(n)], np.uint32) for pattern, n in zip(row, nodes, strict=True)]
+        nodes = [self.codes.node(int(pattern)) for pattern in row[held]]
+        self.touched.update(node for node in nodes if not self.graph.operations[node].startswith(BITS))
+        bits = row.copy()
+        bits[held] = [self.pattern_of(node) for node in nodes]
+        given = [bits[place : place + 1] for place in range(len(row))]
         result = compute(given)
         if result.dtype == bool or not held.any():
             return result if result.dtype == bool else result.view(np.uint32)
-        bits = int(result.view(np.uint32)[0])
-        told = ", ".join("." if n is not None else str(pattern) for pattern, n in zip(row, nodes, strict=True))
-        name = f"{BITS}{instruction.name} {told}"
+        told = ", ".join("." if here else str(pattern) for pattern, here in zip(row, held, strict=True))
         sample = float(result.view(np.float32)[0])
-        node = self.graph.opaque(name, tuple(n for n in nodes if n is not None), sample)
-        self._bits[node] = bits
+        node = self.graph.opaque(f"{BITS}{instruction.name} {told}", tuple(nodes), sample)
+        self._bits[node] = int(result.view(np.uint32)[0])
         return np.array([self.codes.code(node)], np.uint32)
 
     def _of_sign(self, instruction: Instruction) -> str | None:
