@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -245,6 +246,7 @@ def _validate_compiled(layers: list[str] | None, package: Path | None, every: bo
     about = chosen(layers)
     from svertka.codegen.driver.compiled import validate_compiled
     from svertka.codegen.driver.generate import PACKAGE
+    from svertka.codegen.driver.record import followed
     from svertka.codegen.driver.report import matrix, tightness
     from svertka.codegen.ptx.targets import COLUMNS, TARGETS
     from svertka.spec.gradient import with_gradients
@@ -261,6 +263,10 @@ def _validate_compiled(layers: list[str] | None, package: Path | None, every: bo
     console.print(
         f"{pairs}: {done.executed} executed, {len(TARGETS) * total - done.executed} on record", highlight=False
     )
+    proven, others = followed(outcome for verdict in done.verdicts for outcome in verdict.outcomes)
+    reasons = "; ".join(f"{count}: {why}" for why, count in Counter(map(_in_short, others.values())).most_common())
+    told = f"on symbols: {proven} kernels; by numbers alone: {len(others)}"
+    console.print(f"{told}, because {reasons}" if others else told, highlight=False, markup=False)
     for outcome in done.forced:
         for line in outcome.failures[:SHOWN]:
             errors.print(f"{outcome.layer} with {outcome.figures['entry']}: {line}", highlight=False, markup=False)
@@ -270,6 +276,11 @@ def _validate_compiled(layers: list[str] | None, package: Path | None, every: bo
     if done.failures or done.missing:
         errors.print(f"[red]{done.failures} comparisons fail[/red]")
         raise typer.Exit(FAILED)
+
+
+def _in_short(why: str) -> str:
+    """Why a kernel is not followed, without the place."""
+    return why.rpartition("`: ")[2]
 
 
 def _failing(verdicts: Sequence[Verdict]) -> set[str]:

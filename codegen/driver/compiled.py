@@ -1,7 +1,8 @@
 """Level "compiled" of a package: execute what is not on record, and keep the outcome in the certificates.
 
 What is on record (``record``) is read without compiling anything. Where the compiler's input or the runs changed,
-kernels are compiled, and executed if their PTX or the runs changed too.
+kernels are compiled, and executed if their PTX or the runs changed too. What is shown on expressions is shown anew
+then, and where a record has none of it.
 
 Input: a generated package's folder, definitions. Output: ``Verdict``s; the certificates' sections.
 """
@@ -9,18 +10,26 @@ Input: a generated package's folder, definitions. Output: ``Verdict``s; the cert
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from svertka.codegen.driver.certificate import COMPILED, certificate_path, is_of_kernels, rounded
 from svertka.codegen.driver.on_demand import made_sources
-from svertka.codegen.driver.record import inputs_digest, outcome_of, outcomes_of, problem, recorded, section_of
+from svertka.codegen.driver.record import (
+    inputs_digest,
+    outcome_of,
+    outcomes_of,
+    problem,
+    recorded,
+    section_of,
+    without_symbols,
+)
 from svertka.codegen.lowering.built import built
-from svertka.codegen.ptx.level import check, check_forced
-from svertka.codegen.ptx.targets import NAME, TARGETS
+from svertka.codegen.ptx.level import check, check_forced, check_symbols
+from svertka.codegen.ptx.targets import NAME, SYMBOLS, TARGETS
 from svertka.codegen.verify.levels import Outcome
 from svertka.codegen.verify.recording import PRODUCTS, entries
 from svertka.codegen.verify.validate import Verdict, side_by_side
@@ -95,7 +104,8 @@ def validate_compiled(
     sources = package_sources(folder, [d for d in definitions if not d.gradient])
     texts = {d.name: _read(folder / certificate_path(d)) for d in definitions}
     sections = {name: section_of(text) for name, text in texts.items()}
-    due = [d for d in definitions if every or problem(sections[d.name], sources, d)]
+    numbers = {d.name for d in definitions if every or problem(sections[d.name], sources, d)}
+    due = [d for d in definitions if d.name in numbers or without_symbols(sections[d.name])]
     found: dict[tuple[str, str], Outcome] = {}
     unkept: dict[str, None] = {}
     executed = 0
@@ -106,7 +116,7 @@ def validate_compiled(
             done = _written(folder, definition, texts[definition.name], section, sources)
             unkept.update({} if done else {definition.name: None})
 
-    for definition, layer, by_target, count in _executed(folder, due, {} if every else sections):
+    for definition, layer, by_target, count in _executed(folder, due, numbers, {} if every else sections):
         found |= {(layer, target): outcome for target, outcome in by_target.items()}
         executed += count
         progress(layer)
@@ -134,24 +144,34 @@ def _formulas(definition: Definition) -> list[tuple[str, str]]:
 
 
 def _executed(
-    folder: Path, due: Sequence[Definition], sections: Mapping[str, Any]
+    folder: Path, due: Sequence[Definition], numbers: Set[str], sections: Mapping[str, Any]
 ) -> Iterator[tuple[Definition, str, dict[str, Outcome], int]]:
-    """Formulas with their outcomes by target, and how many of these were executed; others have the PTX on record."""
+    """Formulas with their outcomes by target, and how many of these were executed; others have the PTX on record.
+
+    Definitions that ``numbers`` does not name lack what is shown on expressions alone.
+    """
     work = []
     for definition in due:
         known = sections.get(definition.name, {}).get("formulas", {})
         for place, variant in enumerate(definition.variants):
-            work.append((definition, place, known.get(variant.layer.name, {})))
-    for (definition, place, known), outcomes in side_by_side(folder, _judge, work):
+            work.append((definition, place, known.get(variant.layer.name, {}), definition.name in numbers))
+    for (definition, place, known, _), (outcomes, proofs) in side_by_side(folder, _judge, work):
         layer = definition.variants[place].layer.name
         every = {target: outcomes.get(target) or outcome_of(layer, target, known[target]) for target in TARGETS}
+        for target, (figures, failures) in proofs.items():
+            one = every[target]
+            told = {**one.figures, SYMBOLS: figures}
+            every[target] = replace(one, figures=told, failures=(*one.failures, *failures))
         yield definition, layer, every, len(outcomes)
 
 
-def _judge(package: str, definition: Definition, place: int, known: Mapping[str, Any]) -> dict[str, Outcome]:
-    """Execute a formula's kernels for the targets for which their PTX is not on record."""
+def _judge(package: str, definition: Definition, place: int, known: Mapping[str, Any], numbers: bool) -> Any:
+    """Execute a formula's kernels for the targets for which their PTX is not on record, and on expressions."""
     module = built(definition)
-    return check(module, module.definition.variants[place], TARGETS, package, known)
+    variant = module.definition.variants[place]
+    outcomes = check(module, variant, TARGETS, package, known) if numbers else {}
+    targets = [target for target in TARGETS if numbers or SYMBOLS not in known[target]]
+    return outcomes, check_symbols(module, variant, targets, package)
 
 
 def _renewed(definition: Definition, sources: Mapping[str, str], found: Mapping[Any, Outcome]) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 A certificate's section ``compiled`` has, for each formula and target, digests of the PTX that was executed, and of the
 runs. It holds as long as the digest of the compiler's input and those of the runs do. A record of another version of
-Triton says nothing of this one's PTX.
+Triton says nothing of this one's PTX. The part ``symbols`` of each says what was shown on expressions; a record without
+it holds for numbers.
 
 Input: a certificate's text, a package's sources. Output: ``Outcome``s, or why there are none.
 """
@@ -10,21 +11,33 @@ Input: a certificate's text, a package's sources. Output: ``Outcome``s, or why t
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from typing import Any
 
 from svertka.codegen.driver.certificate import COMPILED, kernel_digests
 from svertka.codegen.lowering.built import built, definition_digest
-from svertka.codegen.ptx.targets import NAME, TARGETS
+from svertka.codegen.ptx.targets import NAME, SYMBOLS, TARGETS
 from svertka.codegen.user_cache import digest, kept
 from svertka.codegen.verify.levels import Outcome
 from svertka.spec.definition import Definition
 
-__all__ = ["MISSING", "OF_COMPILER", "inputs_digest", "outcome_of", "outcomes_of", "problem", "recorded", "section_of"]
+__all__ = [
+    "MISSING",
+    "OF_COMPILER",
+    "followed",
+    "inputs_digest",
+    "outcome_of",
+    "outcomes_of",
+    "problem",
+    "recorded",
+    "section_of",
+    "without_symbols",
+]
 
 MISSING = "not executed"
 OF_COMPILER = "stale: executed as"
+NOT_LAUNCHED = "no small case in float32 launches it"
 
 
 def section_of(text: str) -> dict[str, Any]:
@@ -67,6 +80,28 @@ def problem(section: Mapping[str, Any], sources: Mapping[str, str], definition: 
     same = all(one.get("runs") == sizes[layer] for layer, by in section["formulas"].items() for one in by.values())
     same = same and section.get("inputs") == inputs_digest(sources, definition)
     return "" if same else "stale: kernels, tiles or sizes have changed since"
+
+
+def without_symbols(section: Mapping[str, Any]) -> bool:
+    """Whether some formula of a section was not executed on expressions for some target."""
+    return any(SYMBOLS not in one for by in section.get("formulas", {}).values() for one in by.values())
+
+
+def followed(outcomes: Iterable[Outcome]) -> tuple[int, dict[str, str]]:
+    """Of the kernels of some outcomes, how many are proven on expressions, and why the others are not, by name.
+
+    A kernel that several formulas or targets execute is proven if each that follows its launches proves it.
+    """
+    proven: set[str] = set()
+    others: dict[str, str] = {}
+    for outcome in outcomes:
+        proof = outcome.figures.get(SYMBOLS)
+        if proof is not None:
+            proven |= proof["kernels"].keys()
+            others |= dict.fromkeys(outcome.figures["kernels"].keys() - proof["kernels"].keys(), NOT_LAUNCHED)
+            others |= proof["unfollowed"]
+    refused = {name: why for name, why in others.items() if why != NOT_LAUNCHED or name not in proven}
+    return len(proven - refused.keys()), refused
 
 
 def recorded(text: str, sources: Mapping[str, str], definition: Definition) -> tuple[Outcome, ...]:

@@ -25,7 +25,7 @@ import torch
 from svertka.codegen.machine.compiling import asked_of_triton, assembled, launch_key, unassembled
 from svertka.codegen.ptx.counts import Counts
 from svertka.codegen.ptx.kernel import ALIGNMENT, Buffer, Pointer, run_kernel
-from svertka.codegen.ptx.machine import Linked, link
+from svertka.codegen.ptx.machine import Linked, Special, link
 from svertka.codegen.ptx.parse import parse
 from svertka.codegen.ptx.program import PtxError
 from svertka.codegen.ptx.state import Array
@@ -37,6 +37,7 @@ __all__ = [
     "Executed",
     "arguments_of",
     "compiled_kernels",
+    "digests",
     "executing",
     "run_launch",
     "unlink",
@@ -82,7 +83,8 @@ class Executed:
         kernels: their names.
         texts: digests of their PTX by name.
         entries: entries of the tables of tiles that they took.
-        altered: kernels whose PTX was altered, ready to run, by their text.
+        special: what executes some instructions in another way, if anything; see ``machine.link``.
+        altered: kernels that are linked for this alone, ready to run, by their text.
         memory: tensors that programs made, with the bytes that have been written, by address.
         counts: where to count what is executed, if anywhere.
     """
@@ -90,6 +92,7 @@ class Executed:
     target: str
     alter: Callable[[str], str] | None = None
     only: str = ""
+    special: Special | None = None
     launches: int = 0
     kernels: list[str] = field(default_factory=list)
     texts: dict[str, set[str]] = field(default_factory=dict)
@@ -127,6 +130,7 @@ def executing(
     wide: bool = False,
     only: str = "",
     processors: int = PROCESSORS,
+    special: Special | None = None,
 ) -> Iterator[Executed]:
     """Run launches of a generated package on the machine.
 
@@ -138,12 +142,13 @@ def executing(
         wide: whether all offsets have 64 bits, as if every tensor had more than 2^31 elements.
         only: ``"compile"`` to compile and not execute, ``"note"`` to do neither.
         processors: how many the GPU has.
+        special: what executes some instructions in another way, if anything; see ``machine.link``.
 
     Raises:
         PtxError: what the machine refuses, at once; at the end, results that were never stored.
     """
     launching, plans = (importlib.import_module(f"{package}.{name}") for name in ("launching", "plans"))
-    done = Executed(target, alter, only)
+    done = Executed(target, alter, only, special)
 
     def run(launch: Launched) -> None:
         if launch.programs:
@@ -193,9 +198,9 @@ def unlink() -> None:
 
 def _linked(compiled: Compiled, done: Executed) -> Linked:
     text = compiled.text if done.alter is None else done.alter(compiled.text)
-    if text != compiled.text:
+    if text != compiled.text or done.special is not None:
         if text not in done.altered:
-            done.altered[text] = link(parse(text))
+            done.altered[text] = link(parse(text), done.special)
         return done.altered[text]
     if compiled.linked is None:
         compiled.linked = link(parse(text))
@@ -294,3 +299,13 @@ def _argument(kind: str, value: Any, memory: _Memory) -> Any:
     if kind not in NUMBERS:
         raise PtxError(f"an argument of type {kind} is not known")
     return NUMBERS[kind](value)
+
+
+def digests(executed: Sequence[Executed]) -> dict[str, str]:
+    """A digest over the compiled texts of each kernel that ran, by its name."""
+    texts: dict[str, set[str]] = {}
+    for done in executed:
+        for name, some in done.texts.items():
+            texts.setdefault(name, set()).update(some)
+    joined = {name: "".join(sorted(some)) for name, some in sorted(texts.items())}
+    return {name: hashlib.sha256(text.encode()).hexdigest()[:16] for name, text in joined.items()}

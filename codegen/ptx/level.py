@@ -2,7 +2,8 @@
 
 The levels "exact" and "rounding" are checked once more, with the kernels compiled for a target, with its tiles, and
 executed by the machine: on whole numbers to the last bit, on real numbers within the bound of the matrix unit's
-arithmetic. All that the machine refuses is a failure too. ``plan`` says in which formats and layouts.
+arithmetic. All that the machine refuses is a failure too. ``plan`` says in which formats and layouts. Besides, kernels
+for float32 are executed on expressions (``proof``).
 
 Input: a formula with its kernels, and a target. Output: ``Outcome``.
 """
@@ -20,9 +21,10 @@ from typing import Any
 import numpy as np
 
 from svertka.codegen.lowering.build import KernelModule
-from svertka.codegen.ptx.launch import Executed, executing, unlink
+from svertka.codegen.ptx.launch import Executed, digests, executing, unlink
 from svertka.codegen.ptx.plan import Run, runs
-from svertka.codegen.ptx.targets import NAME, TARGETS
+from svertka.codegen.ptx.proof import prove_compiled
+from svertka.codegen.ptx.targets import NAME, SYMBOLS, TARGETS
 from svertka.codegen.verify.equivalence import draw_values, outcome, real
 from svertka.codegen.verify.levels import LEVELS, Outcome, Subject
 from svertka.codegen.verify.levels.numbers import largest_tightness
@@ -34,6 +36,7 @@ __all__ = [
     "check",
     "check_forced",
     "check_runs",
+    "check_symbols",
     "compiled_texts",
     "digest_of_runs",
     "planned",
@@ -71,8 +74,28 @@ def check(
             subject = Subject(module, variant, package, target=target, known=evaluations)
             before = (known or {}).get(target, {})
             same = before.get("runs") == digest_of_runs(every)
-            if not same or before.get("kernels") != _digests([compiled_texts(subject, every)]):
+            if not same or before.get("kernels") != digests([compiled_texts(subject, every)]):
                 found[target] = check_runs(subject, every)
+    unlink()
+    return found
+
+
+def check_symbols(
+    module: KernelModule, variant: Variant, targets: Sequence[str] = TARGETS, package: str = PACKAGE
+) -> dict[str, tuple[dict[str, Any], tuple[str, ...]]]:
+    """Prove a formula's kernels, compiled for some targets, on expressions; arguments as for ``check``.
+
+    Returns:
+        By target what a record has of it, and failures.
+    """
+    found = {}
+    with _without_collections():
+        for target in targets:
+            try:
+                proof = prove_compiled(Subject(module, variant, package, target=target))
+                found[target] = proof.figures, tuple(f"{SYMBOLS}: {text}" for text in proof.failures)
+            except Exception as error:
+                found[target] = {}, (f"{SYMBOLS}: the kernel does not run: {type(error).__name__}: {error}",)
     unlink()
     return found
 
@@ -148,7 +171,7 @@ def check_runs(subject: Subject, some: Sequence[Run], alter: Callable[[str], str
                 failures.append(f"{level}: {run.case.name}: {reason}")
     figures = {
         "launches": sum(done.launches for done in executed),
-        "kernels": _digests(executed),
+        "kernels": digests(executed),
         "runs": digest_of_runs(some),
         "entries": sorted({entry for done in executed for entry in done.entries}),
         "tightness": largest_tightness(outcomes),
@@ -191,13 +214,3 @@ def digest_of_runs(some: Sequence[Run]) -> str:
     """A digest of some runs; of a set, which has no order, a sorted list is told."""
     told = [(replace(run, case=replace(run.case, absent=frozenset())), sorted(run.case.absent)) for run in some]
     return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
-
-
-def _digests(executed: Sequence[Executed]) -> dict[str, str]:
-    """A digest over the compiled texts of each kernel, by its name."""
-    texts: dict[str, set[str]] = {}
-    for done in executed:
-        for name, some in done.texts.items():
-            texts.setdefault(name, set()).update(some)
-    joined = {name: "".join(sorted(some)) for name, some in sorted(texts.items())}
-    return {name: hashlib.sha256(text.encode()).hexdigest()[:16] for name, text in joined.items()}

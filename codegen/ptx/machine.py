@@ -22,9 +22,10 @@ from svertka.codegen.ptx.program import Code, Immediate, Instruction, Symbol
 from svertka.codegen.ptx.state import WARP, Array, State, Step, reader, unknown
 from svertka.codegen.ptx.types import DTYPES
 
-__all__ = ["Linked", "execute", "link"]
+__all__ = ["Linked", "Special", "execute", "link"]
 
 Factory = Callable[[Code, Instruction], Step]
+Special = Callable[[Code, Instruction], Step | None]
 FACTORIES: dict[str, Factory] = {
     "mov": moves.move,
     "ld": moves.load,
@@ -98,13 +99,17 @@ class Linked:
     units: tuple[int, int]
 
 
-def link(code: Code) -> Linked:
+def link(code: Code, special: Special | None = None) -> Linked:
     """Prepare a kernel.
+
+    Args:
+        code: the kernel.
+        special: what executes some instructions in another way; it gives None for the others.
 
     Raises:
         PtxError: an instruction that the machine does not know.
     """
-    actions = [_action(code, instruction) for instruction in code.instructions]
+    actions = [_action(code, instruction, special) for instruction in code.instructions]
     guards = [reader(code, one.guard, bool) if one.guard is not None else None for one in code.instructions]
     return Linked(code, actions, guards, frozenset(code.labels.values()), _narrowest(code))
 
@@ -124,8 +129,11 @@ def _narrowest(code: Code) -> tuple[int, int]:
     return min(shared), min(stored)
 
 
-def _action(code: Code, instruction: Instruction) -> Action:
+def _action(code: Code, instruction: Instruction, special: Special | None) -> Action:
     name, operation = instruction.name, instruction.operation
+    own = special(code, instruction) if special is not None else None
+    if own is not None:
+        return own
     if operation == "selp" and name in TABLE:
         return moves.select(code, instruction)
     if name in TABLE:

@@ -47,12 +47,16 @@ class Flight:
 
 @dataclass
 class Barrier:
-    """A barrier: arrivals per phase, those and the bytes still missing, phases completed, copies on their way."""
+    """A barrier: arrivals per phase, those and the bytes still missing, phases completed, copies on their way.
+
+    ``asking`` says when each thread of the program asked for a phase last.
+    """
 
     count: int
     lane: int
     made: int
     missing: int
+    asking: Array
     bytes: int = 0
     phase: int = 0
     flights: list[Flight] = field(default_factory=list)
@@ -81,6 +85,18 @@ def barrier_at(state: State, lane: int, address: int) -> Barrier:
             "an mbarrier is used that another thread initialized without a barrier between", lane, address
         )
     return found
+
+
+def _seen_by_all(state: State, barrier: Barrier, lane: int, address: int, done: str) -> None:
+    """Refuse that a lane goes on to another phase, or gives the barrier up, while another may still ask for the last.
+
+    A phase is known by its parity alone: who asks for it when the next one is complete waits forever.
+    """
+    late = barrier.asking >= state.program_tick[state.program[lane]]
+    late[lane % state.threads] = False
+    if late.any():
+        other = f"thread {int(late.argmax())} of program {int(state.program[lane])}"
+        raise state.error(f"an mbarrier is {done} for which {other} asked without a barrier between", lane, address)
 
 
 def unfinished(state: State) -> str:
@@ -132,7 +148,9 @@ def _initialize(code: Code, instruction: Instruction) -> Step:
                 raise state.error("an mbarrier is initialized that is in use", lane, place)
             state.shared.claim(state, lanes, index, SIZE, places)
             number = int(counts[lane])
-            _barriers(state)[int(index[0])] = Barrier(number, lane, state.tick, number)
+            _barriers(state)[int(index[0])] = Barrier(
+                number, lane, state.tick, number, np.full(state.threads, -1, np.int64)
+            )
             state.shared.hold(index, SIZE, 1)
 
     return step
@@ -147,6 +165,7 @@ def _invalidate(code: Code, instruction: Instruction) -> Step:
             if found.flights or found.bytes:
                 missing = found.bytes or found.flights[0].bytes
                 raise state.error(f"an mbarrier is given up that still waits for {missing} bytes", lane, place)
+            _seen_by_all(state, found, lane, place, "given up")
             index = state.shared.place(state, np.array([lane]), np.array([place]), SIZE)
             del _barriers(state)[int(index[0])]
             state.shared.hold(index, SIZE, -1)
@@ -170,6 +189,7 @@ def _arrive(expects: bool, arrives: bool) -> Factory:
                 if sizes is not None:
                     found.bytes += int(sizes[lane])
                 if arrives:
+                    _seen_by_all(state, found, lane, place, "used again")
                     if found.missing == 0:
                         raise state.error("more threads arrive at an mbarrier than it counts", lane, place)
                     found.missing -= 1
@@ -195,6 +215,7 @@ def _wait(code: Code, instruction: Instruction) -> Step:
             same = (programs == key[0]) & (places == key[1]) & (parities == key[2])
             some = lanes[same]
             found = barrier_at(state, int(some[0]), int(key[1]))
+            found.asking[some % state.threads] = state.tick
             if found.phase % 2 == key[2] and found.asked:
                 _deliver(state, found)
             elif found.phase % 2 == key[2] and found.flights:

@@ -16,6 +16,8 @@ from svertka.codegen.ptx.level import check_runs, compiled_texts
 from svertka.codegen.ptx.parse import parse
 from svertka.codegen.ptx.plan import Run, runs
 from svertka.codegen.ptx.program import PtxError
+from svertka.codegen.ptx.proof import prove_compiled
+from svertka.codegen.ptx.targets import SYMBOLS
 from svertka.codegen.verify.levels import Subject
 from svertka.codegen.verify.recording import PACKAGE
 from svertka.spec.layers import DEFINITIONS
@@ -116,11 +118,14 @@ def _texts(subject: tuple[str, str, str]) -> Iterator[tuple[str, str, tuple[Run,
 
 def try_fault(fault: PtxMutant) -> str:
     """What the level says first of a fault; nothing if it passes."""
-    layer, target, _ = fault.subject
+    layer, target, dtype = fault.subject
     altered = fault.mutant.applied(fault.text)
     with mock.patch.object(machine, "LONGEST", ENDLESS):
         for run in fault.runs:
             done = check_runs(_subject(layer, target), (run,), lambda text: altered if text == fault.text else text)
             if done.failures:
                 return done.failures[0]
+        if dtype == "float32":
+            proof = prove_compiled(_subject(layer, target), lambda text: altered if text == fault.text else text)
+            return f"{SYMBOLS}: {proof.failures[0]}" if proof.failures else ""
     return ""

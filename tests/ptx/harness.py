@@ -9,7 +9,7 @@ import numpy as np
 
 from svertka.codegen.ptx.counts import Counts
 from svertka.codegen.ptx.kernel import Buffer, Pointer, run_kernel
-from svertka.codegen.ptx.machine import link
+from svertka.codegen.ptx.machine import Special, link
 from svertka.codegen.ptx.parse import parse
 
 HEADER = """
@@ -54,6 +54,7 @@ def execute(
     offset: int = 16,
     scratch: int = 0,
     counts: Counts | None = None,
+    special: Special | None = None,
 ) -> None:
     """Run a body on arrays (pointers to them), results and scalars; scratch is the last parameter."""
     buffers, given, types = [], [], []
@@ -69,7 +70,7 @@ def execute(
     if scratch:
         given.append(Pointer(len(buffers)))
         types.append("u64")
-    linked = link(parse(kernel(body, tuple(types), threads)))
+    linked = link(parse(kernel(body, tuple(types), threads)), special)
     run_kernel(linked, programs, buffers, given, shared, (scratch, 0), counts)
 
 

@@ -167,7 +167,17 @@ def test_a_buffer_is_filled_again_only_behind_a_barrier() -> None:
     read = f"mov.b32 %r14, smem; shl.b32 %r15, %r0, 2; add.s32 %r14, %r14, %r15; ld.shared.b32 %r16, [%r14 + {DATA}];"
     fetch_with(wait=waited() + read + "bar.sync 0;" + second)
     with pytest.raises(PtxError, match=r"is written that thread \d+ of program 0 read without a barrier"):
-        fetch_with(wait=waited() + read + second)
+        fetch_with(wait=waited() + "bar.sync 0;" + read + second)
+
+
+def test_a_phase_begins_or_the_mbarrier_is_given_up_only_behind_a_barrier() -> None:
+    """A thread that still asks for a phase when the next one is complete waits forever."""
+    again = expected(ROWS * 128) + fetched(0, (0, 8), DATA) + waited(1)
+    given_up = "@%p14 mbarrier.inval.shared::cta.b64 [%r210];"
+    for following, message in ((again, "is used again"), (given_up, "is given up")):
+        fetch_with(wait=waited() + "bar.sync 0;" + following)
+        with pytest.raises(PtxError, match=rf"{message} for which thread 1 of program 0 asked without a barrier"):
+            fetch_with(wait=waited() + following)
 
 
 def test_a_thread_that_did_not_wait_sees_a_box_only_behind_a_barrier() -> None:

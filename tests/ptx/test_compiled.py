@@ -58,12 +58,27 @@ def test_what_was_executed_is_kept_and_not_executed_anew(package: Path) -> None:
         assert one["kernels"].keys() == {"relu_grad_input", "relu_output"}
         assert one["elements"] > 0
         assert one["tightness"].keys() == {"float32", "float16", "bfloat16", "float64"}
+        assert one["symbols"]["kernels"].keys() == one["kernels"].keys()
+        assert {proof["region"] for proof in one["symbols"]["proofs"]} == {"distinct samples", "ties"}
+        assert (one["symbols"]["unfollowed"], one["symbols"]["functions"]) == ({}, {})
     second = run(*options)
     assert "2 formulas for 2 targets: 0 executed, 4 on record" in second.stdout
     assert record(package) == kept
     cells = re.findall(r"relu +│ (\d+) +│ (\d+) +│", second.stdout)
     assert cells == [tuple(str(one["elements"]) for one in kept["formulas"]["relu"].values())]
     assert "4 executed" in run(*options, "--all").stdout
+
+    # A record that says nothing of symbols holds for numbers, and only what it lacks is executed.
+    certificate = package / "kernels" / "relu.json"
+    content = json.loads(certificate.read_text())
+    for by in content[COMPILED]["formulas"].values():
+        del by["sm_80"]["symbols"]
+    certificate.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    assert problem(content[COMPILED], package_sources(package, []), DEFINITIONS["relu"]) == ""
+    completed = run(*options)
+    assert "2 formulas for 2 targets: 0 executed, 4 on record" in completed.stdout
+    assert "on symbols: 4 kernels; by numbers alone: 0" in completed.stdout
+    assert record(package) == kept
 
     # A comment alters the compiler's input, not its output: kernels are compiled, and not executed.
     path = package / "kernels" / "relu.py"

@@ -1,7 +1,7 @@
 """Kernels on the machine, in a process without Triton's interpreter; prints one line of JSON per question.
 
 Every question is a JSON object: ``layer``, ``target``, ``dtype``, ``case``; ``boxed`` for the cases whose operands are
-boxes; ``fault`` for a fault that is planted in the PTX of ``kernel``.
+boxes; ``fault`` for a fault that is planted in the PTX of ``kernel``. With ``symbols`` the kernels run on expressions.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import re
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 from unittest import mock
 
@@ -23,6 +23,7 @@ from svertka.codegen.lowering.built import built
 from svertka.codegen.ptx.counts import Counts
 from svertka.codegen.ptx.launch import executing
 from svertka.codegen.ptx.program import PtxError
+from svertka.codegen.ptx.proof import prove_compiled
 from svertka.codegen.verify import equivalence
 from svertka.codegen.verify.cases import cases
 from svertka.codegen.verify.equivalence import compare, format_of
@@ -45,9 +46,12 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
     else:
         case = list(cases(definition, variant))[question["case"]]
     began, planted = time.process_time(), [0]
+    alter = planting(question["fault"], question["kernel"], planted) if "fault" in question else None
+    if question.get("symbols"):
+        proof = prove_compiled(Subject(module, variant, PACKAGE, target=target), alter)
+        return asdict(proof) | {"planted": planted[0], "seconds": time.process_time() - began}
     if question.get("far"):
         case = replace(case, view=True)
-    alter = planting(question["fault"], question["kernel"], planted) if "fault" in question else None
     found: dict[str, Any] = {"failures": [], "refused": "", "elements": 0}
     counts = Counts()
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -11,7 +11,14 @@ import sympy
 
 from svertka.codegen.verify.symbolic.graph import ONE, Graph
 
-__all__ = ["GraphArithmetic"]
+__all__ = ["APPROXIMATED", "GraphArithmetic"]
+
+APPROXIMATED: Mapping[str, Callable[[Graph, int], int]] = {
+    "tanh": lambda graph, node: graph.function("tanh", node),
+    "expm1": lambda graph, node: graph.subtract(graph.function("exp", node), ONE),
+    "log1p": lambda graph, node: graph.function("log", graph.add(ONE, node)),
+}
+"""The package's primitives that approximate a function, as that function."""
 
 
 class GraphArithmetic:

@@ -63,6 +63,10 @@ class Graph:
         """A value of which only its sample is known."""
         return self._node("variable", (name,), sample)
 
+    def opaque(self, operation: str, arguments: tuple[int, ...], sample: float) -> int:
+        """An operation of which nothing is known but its name, arguments and sample."""
+        return self._node(operation, arguments, sample)
+
     def number(self, value: Any) -> int:
         """The node of a number; the own node of a parameter."""
         if isinstance(value, Parameter):

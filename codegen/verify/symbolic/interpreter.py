@@ -8,7 +8,7 @@ Integers, masks and control flow stay numbers. An unknown operation on floats is
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from types import ModuleType
@@ -22,6 +22,7 @@ from triton.runtime import interpreter as engine
 
 from svertka.codegen.verify import together
 from svertka.codegen.verify.replay import by_name, replaying
+from svertka.codegen.verify.symbolic.arithmetic import APPROXIMATED
 from svertka.codegen.verify.symbolic.coverage import Coverage, marking
 from svertka.codegen.verify.symbolic.graph import ONE, Graph
 from svertka.codegen.verify.symbolic.lanes import Lanes
@@ -33,12 +34,6 @@ __all__ = ["symbolic"]
 _Builder = engine.InterpreterBuilder
 _Handle = engine.TensorHandle
 COMPUTED_BITS, WIDE_BITS = 32, 64
-APPROXIMATED: Mapping[str, Callable[[Graph, int], int]] = {
-    "tanh": lambda graph, node: graph.function("tanh", node),
-    "expm1": lambda graph, node: graph.subtract(graph.function("exp", node), ONE),
-    "log1p": lambda graph, node: graph.function("log", graph.add(ONE, node)),
-}
-"""The package's primitives that approximate a function, as that function."""
 _COMPARISONS = {np.less, np.less_equal, np.greater, np.greater_equal, np.equal, np.not_equal}
 
 

@@ -10,7 +10,7 @@ import math
 from fractions import Fraction
 from typing import Any
 
-__all__ = ["Parameter", "simplest"]
+__all__ = ["Parameter", "between", "simplest"]
 
 
 def simplest(value: float) -> Fraction:
@@ -22,10 +22,10 @@ def simplest(value: float) -> Fraction:
     exact = Fraction(value)
     low = (exact + Fraction(math.nextafter(value, 0.0))) / 2
     high = (exact + Fraction(math.nextafter(value, math.inf))) / 2
-    return _between(low, high)
+    return between(low, high)
 
 
-def _between(low: Fraction, high: Fraction) -> Fraction:
+def between(low: Fraction, high: Fraction) -> Fraction:
     """The simplest rational strictly between two positive ones, along their common continued fraction."""
     whole = low.numerator // low.denominator
     if whole + 1 < high:
@@ -33,7 +33,7 @@ def _between(low: Fraction, high: Fraction) -> Fraction:
     rest_low, rest_high = low - whole, high - whole
     if rest_low == 0:  # the next candidate is whole + 1/n with 1/n < rest_high
         return whole + Fraction(1, math.floor(1 / rest_high) + 1)
-    return whole + 1 / _between(1 / rest_high, 1 / rest_low)
+    return whole + 1 / between(1 / rest_high, 1 / rest_low)
 
 
 class Parameter(float):

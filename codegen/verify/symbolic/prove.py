@@ -10,8 +10,8 @@ Input: a definition's programs, a variant, loaded kernels, a case. Output: a ``P
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -29,10 +29,10 @@ from svertka.codegen.verify.symbolic.graph import POISON, Graph
 from svertka.codegen.verify.symbolic.memory import Memory, reach
 from svertka.codegen.verify.symbolic.regions import REGIONS, Inputs, Region, in_parts, tiles
 from svertka.spec import Layer, adjoint, evaluate, gradient_of
-from svertka.spec.definition import Variant
+from svertka.spec.definition import Definition, Variant
 from svertka.spec.notation import Tensor
 
-__all__ = ["Proof", "prove"]
+__all__ = ["Proof", "SymbolicRun", "prove"]
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,8 @@ def prove(
     derived = adjoint(variant.layer, wrt=list(names), outputs=results)
     runs = []
     for region in regions:
-        run = _Run(module, variant.layer, derived, kernels, case, region)
-        run.execute(results, coverage)
+        run = SymbolicRun(module.definition, variant.layer, derived, kernels, case, region, coverage)
+        run.execute(results)
         run.decide(points)
         runs.append(run)
         if run.memory.failures:
@@ -111,22 +111,49 @@ def prove(
     )
 
 
-class _Run:
+class SymbolicRun:
     """One region of one case: the graph, the memory, and the pairs of expressions to compare."""
 
     def __init__(
-        self, module: KernelModule, layer: Layer, derived: Layer, kernels: ModuleType, case: Case, region: Region
+        self,
+        definition: Definition,
+        layer: Layer,
+        derived: Layer,
+        kernels: ModuleType,
+        case: Case,
+        region: Region,
+        coverage: Coverage,
     ) -> None:
-        self.definition, self.layer, self.derived = module.definition, layer, derived
-        self.kernels, self.region = kernels, region
-        self.graph, self.memory = Graph(), Memory()
-        self.inputs = Inputs(module.definition, layer, case, region, self.graph)
+        self.definition, self.layer, self.derived = definition, layer, derived
+        self.kernels, self.region, self.coverage = kernels, region, coverage
+        self.graph = Graph()
+        self.memory = self.new_memory()
+        self.inputs = Inputs(definition, layer, case, region, self.graph)
         self.case = Case(case.name, self.inputs.sizes, case.absent)
         self.elements = self.certain = 0
         self.error_probability = 0.0
         self.pairs: list[tuple[str, int, int]] = []
 
-    def execute(self, results: Sequence[str], coverage: Coverage) -> None:
+    def new_memory(self) -> Memory:
+        """The memory that the kernels use."""
+        return Memory()
+
+    @contextmanager
+    def executing(self, largest: int, farthest: int) -> Iterator[None]:
+        """Where the kernels run: Triton's interpreter.
+
+        Args:
+            largest: elements of the largest tensor.
+            farthest: the reach of the input that reaches farthest.
+        """
+        symbolic = importlib.import_module("svertka.codegen.verify.symbolic.interpreter").symbolic
+        with (
+            tiles(self.kernels, self.region, largest, farthest) as self.memory.wide_from,
+            symbolic(self.graph, self.memory, self._primitives, self.coverage),
+        ):
+            yield
+
+    def execute(self, results: Sequence[str]) -> None:
         """Run the kernels and the formula; a kernel that does not run is a failure with its reason."""
         for tensor in self.layer.inputs:
             if tensor.name not in self.case.absent:
@@ -134,18 +161,13 @@ class _Run:
         primal = dict(self.inputs.tensors)
         seeds = [Tensor(gradient_of(self.layer, name), *self.layer.tensors[name].dims) for name in results]
         gradients = [self.inputs.add(seed, self.memory, ties=False) for seed in seeds]
-        symbolic = importlib.import_module("svertka.codegen.verify.symbolic.interpreter").symbolic
         arithmetic = GraphArithmetic(self.graph)
         known = self.inputs.arrays
         expected = evaluate(self.layer, known, self.case.sizes, arithmetic)
         expected |= evaluate(self.derived, known, self.case.sizes, arithmetic)
         try:
             largest = max(len(array.values) for array in (*known.values(), *expected.values()))
-            with (
-                tiles(self.kernels, self.region, largest, max(map(reach, primal.values()))) as self.memory.wide_from,
-                symbolic(self.graph, self.memory, self._primitives, coverage),
-                np.errstate(all="ignore"),
-            ):
+            with self.executing(largest, max(map(reach, primal.values()))), np.errstate(all="ignore"):
                 self._run(primal, gradients, expected)
         except Exception as error:
             self.memory.fail(f"{self.memory.kernel}: the kernel does not run: {error!r}")
@@ -166,13 +188,17 @@ class _Run:
         with in_parts(self.kernels) if self.region.boxes else nullcontext():
             if self.region.boxes:
                 saved = self._run_forward(primal, expected)
-            for skipped in dict.fromkeys([(), tuple(self.definition.optional_results.values())]):
-                plain = run_forward(self.kernels, self.layer, self.case, primal, save=False, skipped=skipped)
-                for name, output in named(self.layer, plain, skipped=skipped):
-                    self._pair(f"{name}{UNSAVED}", output, expected[name].values)
+            self._run_unsaved(primal, expected)
             alone = [tuple(n == only for n in range(len(names))) for only, there in enumerate(present) if there]
             for wanted in alone if self.region.alone and (self.region.boxes or len(alone) > 1) else ():
                 self._run_backward(primal, gradients, saved, wanted, expected)
+
+    def _run_unsaved(self, primal: Mapping[str, torch.Tensor], expected: Mapping[str, Any]) -> None:
+        """Run the forwards that save no tensors."""
+        for skipped in dict.fromkeys([(), tuple(self.definition.optional_results.values())]):
+            plain = run_forward(self.kernels, self.layer, self.case, primal, save=False, skipped=skipped)
+            for name, output in named(self.layer, plain, skipped=skipped):
+                self._pair(f"{name}{UNSAVED}", output, expected[name].values)
 
     def _run_forward(self, primal: Mapping[str, torch.Tensor], expected: Mapping[str, Any]) -> Sequence[Any]:
         """Run the forward that saves tensors; what it saves."""
