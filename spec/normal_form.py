@@ -12,14 +12,14 @@ from functools import lru_cache
 from sympy import Basic, Expr, Integer, Mul
 
 from svertka.spec.layer import Equation, Layer, walk
-from svertka.spec.notation import Index, Read, Reduction, Select, Tensor
+from svertka.spec.notation import Index, Read, Reduction, Tensor
+from svertka.spec.reads_inside import guarded, term_conditions
 from svertka.spec.rewrite import (
     conditions,
     conjunction,
     independent_factors,
     index_set,
     range_conditions,
-    replace,
 )
 
 __all__ = ["fresh_name", "is_normal", "normal_form"]
@@ -39,7 +39,7 @@ def normal_form(layer: Layer) -> Layer:
     for equation in layer.equations:
         known: dict[Reduction, Expr] = {}
         value = _lift(equation.value, equation.target, lifted, taken, known, top=True)
-        lifted.append(Equation(equation.target, _guard_reads(value)))
+        lifted.append(Equation(equation.target, value if isinstance(value, Reduction) else guarded(value)))
     return Layer(layer.name, layer.inputs, tuple(lifted), layer.outputs)
 
 
@@ -75,13 +75,14 @@ def _lift(
 
 def _factored(reduction: Reduction) -> tuple[Expr, Reduction]:
     """Move factors that do not depend on the bound indices out of a sum, and make its guards explicit."""
-    guard = conjunction([*conditions(reduction.guard), *range_conditions(reduction.body)])
+    held = {*conditions(reduction.guard), *term_conditions(reduction.operation, reduction.body)}
+    guard = conjunction(held)
     body, outer = reduction.body, Integer(1)
     if reduction.operation == "sum":
         outer, body = independent_factors(body, reduction.indices)
         if range_conditions(outer):
             outer, body = Integer(1), reduction.body
-    return outer, Reduction(reduction.args[0], body, guard, reduction.args[3])
+    return outer, Reduction(reduction.args[0], guarded(body, {*held, *conditions(guard)}), guard, reduction.args[3])
 
 
 def fresh_name(stem: str, taken: set[str]) -> str:
@@ -92,14 +93,3 @@ def fresh_name(stem: str, taken: set[str]) -> str:
         name = f"{stem}_{number}"
     taken.add(name)
     return name
-
-
-def _guard_reads(value: Basic) -> Basic:
-    """Make explicit that in a map a read outside its tensor is 0."""
-    if isinstance(value, Reduction):
-        return value
-    guarded = {}
-    for node in walk(value):
-        if isinstance(node, Read) and range_conditions(node):
-            guarded[node] = Select(conjunction(range_conditions(node)), node, 0)
-    return replace(value, guarded)

@@ -6,7 +6,7 @@ Input: a SymPy expression without reductions. Output: a ``Node`` tree. A node th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -38,10 +38,12 @@ class ExpressionLowering:
     Args:
         values: what stands for reads of tensors whose elements the kernel has computed. It is looked at each time that
             a read is translated, so the caller may add to it in between.
+        signed: divisions of numbers that may be negative and no multiples of the divisor.
     """
 
-    def __init__(self, values: Mapping[Read, Node]) -> None:
+    def __init__(self, values: Mapping[Read, Node], signed: Collection[FloorDiv] = ()) -> None:
         self.values = values
+        self.signed = signed
 
     def real(self, node: Basic, masks: tuple[Node, ...] = ()) -> Node:
         """A real-valued expression; ``masks`` say where its reads are valid."""
@@ -133,7 +135,7 @@ class ExpressionLowering:
         condition = node.args[0]
         inside = tuple(self.condition(c, masks) for c in conditions(condition) if isinstance(c, InRange | Divides))
         asked = {read: self._read(read, masks) for read in reads(condition)}
-        if_true = ExpressionLowering({**self.values, **asked}).real(node.args[1], masks + inside)
+        if_true = ExpressionLowering({**self.values, **asked}, self.signed).real(node.args[1], masks + inside)
         return Apply("where", (self.condition(condition, masks), if_true, self.real(node.args[2], masks)), "real")
 
     def integer(self, node: Basic, masks: tuple[Node, ...] = ()) -> Node:
@@ -155,13 +157,26 @@ class ExpressionLowering:
         if isinstance(node, Pow) and node.exp.is_Integer and node.exp > 0:
             return _folded("multiply", [self.integer(node.base, masks)] * int(node.exp))
         if isinstance(node, FloorDiv):
-            return Apply("floor_divide", tuple(self.integer(part, masks) for part in node.args), "integer")
+            return self._floor(*(self.integer(part, masks) for part in node.args), node in self.signed)
         if isinstance(node, Select):
             chosen = tuple(self.integer(part, masks) for part in node.args[1:])
             return Apply("where", (self.condition(node.args[0], masks), *chosen), "integer")
         raise TypeError(
             f"index expression {node}: {type(node).__name__} is not supported; use +, -, *, FloorDiv, Select and reads"
         )
+
+    @staticmethod
+    def _floor(number: Node, divisor: Node, signed: bool) -> Node:
+        """A quotient, rounded down; a kernel's own division rounds toward 0."""
+        if not signed:
+            return Apply("floor_divide", (number, divisor), "integer")
+        zero, one = _constant(S.Zero, "integer"), _constant(S.One, "integer")
+        below = Apply(
+            "subtract", (Apply("add", (Apply("negate", (number,), "integer"), divisor), "integer"), one), "integer"
+        )
+        away = Apply("negate", (Apply("floor_divide", (below, divisor), "integer"),), "integer")
+        plain = Apply("floor_divide", (number, divisor), "integer")
+        return Apply("where", (Apply("<", (number, zero), "condition"), away, plain), "integer")
 
     def condition(self, node: Basic, masks: tuple[Node, ...] = ()) -> Node:
         """A condition."""

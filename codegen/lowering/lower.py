@@ -42,6 +42,7 @@ from svertka.codegen.lowering.expressions import ExpressionLowering
 from svertka.codegen.lowering.factors import arranged_section
 from svertka.codegen.lowering.fusion import FusionGroup, Result
 from svertka.codegen.lowering.residue_classes import ResidueClass, residue_classes
+from svertka.codegen.lowering.signed_divisions import signed_divisions
 from svertka.codegen.lowering.tensor_descriptors import boxes
 from svertka.spec.layer import Equation, Layer, reads, symbols_of, text_of, walk
 from svertka.spec.notation import Index, Read, Reduction
@@ -90,7 +91,7 @@ class _Lowering:
         self.optional = optional
         self.channels = channels
         self.values: dict[Read, Node] = {}
-        self.expressions = ExpressionLowering(self.values)
+        self.expressions = ExpressionLowering(self.values, signed_divisions(self._expressions(), layer))
         self.names: dict[Node, str] = {}
         self.taken: set[str] = _taken_names(group, layer)
         self.sections: list[Section] = []
@@ -342,7 +343,7 @@ class _Lowering:
     def _axes(self, indices: Iterable[Index]) -> Axes:
         """The order of loops. With channels last, loops over windows are outside those over channels."""
         order = self._extents(indices)
-        return Axes(order, tuple(sorted(order, key=lambda extent: not extent.small)))
+        return Axes(order, tuple(sorted(order, key=lambda extent: not extent.small)) if self.channels else order)
 
     def _rows(self) -> Axes:
         """The rows in the order of the result's dimensions, and with the second dimension as the last one."""

@@ -76,6 +76,11 @@ FUSED: dict[str, tuple[Callable[[Any, Tensor], Any], list[tuple[str, str]]]] = {
     "two normalized": (lambda m, x: F.relu(m.bn(x) + m.other(m.conv(x))), [("bn", ADDED)]),
     "across channels": (lambda m, x: m.lrn(m.relu(x)), [("lrn", ACROSS)]),
     "across channels of our own": (lambda m, x: m.across(F.relu(x)), [("across", ACROSS)]),
+    "a norm of both summands": (lambda m, x: m.relu(m.bn(x) + m.bn(m.conv(x))), [("bn", ADDED)]),
+    "state changed by a chain on the way": (
+        lambda m, x: (lambda u: (lambda v: v + m.relu(u))(m.relu(m.bn(m.conv(x)))))(m.bn(x)),
+        [("bn", BOTH)],
+    ),
     "a layer used twice": (lambda m, x: m.relu(m.bn(m.relu(m.bn(x)))), [("bn", BOTH), ("bn", BOTH)]),
 }
 LEFT: dict[str, Callable[[Any, Tensor], Any]] = {
@@ -87,6 +92,9 @@ LEFT: dict[str, Callable[[Any, Tensor], Any]] = {
     "an even window": lambda m, x: m.even(m.relu(x)),
     "input overwritten": lambda m, x: (lambda c: m.lrn(m.overwrite(c)) + c)(m.conv(x) * 1),
     "no activation": lambda m, x: m.bn(m.conv(x)),
+    "state changed on the way": lambda m, x: (lambda u, v: v + m.relu(u))(m.bn(x), m.bn(m.conv(x))),
+    "state read on the way": lambda m, x: (lambda u, mean: m.relu(u) + mean)(m.bn(x), m.bn.running_mean.sum()),
+    "state read before": lambda m, x: (lambda mean, u: m.relu(u) + mean)(m.bn.running_mean.sum(), m.bn(x)),
 }
 
 
