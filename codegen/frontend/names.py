@@ -20,6 +20,7 @@ RESERVED = frozenset(
         "ROWS",
         "COLUMNS",
         "SINGLE",
+        "LANES",
         "BLOCK_M",
         "BLOCK_N",
         "BLOCK_K",

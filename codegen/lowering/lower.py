@@ -133,7 +133,7 @@ class _Lowering:
     # Sections -------------------------------------------------------------------------------------------------
 
     def _stages(self, columns: tuple[Extent, ...]) -> None:
-        """Reductions over the row; those that do not depend on each other, or only on a running maximum, share a loop."""
+        """Reductions over the row; those that need none of each other, or only a running maximum, share a loop."""
         pending = list(self.group.reductions)
         while pending:
             ready = [e for e in pending if not self._needs(e.value, pending)]
