@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from fractions import Fraction
 
@@ -154,6 +155,11 @@ def test_error_probability_grows_with_the_degree() -> None:
 @pytest.mark.parametrize("value", [Fraction(1, 10), Fraction(1, 3), Fraction(-22, 7), Fraction(3, 4), Fraction(12345)])
 def test_a_literal_stands_for_the_simplest_rational(value: Fraction) -> None:
     assert simplest(float(value)) == value
+
+
+@pytest.mark.parametrize("value", [sys.float_info.max, -sys.float_info.max, sys.float_info.min, 5e-324])
+def test_a_literal_at_the_ends_of_the_range_stands_for_a_rational_beside_it(value: float) -> None:
+    assert float(simplest(value)) == value
 
 
 def test_a_parameter_stays_an_expression() -> None:
