@@ -31,10 +31,11 @@ from svertka.spec.layers import DEFINITIONS as LIBRARY
 
 from ..examples.conftest import packaged
 
-n, i = axes("n i")
+n, i, c = axes("n i c")
 j = i.twin("j")
 scores, values = Tensor("input", n, i), Tensor("values", n, i)
 mask = Tensor("mask", n, i, kind="integer")
+planes, weights = Tensor("input", n, i, c), Tensor("weights", c)
 highest = Tensor("highest", n)
 HIGHEST = Equation(highest, Max(scores[n, i], i))
 PER_ROW, ALONG = Tensor("output", n), Tensor("output", n, i)
@@ -63,6 +64,12 @@ DEFINITIONS = {
             (scores, values, mask),
             PER_ROW,
             Sum(exp(scores[n, i]) * kept(i, values[n, i]), i) / Sum(exp(scores[n, i]), i),
+        ),
+        defined(
+            "over_planes",  # exponents are computed, and a row has two indices
+            (planes, weights),
+            PER_ROW,
+            log(Sum(exp(planes[n, i, c] + weights[c]), i, c)),
         ),
         defined(
             "without_first",
