@@ -177,6 +177,21 @@ class RunningError:
         steps = self.numbers.larger(additions * 1.0, 0.0 * additions) * unit
         return Bounded(value, carried + steps / (1 - steps) * sizes)
 
+    def rescaled(self, value: Any, carried: Any, sizes: Any, count: Any, weights: Any) -> Bounded:
+        """A sum of ``count`` terms ``w exp(x - M)``, M the largest x, whose maximum is not known before the sum.
+
+        What was summed is multiplied by ``exp(m - m')`` whenever the largest x so far rises from m to m'. These
+        distances and that of x to its first maximum add up to ``M - x``: rounded exponents, and what grows with them,
+        cost a term no more than the one exponential that ``carried`` counts. Besides, every rescaling has an
+        exponential of ``ULPS`` units and a multiplication. It comes with an addition, so that a term meets fewer than
+        ``count``. Each may underflow, before it is multiplied by what was summed: at most the sum of the magnitudes of
+        the weights, which must not overflow.
+        """
+        found = self.summed(value, carried, sizes, count, self.addition + (self.ULPS + 1) * self.unit)
+        error = found.error + 2.0 * count * (weights + 1.0) * self.format.compute_tiny * self.unit
+        beyond = (error != error) | (2.0 * weights > self.format.compute_largest)
+        return Bounded(value, self.numbers.choose(beyond, math.inf, error))
+
     def product(self, values: Sequence[Bounded]) -> Bounded:
         """Product of a reduction, in any order: gamma_n times the magnitude, and what underflows on the way.
 

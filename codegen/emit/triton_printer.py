@@ -167,6 +167,16 @@ class TritonPrinter(ExpressionPrinter):
         """A conjunction of conditions, empty if there is none."""
         return " & ".join([*more, *dict.fromkeys(self.text(guard, Binding.BITWISE_AND) for guard in guards)])
 
+    def shifted(self, element: Node | str, shift: Node) -> str:
+        """The exponential of an element, or of what has a name, less a shift."""
+        exponent = Name(element, "real") if isinstance(element, str) else element
+        return self.text(Apply("exp", (Apply("subtract", (exponent, shift), "real"),), "real"))
+
+    def weighed(self, weight: Node, name: str) -> str:
+        """What has a name, times a weight."""
+        alone = weight == Constant(Fraction(1), "real")
+        return name if alone else self.text(Apply("multiply", (weight, Name(name, "real")), "real"))
+
     def store(self, store: Store, along: tuple[str, ...], anchor: str) -> list[str]:
         """Lines of a store; ``anchor`` gives the address the shape of the tile where the indices do not."""
         address = self._address(store.tensor, store.indices)

@@ -57,6 +57,9 @@ class Accumulator:
         position: the element's place, for argmax.
         best: name of the largest value so far, for argmax.
         step: for a recurrence: what the value so far is multiplied by, where the conditions ``step_guards`` hold.
+        maximum: for a sum whose values are multiplied by ``exp(x - shift)``: name of the accumulator of the same loop
+            that finds the largest x, with the same guards.
+        shift: an expression of this accumulator's result.
     """
 
     name: str
@@ -67,11 +70,18 @@ class Accumulator:
     best: str = ""
     step: Node | None = None
     step_guards: tuple[Node, ...] = ()
+    maximum: str = ""
+    shift: Node | None = None
 
     @property
     def expressions(self) -> tuple[Node, ...]:
         """Its expressions, but for the position."""
         return (self.value, *self.guards, *(() if self.step is None else (self.step,)), *self.step_guards)
+
+    @property
+    def unweighted(self) -> bool:
+        """Whether all its values are 1."""
+        return self.value == Constant(Fraction(1), "real")
 
 
 @dataclass(frozen=True)
@@ -145,6 +155,11 @@ class Section:
     def tap(self, index: str) -> Tap | None:
         """How a loop's index is walked, if not through all its values."""
         return next((tap for tap in self.taps if tap.index == index), None)
+
+    @property
+    def online(self) -> tuple[Accumulator, ...]:
+        """The sums of exponentials that are shifted by a maximum of the same loop."""
+        return tuple(a for a in self.accumulators if a.maximum)
 
 
 @dataclass(frozen=True)

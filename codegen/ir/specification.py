@@ -137,6 +137,7 @@ def _section(kernel: Kernel, section: Section, scope: dict[str, str]) -> Iterato
     yield from _statements(kernel, section.lets, inner, roots)
     for accumulator in section.accumulators:
         yield from _accumulator(kernel, accumulator)
+        yield from _online(kernel, section, accumulator)
         scope |= {accumulator.name: INTEGER, accumulator.best: REAL} if accumulator.best else {accumulator.name: REAL}
     tensors = {tensor.name: tensor for tensor in kernel.tensors}
     for store in section.stores:
@@ -167,6 +168,20 @@ def _accumulator(kernel: Kernel, accumulator: Accumulator) -> Iterator[str]:
         yield f"{where} reduces real values under conditions"
     if (accumulator.operation == "argmax") != bool(accumulator.best and accumulator.position):
         yield f"{where}: an argmax, and nothing else, has a position and a largest value"
+
+
+def _online(kernel: Kernel, section: Section, accumulator: Accumulator) -> Iterator[str]:
+    """A sum of exponentials that are shifted by a maximum: this stands in the same loop, over the same elements."""
+    if not accumulator.maximum and accumulator.shift is None:
+        return
+    where = f"{kernel.name}: {accumulator.name}"
+    largest = next((a for a in section.accumulators if a.name == accumulator.maximum), None)
+    if kernel.pattern != LoopPattern.ROW or accumulator.operation != "sum" or accumulator.shift is None:
+        yield f"{where}: a sum of a row, and nothing else, is shifted by a maximum"
+    elif largest is None or largest.operation != "max" or largest.guards != accumulator.guards:
+        yield f"{where}: its shift is a maximum of the same loop under the same conditions"
+    else:
+        yield from _expression(kernel, accumulator.shift, {largest.name: REAL})
 
 
 def _statements(kernel: Kernel, lets: Iterable[Let], scope: dict[str, str], roots: Iterable[Node]) -> Iterator[str]:

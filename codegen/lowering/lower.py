@@ -34,6 +34,7 @@ from svertka.codegen.ir.kernel import (
     walk_node,
 )
 from svertka.codegen.ir.loop_patterns import Contraction, LoopPattern, as_contraction
+from svertka.codegen.ir.online import OnlineSum, online_sums
 from svertka.codegen.ir.scans import Scan, as_scan
 from svertka.codegen.lowering.common_subexpressions import share
 from svertka.codegen.lowering.conditions_of_use import conditions_of_use
@@ -143,12 +144,24 @@ class _Lowering:
     # Sections -------------------------------------------------------------------------------------------------
 
     def _stages(self, columns: tuple[Extent, ...]) -> None:
-        """Reductions over the row; those that do not depend on each other share a loop."""
+        """Reductions over the row; those that need none of each other, or only a running maximum, share a loop."""
         pending = list(self.group.reductions)
         while pending:
             ready = [e for e in pending if not self._needs(e.value, pending)]
-            pending = [e for e in pending if e not in ready]
-            self._loop(columns, ready, self._when(ready, pending))
+            online = self._online(ready, pending)
+            pending = [e for e in pending if e not in ready and e.target.name not in online]
+            loop = tuple(online.values())
+            self._loop(columns, ready, loop, self._when([*ready, *(one.sum for one in loop)], pending))
+
+    def _online(self, ready: list[Equation], pending: list[Equation]) -> dict[str, OnlineSum]:
+        """Sums that need nothing pending but a maximum of these equations, by which their exponents are shifted."""
+        if self.group.pattern != LoopPattern.ROW:
+            return {}
+        placed = {(e.value.body, e.value.guard) for e in ready if e.value.operation == "argmax"}
+        maxima = [e for e in ready if e.value.operation == "max" and (e.value.body, e.value.guard) not in placed]
+        waiting = [e for e in pending if e not in ready]
+        found = online_sums([*maxima, *waiting])
+        return {name: one for name, one in found.items() if not self._needs(one.weight, pending)}
 
     def _windows(self) -> None:
         """Reductions over windows; those over the same window share a loop."""
@@ -172,7 +185,13 @@ class _Lowering:
         (when,) = self._all_of(sorted(frozenset.intersection(*used), key=text_of)) or (None,)
         return when
 
-    def _loop(self, loops: tuple[Extent, ...], equations: list[Equation], when: Node | None = None) -> None:
+    def _loop(
+        self,
+        loops: tuple[Extent, ...],
+        equations: list[Equation],
+        online: tuple[OnlineSum, ...] = (),
+        when: Node | None = None,
+    ) -> None:
         inner: list[Let] = []
         outer: list[Let] = []
         accumulators: list[Accumulator] = []
@@ -180,12 +199,20 @@ class _Lowering:
         classes = self._classes(equations) if self.group.pattern == LoopPattern.WINDOW else {}
         for equation in equations:
             accumulators.append(self._accumulator(equation, indices, outer, inner, classes))
+            self._known_by_name(equation)
+        for one in online:
+            weights = self._accumulator(one.weights, indices, outer, inner, classes)
+            maximum, shift = one.maximum.target.name, self.expressions.real(one.shift)
+            accumulators.append(dataclasses.replace(weights, maximum=maximum, shift=shift))
+            self._known_by_name(one.sum)
         taps = tuple(one.walked() for one in classes.values())
         self.sections.append(Section((), tuple(outer)))
         self.sections.append(Section(loops, tuple(inner), tuple(_sharing(accumulators)), taps=taps, when=when))
-        for equation in equations:
-            kind: Kind = "integer" if equation.target.kind == "integer" else "real"
-            self.values[equation.target[equation.target.axes]] = Name(equation.target.name, kind)
+
+    def _known_by_name(self, equation: Equation) -> None:
+        """Expressions behind a reduction read its result by its name."""
+        kind: Kind = "integer" if equation.target.kind == "integer" else "real"
+        self.values[equation.target[equation.target.axes]] = Name(equation.target.name, kind)
 
     def _classes(self, equations: Sequence[Equation]) -> dict[Boolean, ResidueClass]:
         """Conditions of all of these reductions that leave an index the values of one residue class."""

@@ -6,7 +6,8 @@ than the mean of all. For these the kernels' equations are evaluated as well, an
 formula's own value. ``computed`` gives the equations with shifted exponents, whose bound stays finite where
 exponentials of the formula overflow (``extremes``). Where the formula's own bound is infinite, as that of
 log(exp(-1000)) is in float64, the value is computed in numbers without overflow (``precise``), and the bound is that of
-these equations.
+these equations. Sums of exponentials that kernels rescale while they find the maximum (``ir.online``) have more
+roundings than the formula: where there are such, the bound of these equations counts, too, if it is larger.
 
 Input: as ``evaluate_tensors``. Output: the same.
 """
@@ -18,15 +19,20 @@ from functools import lru_cache
 from typing import Any
 
 import torch
+from sympy import Expr, Tuple
 
+from svertka.codegen.ir.online import as_online
+from svertka.codegen.passes.centered_sums import matched
 from svertka.codegen.passes.pipeline import merged, through
 from svertka.codegen.verify.precise import precise_values
 from svertka.codegen.verify.tensor_evaluate import evaluate_tensors
 from svertka.spec.exact import Exact
-from svertka.spec.layer import Layer
+from svertka.spec.layer import Equation, Layer
+from svertka.spec.notation import Index, Reduction
+from svertka.spec.rewrite import substitute
 from svertka.spec.running_error import Bounded, RunningError
 
-__all__ = ["bounded_values", "computed"]
+__all__ = ["bounded_values", "computed", "rescaled"]
 
 
 def bounded_values(
@@ -38,16 +44,18 @@ def bounded_values(
 ) -> dict[str, Any]:
     """Evaluate all outputs of a formula; for arguments and result see ``evaluate_tensors``."""
     found = evaluate_tensors(layer, tensors, sizes, arithmetic, sampled)
-    bounds = sampled is None and not isinstance(arithmetic, Exact)  # Exact tells only whether something was rounded
-    if bounds and any(isinstance(v, Bounded) and not bool(v.error.isfinite().all()) for v in found.values()):
+    bounds = not isinstance(arithmetic, Exact)  # it tells only whether something was rounded
+    infinite = any(isinstance(v, Bounded) and not bool(v.error.isfinite().all()) for v in found.values())
+    if bounds and sampled is None and infinite:
         found = _without_overflow(layer, tensors, sizes, arithmetic, found)
-    others = merged(layer)
-    if others is None:
-        return found
-    names = {tensor.name for tensor in others.inputs}
-    given = {name: tensor for name, tensor in tensors.items() if name in names}
-    wider = evaluate_tensors(others, given, sizes, arithmetic, sampled)
-    return {name: _wider(value, wider[name], arithmetic) for name, value in found.items()}
+    sums = rescaled(layer) if bounds else {}
+    for others, online in ((merged(layer), {}), (computed(layer) if sums else None, sums)):
+        if others is not None:
+            names = {tensor.name for tensor in others.inputs}
+            given = {name: tensor for name, tensor in tensors.items() if name in names}
+            wider = evaluate_tensors(others, given, sizes, arithmetic, sampled, online)
+            found = {name: _wider(value, wider[name], arithmetic) for name, value in found.items()}
+    return found
 
 
 def _without_overflow(
@@ -62,7 +70,7 @@ def _without_overflow(
         exact = precise_values(layer, dict(tensors), dict(sizes))
     except OverflowError:
         return dict(found)
-    bounds = evaluate_tensors(computed(layer), tensors, sizes, arithmetic)
+    bounds = evaluate_tensors(computed(layer), tensors, sizes, arithmetic, rescaled=rescaled(layer))
 
     def replaced(name: str, own: Any) -> Any:
         if not isinstance(own, Bounded):
@@ -78,6 +86,26 @@ def _without_overflow(
 def computed(layer: Layer) -> Layer:
     """A formula's equations as kernels and launchers compute them: with shifted exponents."""
     return through(layer, "stabilize")
+
+
+@lru_cache(maxsize=64)
+def rescaled(layer: Layer) -> Mapping[str, Expr]:
+    """Sums of these equations that a kernel may rescale, with the weights of their exponentials."""
+    equations = computed(layer).equations
+    maxima = [e for e in equations if isinstance(e.value, Reduction) and e.value.operation == "max"]
+    sums = [e for e in equations if isinstance(e.value, Reduction) and e.value.operation == "sum"]
+    found = {e.target.name: as_online(e, [_over(one, e.value.indices) for one in maxima]) for e in sums}
+    return {name: online.weight for name, online in found.items() if online is not None}
+
+
+def _over(equation: Equation, indices: tuple[Index, ...]) -> Equation:
+    """A reduction over other indices of the same extents, or as it is."""
+    value: Reduction = equation.value
+    to = matched(value.indices, indices)
+    if not to:
+        return equation
+    body, guard = substitute(value.body, to), substitute(value.guard, to)
+    return Equation(equation.target, Reduction(value.args[0], body, guard, Tuple(*indices)))
 
 
 def _wider(value: Any, other: Any, arithmetic: RunningError) -> Any:

@@ -51,6 +51,7 @@ def evaluate_tensors(
     sizes: Mapping[str, Any],
     arithmetic: RunningError,
     sampled: Mapping[str, torch.Tensor] | None = None,
+    rescaled: Mapping[str, Expr] | None = None,
 ) -> dict[str, Any]:
     """Evaluate all outputs of a layer.
 
@@ -62,12 +63,13 @@ def evaluate_tensors(
         arithmetic: a ``RunningError`` over ``Tensors``.
         sampled: outputs of which only some elements are wanted, with the positions of these elements; if all are
             sampled, intermediates are evaluated only where they are read.
+        rescaled: sums of exponentials whose maximum is found in the same walk, with the weights of the exponentials.
 
     Returns:
         ``Bounded`` tensors for real outputs, int64 tensors for the others; sampled outputs have one axis.
     """
     device = next((tensor.device for tensor in tensors.values()), torch.device("cpu"))
-    scope = _Scope(arithmetic, dict(sizes), device)
+    scope = _Scope(arithmetic, dict(sizes), device, rescaled or {})
     for tensor in layer.inputs:
         if tensor.name in tensors:
             given = tensors[tensor.name]
@@ -99,8 +101,10 @@ def _tensors_read(layer: Layer) -> frozenset[str]:
 class _Scope:
     """Values known so far."""
 
-    def __init__(self, arithmetic: RunningError, sizes: dict[str, Any], device: torch.device) -> None:
-        self.arithmetic, self.sizes, self.device = arithmetic, sizes, device
+    def __init__(
+        self, arithmetic: RunningError, sizes: dict[str, Any], device: torch.device, rescaled: Mapping[str, Expr]
+    ) -> None:
+        self.arithmetic, self.sizes, self.device, self.rescaled = arithmetic, sizes, device, rescaled
         self.known: dict[str, Any] = {}
         self.defaults: dict[str, Bounded] = {}
 
@@ -120,7 +124,8 @@ class _Scope:
             here = dict(_places(equation.target.axes, shape, lanes[:, None]))
             here |= dict(_places(summed, inner, torch.arange(depth, device=self.device)[None, :]))
             chunk = _Chunk(self, here, len(lanes), depth)
-            parts.append(chunk.reduced(reduction) if reduction is not None else chunk.mapped(equation))
+            weight = self.rescaled.get(equation.target.name)
+            parts.append(chunk.reduced(reduction, weight) if reduction is not None else chunk.mapped(equation))
         shape = shape if chosen is None else [total]
         if isinstance(parts[0], Bounded):
             value, error = (torch.cat([getattr(part, name) for part in parts]) for name in ("value", "error"))
@@ -175,8 +180,8 @@ class _Chunk:
         value = self.real(equation.value)
         return Bounded(*(self._spread(part).double()[:, 0].clone() for part in (value.value, value.error)))
 
-    def reduced(self, node: Reduction) -> Any:
-        """Results of a reduction."""
+    def reduced(self, node: Reduction, weight: Expr | None = None) -> Any:
+        """Results of a reduction; a sum with a weight is one of exponentials whose maximum is found with it."""
         member = self._spread(self.truth(node.guard).value)
         body = self.real(node.body)
         value, error = (self._spread(part).double() for part in (body.value, body.error))
@@ -184,8 +189,11 @@ class _Chunk:
             zero = torch.zeros((), dtype=torch.float64, device=self.scope.device)
             value, error = torch.where(member, value, zero), torch.where(member, error, zero)
             sizes = (value.abs() + error).sum(1)
-            arithmetic = self.arithmetic
-            return _full(arithmetic.summed(value.sum(1), error.sum(1), sizes, member.sum(1), arithmetic.addition))
+            known = value.sum(1), error.sum(1), sizes, member.sum(1)
+            if weight is None:
+                return _full(self.arithmetic.summed(*known, self.arithmetic.addition))
+            weights = torch.where(member, self._spread(self.real(weight).size).double(), zero).sum(1)
+            return _full(self.arithmetic.rescaled(*known, weights))
         if node.operation == "product":
             one, none = torch.ones_like(value[:1, :1]), torch.zeros_like(error[:1, :1])
             value, error = torch.where(member, value, one), torch.where(member, error, none)

@@ -108,7 +108,7 @@ fcmpOLT fcmpOGT fcmpOLE fcmpOGE fcmpOEQ fcmpONE fcmpULT fcmpUGT fcmpULE fcmpUGE 
 fabs cos exp exp2 iabs floor ceil log log2 precise_sqrt sqrt sin erf rsqrt
 si_to_fp ui_to_fp fp_to_si fp_to_ui fp_ext fp_trunc int_cast fp_to_fp bitcast int_to_ptr ptr_to_int addptr
 load store masked_load masked_store get_num_programs barrier assert assume
-dot make_tensor_descriptor descriptor_load descriptor_store
+dot split make_tensor_descriptor descriptor_load descriptor_store
 """
 _KNOWN = {f"create_{name}" for name in _NAMES.split()} | vars(Builder).keys()
 """Operations that Triton's builder does right with one more axis, that have it here, or that effects replace."""

@@ -222,6 +222,70 @@ def test_log_beside_one() -> None:
             _ratio(_single(_single(math.log2(value) + wrong) * _single(math.log(2))), 0.0, bound)
 
 
+# Sums that are rescaled ----------------------------------------------------------------------------------------------
+
+
+def _rounded_exp(argument: np.float32, units: float) -> np.float32:
+    """An exponential with the largest error that functions may have; that of 0 is exact."""
+    if argument == 0 or np.isinf(argument):
+        return np.exp(argument)
+    error = units * RunningError.ULPS * (1 + abs(float(argument)) / 2) * 2.0**-24
+    return SINGLE(math.exp(float(argument)) * (1 + error))
+
+
+def _rescaled(elements: Numbers, weights: Numbers, units: float) -> tuple[float, float, Bounded, Bounded]:
+    """A sum of weighted exponentials as one lane computes it, its value, and its bounds with and without rescaling."""
+    largest, found = SINGLE(-np.inf), SINGLE(0)
+    for element, weight in zip(map(SINGLE, elements), map(SINGLE, weights), strict=True):
+        larger = max(largest, element)
+        found = found * _rounded_exp(largest - larger, units) + weight * _rounded_exp(element - larger, units)
+        largest = larger
+    shift = FLOAT32.exact(float(largest))
+    exponents = [FLOAT32.add(FLOAT32.exact(e), Bounded(-shift.value, 0.0)) for e in elements]
+    powers = [FLOAT32.function("exp", exponent) for exponent in exponents]
+    terms = [FLOAT32.multiply(FLOAT32.exact(w), power) for w, power in zip(weights, powers, strict=True)]
+    exact = math.fsum(w * math.exp(e - shift.value) for e, w in zip(elements, weights, strict=True))
+    sums = (
+        math.fsum(part(term) for term in terms) for part in (lambda t: t.value, lambda t: t.error, lambda t: t.size)
+    )
+    bound = FLOAT32.rescaled(*sums, len(terms), math.fsum(map(abs, weights)))
+    return float(found), exact, bound, FLOAT32.total(terms)
+
+
+RISING: dict[str, Callable[[Random, int], Numbers]] = {
+    "random": lambda draw, count: [_single(draw.gauss(0, 3)) for _ in range(count)],
+    "in every step, by little": lambda _, count: [place * 2.0**-8 for place in range(count)],
+    "in every step": lambda _, count: [place * 0.5 for place in range(count)],
+    "never": lambda _, count: [-place * 0.25 for place in range(count)],
+    "at the end": lambda draw, count: [*(_single(draw.gauss(0, 1)) for _ in range(count - 1)), 40.0],
+}
+
+
+@pytest.mark.parametrize("units", [1.0, -1.0])
+@pytest.mark.parametrize("rising", RISING)
+@pytest.mark.parametrize("weigh", ["ones", "signed"])
+def test_a_sum_that_is_rescaled_stays_within_its_bound(rising: str, weigh: str, units: float) -> None:
+    draw = Random(f"{rising} {weigh}")
+    with np.errstate(all="ignore"):
+        for count in (1, 2, 3, 17, 200):
+            weights = [1.0 if weigh == "ones" else _single(draw.gauss(0, 1)) for _ in range(count)]
+            found, exact, bound, _ = _rescaled(RISING[rising](draw, count), weights, units)
+            assert math.isfinite(bound.error)
+            assert abs(found - exact) <= bound.error, (count, found, exact, bound)
+
+
+def test_the_bound_of_a_sum_does_not_serve_one_that_is_rescaled() -> None:
+    """In a row that rises in every step each term is rescaled by the exponentials of all steps behind it."""
+    found, exact, bound, plain = _rescaled(RISING["in every step, by little"](Random(0), 200), [1.0] * 200, 1.0)
+    assert plain.error < abs(found - exact) <= bound.error
+
+
+def test_weights_that_overflow_before_they_fade_have_no_bound() -> None:
+    largest = FORMATS["float32"].compute_largest
+    assert math.isinf(FLOAT32.rescaled(1.0, 0.0, 1.0, 2, 0.7 * largest).error)
+    assert math.isfinite(FLOAT32.rescaled(1.0, 0.0, 1.0, 2, 0.2 * largest).error)
+
+
 # Nested operations ---------------------------------------------------------------------------------------------------
 
 

@@ -22,7 +22,7 @@ from svertka.spec.definition import Variant
 from svertka.spec.layers import DEFINITIONS
 
 GENERATED = Path(svertka.generated.__file__).parent
-GUARDED = "tl.where(live_column, tl.exp(input_value - output_sum_shift), 0.0)"
+GUARDED = "tl.where(live_column, grown, 0.0)"
 
 FAULTS = (
     ("relu", "input_value <= 0.0", "input_value < 0.0"),
@@ -32,7 +32,8 @@ FAULTS = (
     ("relu", "input_ptr + i * input_stride_i", "input_ptr + i"),
     ("softmax", "(1.0 / output_sum_shifted)", "(1.0 * output_sum_shifted)"),
     ("softmax", "- grad_output_sum_sum_shifted /", "+ grad_output_sum_sum_shifted /"),
-    ("softmax", GUARDED, "tl.exp(input_value - output_sum_shift)"),
+    ("softmax", GUARDED, "grown"),
+    ("softmax", "output_sum_shifted * faded", "output_sum_shifted"),
     ("softmax", "tl.exp(input_value - output_sum_shift) *", "tl.exp(input_value) *"),
     ("softmax", "b = row % B", "b = row % A"),
     ("softmax", "mask=live_row & live_column", "mask=live_row"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from fractions import Fraction
 
@@ -35,6 +36,12 @@ def _roots() -> int:
     return GRAPH.total(_root(GRAPH.add(X, GRAPH.number(number))) for number in range(6))
 
 
+def _rescaled(between: int) -> int:
+    """``exp(x) + exp(y) + exp(z)``, relative to x, then y, then z; ``between`` is what the second step goes from."""
+    first = GRAPH.add(GRAPH.multiply(ONE, _exp(GRAPH.subtract(X, Y))), ONE)
+    return GRAPH.add(GRAPH.multiply(first, _exp(GRAPH.subtract(between, Z))), ONE)
+
+
 EQUAL: dict[str, Callable[[], tuple[int, int]]] = {
     "exp of a sum": lambda: (_exp(GRAPH.add(X, Y)), GRAPH.multiply(_exp(X), _exp(Y))),
     "exp of a difference": lambda: (GRAPH.multiply(_exp(GRAPH.subtract(X, Y)), _exp(Y)), _exp(X)),
@@ -45,6 +52,11 @@ EQUAL: dict[str, Callable[[], tuple[int, int]]] = {
         GRAPH.add(Z, _log(GRAPH.add(_exp(GRAPH.subtract(X, Z)), _exp(GRAPH.subtract(Y, Z))))),
         _log(GRAPH.add(_exp(X), _exp(Y))),
     ),
+    "exponentials of distances": lambda: (
+        GRAPH.multiply(_exp(GRAPH.subtract(X, Y)), _exp(GRAPH.subtract(Y, Z))),
+        _exp(GRAPH.subtract(X, Z)),
+    ),
+    "log of a rescaled sum": lambda: (GRAPH.add(Z, _log(_rescaled(Y))), _log(GRAPH.total((_exp(X), _exp(Y), _exp(Z))))),
     "root": lambda: (GRAPH.multiply(GRAPH.power(X, HALF), GRAPH.power(X, HALF)), X),
     "reciprocal root": lambda: (
         GRAPH.divide(ONE, GRAPH.power(X, HALF)),
@@ -100,6 +112,10 @@ DIFFERENT: dict[str, Callable[[], tuple[int, int]]] = {
         GRAPH.divide(ONE, GRAPH.add(X, _root(Y))),
         GRAPH.divide(ONE, GRAPH.subtract(X, _root(Y))),
     ),
+    "log of a sum that is rescaled by too little": lambda: (
+        GRAPH.add(Z, _log(_rescaled(X))),
+        _log(GRAPH.total((_exp(X), _exp(Y), _exp(Z)))),
+    ),
     "sign": lambda: (GRAPH.add(X, Y), GRAPH.subtract(X, Y)),
     "constant": lambda: (GRAPH.multiply(X, GRAPH.number(0.1)), GRAPH.multiply(X, GRAPH.number(0.1 + 2**-50))),
 }
@@ -139,6 +155,11 @@ def test_error_probability_grows_with_the_degree() -> None:
 @pytest.mark.parametrize("value", [Fraction(1, 10), Fraction(1, 3), Fraction(-22, 7), Fraction(3, 4), Fraction(12345)])
 def test_a_literal_stands_for_the_simplest_rational(value: Fraction) -> None:
     assert simplest(float(value)) == value
+
+
+@pytest.mark.parametrize("value", [sys.float_info.max, -sys.float_info.max, sys.float_info.min, 5e-324])
+def test_a_literal_at_the_ends_of_the_range_stands_for_a_rational_beside_it(value: float) -> None:
+    assert float(simplest(value)) == value
 
 
 def test_a_parameter_stays_an_expression() -> None:

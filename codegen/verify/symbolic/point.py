@@ -30,6 +30,7 @@ P = 52 * Q + 1
 G = pow(3, 52, P)  # of order Q, as Q is a prime and this is not 1
 
 Exponent = Sequence[tuple[Fraction, int]]
+_Exponentials = tuple[Value, Value, int]
 
 
 class Point:
@@ -46,6 +47,7 @@ class Point:
         self.field = Field(P, lambda word, value: self._drawn(P, word, value))
         self.values: dict[int, Value] = {ONE: 1}
         self.exponents: dict[int, int] = {ONE: 1}
+        self._of_terms: dict[int, list[_Exponentials]] = {}
 
     def evaluate(self, nodes: Sequence[int]) -> None:
         """Evaluate everything on which some nodes depend, in creation order.
@@ -158,8 +160,7 @@ class Point:
     def _logarithm_of_sum(self, node: int) -> tuple[Value, int]:
         """Try each term's exponentials as the common factor; the choice depends only on the remaining sum."""
         best: tuple[str, Value, Value, int] | None = None
-        for term in {term for _, term in linear(self.graph, node)}:
-            factor, value, exponent = self._exponentials_of(term)
+        for factor, value, exponent in self._exponentials_of_terms(node):
             rest = self.field.multiply(self.values[node], self.field.inverse(factor))
             if best is None or repr(rest) < best[0]:
                 best = (repr(rest), rest, value, exponent)
@@ -168,18 +169,35 @@ class Point:
         drawn = self._drawn(P, "log", best[1]), self._drawn(Q, "log", best[1])
         return self.field.add(best[2], drawn[0]), (best[3] + drawn[1]) % Q
 
-    def _exponentials_of(self, term: int) -> tuple[Value, Value, int]:
+    def _exponentials_of_terms(self, node: int) -> list[_Exponentials]:
+        """Those of every term of a sum; terms of a sum that is a factor of a term are terms of the whole.
+
+        So ``(exp(a) + exp(b)) exp(c) + exp(d)`` has those of ``exp(a + c) + exp(b + c) + exp(d)``.
+        """
+        if node not in self._of_terms:
+            found: dict[str, _Exponentials] = {}
+            for term in {term for _, term in linear(self.graph, node)}:
+                for one in self._exponentials_of(term):
+                    found[repr(one)] = one
+            self._of_terms[node] = list(found.values())
+        return self._of_terms[node]
+
+    def _exponentials_of(self, term: int) -> list[_Exponentials]:
         """The exponentials among a term's factors: their product, and the value and exponent of its logarithm."""
-        factor: Value = 1
-        value: Value = 0
-        exponent = 0
+        found: list[_Exponentials] = [(1, 0, 0)]
         for node, power in product(self.graph, term)[1].items():
             if self.graph.operations[node] == "exp":
                 inner = self.graph.arguments[node][0]
-                factor = self.field.multiply(factor, self.field.whole_power(self.values[node], power))
-                value = self.field.add(value, self.field.multiply(power % P, self.values[inner]))
-                exponent = (exponent + power * self.exponents[inner]) % Q
-        return factor, value, exponent
+                own = self.field.whole_power(self.values[node], power)
+                value = self.field.multiply(power % P, self.values[inner])
+                found = [self._together(one, (own, value, power * self.exponents[inner])) for one in found]
+            elif self.graph.operations[node] in ("add", "subtract") and power == 1:
+                found = [self._together(one, other) for one in found for other in self._exponentials_of_terms(node)]
+        return found
+
+    def _together(self, one: _Exponentials, other: _Exponentials) -> _Exponentials:
+        factor, value = self.field.multiply(one[0], other[0]), self.field.add(one[1], other[1])
+        return factor, value, (one[2] + other[2]) % Q
 
     # Exponents -----------------------------------------------------------------------------------------------------
 

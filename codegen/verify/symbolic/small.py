@@ -13,6 +13,7 @@ from math import prod
 from typing import Any
 
 from svertka.codegen.ir.scans import as_scan
+from svertka.codegen.verify.bounds import computed, rescaled
 from svertka.codegen.verify.cases import Case, cases
 from svertka.codegen.verify.fitting import derive, fitted, valid
 from svertka.spec import normal_form
@@ -108,9 +109,15 @@ def work_of(variant: Variant, sizes: dict[str, Any]) -> int:
 
 
 def _steps_are_few(variant: Variant, sizes: dict[str, Any]) -> bool:
-    """Whether a scan has so few places that no tile of two is followed by another, to which something is carried."""
+    """Whether a scan has so few places that no tile of two is followed by another, to which something is carried.
+
+    A maximum that is found with the sums that it shifts may, but need not, rise in a step: there are two more steps.
+    """
     scans = (as_scan(equation) for equation in normal_form(variant.layer).equations)
-    return any(whole(scan.index.extent, sizes) < _EXTENTS[0] for scan in scans if scan is not None)
+    if any(whole(scan.index.extent, sizes) < _EXTENTS[0] for scan in scans if scan is not None):
+        return True
+    online = (e for e in computed(variant.layer).equations if e.target.name in rescaled(variant.layer))
+    return any(prod(whole(i.extent, sizes) for i in e.value.indices) < _EXTENTS[1] for e in online)
 
 
 def _shrunk(definition: Definition, variant: Variant, sizes: dict[str, Any]) -> dict[str, Any]:
