@@ -30,6 +30,7 @@ from svertka.codegen.ir.kernel import (
     Operand,
     Section,
     Store,
+    Tap,
     TapRange,
     TensorArgument,
     walk_node,
@@ -163,7 +164,7 @@ class _Lowering:
         begun = [*(one.tap for one in classes.values()), *ranges]
         for equation in equations:
             accumulators.append(self._accumulator(equation, indices, outer, inner, classes, begun))
-        taps = (*(one.walked() for one in classes.values()), *ranges.values())
+        taps: tuple[Tap | TapRange, ...] = (*(one.walked() for one in classes.values()), *ranges.values())
         self.sections.append(Section((), tuple(outer)))
         self.sections.append(Section(loops, tuple(inner), tuple(_sharing(accumulators)), taps=taps))
         for equation in equations:

@@ -52,7 +52,7 @@ def tap_ranges(
             continue
         within = [index for index in bound if index in index_set(condition)]
         if len(within) == 1 and within[0] not in found and not _follows(within[0].extent, known):
-            left = _left(*condition.args, within[0], positive)
+            left = _left(condition.args[0], condition.args[1], within[0], positive)
             if left is not None:
                 numbers = map(ExpressionLowering({}).integer, (left.first, left.width, left.slope))
                 found[within[0]] = TapRange(within[0].name, *numbers)

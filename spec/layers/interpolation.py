@@ -1,4 +1,4 @@
-"""Resampling along spatial axes: the element nearest to each place, or the two around it, weighted by how near they are.
+"""Resampling along spatial axes: the element nearest to each place, or the two around it, weighted by their nearness.
 
 Places are ratios of whole numbers, so that which elements are read is decided without rounding. Output ``p`` lies at
 ``step p / parts`` elements of the input; ``step / parts`` is the ratio of the input's extent to the output's, or the
@@ -14,7 +14,18 @@ from operator import mul
 from sympy import Eq, Expr, Ge, Integer, Le, Lt, Symbol, expand
 from sympy.logic.boolalg import Or
 
-from svertka.spec.definition import Definition, Flag, PerAxis, Rule, TensorArgument, Variant
+from svertka.spec.definition import (
+    Choice,
+    Definition,
+    Facade,
+    Flag,
+    ModuleFace,
+    PerAxis,
+    Rule,
+    Setting,
+    TensorArgument,
+    Variant,
+)
 from svertka.spec.layer import Equation, Layer
 from svertka.spec.layers.windows import names, spatial_windows
 from svertka.spec.notation import FloorDiv, Index, Select, Sum, Tensor, axis, boolean, integer
@@ -57,8 +68,8 @@ class _Axis:
     def place(self) -> Expr:
         """Where an output lies, in halves of parts and from one element before the first: never negative.
 
-        With ``align_corners`` the first elements of input and output have the same place, else the middles that are half a
-        step and half an element behind.
+        With ``align_corners`` the first elements of input and output have the same place; else their borders have,
+        and outputs lie half a step, elements half an element behind.
         """
         shift = (1 - align_corners) * (self.step - self.parts)
         return expand(2 * self.step * self.output + shift + 2 * self.parts)
@@ -115,7 +126,7 @@ def _linear(rank: int) -> Layer:
     return _layer(f"linear_interpolation_{rank}d", axes, tuple(one.before for one in axes), weight)
 
 
-def _definition(layer: Layer, rank: int, title: str, taps: int, flag: Flag) -> Definition:
+def _definition(layer: Layer, rank: int, title: str, taps: int, flag: Flag, facades: tuple[Facade, ...]) -> Definition:
     axes = _axes(rank)
     word = layer.name.partition("_")[0]
     return Definition(
@@ -133,16 +144,124 @@ def _definition(layer: Layer, rank: int, title: str, taps: int, flag: Flag) -> D
         ),
         extents={one.tap.extent.name: Integer(taps) for one in axes},
         rules=(*(one.filled for one in axes), *(one.countable for one in axes)),
+        facades=facades,
     )
 
 
+MODES = ("nearest", "nearest-exact", "linear", "bilinear", "trilinear", "area")
+BODY = """
+real_tensor("input", input)
+choice("mode", mode, MODES)
+if antialias:
+    remedy = "call resize(input, size), or torch.nn.functional.interpolate"
+    raise invalid("antialias", antialias, "must be False, the formula has no antialiasing", remedy)
+axes, linear = input.dim() - 2, mode.endswith("linear")
+if not 1 <= axes <= 3:
+    rule = "must have 3 to 5 dimensions, (examples, channels, *extents)"
+    raise invalid("input.shape", input.shape, rule, "reshape input")
+if linear and mode != ("linear", "bilinear", "trilinear")[axes - 1]:
+    rule = f"must be for an input of {axes + 2} dimensions"
+    raise invalid("mode", mode, rule, "pass 'linear', 'bilinear' or 'trilinear' for 3, 4 or 5")
+if align_corners is not None and not linear:
+    raise invalid("align_corners", align_corners, f"must be None in mode {mode!r}", "leave it out")
+if (size is None) == (scale_factor is None):
+    raise invalid("size", size, f"is for calls without scale_factor, which is {scale_factor}", "give one of the two")
+if size is not None and recompute_scale_factor:
+    raise invalid("recompute_scale_factor", True, "is for calls with scale_factor", "leave it out")
+extents = tuple(input.shape[2:])
+if 0 in extents:
+    raise invalid("input.shape", input.shape, "must have positive extents", "leave empty inputs out")
+factors = ratios("scale_factor", scale_factor, axes)
+if size is None:
+    told = scale_factor if isinstance(scale_factor, Sequence) else (scale_factor or 0.0,) * axes
+    size = tuple(math.floor(extent * float(factor)) for extent, factor in zip(extents, told, strict=True))
+sizes = per_axis("size", size, axes, 1)
+if mode == "area":
+    return (adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d)[axes - 1](input, sizes)
+pairs = list(zip(extents, sizes, strict=True))
+if align_corners:
+    places = [reduced(e - 1, s - 1) if e > 1 and s > 1 else (1, s) for e, s in pairs]
+elif factors and not recompute_scale_factor:
+    places = [(below, above) for above, below in factors]
+    if linear or (mode == "nearest" and axes == 2):  # as torch, which takes what it is given as it is
+        places = [(1, 1) if e == s else place for (e, s), place in zip(pairs, places, strict=True)]
+    if mode == "nearest" and axes == 2:
+        places = [(1, 2) if 2 * e == s else place for (e, s), place in zip(pairs, places, strict=True)]
+else:
+    places = [reduced(*pair) for pair in pairs]
+if axes == 1:
+    input, sizes, places = input.unsqueeze(2), (1, *sizes), [(1, 1), *places]
+step, parts = [step for step, _ in places], [parts for _, parts in places]
+if linear:
+    weighted = interpolate_linear3d if axes == 3 else interpolate_linear2d
+    output = weighted(input, sizes, step, parts, align_corners=bool(align_corners))
+else:
+    chosen = interpolate_nearest3d if axes == 3 else interpolate_nearest2d
+    output = chosen(input, sizes, step, parts, exact=mode == "nearest-exact")
+return output.squeeze(2) if axes == 1 else output
+"""
+"""Torch's spelling of what to compute: from a size or a factor to places."""
+
+
+def _face(name: str) -> ModuleFace:
+    return ModuleFace(name, base=f"torch.nn.{name}", call={"antialias": "False"})
+
+
+INTERPOLATE = Facade(
+    function="interpolate",
+    title="Interpolation to another size, as torch.nn.functional.interpolate.",
+    source="torch.nn.functional.interpolate",
+    arguments=(
+        TensorArgument(name="input"),
+        Setting(
+            name="size",
+            default=None,
+            annotation="int | Sequence[int] | None",
+            meaning="extents of the output, one for all axes or one an axis; None with scale_factor.",
+        ),
+        Setting(
+            name="scale_factor",
+            default=None,
+            annotation="float | Sequence[float] | None",
+            meaning="by what the input's extents are multiplied, one for all axes or one an axis: a ratio of whole "
+            "numbers, to 24 bits, of which the lower is at most 1024; None with size.",
+            check="ratios",
+        ),
+        Choice(name="mode", default="nearest", choices=MODES),
+        Setting(
+            name="align_corners",
+            default=None,
+            annotation="bool | None",
+            meaning="in linear modes, whether the first elements of input and output have the same place, as the last.",
+        ),
+        Setting(
+            name="recompute_scale_factor",
+            default=None,
+            annotation="bool | None",
+            meaning="whether places follow from the ratio of the extents where scale_factor is given.",
+        ),
+        Setting(name="antialias", default=False, annotation="bool", meaning="must be False."),
+    ),
+    shape="(examples, channels, *extents) with one to three extents",
+    calls=(
+        "interpolate_nearest2d",
+        "interpolate_nearest3d",
+        "interpolate_linear2d",
+        "interpolate_linear3d",
+        "adaptive_avg_pool1d",
+        "adaptive_avg_pool2d",
+        "adaptive_avg_pool3d",
+    ),
+    helpers=("choice", "invalid", "per_axis", "ratios", "real_tensor", "reduced"),
+    body=tuple(BODY.replace("MODES", repr(MODES)).strip().splitlines()),
+    modules=(_face("Upsample"), _face("UpsamplingNearest2d"), _face("UpsamplingBilinear2d")),
+)
 NEAREST = "Interpolation by the nearest element, over"
 LINEAR = "Linear interpolation between the elements around each place, over"
-RANKS = (2,)
+EXACT = Flag(name="exact", default=False, symbol="exact")
+ALIGN = Flag(name="align_corners", default=False, symbol="align_corners")
+RANKS = (2, 3)
 DEFINITIONS = (
-    *(_definition(_nearest(k), k, NEAREST, 1, Flag(name="exact", default=False, symbol="exact")) for k in RANKS),
-    *(
-        _definition(_linear(k), k, LINEAR, 2, Flag(name="align_corners", default=False, symbol="align_corners"))
-        for k in RANKS
-    ),
+    *(_definition(_nearest(rank), rank, NEAREST, 1, EXACT, (INTERPOLATE,)) for rank in RANKS),
+    *(_definition(_linear(rank), rank, LINEAR, 2, ALIGN, ()) for rank in RANKS),
 )
