@@ -1,8 +1,8 @@
 """Resampling along spatial axes: the element nearest to each place, or the two around it, weighted by their nearness.
 
 Places are ratios of whole numbers, so that which elements are read is decided without rounding. Output ``p`` lies at
-``step p / parts`` elements of the input; ``step / parts`` is the ratio of the input's extent to the output's, or the
-reciprocal of a scale factor.
+``(step p + lead) / parts`` elements of the input; ``step / parts`` is the ratio of the input's extent to the output's,
+or the reciprocal of a scale factor.
 """
 
 from __future__ import annotations
@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from functools import reduce
 from operator import mul
 
-from sympy import Eq, Expr, Ge, Integer, Le, Lt, Symbol, expand
+from sympy import Eq, Expr, Ge, Integer, Le, Lt, Symbol
 from sympy.logic.boolalg import Or
 
 from svertka.spec.definition import (
     Choice,
     Definition,
     Facade,
-    Flag,
     ModuleFace,
     PerAxis,
     Rule,
@@ -28,13 +27,12 @@ from svertka.spec.definition import (
 )
 from svertka.spec.layer import Equation, Layer
 from svertka.spec.layers.windows import names, spatial_windows
-from svertka.spec.notation import FloorDiv, Index, Select, Sum, Tensor, axis, boolean, integer
+from svertka.spec.notation import FloorDiv, Index, Select, Sum, Tensor, axis, integer
 
 __all__ = ["DEFINITIONS"]
 
 n = axis("n", "examples", batch=True)
 c = axis("c", "channels")
-exact, align_corners = boolean("exact"), boolean("align_corners")
 
 
 @dataclass(frozen=True)
@@ -60,39 +58,40 @@ class _Axis:
         return integer(f"parts_{self.input.name}", positive=True)
 
     @property
-    def nearest(self) -> Expr:
-        """The element in which an output begins, or with ``exact`` the one in which its middle lies."""
-        return FloorDiv(2 * self.step * self.output + exact * self.step, 2 * self.parts)
+    def lead(self) -> Symbol:
+        """Where the first output lies, in parts; for linear weights from one element before the first, not below 0."""
+        return integer(f"lead_{self.input.name}")
 
     @property
     def place(self) -> Expr:
-        """Where an output lies, in halves of parts and from one element before the first: never negative.
+        """Where an output lies, in parts."""
+        return self.step * self.output + self.lead
 
-        With ``align_corners`` the first elements of input and output have the same place; else their borders have,
-        and outputs lie half a step, elements half an element behind.
-        """
-        shift = (1 - align_corners) * (self.step - self.parts)
-        return expand(2 * self.step * self.output + shift + 2 * self.parts)
+    @property
+    def nearest(self) -> Expr:
+        """The element in which an output lies."""
+        return FloorDiv(self.place, self.parts)
 
     @property
     def before(self) -> Expr:
         """The element before the place, or at it; -1 before the first."""
-        return FloorDiv(self.place, 2 * self.parts) - 1
+        return FloorDiv(self.place, self.parts) - 1
 
     @property
     def weight(self) -> Expr:
         """Weight of an element: how near the place is. Before the first element and behind the last it is 1."""
-        behind = self.place - 2 * self.parts * (self.before + 1)
-        near = Select(Eq(self.tap, 0), 2 * self.parts - behind, behind) / (2 * self.parts)
+        behind = self.place - self.parts * (self.before + 1)
+        near = Select(Eq(self.tap, 0), self.parts - behind, behind) / self.parts
         return Select(Or(Lt(self.before, 0), Ge(self.before, self.input.extent - 1)), 1, near)
 
     @property
     def countable(self) -> Rule:
         """The rule that places fit into 32 bits."""
+        last = self.step * (self.output.extent + 1) + self.lead
         return Rule(
-            Le((self.step + self.parts) * (self.output.extent + 1), 2**29),
+            Le(last + self.parts * (self.input.extent + 2), 2**30),
             "size",
-            f"such that (step + parts) * (output {self.input.meaning} + 1) is at most 2**29",
+            f"such that {self.input.meaning} before times {self.input.meaning} after is at most about 2**28",
             "interpolate in steps or in pieces",
         )
 
@@ -126,7 +125,7 @@ def _linear(rank: int) -> Layer:
     return _layer(f"linear_interpolation_{rank}d", axes, tuple(one.before for one in axes), weight)
 
 
-def _definition(layer: Layer, rank: int, title: str, taps: int, flag: Flag, facades: tuple[Facade, ...]) -> Definition:
+def _definition(layer: Layer, rank: int, title: str, taps: int, facades: tuple[Facade, ...]) -> Definition:
     axes = _axes(rank)
     word = layer.name.partition("_")[0]
     return Definition(
@@ -139,8 +138,8 @@ def _definition(layer: Layer, rank: int, title: str, taps: int, flag: Flag, faca
             TensorArgument(name="input"),
             PerAxis(name="size", symbols=names(one.output for one in axes)),
             PerAxis(name="step", symbols=names(one.step for one in axes)),
+            PerAxis(name="lead", symbols=names(one.lead for one in axes), minimum=0),
             PerAxis(name="parts", symbols=names(one.parts for one in axes)),
-            flag,
         ),
         extents={one.tap.extent.name: Integer(taps) for one in axes},
         rules=(*(one.filled for one in axes), *(one.countable for one in axes)),
@@ -191,13 +190,13 @@ else:
     places = [reduced(*pair) for pair in pairs]
 if axes == 1:
     input, sizes, places = input.unsqueeze(2), (1, *sizes), [(1, 1), *places]
-step, parts = [step for step, _ in places], [parts for _, parts in places]
+step, parts = [2 * above for above, _ in places], [2 * below for _, below in places]
 if linear:
-    weighted = interpolate_linear3d if axes == 3 else interpolate_linear2d
-    output = weighted(input, sizes, step, parts, align_corners=bool(align_corners))
+    lead = parts if align_corners else [above + below for above, below in places]
+    output = (interpolate_linear3d if axes == 3 else interpolate_linear2d)(input, sizes, step, lead, parts)
 else:
-    chosen = interpolate_nearest3d if axes == 3 else interpolate_nearest2d
-    output = chosen(input, sizes, step, parts, exact=mode == "nearest-exact")
+    lead = [above if mode == "nearest-exact" else 0 for above, _ in places]
+    output = (interpolate_nearest3d if axes == 3 else interpolate_nearest2d)(input, sizes, step, lead, parts)
 return output.squeeze(2) if axes == 1 else output
 """
 """Torch's spelling of what to compute: from a size or a factor to places."""
@@ -258,10 +257,8 @@ INTERPOLATE = Facade(
 )
 NEAREST = "Interpolation by the nearest element, over"
 LINEAR = "Linear interpolation between the elements around each place, over"
-EXACT = Flag(name="exact", default=False, symbol="exact")
-ALIGN = Flag(name="align_corners", default=False, symbol="align_corners")
 RANKS = (2, 3)
 DEFINITIONS = (
-    *(_definition(_nearest(rank), rank, NEAREST, 1, EXACT, (INTERPOLATE,)) for rank in RANKS),
-    *(_definition(_linear(rank), rank, LINEAR, 2, ALIGN, ()) for rank in RANKS),
+    *(_definition(_nearest(rank), rank, NEAREST, 1, (INTERPOLATE,)) for rank in RANKS),
+    *(_definition(_linear(rank), rank, LINEAR, 2, ()) for rank in RANKS),
 )

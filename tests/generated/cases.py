@@ -180,13 +180,11 @@ def _interpolations() -> Iterator[Case]:
                 yield Case("interpolate", {"input": shape}, told | {"mode": linear, "align_corners": aligned})
         yield Case("interpolate", {"input": shape}, {"size": 2, "mode": "area"})
     yield Case("interpolate", {"input": (2, 3, 1, 5)}, {"size": (4, 3), "mode": "bilinear", "align_corners": True})
-    flat = {"size": (7, 3), "step": (5, 4), "parts": (6, 2)}
-    deep = {"size": (5, 3, 2), "step": (1, 4, 2), "parts": (3, 2, 1)}
-    for on in (True, False):
-        yield Case("interpolate_nearest2d", {"input": (2, 3, 8, 5)}, flat | {"exact": on})
-        yield Case("interpolate_nearest3d", {"input": (2, 3, 2, 6, 4)}, deep | {"exact": on})
-        yield Case("interpolate_linear2d", {"input": (2, 3, 8, 5)}, flat | {"align_corners": on})
-        yield Case("interpolate_linear3d", {"input": (2, 3, 2, 6, 4)}, deep | {"align_corners": on})
+    flat = {"size": (7, 3), "step": (5, 4), "lead": (2, 3), "parts": (6, 2)}
+    deep = {"size": (5, 3, 2), "step": (1, 4, 2), "lead": (0, 1, 1), "parts": (3, 2, 1)}
+    for kind in ("nearest", "linear"):
+        yield Case(f"interpolate_{kind}2d", {"input": (2, 3, 8, 5)}, dict(flat))
+        yield Case(f"interpolate_{kind}3d", {"input": (2, 3, 2, 6, 4)}, dict(deep))
 
 
 def _rows() -> Iterator[Case]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -82,35 +83,18 @@ def relu_cross_channel_norm(input: Tensor, window_channel_size: int, **options: 
     return cross_channel_norm(functional.relu(input), window_channel_size, **options)
 
 
-def interpolated(
-    input: Tensor,
-    size: Sequence[int],
-    step: Sequence[int],
-    parts: Sequence[int],
-    align: bool,
-    exact: bool | None = None,
-) -> Tensor:
-    """One axis after the other, by a matrix of weights of its elements; ``exact`` is None for linear weights."""
-    for axis, (many, above, below) in enumerate(zip(size, step, parts, strict=True), 2):
-        extent = input.shape[axis]
-        elements = torch.arange(extent, dtype=input.dtype, device=input.device)
-        counted = torch.arange(many, dtype=input.dtype, device=input.device)[:, None]
-        if exact is None:
-            places = (2 * counted * above + (0 if align else above - below)) / (2 * below)
-            inside = (places >= -1) & (places < extent)
-            weights = (1 - (places.clamp(0, extent - 1) - elements).abs()).clamp(min=0) * inside
+def interpolated(input: Tensor, size: Any, step: Any, lead: Any, parts: Any, linear: bool) -> Tensor:
+    """One axis after the other, by a matrix of weights of its elements."""
+    for axis, (many, by, first, part) in enumerate(zip(size, step, lead, parts, strict=True), 2):
+        elements = torch.arange(input.shape[axis], dtype=input.dtype, device=input.device)
+        places = (torch.arange(many, dtype=input.dtype, device=input.device)[:, None] * by + first) / part
+        if linear:
+            inside = (places >= 0) & (places < len(elements) + 1)
+            weights = (1 - ((places - 1).clamp(0, len(elements) - 1) - elements).abs()).clamp(min=0) * inside
         else:
-            weights = ((2 * counted + exact) * above / (2 * below)).floor() == elements
+            weights = places.floor() == elements
         input = (input.movedim(axis, -1) @ weights.to(input.dtype).T).movedim(-1, axis)
     return input
-
-
-def interpolated_nearest(input: Tensor, size: Any, step: Any, parts: Any, exact: bool = False) -> Tensor:
-    return interpolated(input, size, step, parts, False, exact)
-
-
-def interpolated_linear(input: Tensor, size: Any, step: Any, parts: Any, align_corners: bool = False) -> Tensor:
-    return interpolated(input, size, step, parts, align_corners)
 
 
 def hardsigmoid(input: Tensor) -> Tensor:
@@ -123,10 +107,8 @@ OWN: dict[str, Callable[..., Any]] = {
     "batch_norm_add_relu": batch_norm_add_relu,
     "relu_cross_channel_norm": relu_cross_channel_norm,
     "hardsigmoid": hardsigmoid,
-    "interpolate_nearest2d": interpolated_nearest,
-    "interpolate_nearest3d": interpolated_nearest,
-    "interpolate_linear2d": interpolated_linear,
-    "interpolate_linear3d": interpolated_linear,
+    **{f"interpolate_nearest{rank}d": partial(interpolated, linear=False) for rank in (2, 3)},
+    **{f"interpolate_linear{rank}d": partial(interpolated, linear=True) for rank in (2, 3)},
     "resize": resize,
     "center_crop": center_crop,
     "normalize": normalize,
