@@ -181,11 +181,16 @@ pairs = list(zip(extents, sizes, strict=True))
 if align_corners:
     places = [reduced(e - 1, s - 1) if e > 1 and s > 1 else (1, s) for e, s in pairs]
 elif factors and not recompute_scale_factor:
-    places = [(below, above) for above, below in factors]
-    if linear or (mode == "nearest" and axes == 2):  # as torch, which takes what it is given as it is
-        places = [(1, 1) if e == s else place for (e, s), place in zip(pairs, places, strict=True)]
-    if mode == "nearest" and axes == 2:
-        places = [(1, 2) if 2 * e == s else place for (e, s), place in zip(pairs, places, strict=True)]
+    doubled = mode == "nearest" and axes == 2  # as torch: what keeps its extent, or doubles it, is not resampled
+    kept = linear or doubled
+    places = [
+        (1, 1)
+        if kept and b < a < 2 * b and e == s
+        else (1, 2)
+        if doubled and 2 * b < a < 3 * b and 2 * e == s
+        else (b, a)
+        for (e, s), (a, b) in zip(pairs, factors, strict=True)
+    ]
 else:
     places = [reduced(*pair) for pair in pairs]
 if axes == 1:
