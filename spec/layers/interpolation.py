@@ -185,11 +185,11 @@ elif factors and not recompute_scale_factor:
     kept = linear or doubled
     places = [
         (1, 1)
-        if kept and b < a < 2 * b and e == s
+        if kept and b < a < 2 * b and e * (a - b) < b
         else (1, 2)
-        if doubled and 2 * b < a < 3 * b and 2 * e == s
+        if doubled and 2 * b < a < 3 * b and e * (a - 2 * b) < b
         else (b, a)
-        for (e, s), (a, b) in zip(pairs, factors, strict=True)
+        for e, (a, b) in zip(extents, factors, strict=True)
     ]
 else:
     places = [reduced(*pair) for pair in pairs]
