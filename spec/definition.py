@@ -8,7 +8,7 @@ Every symbol named here is a symbol of the formula: a parameter (``stride_h``), 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,7 @@ __all__ = [
     "Dimension",
     "ElementType",
     "Equivalent",
+    "Facade",
     "Flag",
     "ModuleFace",
     "Padding",
@@ -33,10 +34,13 @@ __all__ = [
     "Required",
     "Rule",
     "Seed",
+    "Setting",
     "TensorArgument",
     "TrailingShape",
     "Variant",
     "Whole",
+    "facades_of",
+    "with_facades",
 ]
 
 
@@ -214,6 +218,21 @@ class Seed(Argument):
     symbol: str = "seed"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Setting(Argument):
+    """An argument of a ``Facade``, which the facade's statements read.
+
+    Attributes:
+        annotation: its type, as Python.
+        meaning: what it is, for the documentation.
+        check: name of the helper that refuses values without a tensor, given name and value; empty if there is none.
+    """
+
+    annotation: str
+    meaning: str
+    check: str = ""
+
+
 @dataclass(frozen=True)
 class Rule:
     """A condition over the formula's symbols that arguments must satisfy.
@@ -312,6 +331,37 @@ class ModuleFace:
     equivalents: tuple[Equivalent, ...] = ()
 
 
+@dataclass(frozen=True, eq=False)
+class Facade:
+    """A function that calls functions of several definitions: one of torch whose tensors have various ranks.
+
+    Attributes:
+        function: its name.
+        title, source: as of a definition.
+        arguments: its arguments in order; ``TensorArgument``, ``Choice``, ``Flag`` and ``Setting``.
+        shape: the first tensor's shape and the result's, for the documentation.
+        calls: functions that it calls.
+        helpers: functions of ``arguments`` that its statements call.
+        body: Python statements, from checks to the result's return.
+        modules: the function as one or several modules.
+    """
+
+    function: str
+    title: str
+    source: str
+    arguments: tuple[Argument, ...]
+    shape: str
+    calls: tuple[str, ...]
+    helpers: tuple[str, ...]
+    body: tuple[str, ...]
+    modules: tuple[ModuleFace, ...] = ()
+
+    @property
+    def tensor_arguments(self) -> tuple[TensorArgument, ...]:
+        """The arguments that are tensors."""
+        return tuple(argument for argument in self.arguments if isinstance(argument, TensorArgument))
+
+
 @dataclass(frozen=True)
 class Definition:
     """A layer with its public interface.
@@ -335,6 +385,7 @@ class Definition:
         orders: how often it can be differentiated: 2 generates kernels for the gradient of the gradient too.
         parts: the parts of a composed layer, in order; empty for others.
         gradient: whether it is the gradient of another definition.
+        facades: functions that call this definition's and others'; a package has those whose calls it has all.
         autocast: the type of its tensors under ``torch.autocast``, where torch's differs from what follows from the
             formula's operations: ``"lowered"``, ``"full"`` (float32) or ``"kept"``.
     """
@@ -356,6 +407,7 @@ class Definition:
     parts: tuple[Part, ...] = ()
     gradient: bool = False
     autocast: str = ""
+    facades: tuple[Facade, ...] = ()
 
     @property
     def tensor_arguments(self) -> tuple[TensorArgument, ...]:
@@ -389,3 +441,15 @@ class Part:
 
     definition: Definition
     into: str = "input"
+
+
+def with_facades(definitions: Sequence[Definition]) -> tuple[Definition | Facade, ...]:
+    """A package's definitions and their facades: all that has a function and modules."""
+    return (*definitions, *facades_of(definitions))
+
+
+def facades_of(definitions: Sequence[Definition]) -> list[Facade]:
+    """The facades of a package's definitions: those whose calls it has all."""
+    functions = {definition.function for definition in definitions}
+    every = dict.fromkeys(facade for definition in definitions for facade in definition.facades)
+    return [facade for facade in every if functions.issuperset(facade.calls)]

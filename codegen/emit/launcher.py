@@ -12,7 +12,7 @@ from svertka.codegen.emit.kernel_pool import KernelPool
 from svertka.codegen.emit.launcher_printer import host_expression, host_node
 from svertka.codegen.emit.render import environment, kernel_sources
 from svertka.codegen.ir.coalescing import is_side_by_side
-from svertka.codegen.ir.kernel import Axes, Boxes, BoxOperand, Kernel, Tap, TensorArgument, TileAxis
+from svertka.codegen.ir.kernel import Axes, Boxes, BoxOperand, Kernel, Tap, TapRange, TensorArgument, TileAxis
 from svertka.codegen.ir.loop_patterns import LoopPattern
 from svertka.codegen.lowering.build import Allocation, KernelModule, Launch, Program
 from svertka.spec.notation import Tensor
@@ -254,8 +254,10 @@ def _depth(kernel: Kernel, axes: Axes) -> str:
     return " * ".join(_steps(taps.get(extent.index)) or extent.extent for extent in axes.order) or "1"
 
 
-def _steps(tap: Tap | None) -> str:
-    """The number of steps through an index of which values of one residue class are walked, "" for others."""
+def _steps(tap: Tap | TapRange | None) -> str:
+    """The number of steps through an index of which not all values are walked, "" for others."""
+    if isinstance(tap, TapRange):
+        return f"-(-{host_node(tap.width)} // max({host_node(tap.slope)}, 1))"
     if tap is None or tap.slope is None or tap.modulus is None:
         return ""
     return f"primitives.most_taps({', '.join(host_node(node) for node in (tap.extent, tap.slope, tap.modulus))})"

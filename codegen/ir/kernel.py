@@ -135,12 +135,25 @@ class Tap:
 
 
 @dataclass(frozen=True)
+class TapRange:
+    """An index of the sum of which each result walks a few values one by one.
+
+    They are those from ``first`` on, as many as ``width / slope``, rounded up.
+    """
+
+    index: str
+    first: Node
+    width: Node
+    slope: Node
+
+
+@dataclass(frozen=True)
 class Section:
     """Code within common loops: over a window, over the columns of a row program, or (empty ``loops``) in no loop.
 
     Attributes:
         loops: indices of the loops, outermost first.
-        taps: those of them of which only values of one residue class are walked.
+        taps: those of them of which only values of one residue class, or of a short range, are walked.
         lets, accumulators, stores: the code.
         when: a condition, the same for a whole launch, without which nothing uses what the loop gives: it does not run.
     """
@@ -149,10 +162,10 @@ class Section:
     lets: tuple[Let, ...] = ()
     accumulators: tuple[Accumulator, ...] = ()
     stores: tuple[Store, ...] = ()
-    taps: tuple[Tap, ...] = ()
+    taps: tuple[Tap | TapRange, ...] = ()
     when: Node | None = None
 
-    def tap(self, index: str) -> Tap | None:
+    def tap(self, index: str) -> Tap | TapRange | None:
         """How a loop's index is walked, if not through all its values."""
         return next((tap for tap in self.taps if tap.index == index), None)
 

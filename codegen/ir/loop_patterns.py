@@ -13,7 +13,7 @@ from itertools import product
 from sympy import Expr, Mul
 
 from svertka.codegen.ir.scans import as_scan
-from svertka.spec.layer import Equation, Layer
+from svertka.spec.layer import Equation, Layer, reads
 from svertka.spec.notation import Index, Reduction
 from svertka.spec.rewrite import conditions, index_set
 from svertka.spec.window import window_extents, windowed_indices
@@ -76,7 +76,8 @@ def as_contraction(equation: Equation) -> Contraction | None:
     """A sum as a (batched) matrix product, or None if it is not one.
 
     Its factors must form two groups. Each group has an index of the result that the other lacks, and both have a summed
-    index in common. No condition may contain indices of the result of both groups.
+    index in common. No condition may contain indices of the result of both groups. Where conditions keep a summed index
+    near one of the result, both groups read tensors: weights that are computed are mostly 0 there.
     """
     value, target = equation.value, equation.target
     if not isinstance(value, Reduction) or value.operation != "sum":
@@ -85,12 +86,15 @@ def as_contraction(equation: Equation) -> Contraction | None:
     if not 2 <= len(factors) <= 5:
         return None
     free, bound = set(target.axes), set(value.indices)
+    windows = windowed_indices(value)
     best: tuple[int, Contraction] | None = None
     for sides in product((True, False), repeat=len(factors)):
         left = Mul(*(f for f, side in zip(factors, sides, strict=True) if side))
         right = Mul(*(f for f, side in zip(factors, sides, strict=True) if not side))
         split = _split(left, right, free, bound, target.axes)
-        if split is not None and _separable(value, split) and (best is None or len(split.batch) < best[0]):
+        if split is None or (windows and not (reads(left) and reads(right))):
+            continue
+        if _separable(value, split) and (best is None or len(split.batch) < best[0]):
             best = len(split.batch), split
     return best[1] if best else None
 

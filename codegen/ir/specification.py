@@ -23,6 +23,7 @@ from svertka.codegen.ir.kernel import (
     Node,
     Section,
     Tap,
+    TapRange,
     walk_node,
 )
 from svertka.codegen.ir.loop_patterns import LoopPattern
@@ -86,11 +87,18 @@ def _cuts(kernel: Kernel, scope: dict[str, str]) -> Iterator[str]:
     yield from _taps(kernel, kernel.taps, kernel.columns.order, scope)
 
 
-def _taps(kernel: Kernel, taps: Iterable[Tap], loops: Iterable[Extent], scope: dict[str, str]) -> Iterator[str]:
-    """Indices of which one residue class is walked."""
+def _taps(
+    kernel: Kernel, taps: Iterable[Tap | TapRange], loops: Iterable[Extent], scope: dict[str, str]
+) -> Iterator[str]:
+    """Indices of which one residue class or a short range is walked."""
     walked = [loop.index for loop in loops]
     for tap in taps:
-        if tap.index not in walked or tap.slope is None or tap.residue is None or tap.modulus is None:
+        if isinstance(tap, TapRange):
+            if tap.index not in walked:
+                yield f"{kernel.name}: {tap.index} is a loop's index"
+            for root in (tap.first, tap.width, tap.slope):
+                yield from _expression(kernel, root, scope)
+        elif tap.index not in walked or tap.slope is None or tap.residue is None or tap.modulus is None:
             yield f"{kernel.name}: {tap.index} is a loop's index, with slope, residue and modulus"
         else:
             for root in (tap.slope, tap.residue, tap.modulus):

@@ -10,13 +10,13 @@ from collections.abc import Collection, Iterable, Mapping
 from fractions import Fraction
 from typing import Any
 
-from sympy import Abs, Add, Basic, Expr, Mul, Pow, S, cos, erf, exp, log, sign, sin, tanh
+from sympy import Abs, Add, Basic, Expr, Integer, Mul, Pow, S, Symbol, cos, erf, exp, log, sign, sin, tanh
 from sympy.codegen.cfunctions import expm1, log1p
 from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue, Not, Or
 
 from svertka.codegen.ir.kernel import Apply, Constant, Kind, Load, Name, Node
 from svertka.codegen.lowering.small_arguments import of_small_argument
-from svertka.spec.layer import reads, text_of
+from svertka.spec.layer import reads, text_of, walk
 from svertka.spec.notation import Divides, FloorDiv, Index, InRange, Read, Select, Uniform, maximum, minimum
 from svertka.spec.rewrite import conditions, selections
 
@@ -53,6 +53,8 @@ class ExpressionLowering:
         if node.is_Number or node.is_NumberSymbol:
             return _constant(node, "real")
         if isinstance(node, Add):
+            if _of_quotients(node):
+                return Apply("real", (self.integer(node),), "real")
             return self._sum([self._signed(term, masks) for term in _elements_first(node.args)])
         if isinstance(node, Mul):
             return self._product(node, masks)
@@ -215,6 +217,17 @@ def _sorted(parts: Iterable[Any]) -> list[Any]:
     would change all of them.
     """
     return sorted(parts, key=lambda part: (not part.is_Number, text_of(part)))
+
+
+def _of_quotients(node: Add) -> bool:
+    """Whether a sum of whole numbers has quotients of indices: it may be small where its terms are large."""
+    whole = (Add, Mul, FloorDiv, Symbol, Integer)
+    return (
+        bool(node.is_integer)
+        and node.has(FloorDiv)
+        and node.has(Index)
+        and all(isinstance(part, whole) for part in walk(node))
+    )
 
 
 def _elements_first(terms: tuple[Basic, ...]) -> list[Basic]:

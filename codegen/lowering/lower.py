@@ -30,6 +30,8 @@ from svertka.codegen.ir.kernel import (
     Operand,
     Section,
     Store,
+    Tap,
+    TapRange,
     TensorArgument,
     walk_node,
 )
@@ -44,6 +46,7 @@ from svertka.codegen.lowering.factors import arranged_section
 from svertka.codegen.lowering.fusion import FusionGroup, Result
 from svertka.codegen.lowering.residue_classes import ResidueClass, residue_classes
 from svertka.codegen.lowering.signed_divisions import signed_divisions
+from svertka.codegen.lowering.tap_ranges import tap_ranges
 from svertka.codegen.lowering.tensor_descriptors import boxes
 from svertka.spec.layer import Equation, Layer, reads, symbols_of, text_of, walk
 from svertka.spec.notation import Index, Read, Reduction
@@ -196,16 +199,17 @@ class _Lowering:
         outer: list[Let] = []
         accumulators: list[Accumulator] = []
         indices = {loop.index for loop in loops}
-        classes = self._classes(equations) if self.group.pattern == LoopPattern.WINDOW else {}
+        classes, ranges = self._cut(equations)
+        begun = [*(one.tap for one in classes.values()), *ranges]
         for equation in equations:
-            accumulators.append(self._accumulator(equation, indices, outer, inner, classes))
+            accumulators.append(self._accumulator(equation, indices, outer, inner, classes, begun))
             self._known_by_name(equation)
         for one in online:
-            weights = self._accumulator(one.weights, indices, outer, inner, classes)
+            weights = self._accumulator(one.weights, indices, outer, inner, classes, begun)
             maximum, shift = one.maximum.target.name, self.expressions.real(one.shift)
             accumulators.append(dataclasses.replace(weights, maximum=maximum, shift=shift))
             self._known_by_name(one.sum)
-        taps = tuple(one.walked() for one in classes.values())
+        taps: tuple[Tap | TapRange, ...] = (*(one.walked() for one in classes.values()), *ranges.values())
         self.sections.append(Section((), tuple(outer)))
         self.sections.append(Section(loops, tuple(inner), tuple(_sharing(accumulators)), taps=taps, when=when))
 
@@ -214,13 +218,17 @@ class _Lowering:
         kind: Kind = "integer" if equation.target.kind == "integer" else "real"
         self.values[equation.target[equation.target.axes]] = Name(equation.target.name, kind)
 
-    def _classes(self, equations: Sequence[Equation]) -> dict[Boolean, ResidueClass]:
-        """Conditions of all of these reductions that leave an index the values of one residue class."""
-        if self.group.pattern == LoopPattern.SCAN:
-            return {}
+    def _cut(self, equations: Sequence[Equation]) -> tuple[dict[Boolean, ResidueClass], dict[Index, TapRange]]:
+        """What conditions of all of these reductions leave of a window's indices: residue classes and short ranges."""
+        if self.group.pattern != LoopPattern.WINDOW:
+            return {}, {}
         first, *others = (conditions(equation.value.guard) for equation in equations)
         common = [condition for condition in first if all(condition in other for other in others)]
-        return residue_classes(common, equations[0].value.indices, self._known())
+        bound = equations[0].value.indices
+        classes = residue_classes(common, bound, self._known())
+        walked = {one.tap for one in classes.values()}
+        rest = [index for index in bound if index not in walked]
+        return classes, tap_ranges(common, rest, self.group.rows, self._known())
 
     def _known(self) -> set[str]:
         """Names of compile-time constants."""
@@ -233,11 +241,12 @@ class _Lowering:
         outer: list[Let],
         inner: list[Let],
         classes: Mapping[Boolean, ResidueClass],
+        begun: Sequence[Index],
     ) -> Accumulator:
         scan = as_scan(equation) if self.group.pattern == LoopPattern.SCAN else None
         value: Reduction = equation.value if scan is None else scan.element
         terms = [c for c in sorted(conditions(value.guard), key=text_of) if c not in classes]
-        ends = [self._before_end(one.tap) for one in classes.values()]
+        ends = [self._before_end(index) for index in begun]
         guards = tuple(self._hoisted(g, loops, outer, inner) for g in self._all_of(terms, ends))
         masks = self._all_of([c for c in terms if not _reads(c)], ends)
         body = self._hoisted(self.expressions.real(value.body, masks), loops, outer, inner)
@@ -286,7 +295,7 @@ class _Lowering:
         return Operand(tuple(statements), value, tuple(shared), node.tensor if isinstance(node, Load) else "")
 
     def _before_end(self, tap: Index) -> Node:
-        """That an index is not beyond its last value: some residue classes have one value less than others."""
+        """That an index is not beyond its last value: not all residue classes and ranges have equally many values."""
         return Apply("<", (self.expressions.integer(tap), self.expressions.integer(tap.extent)), "condition")
 
     def _all_of(self, terms: Sequence[Boolean], more: Sequence[Node] = ()) -> tuple[Node, ...]:

@@ -19,6 +19,7 @@ from svertka.spec.definition import (
     Padding,
     PerAxis,
     Real,
+    Setting,
     TensorArgument,
     Whole,
 )
@@ -159,6 +160,8 @@ def _scalar(argument: Argument, read: Callable[[str], Code] = variable, first: s
         return [Line(call("flag", name, value))]
     if isinstance(argument, Choice):
         return [Line(call("choice", name, value, argument.choices))]
+    if isinstance(argument, Setting) and argument.check:
+        return [Line(call(argument.check, name, value))]
     return []
 
 

@@ -16,7 +16,18 @@ from sympy import Basic
 from svertka.codegen.emit.render import environment
 from svertka.codegen.torch_api.argument_checks import scalar_checks
 from svertka.codegen.torch_api.lines import Code, call, helpers_in, variable
-from svertka.spec.definition import Argument, Definition, Dimension, Flag, ModuleFace, Part, Seed, TensorArgument
+from svertka.spec.definition import (
+    Argument,
+    Definition,
+    Dimension,
+    Facade,
+    Flag,
+    ModuleFace,
+    Part,
+    Seed,
+    TensorArgument,
+    with_facades,
+)
 from svertka.spec.layer import Layer, reads
 from svertka.spec.notation import Read
 from svertka.spec.rewrite import replace
@@ -30,9 +41,9 @@ NO_BASE = "torch.nn.Module"
 def convertible_source(definitions: Sequence[Definition]) -> str:
     """Modules with the torch classes that they replace, and the chains of layers that composed layers compute."""
     layers: dict[str, _Taken] = {}
-    for definition in definitions:
+    for definition in with_facades([d for d in definitions if not d.parts]):
         for module in definition.modules:
-            if module.base != NO_BASE and not definition.parts:
+            if module.base != NO_BASE:
                 layers.setdefault(module.base, _Taken(definition, module))
     by_function = {d.function: d.modules for d in definitions}
     composed = [(d, module) for d in definitions if d.parts for module in d.modules]
@@ -49,7 +60,7 @@ def convertible_source(definitions: Sequence[Definition]) -> str:
 class _Taken:
     """A module that replaces a module of torch."""
 
-    definition: Definition
+    definition: Definition | Facade
     module: ModuleFace
 
     @property

@@ -26,23 +26,29 @@ from svertka.spec.definition import (
     Definition,
     Dimension,
     ElementType,
+    Facade,
     Flag,
     Padding,
     PerAxis,
     Real,
     Seed,
+    Setting,
     TensorArgument,
     TrailingShape,
     Whole,
 )
 from svertka.spec.notation import Tensor
 
-__all__ = ["FunctionSource", "default_text", "signature_of", "type_text"]
+__all__ = ["FacadeSource", "FunctionSource", "default_text", "signature_of", "type_text"]
 
 
-def type_text(argument: Argument, definition: Definition) -> str:
+def type_text(argument: Argument, definition: Definition | Facade) -> str:
     """Annotation of an argument."""
+    if isinstance(argument, Setting):
+        return argument.annotation
     if isinstance(argument, TensorArgument):
+        if isinstance(definition, Facade):
+            return "Tensor"
         return "Tensor | None" if may_be_absent(definition, argument) else "Tensor"
     if isinstance(argument, PerAxis):
         if argument.missing is not None:
@@ -70,12 +76,12 @@ def default_text(argument: Argument) -> str:
     return repr(argument.default)
 
 
-def signature_of(definition: Definition) -> str:
+def signature_of(definition: Definition | Facade) -> str:
     """Parameters of a definition's public function, as Python."""
     return _signature(definition.arguments, definition)
 
 
-def _signature(arguments: Iterable[Argument], definition: Definition) -> str:
+def _signature(arguments: Iterable[Argument], definition: Definition | Facade) -> str:
     parts = []
     for argument in arguments:
         default = "" if argument.default is REQUIRED else f" = {default_text(argument)}"
@@ -198,6 +204,52 @@ class FunctionSource:
         unbatched = "; the first dimension may be left out" if argument.unbatched else ""
         absent = "; may be None" if may_be_absent(self.definition, argument) else ""
         return f"{kinds} tensor of shape {' or '.join(shapes)}{unbatched}{absent}."
+
+
+@dataclass(frozen=True)
+class FacadeSource:
+    """What the template prints of a facade."""
+
+    facade: Facade
+    paths: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """Name of the function."""
+        return self.facade.function
+
+    @property
+    def signature(self) -> str:
+        """Its parameters, with annotations and defaults."""
+        return signature_of(self.facade)
+
+    @property
+    def tensors(self) -> str:
+        """Names of its tensors."""
+        return ", ".join(a.name for a in self.facade.tensor_arguments)
+
+    @property
+    def passed(self) -> str:
+        """Its arguments, as it passes them on."""
+        return ", ".join(a.name for a in self.facade.arguments)
+
+    @property
+    def calls(self) -> list[tuple[str, str]]:
+        """The functions that it calls, with the modules that have them."""
+        return [(self.paths[name], name) for name in self.facade.calls]
+
+    @property
+    def arguments(self) -> list[tuple[str, str]]:
+        """Every argument with its description."""
+        return [(a.name, _described(a, self.facade.shape)) for a in self.facade.arguments]
+
+
+def _described(argument: Argument, shape: str) -> str:
+    if isinstance(argument, Setting):
+        return argument.meaning
+    if isinstance(argument, Choice):
+        return f"one of {', '.join(map(repr, argument.choices))}."
+    return f"real tensor of shape {shape}."
 
 
 def _least(argument: Argument) -> str:

@@ -15,6 +15,7 @@ from svertka.spec.definition import (
     REQUIRED,
     Argument,
     Definition,
+    Facade,
     Flag,
     ModuleFace,
     TensorArgument,
@@ -60,7 +61,7 @@ class _Parameter:
 class ModuleSource:
     """What the template prints of a module."""
 
-    definition: Definition
+    definition: Definition | Facade
     description: ModuleFace
 
     @property
@@ -99,7 +100,7 @@ class ModuleSource:
     @property
     def result_type(self) -> str:
         """Annotation of what ``forward`` returns."""
-        return FunctionSource(self.definition).result_type
+        return "Tensor" if isinstance(self.definition, Facade) else FunctionSource(self.definition).result_type
 
     @property
     def settings(self) -> list[Argument]:
@@ -111,6 +112,8 @@ class ModuleSource:
     @property
     def parameters(self) -> list[_Parameter]:
         """Tensors that the module holds and trains."""
+        if isinstance(self.definition, Facade):
+            return []
         tensors = {t.name: t for v in self.definition.variants for t in v.layer.inputs}
         arguments = self.definition.tensor_arguments
         known = {getattr(a, "symbol", ""): a.name for a in self.settings}
@@ -123,6 +126,8 @@ class ModuleSource:
     @property
     def counts(self) -> list[str]:
         """Arguments of the constructor that are extents of parameters, in the order of the inputs."""
+        if isinstance(self.definition, Facade):
+            return []
         settings = {getattr(a, "symbol", "") for a in self.settings}
         held = {index for parameter in self.parameters for index in parameter.tensor.axes}
         every = (i for v in self.definition.variants for t in v.layer.inputs for i in t.axes)

@@ -26,7 +26,7 @@ from svertka.codegen.torch_api.of_torch import attributes
 from svertka.codegen.torch_api.operators import operator_of
 from svertka.spec import normal_form
 from svertka.spec.define import argument_name
-from svertka.spec.definition import REQUIRED, Argument, Definition, ElementType, ModuleFace
+from svertka.spec.definition import REQUIRED, Argument, Definition, ElementType, ModuleFace, with_facades
 from svertka.spec.layer import Layer, walk
 from svertka.spec.notation import Index, Read
 
@@ -52,8 +52,9 @@ def check_definitions(definitions: Sequence[Definition]) -> None:
     for definition in definitions:
         _check_names_of(definition)
     _distinct("layer", [d.name for d in definitions], "give one another name")
-    _distinct("function", [d.function for d in definitions], "name one with define(..., function=...)")
-    modules = [module.name for d in definitions for module in d.modules]
+    faced = with_facades(definitions)
+    _distinct("function", [one.function for one in faced], "name one with define(..., function=...)")
+    modules = [module.name for one in faced for module in one.modules]
     _distinct("module", modules, "name one with define(..., module=...)")
     operators = [operator_of(d, variant) for d in definitions for variant in d.variants]
     _distinct("operator", [o.constant for o in operators], "functions must not differ in case alone; rename one")

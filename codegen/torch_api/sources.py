@@ -9,15 +9,13 @@ from collections.abc import Mapping, Sequence
 
 from svertka.codegen.emit.render import environment
 from svertka.codegen.lowering.build import KernelModule
-from svertka.codegen.torch_api.function_source import FunctionSource
+from svertka.codegen.torch_api.function_source import FacadeSource, FunctionSource
 from svertka.codegen.torch_api.lines import helpers_in
 from svertka.codegen.torch_api.module_source import ModuleSource
 from svertka.codegen.torch_api.operators import (
     gradient_operator,
 )
-from svertka.spec.definition import (
-    Definition,
-)
+from svertka.spec.definition import Definition, facades_of, with_facades
 
 __all__ = [
     "function_path",
@@ -71,13 +69,19 @@ def function_path(definition: Definition) -> str:
 def functional_sources(definitions: Sequence[Definition], modules: Mapping[str, KernelModule]) -> dict[str, str]:
     """Functions with torch's signatures, one module each, and the operators that they call, with their kernels."""
     functions = [FunctionSource(definition, modules) for definition in definitions]
+    facades = facades_of(definitions)
     templates = environment()
-    found = {"functional.py": templates.get_template("functional.py.jinja").render(functions=functions)}
+    paths = {function.name: function.definition.name for function in functions}
+    paths |= {facade.function: facade.function for facade in facades}
+    found = {"functional.py": templates.get_template("functional.py.jinja").render(paths=paths)}
     found["functions/__init__.py"] = '"""Functions and their operators: one module a layer."""\n'
     for function in functions:
         imports = {module: helpers_in(module, set(function.body.reads)) for module in ("arguments", "runtime")}
         source = templates.get_template("function.py.jinja").render(function=function, **imports)
         found[function_path(function.definition)] = source
+    for facade in facades:
+        template = templates.get_template("facade.py.jinja")
+        found[f"functions/{facade.function}.py"] = template.render(function=FacadeSource(facade, paths))
     return found
 
 
@@ -93,11 +97,11 @@ def gradients_source(definition: Definition, module: KernelModule) -> str:
 
 def modules_source(definitions: Sequence[Definition]) -> str:
     """Modules; those that torch has too are drop-in replacements."""
-    modules = [ModuleSource(d, module) for d in definitions for module in d.modules]
+    modules = [ModuleSource(one, module) for one in with_facades(definitions) for module in one.modules]
     return environment().get_template("modules.py.jinja").render(modules=modules)
 
 
 def package_source(definitions: Sequence[Definition], on_demand: bool) -> str:
     """The package's ``__init__``: modules by name, imported at their first access."""
-    names = sorted(module.name for d in definitions for module in d.modules)
+    names = sorted(module.name for one in with_facades(definitions) for module in one.modules)
     return environment().get_template("package.py.jinja").render(names=names, on_demand=on_demand)

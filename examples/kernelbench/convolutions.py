@@ -1,62 +1,10 @@
-"""Transposed convolutions, which are adjoints of convolutions, and a depthwise separable one."""
+"""A depthwise separable convolution: each channel by a kernel of its own, then every channel from all."""
 
-from svertka.spec import Equation, FloorDiv, Layer, Sum, Tensor, adjoint, axis, define, integer, renamed
+from svertka.spec import Equation, FloorDiv, Layer, Sum, Tensor, axis, define, integer
 
-n = axis("n", "examples", batch=True)
-g, c, k = axis("g", "channel groups"), axis("c", "out channels of a group"), axis("k", "in channels of a group")
-INPUT = (axis("d", "depth"), axis("h", "height"), axis("w", "width"))
-OUTPUT = (axis("z", "input depth"), axis("p", "input height"), axis("q", "input width"))
-KERNEL = (axis("t", "kernel depth"), axis("r", "kernel height"), axis("s", "kernel width"))
-
-
-class _Steps:
-    """How windows lie along one axis."""
-
-    def __init__(self, suffix):
-        self.stride = integer(f"stride{suffix}", positive=True)
-        self.dilation = integer(f"dilation{suffix}", positive=True)
-        self.padding, self.more = integer(f"padding{suffix}"), integer(f"output_padding{suffix}")
-
-    def place(self, window, element):
-        """Where an element of a window lies."""
-        return self.stride * window + self.dilation * element - self.padding
-
-    def reached(self, window, element):
-        """How far the windows reach."""
-        reach = (window.extent - 1) * self.stride + self.dilation * (element.extent - 1) + 1
-        return reach - 2 * self.padding + self.more
-
-    @property
-    def usual(self):
-        """The parameters' defaults."""
-        return {self.stride.name: 1, self.padding.name: 0, self.dilation.name: 1, self.more.name: 0}
-
-
-def _transposed(rank):
-    """The adjoint of a convolution over some axes."""
-    large, small, window = INPUT[-rank:], OUTPUT[-rank:], KERNEL[-rank:]
-    steps = [_Steps(f"_{axis.name}" if rank > 1 else "") for axis in large]
-    image, weight = Tensor("image", n, (g, c), *large), Tensor("weight", (g, k), c, *window)
-    places = [step.place(q, s) for step, q, s in zip(steps, small, window, strict=True)]
-    value = Sum(image[(n, g, c, *places)] * weight[(g, k, c, *window)], c, *window)
-    convolution = Layer(
-        "convolution", (image, weight), (Equation(Tensor("maps", n, (g, k), *small), value),), ("maps",)
-    )
-    name = f"conv_transpose{rank}d"
-    return define(
-        renamed(adjoint(convolution, wrt=["image"]), name, grad_maps="input", grad_image="output"),
-        defaults={name: value for step in steps for name, value in step.usual.items()} | {"G": 1},
-        extents={a.extent.name: st.reached(q, s) for a, st, q, s in zip(large, steps, small, window, strict=True)},
-        arguments={"G": "groups"},
-        parameters=("weight",),
-    )
-
-
-conv_transpose1d, conv_transpose2d, conv_transpose3d = map(_transposed, (1, 2, 3))
-
-# Depthwise separable: each channel by a kernel of its own, then every channel from all
-
-h, w, p, q, r, s = *INPUT[1:], *OUTPUT[1:], *KERNEL[1:]
+n, c, k = axis("n", "examples", batch=True), axis("c", "channels"), axis("k", "out channels")
+h, w, p, q = axis("h", "height"), axis("w", "width"), axis("p", "output height"), axis("q", "output width")
+r, s = axis("r", "kernel height"), axis("s", "kernel width")
 stride, padding, dilation = integer("stride", positive=True), integer("padding"), integer("dilation", positive=True)
 x, depthwise, pointwise = Tensor("input", n, c, h, w), Tensor("depthwise", c, r, s), Tensor("pointwise", k, c)
 maps, y = Tensor("maps", n, c, p, q), Tensor("output", n, k, p, q)

@@ -98,4 +98,4 @@ def _definition(rank: int) -> Definition:
     )
 
 
-DEFINITIONS = tuple(_definition(rank) for rank in (1, 2))
+DEFINITIONS = tuple(_definition(rank) for rank in (1, 2, 3))

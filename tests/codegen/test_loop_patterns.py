@@ -32,6 +32,12 @@ EQUATIONS = {
         Sum(x[a, b] * y[b, c], b, where=inside(a - b, d.extent)),
         LoopPattern.CONTRACTION,
     ),
+    "computed weights": (Tensor("o", a, c), Sum(x[a, b] * exp(b * c), b), LoopPattern.CONTRACTION),
+    "computed weights under a guard": (
+        Tensor("o", a, c),
+        Sum(x[a, b] * exp(b * c), b, where=inside(c - b, d.extent)),
+        LoopPattern.WINDOW,
+    ),
     "guard between sides": (
         Tensor("o", a, c),
         Sum(x[a, b] * y[b, c], b, where=inside(a - c, d.extent)),  # the condition couples m and n

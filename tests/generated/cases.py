@@ -15,9 +15,10 @@ __all__ = ["CASES", "DIVISIBLE", "EXACT", "Case"]
 # number that every window's count divides.
 DIVISIBLE = 2520
 EXACT = ("conv1d", "conv2d", "conv3d", "linear", "relu", "center_crop")
-EXACT += ("conv2d_relu", "conv_transpose1d", "conv_transpose2d")
+EXACT += ("conv2d_relu", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
 EXACT += tuple(f"{kind}_pool{rank}d" for kind in ("max", "avg") for rank in (1, 2, 3))
 EXACT += tuple(f"adaptive_{kind}_pool{rank}d" for kind in ("max", "avg") for rank in (1, 2, 3))
+EXACT += ("interpolate_nearest2d", "interpolate_nearest3d")
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,16 @@ def _transposed_convolutions() -> Iterator[Case]:
     yield Case("conv_transpose2d", {"input": (2, 3, 4, 5), "weight": (3, 2, 1, 1)})
     yield Case("conv_transpose1d", {"input": (2, 3, 5), "weight": (3, 4, 4), "bias": (4,)}, {"stride": 2, "padding": 3})
     yield Case("conv_transpose1d", {"input": (4, 5), "weight": (4, 2, 3)}, {"groups": 2, "dilation": 2})
+    wide = {"input": (2, 4, 2, 3, 2), "weight": (4, 1, 2, 1, 3), "bias": (2,)}
+    options = {
+        "stride": (2, 1, 3),
+        "padding": (1, 0, 1),
+        "output_padding": (1, 0, 2),
+        "dilation": (1, 2, 1),
+        "groups": 2,
+    }
+    yield Case("conv_transpose3d", wide, options)
+    yield Case("conv_transpose3d", {"input": (3, 2, 1, 3), "weight": (3, 2, 1, 2, 2)}, {"stride": 2})
 
 
 def _max_poolings() -> Iterator[Case]:
@@ -150,6 +161,30 @@ def _adaptive_poolings() -> Iterator[Case]:
             yield Case(f"adaptive_max_pool{rank}d", {"input": shape}, told)
         yield Case(f"adaptive_avg_pool{rank}d", {"input": shape[1:]}, {"output_size": 2})
         yield Case(f"adaptive_max_pool{rank}d", {"input": shape[1:]}, {"output_size": 2})
+
+
+def _interpolations() -> Iterator[Case]:
+    """To more, fewer and equally many elements, by size and by factor; one element; one axis larger, one smaller."""
+    shapes = ((2, 3, 9), (2, 3, 8, 5), (2, 2, 3, 5, 4))
+    every: tuple[tuple[dict[str, Any], ...], ...] = (
+        ({"size": 13}, {"scale_factor": 1.7}),
+        ({"size": (3, 11)}, {"scale_factor": 2}, {"scale_factor": (0.4, 2.5)}, {"size": 1}, {"size": (8, 7)}),
+        ({"size": (5, 2, 9)}, {"scale_factor": 1.5, "recompute_scale_factor": True}),
+    )
+    for rank, (shape, options) in enumerate(zip(shapes, every, strict=True)):
+        for told in options:
+            for mode in ("nearest", "nearest-exact"):
+                yield Case("interpolate", {"input": shape}, told | {"mode": mode})
+            linear = ("linear", "bilinear", "trilinear")[rank]
+            for aligned in (False, True):
+                yield Case("interpolate", {"input": shape}, told | {"mode": linear, "align_corners": aligned})
+        yield Case("interpolate", {"input": shape}, {"size": 2, "mode": "area"})
+    yield Case("interpolate", {"input": (2, 3, 1, 5)}, {"size": (4, 3), "mode": "bilinear", "align_corners": True})
+    flat = {"size": (7, 3), "step": (5, 4), "lead": (2, 3), "parts": (6, 2)}
+    deep = {"size": (5, 3, 2), "step": (1, 4, 2), "lead": (0, 1, 1), "parts": (3, 2, 1)}
+    for kind in ("nearest", "linear"):
+        yield Case(f"interpolate_{kind}2d", {"input": (2, 3, 8, 5)}, dict(flat))
+        yield Case(f"interpolate_{kind}3d", {"input": (2, 3, 2, 6, 4)}, dict(deep))
 
 
 def _rows() -> Iterator[Case]:
@@ -281,6 +316,7 @@ CASES = [
     *_max_poolings(),
     *_average_poolings(),
     *_adaptive_poolings(),
+    *_interpolations(),
     *_rows(),
     *_activations(),
     *_losses(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -82,6 +83,20 @@ def relu_cross_channel_norm(input: Tensor, window_channel_size: int, **options: 
     return cross_channel_norm(functional.relu(input), window_channel_size, **options)
 
 
+def interpolated(input: Tensor, size: Any, step: Any, lead: Any, parts: Any, linear: bool) -> Tensor:
+    """One axis after the other, by a matrix of weights of its elements."""
+    for axis, (many, by, first, part) in enumerate(zip(size, step, lead, parts, strict=True), 2):
+        elements = torch.arange(input.shape[axis], dtype=input.dtype, device=input.device)
+        places = (torch.arange(many, dtype=input.dtype, device=input.device)[:, None] * by + first) / part
+        if linear:
+            inside = (places >= 0) & (places < len(elements) + 1)
+            weights = (1 - ((places - 1).clamp(0, len(elements) - 1) - elements).abs()).clamp(min=0) * inside
+        else:
+            weights = places.floor() == elements
+        input = (input.movedim(axis, -1) @ weights.to(input.dtype).T).movedim(-1, axis)
+    return input
+
+
 def hardsigmoid(input: Tensor) -> Tensor:
     return functional.relu6(input + 3) / 6  # torch's own has no second derivative
 
@@ -92,6 +107,8 @@ OWN: dict[str, Callable[..., Any]] = {
     "batch_norm_add_relu": batch_norm_add_relu,
     "relu_cross_channel_norm": relu_cross_channel_norm,
     "hardsigmoid": hardsigmoid,
+    **{f"interpolate_nearest{rank}d": partial(interpolated, linear=False) for rank in (2, 3)},
+    **{f"interpolate_linear{rank}d": partial(interpolated, linear=True) for rank in (2, 3)},
     "resize": resize,
     "center_crop": center_crop,
     "normalize": normalize,

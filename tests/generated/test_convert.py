@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from svertka import convert, generated, revert
 from svertka.generated import runtime
 from svertka.generated.convertible import LAYERS
+from svertka.spec.definition import with_facades
 from svertka.spec.layers import DEFINITIONS
 
 
@@ -47,6 +48,7 @@ MODULES: dict[type[nn.Module], tuple[Callable[[], nn.Module], tuple[int, ...]]] 
     nn.Conv2d: (lambda: nn.Conv2d(3, 4, (3, 2), padding="same"), (2, 3, 7, 5)),
     nn.Conv3d: (lambda: nn.Conv3d(2, 3, 2, dilation=2, bias=False), (2, 2, 5, 4, 6)),
     nn.ConvTranspose1d: (lambda: nn.ConvTranspose1d(4, 6, 3, 2, groups=2), (2, 4, 5)),
+    nn.ConvTranspose3d: (lambda: nn.ConvTranspose3d(2, 3, (2, 1, 3), (1, 2, 2), padding=(0, 0, 1)), (2, 2, 3, 2, 4)),
     nn.ConvTranspose2d: (lambda: nn.ConvTranspose2d(3, 4, (3, 2), 2, output_padding=1), (2, 3, 4, 5)),
     nn.ReLU: (nn.ReLU, (3, 4, 5)),
     nn.LeakyReLU: (lambda: nn.LeakyReLU(0.3), (3, 4, 5)),
@@ -76,6 +78,9 @@ MODULES: dict[type[nn.Module], tuple[Callable[[], nn.Module], tuple[int, ...]]] 
     nn.AdaptiveMaxPool1d: (lambda: nn.AdaptiveMaxPool1d(4), (2, 3, 9)),
     nn.AdaptiveMaxPool2d: (lambda: nn.AdaptiveMaxPool2d((3, 2)), (2, 3, 8, 7)),
     nn.AdaptiveMaxPool3d: (lambda: nn.AdaptiveMaxPool3d(2), (2, 3, 6, 5, 4)),
+    nn.Upsample: (lambda: nn.Upsample(scale_factor=(1.5, 2), mode="bilinear", align_corners=False), (2, 3, 4, 5)),
+    nn.UpsamplingNearest2d: (lambda: nn.UpsamplingNearest2d(scale_factor=2), (2, 3, 4, 5)),
+    nn.UpsamplingBilinear2d: (lambda: nn.UpsamplingBilinear2d(size=(7, 3)), (2, 3, 4, 5)),
     nn.Linear: (lambda: nn.Linear(5, 3), (2, 4, 5)),
     nn.Softmax: (lambda: nn.Softmax(1), (2, 4, 3)),
     nn.LogSoftmax: (lambda: nn.LogSoftmax(-1), (2, 4, 3)),
@@ -96,7 +101,8 @@ MODULES: dict[type[nn.Module], tuple[Callable[[], nn.Module], tuple[int, ...]]] 
 
 def test_every_layer_with_a_counterpart_is_known() -> None:
     """The definitions list what is convertible, and all of it is tested below."""
-    faces = [face for d in DEFINITIONS.values() if not d.parts for face in d.modules]
+    taken = with_facades([definition for definition in DEFINITIONS.values() if not definition.parts])
+    faces = [face for one in taken for face in one.modules]
     assert {face.base for face in faces if face.base != "torch.nn.Module"} == {
         f"torch.nn.{taken.base.__name__}" for taken in LAYERS
     }
@@ -210,6 +216,14 @@ def test_hooks_that_make_a_weight_stay() -> None:
 LEFT: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "subclass": (lambda: Own(3, 4, 2), "a subclass of torch.nn.Conv2d; what it computes is its own affair"),
     "padding mode": (lambda: nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect"), "padding_mode='reflect'"),
+    "cubic": (
+        lambda: nn.Upsample(scale_factor=2, mode="bicubic"),
+        "mode='bicubic': is unknown; pass one of 'nearest', 'nearest-exact', 'linear'",
+    ),
+    "no ratio": (
+        lambda: nn.Upsample(scale_factor=2**0.5),
+        "must be a ratio of whole numbers, to 24 bits, of which the lower is at most 1024; round it, or give the size",
+    ),
     "no dimension": (nn.Softmax, "dim=None: must be an integer"),
     "lazy": (lambda: nn.LazyLinear(3), "its shapes are not known yet; call the model once, then convert it"),
     "parametrized": (

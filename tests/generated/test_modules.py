@@ -29,6 +29,13 @@ DROP_INS: list[tuple[str, tuple[Any, ...], dict[str, Any], tuple[int, ...]]] = [
     ("ConvTranspose1d", (4, 6, 3), {"stride": 2, "padding": 1, "output_padding": 1, "groups": 2}, (2, 4, 5)),
     ("ConvTranspose2d", (4, 6, (3, 2), (2, 3)), {"padding": (0, 1), "dilation": (1, 2)}, (2, 4, 3, 5)),
     ("ConvTranspose2d", (4, 6, 2), {"bias": False, "stride": 2}, (4, 3, 5)),
+    ("ConvTranspose3d", (2, 4, 2), {"stride": (1, 2, 1), "padding": 1, "groups": 2, "dilation": 2}, (2, 2, 3, 4, 5)),
+    ("Upsample", (13,), {}, (2, 3, 9)),
+    ("Upsample", (None, 2), {"mode": "bilinear"}, (2, 3, 4, 5)),
+    ("Upsample", ((4, 7, 2),), {"mode": "trilinear", "align_corners": True}, (2, 2, 3, 4, 5)),
+    ("Upsample", (None, 1.7), {"mode": "nearest-exact", "recompute_scale_factor": True}, (2, 3, 4, 5)),
+    ("UpsamplingNearest2d", (None, (2.0, 0.5)), {}, (2, 3, 4, 5)),
+    ("UpsamplingBilinear2d", ((3, 8),), {}, (2, 3, 4, 5)),
     ("Linear", (5, 4), {}, (2, 3, 5)),
     ("Linear", (5, 4, False), {}, (5,)),
     ("ReLU", (), {}, (2, 3)),
@@ -179,7 +186,7 @@ def test_other_paddings_are_refused(rank: int) -> None:
         module(torch.ones(1, 2, *(4,) * rank))
 
 
-@pytest.mark.parametrize("rank", [1, 2])
+@pytest.mark.parametrize("rank", [1, 2, 3])
 def test_a_transposed_convolution_takes_the_size_of_its_output(rank: int, road: str, device: str) -> None:
     """As torch's: with and without the first two dimensions, for every size that a stride allows, and for no other."""
     name = f"ConvTranspose{rank}d"

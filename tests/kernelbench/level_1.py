@@ -16,7 +16,6 @@ __all__ = ["PROBLEMS"]
 
 MAPS = (3, 4, 5, 2)
 OVER = {"dim": 1}
-AXES = "dhw"
 
 
 def _layer(
@@ -38,25 +37,8 @@ def _product(number: int, name: str, left: Shape, right: Shape) -> Problem:
     return _formula(number, name, "product", torch.matmul, left, right)
 
 
-def _transposed(
-    number: int,
-    name: str,
-    image: Shape,
-    weight: Shape,
-    output_padding: int | Shape = 0,
-    groups: int = 1,
-    **windows: int | Shape,
-) -> Problem:
-    """A transposed convolution; torch has stride, padding and dilation as tuples, the formula by axis."""
-    rank = len(image) - 2
-    given = {**windows, "output_padding": output_padding}
-    theirs = partial(getattr(functional, f"conv_transpose{rank}d"), groups=groups, **given)
-    by_axis = {
-        f"{word}_{axis}" if rank > 1 else word: value[place] if isinstance(value, tuple) else value
-        for word, value in given.items()
-        for place, axis in enumerate(AXES[-rank:])
-    }
-    return _formula(number, name, f"conv_transpose{rank}d", theirs, image, weight, **by_axis, groups=groups)
+def _transposed(number: int, name: str, image: Shape, weight: Shape, **windows: int | Shape) -> Problem:
+    return _layer(number, name, f"conv_transpose{len(image) - 2}d", image, weight, **windows)
 
 
 def _scaled(number: int, name: str, function: str, over: Any, image: Shape, scale: Shape, **settings: Any) -> Problem:

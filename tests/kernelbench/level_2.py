@@ -16,26 +16,11 @@ __all__ = ["CHAINS"]
 IMAGE, VOLUME, FEATURES = (2, 3, 7, 9), (2, 3, 5, 7, 6), (5, 7)
 SMALL_IMAGE, SMALL_VOLUME = (2, 3, 4, 5), (2, 3, 3, 4, 2)
 CHANNELS = 6
-AXES = "dhw"
 
 
 def _over_channels(numbers: Tensor, like: Tensor) -> Tensor:
     """A number for every channel, as a tensor that torch spreads over maps."""
     return numbers.view(-1, *[1] * (like.dim() - 2))
-
-
-def _spread(rank: int) -> Callable[..., Tensor]:
-    """Torch's transposed convolution, whose windows are tuples over the axes."""
-
-    def call(value: Tensor, weight: Tensor, **windows: int) -> Tensor:
-        words = ("stride", "padding", "output_padding")
-        given = {
-            word: tuple(windows.get(f"{word}_{axis}", int(word == "stride")) for axis in AXES[-rank:]) for word in words
-        }
-        result: Tensor = getattr(functional, f"conv_transpose{rank}d")(value, weight, **given)
-        return result
-
-    return call
 
 
 THEIRS: dict[str, Callable[..., Tensor]] = {
@@ -64,7 +49,6 @@ THEIRS: dict[str, Callable[..., Tensor]] = {
     "times_hardswish": lambda x: x * functional.hardswish(x),
     "times_mish": lambda x: x * functional.mish(x),
     "without_mean": lambda x: x - x.flatten(2).mean(2)[(..., *[None] * (x.dim() - 2))],
-    **{f"conv_transpose{rank}d": _spread(rank) for rank in (2, 3)},
 }
 """What torch computes for a step that it has no function of the same name for."""
 
@@ -77,12 +61,9 @@ def _conv(rank: int, **windows: int) -> Step:
     return _step(f"conv{rank}d", of={"weight": (CHANNELS, 3, *(3, 2, 3)[:rank]), "bias": (CHANNELS,)}, **windows)
 
 
-def _transposed(rank: int, *kernel: int, output_padding: int = 0, **windows: int) -> tuple[Step, Step]:
-    """A transposed convolution and its bias."""
-    given = {**windows, "output_padding": output_padding}
-    by_axis = {f"{word}_{axis}": value for word, value in given.items() for axis in AXES[-rank:]}
+def _transposed(rank: int, *kernel: int, **windows: int) -> Step:
     weight = (3, CHANNELS, *(kernel or (3, 2, 3)[:rank]))
-    return _step(f"conv_transpose{rank}d", of={"weight": weight}, **by_axis), CHANNEL_ADD
+    return _step(f"conv_transpose{rank}d", of={"weight": weight, "bias": (CHANNELS,)}, **windows)
 
 
 def _scaled(by: float) -> Step:
@@ -135,7 +116,7 @@ CHAINS = (
         2,
         "ConvTranspose2d_BiasAdd_Clamp_Scaling_Clamp_Divide",
         SMALL_IMAGE,
-        *_transposed(2, **UP, output_padding=1),
+        _transposed(2, **UP, output_padding=1),
         CHANNEL_ADD,
         _clamped(0.0, 1.0),
         _scaled(2.0),
@@ -146,7 +127,7 @@ CHAINS = (
         3,
         "ConvTranspose3d_Sum_LayerNorm_AvgPool_GELU",
         SMALL_VOLUME,
-        *_transposed(3, **UP, output_padding=1),
+        _transposed(3, **UP, output_padding=1),
         ADD_ONE,
         _layer_norm(4),
         _pool("avg_pool3d"),
@@ -157,7 +138,7 @@ CHAINS = (
         5,
         "ConvTranspose2d_Subtract_Tanh",
         SMALL_IMAGE,
-        *_transposed(2, 4, 4, **UP, output_padding=1),
+        _transposed(2, 4, 4, **UP, output_padding=1),
         CHANNEL_SUBTRACT,
         TANH,
     ),
@@ -187,7 +168,7 @@ CHAINS = (
         10,
         "ConvTranspose2d_MaxPool_Hardtanh_Mean_Tanh",
         SMALL_IMAGE,
-        *_transposed(2, **ONCE),
+        _transposed(2, **ONCE),
         _pool("max_pool2d"),
         _clamped(-1.0, 1.0),
         MEAN,
@@ -197,7 +178,7 @@ CHAINS = (
         11,
         "ConvTranspose2d_BatchNorm_Tanh_MaxPool_GroupNorm",
         SMALL_IMAGE,
-        *_transposed(2, **ONCE),
+        _transposed(2, **ONCE),
         BATCH_NORM,
         TANH,
         _pool("max_pool2d"),
@@ -208,7 +189,7 @@ CHAINS = (
         13,
         "ConvTranspose3d_Mean_Add_Softmax_Tanh_Scaling",
         SMALL_VOLUME,
-        *_transposed(3, **ONCE),
+        _transposed(3, **ONCE),
         _step("depth_mean"),
         CHANNEL_ADD,
         SOFTMAX,
@@ -217,13 +198,13 @@ CHAINS = (
     ),
     _chain(14, "Gemm_Divide_Sum_Scaling", FEATURES, GEMM, _scaled(0.5), SUM, _scaled(1.5)),
     _chain(
-        15, "ConvTranspose3d_BatchNorm_Subtract", SMALL_VOLUME, *_transposed(3, **UP), BATCH_NORM, _step("without_mean")
+        15, "ConvTranspose3d_BatchNorm_Subtract", SMALL_VOLUME, _transposed(3, **UP), BATCH_NORM, _step("without_mean")
     ),
     _chain(
         16,
         "ConvTranspose2d_Mish_Add_Hardtanh_Scaling",
         SMALL_IMAGE,
-        *_transposed(2, **UP, output_padding=1),
+        _transposed(2, **UP, output_padding=1),
         MISH,
         _shifted(0.5),
         _clamped(-1.0, 1.0),
@@ -231,7 +212,7 @@ CHAINS = (
     ),
     _chain(17, "Conv2d_InstanceNorm_Divide", IMAGE, _conv(2), _step("instance_norm"), _scaled(0.5)),
     _chain(18, "Matmul_Sum_Max_AvgPool_LogSumExp_LogSumExp", FEATURES, GEMM, SUM),
-    _chain(19, "ConvTranspose2d_GELU_GroupNorm", SMALL_IMAGE, *_transposed(2, **ONCE), GELU, _group_norm(2)),
+    _chain(19, "ConvTranspose2d_GELU_GroupNorm", SMALL_IMAGE, _transposed(2, **ONCE), GELU, _group_norm(2)),
     _chain(
         21, "Conv2d_Add_Scale_Sigmoid_GroupNorm", IMAGE, _conv(2), CHANNEL_ADD, CHANNEL_SCALE, SIGMOID, _group_norm(2)
     ),
@@ -253,7 +234,7 @@ CHAINS = (
         26,
         "ConvTranspose3d_Add_HardSwish",
         SMALL_VOLUME,
-        *_transposed(3, **UP, output_padding=1),
+        _transposed(3, **UP, output_padding=1),
         _step("add", of={"other": (2, CHANNELS, 6, 7, 4)}),
         _step("times_hardswish"),
     ),
@@ -275,7 +256,7 @@ CHAINS = (
         34,
         "ConvTranspose3d_LayerNorm_GELU_Scaling",
         SMALL_VOLUME,
-        *_transposed(3, **UP),
+        _transposed(3, **UP),
         _layer_norm(3),
         GELU,
         _scaled(1.0),
@@ -294,7 +275,7 @@ CHAINS = (
         36,
         "ConvTranspose2d_Min_Sum_GELU_Add",
         SMALL_IMAGE,
-        *_transposed(2, **UP, output_padding=1),
+        _transposed(2, **UP, output_padding=1),
         LEAST,
         _step("row_sum"),
         GELU,
@@ -306,7 +287,7 @@ CHAINS = (
         "ConvTranspose3d_AvgPool_Clamp_Softmax_Multiply",
         (2, 3, 4, 6, 5),
         _pool("avg_pool3d"),
-        *_transposed(3, **UP, output_padding=1),
+        _transposed(3, **UP, output_padding=1),
         _clamped(0.0, 1.0),
         _step("place_softmax"),
         CHANNEL_SCALE,
@@ -316,7 +297,7 @@ CHAINS = (
         42,
         "ConvTranspose2d_GlobalAvgPool_BiasAdd_LogSumExp_Sum_Multiply",
         SMALL_IMAGE,
-        *_transposed(2),
+        _transposed(2),
         MEAN,
         CHANNEL_ADD,
         LOG,
@@ -327,7 +308,7 @@ CHAINS = (
         44,
         "ConvTranspose2d_Multiply_GlobalAvgPool_GlobalAvgPool_Mean",
         SMALL_IMAGE,
-        *_transposed(2, **UP, output_padding=1),
+        _transposed(2, **UP, output_padding=1),
         _scaled(0.5),
         MEAN,
     ),
@@ -356,7 +337,7 @@ CHAINS = (
         49,
         "ConvTranspose3d_Softmax_Sigmoid",
         SMALL_VOLUME,
-        *_transposed(3, **UP, output_padding=1),
+        _transposed(3, **UP, output_padding=1),
         SOFTMAX,
         SIGMOID,
     ),
@@ -364,7 +345,7 @@ CHAINS = (
         50,
         "ConvTranspose3d_Scaling_AvgPool_BiasAdd_Scaling",
         SMALL_VOLUME,
-        *_transposed(3, **UP),
+        _transposed(3, **UP),
         SCALE_BY_ONE,
         _pool("avg_pool3d"),
         CHANNEL_ADD,

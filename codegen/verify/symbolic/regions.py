@@ -110,6 +110,9 @@ def tiles(kernels: ModuleType, region: Region, elements: int, reach: int) -> Ite
             schedule.TABLE["interpreter_contraction"]["boxes"][0].update(tile=[4, 16, depth])
             schedule.TABLE["sums"].update(steps_a_part=1, most_parts=PARTS)
             launching.PROCESSORS = {"cpu": PROCESSORS if region.ties or region.boxes else MANY}
+        else:  # the longest row fits, also beside others and in float64, which halves what a tile holds
+            rows = schedule.TABLE["interpreter"]
+            rows.update(elements=max(rows["elements"], 4 * rows["contiguous_rows"] * elements))
         launching.INT32_ELEMENTS = {"none": limit, "largest": reach, "all": 1}[region.wide]
         forget(package)
         yield launching.INT32_ELEMENTS
