@@ -159,7 +159,8 @@ class ExpressionLowering:
         if isinstance(node, Pow) and node.exp.is_Integer and node.exp > 0:
             return _folded("multiply", [self.integer(node.base, masks)] * int(node.exp))
         if isinstance(node, FloorDiv):
-            return self._floor(*(self.integer(part, masks) for part in node.args), node in self.signed)
+            number, divisor = (self.integer(part, masks) for part in node.args)
+            return self._floor(number, divisor, node in self.signed)
         if isinstance(node, Select):
             chosen = tuple(self.integer(part, masks) for part in node.args[1:])
             return Apply("where", (self.condition(node.args[0], masks), *chosen), "integer")

@@ -31,7 +31,7 @@ wide, resized = Tensor("wide", n, c, h, q), Tensor("resized", n, c, p, q)
 mean, std = Tensor("mean", c, default=0), Tensor("std", c, default=1, above=0)
 antialias, crop = boolean("antialias"), boolean("crop")
 scaled_h, scaled_w = integer("scaled_h", positive=True), integer("scaled_w", positive=True)
-top, left = integer("top"), integer("left")
+top, left = (Symbol(name, integer=True, nonnegative=True) for name in ("top", "left"))  # a crop lies inside
 
 
 @dataclass(frozen=True)

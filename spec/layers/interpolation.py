@@ -60,7 +60,7 @@ class _Axis:
     @property
     def lead(self) -> Symbol:
         """Where the first output lies, in parts; for linear weights from one element before the first, not below 0."""
-        return integer(f"lead_{self.input.name}")
+        return Symbol(f"lead_{self.input.name}", integer=True, nonnegative=True)  # see ``minimum`` of the argument
 
     @property
     def place(self) -> Expr:
