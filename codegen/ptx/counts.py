@@ -9,6 +9,8 @@ Input: accesses as they happen. Output: ``Counts``.
 
 from __future__ import annotations
 
+import math
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -20,6 +22,9 @@ __all__ = ["SECTOR", "Counts", "Traffic", "wavefronts"]
 
 SECTOR = 32
 BANKS, WORD = 32, 4
+_PRODUCT = re.compile(r"(mma|wgmma)\.\S*?\.m(\d+)n(\d+)k(\d+)\.(?:row\.col\.)?\w+\.(\w+)")
+_TOGETHER = {"mma": 1, "wgmma": 4}
+"""How many warps execute one instruction of the matrix unit together."""
 
 
 @dataclass
@@ -44,11 +49,28 @@ class Counts:
     Attributes:
         instructions: executed by warps, by operation: ``fma``, ``ld.global``.
         sectors: of global loads and stores; ``wavefronts``: of shared loads and stores.
+        products: multiplications and additions of the matrix unit, by the type of its operands.
     """
 
     instructions: Counter[str] = field(default_factory=Counter)
     sectors: dict[str, Traffic] = field(default_factory=lambda: {"load": Traffic(), "store": Traffic()})
     wavefronts: dict[str, Traffic] = field(default_factory=lambda: {"load": Traffic(), "store": Traffic()})
+
+    products: Counter[str] = field(default_factory=Counter)
+
+    def product(self, name: str, warps: int) -> None:
+        """Count what an instruction of the matrix unit multiplies; nothing if it is another."""
+        if found := _PRODUCT.match(name):
+            unit, *shape = found.groups()[:4]
+            self.products[found[5]] += math.prod(map(int, shape)) * warps // _TOGETHER[unit]
+
+    def add(self, other: Counts) -> None:
+        """Add what was counted elsewhere."""
+        self.instructions.update(other.instructions)
+        self.products.update(other.products)
+        for own, given in ((self.sectors, other.sectors), (self.wavefronts, other.wavefronts)):
+            for kind, traffic in given.items():
+                own[kind].add(traffic.accesses, traffic.units, traffic.least)
 
     def global_access(self, kind: str, lanes: Array, index: Array, size: int) -> None:
         """Count an access of global memory; ``index``: first bytes."""

@@ -55,7 +55,7 @@ class Pointer:
 
 def run_kernel(
     linked: Linked,
-    programs: int,
+    programs: int | tuple[int, int, int],
     buffers: Sequence[Buffer],
     arguments: Sequence[Any],
     shared_bytes: int = 0,
@@ -66,7 +66,7 @@ def run_kernel(
 
     Args:
         linked: the kernel.
-        programs: how many of its programs.
+        programs: how many of its programs, or how many along each of three axes.
         buffers: global memory.
         arguments: for each parameter a ``Pointer``, or a NumPy scalar of the parameter's size.
         shared_bytes: dynamic shared memory of a program.
@@ -84,11 +84,14 @@ def run_kernel(
         arena = _arena(linked, buffers, scratch)
         arena.noting = noting
         given = {p.name: _pattern(arena, p.size, a) for p, a in zip(parameters, arguments, strict=True)}
+        attempt = None if counts is None else Counts()
         try:
-            state = execute(linked, programs, arena, shared_bytes, given, counts)
+            state = execute(linked, programs, arena, shared_bytes, given, attempt)
         except Overwritten:
             continue
         break
+    if counts is not None and attempt is not None:
+        counts.add(attempt)
     for place, buffer in enumerate(buffers):
         buffer.content[:], buffer.written[:] = arena.content(place)
     return state

@@ -9,6 +9,7 @@ Input: ``Code``, memory and arguments. Output: the memory, changed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -98,13 +99,14 @@ class Linked:
     units: tuple[int, int]
 
 
-def link(code: Code) -> Linked:
-    """Prepare a kernel.
+def link(code: Code, more: Mapping[str, Factory] | None = None) -> Linked:
+    """Prepare a kernel; ``more``: operations that it may have besides those of generated kernels.
 
     Raises:
         PtxError: an instruction that the machine does not know.
     """
-    actions = [_action(code, instruction) for instruction in code.instructions]
+    factories = {**FACTORIES, **(more or {})}
+    actions = [_action(code, instruction, factories) for instruction in code.instructions]
     guards = [reader(code, one.guard, bool) if one.guard is not None else None for one in code.instructions]
     return Linked(code, actions, guards, frozenset(code.labels.values()), _narrowest(code))
 
@@ -124,7 +126,7 @@ def _narrowest(code: Code) -> tuple[int, int]:
     return min(shared), min(stored)
 
 
-def _action(code: Code, instruction: Instruction) -> Action:
+def _action(code: Code, instruction: Instruction, factories: Mapping[str, Factory]) -> Action:
     name, operation = instruction.name, instruction.operation
     if operation == "selp" and name in TABLE:
         return moves.select(code, instruction)
@@ -142,8 +144,8 @@ def _action(code: Code, instruction: Instruction) -> Action:
     for prefix, factory in BY_NAME.items():
         if name == prefix or name.startswith(prefix + "."):
             return factory(code, instruction)
-    if operation in FACTORIES:
-        return FACTORIES[operation](code, instruction)
+    if operation in factories:
+        return factories[operation](code, instruction)
     raise unknown(code, instruction)
 
 
@@ -174,7 +176,7 @@ class _Groups:
 
 def execute(
     linked: Linked,
-    programs: int,
+    programs: int | tuple[int, int, int],
     arena: Arena,
     shared_bytes: int,
     parameters: Mapping[str, Array],
@@ -184,7 +186,7 @@ def execute(
 
     Args:
         linked: the kernel.
-        programs: how many.
+        programs: how many, or how many along each of three axes.
         arena: global memory.
         shared_bytes: dynamic shared memory of a program.
         parameters: arguments by name, each an array of one bit pattern.
@@ -195,8 +197,9 @@ def execute(
     """
     code = linked.code
     size = code.static_shared + shared_bytes
-    state = State(code, programs, arena, Shared(programs, size, linked.units[0]), dict(parameters))
-    state.counts = counts
+    grid = (programs, 1, 1) if isinstance(programs, int) else programs
+    total = math.prod(grid)
+    state = State(code, total, arena, Shared(total, size, linked.units[0]), dict(parameters), counts=counts, grid=grid)
     groups = _Groups({0: state.every})
     with np.errstate(all="ignore"):
         while groups.running or _resumed(state, groups):
@@ -311,6 +314,7 @@ def _count(state: State, instruction: Instruction) -> None:
         name = f"{name}.{moves.spaces(state.code, instruction)[0]}"
     assert state.counts is not None
     state.counts.instructions[name] += count
+    state.counts.product(instruction.name, count)
 
 
 def _yield(state: State, groups: _Groups, counter: int) -> bool:
