@@ -4,8 +4,8 @@ AOTAutograd traces forward and backward on tensors of the CPU. Each graph's tens
 cuda", and Inductor generates the code of an H100 for them; only its question for the GPU's properties is answered here.
 The generated module runs as it is, but for three names: buffers are made on the CPU, devices and streams are none, and
 ``async_compile.triton`` gives a kernel whose launches the machine runs with the grid that Inductor computes. Of several
-settings of a kernel the first is taken. Where the graph calls ATen (convolutions, products), no kernel is generated, and
-none is counted.
+settings of a kernel the first is taken. Where the graph calls ATen (convolutions, products), no kernel is generated,
+and none is counted.
 
 Input: a function of tensors. Output: one that runs Inductor's kernels in ``watching``.
 """
@@ -13,7 +13,7 @@ Input: a function of tensors. Output: one that runs Inductor's kernels in ``watc
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from types import ModuleType, SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -26,6 +26,7 @@ from torch._inductor.async_compile import AsyncCompile
 from torch._inductor.codecache import PyCodeCache
 from torch._inductor.compile_fx import compile_fx_inner, select_decomp_table
 from torch._inductor.exc import InductorError
+from torch._inductor.fx_passes.joint_graph import joint_graph_passes
 from torch._inductor.graph import GraphLowering
 from torch._inductor.runtime.hints import DeviceProperties
 from torch._inductor.runtime.triton_heuristics import GridExpr
@@ -86,8 +87,9 @@ class _Kernel:
 
 
 @contextmanager
-def watching(done: Executed) -> Iterator[Executed]:
+def watching(target: str) -> Iterator[Executed]:
     """Run and count launches of generated modules."""
+    done = Executed(target, foreign=True, counting=True)
     WATCHED.append(done)
     try:
         yield done
@@ -106,9 +108,15 @@ def inductor(function: Callable[..., torch.Tensor], target: str) -> Callable[...
         function,
         fw_compiler=compiled,
         bw_compiler=compiled,
-        partition_fn=min_cut_rematerialization_partition,
+        partition_fn=_partitioned,
         decompositions=select_decomp_table(),
     )
+
+
+def _partitioned(joint: torch.fx.GraphModule, inputs: Any, **options: Any) -> Any:
+    """Forward and backward, cut where Inductor cuts them."""
+    joint_graph_passes(joint)
+    return min_cut_rematerialization_partition(joint, inputs, compiler="inductor", **options)
 
 
 def _boxed(call: Callable[[Any], Any]) -> Any:
@@ -121,8 +129,8 @@ def _source(graph: torch.fx.GraphModule, examples: Sequence[torch.Tensor], targe
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     there = [_there(example, mode) for example in examples]
     for node in graph.graph.nodes:
-        if "device" in node.kwargs:
-            node.kwargs = {**node.kwargs, "device": DEVICE}
+        node.args = tuple(DEVICE if isinstance(value, torch.device) else value for value in node.args)
+        node.kwargs = {**node.kwargs, **({"device": DEVICE} if "device" in node.kwargs else {})}
     compute = int(target.removeprefix("sm_"))
 
     made: list[str] = []
@@ -136,10 +144,10 @@ def _source(graph: torch.fx.GraphModule, examples: Sequence[torch.Tensor], targe
         "get_device_capability": lambda *unused: divmod(compute, 10),
         "current_device": lambda: 0,
     }
-    of_gpu = mock.patch.object(DeviceProperties, "create", lambda device: properties(compute))
+    of_gpu = mock.patch.object(DeviceProperties, "create", return_value=properties(compute))
     of_torch = mock.patch.multiple(torch.cuda, **asked)
     driver = SimpleNamespace(get_current_target=lambda: gpu_target(target), get_current_device=lambda: 0)
-    of_triton = mock.patch.object(scheduler, "has_triton", lambda: True)
+    of_triton = mock.patch.object(scheduler, "has_triton", return_value=True)
     of_driver = mock.patch.object(triton_driver, "_active", driver)
     stopped = mock.patch.object(GraphLowering, "compile_to_module", stop)
     with torch.no_grad(), of_gpu, of_torch, of_triton, of_driver, stopped, config.patch(fx_graph_cache=False):
@@ -166,5 +174,5 @@ def _module(source: str) -> ModuleType:
         return _Kernel(name, source)
 
     waits: Mapping[str, Any] = {"triton": triton, "wait": lambda *unused: None}
-    with mock.patch.multiple(AsyncCompile, **waits), nullcontext():
+    with mock.patch.multiple(AsyncCompile, **waits):
         return PyCodeCache.load(source)
