@@ -22,7 +22,7 @@ import torch
 import triton
 from rich.table import Table
 
-from svertka.codegen.machine.bench.workload import Road, Workload, gradient_groups, precision, roads, shrunk
+from svertka.codegen.machine.bench.workload import Road, Workload, asking, gradient_groups, precision, roads, shrunk
 from svertka.codegen.ptx.counts import SECTOR, Counts, Traffic
 from svertka.codegen.ptx.launch import Cost, Executed, executing
 from svertka.codegen.ptx.state import WARP
@@ -108,7 +108,12 @@ def counted(small: Workload, road: Road, watch: Callable[[], AbstractContextMana
         row = _row(small, "forward", elements, done, (*tensors.values(), result))
         yield Measured(row, tuple(done.costs), (result.detach(),))
         seed = torch.randn(result.shape, generator=torch.Generator().manual_seed(1)).to(result)
-        for direction, names in gradient_groups(small, tensors).items():
+        groups = gradient_groups(small, tensors)
+        for direction, names in groups.items():
+            if len(groups) > 1:  # what is differentiated is known when the forward runs
+                tensors = asking(tensors, names)
+                with watch():
+                    result = road(tensors)
             with watch() as done:
                 found = torch.autograd.grad(result, [tensors[name] for name in names], seed, retain_graph=True)
             row = _row(small, direction, elements, done, (*tensors.values(), seed, *found))

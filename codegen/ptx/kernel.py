@@ -61,6 +61,7 @@ def run_kernel(
     shared_bytes: int = 0,
     scratch: tuple[int, int] = (0, 0),
     counts: Counts | None = None,
+    again: bool = False,
 ) -> State:
     """Run a kernel.
 
@@ -73,6 +74,7 @@ def run_kernel(
         scratch: bytes of global memory that the kernel has for itself, and the address modulo 256; a ``Pointer`` to the
             buffer behind the last one is its address.
         counts: where to count what is executed.
+        again: whether what was read or stored may be stored again, in any order.
 
     Raises:
         PtxError: what the machine refuses.
@@ -83,6 +85,7 @@ def run_kernel(
     for noting in (False, True):
         arena = _arena(linked, buffers, scratch)
         arena.noting = noting
+        arena.lenient = again
         given = {p.name: _pattern(arena, p.size, a) for p, a in zip(parameters, arguments, strict=True)}
         attempt = None if counts is None else Counts()
         try:

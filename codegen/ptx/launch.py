@@ -13,7 +13,7 @@ import ctypes
 import hashlib
 import importlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,7 +29,7 @@ from svertka.codegen.ptx.kernel import ALIGNMENT, Buffer, Pointer, run_kernel
 from svertka.codegen.ptx.machine import Linked, link
 from svertka.codegen.ptx.parse import parse
 from svertka.codegen.ptx.program import PtxError
-from svertka.codegen.ptx.state import Array
+from svertka.codegen.ptx.state import WARP, Array
 from svertka.codegen.verify.recording import PACKAGE, Launched, giving_launches
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "Cost",
     "Executed",
     "arguments_of",
+    "bytes_of",
     "compiled_kernels",
     "executing",
     "run_launch",
@@ -85,6 +86,7 @@ class Cost:
     Attributes:
         kernel: its name; ``programs``: how many ran, of ``warps`` warps each.
         registers: of a thread; ``spills``: bytes of a thread; ``shared``: bytes of a program.
+        bytes: of the tensors that it was given, each once.
         counts: what was executed.
     """
 
@@ -94,6 +96,7 @@ class Cost:
     registers: int
     spills: int
     shared: int
+    bytes: int
     counts: Counts
 
 
@@ -111,7 +114,7 @@ class Executed:
         entries: entries of the tables of tiles that they took.
         altered: kernels whose PTX was altered, ready to run, by their text.
         memory: tensors that programs made, with the bytes that have been written, by address.
-        foreign: whether kernels are another library's, which may have atomics.
+        foreign: whether kernels are another library's, which may add atomically and store a result several times.
         counting: whether to count what is executed, and to assemble kernels for their registers.
         costs: of each launch, if they are counted.
     """
@@ -268,10 +271,18 @@ def run_launch(launch: Launched, done: Executed, grid: tuple[int, int, int] | No
     own = [Pointer(len(memory.buffers)) if scratch[0] else np.uint64(0), np.uint64(0)]  # scratch, and a profiler's
     given = [_argument(kind, value, memory) for kind, value in arguments]
     counts = Counts() if done.counting else None
-    run_kernel(linked, grid or launch.programs, memory.buffers, [*given, *own], metadata.shared, scratch, counts)
+    every = [*given, *own]
+    programs = grid or launch.programs
+    run_kernel(linked, programs, memory.buffers, every, metadata.shared, scratch, counts, again=done.foreign)
     if counts is not None:
         shared = linked.code.static_shared + metadata.shared
-        done.costs.append(Cost(name, launch.programs, metadata.num_warps, *compiled.resources(), shared, counts))
+        warps, given_bytes = linked.code.threads // WARP, bytes_of(launch.tensors())
+        done.costs.append(Cost(name, launch.programs, warps, *compiled.resources(), shared, given_bytes, counts))
+
+
+def bytes_of(tensors: Iterable[torch.Tensor]) -> int:
+    """Bytes of some tensors; those that share memory count once."""
+    return sum({int(t.untyped_storage()._cdata): t.numel() * t.itemsize for t in tensors}.values())
 
 
 class _Memory:

@@ -199,6 +199,8 @@ def execute(
     size = code.static_shared + shared_bytes
     grid = (programs, 1, 1) if isinstance(programs, int) else programs
     total = math.prod(grid)
+    if counts is not None:
+        counts.threads = code.threads
     state = State(code, total, arena, Shared(total, size, linked.units[0]), dict(parameters), counts=counts, grid=grid)
     groups = _Groups({0: state.every})
     with np.errstate(all="ignore"):
@@ -206,6 +208,8 @@ def execute(
             counter = min(groups.running)
             _run(linked, state, groups, counter, groups.running.pop(counter))
     _ended(state)
+    if counts is not None:
+        counts.finish()
     return state
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,24 @@ def test_fewer_boxes_and_more_bytes_are_told() -> None:
         table.versions, table.kernels, {program: {**figures, "ratio": figures["ratio"] + 0.01}}, table.excuses
     )
     assert [(c.row, c.figure) for c in complaints(table, more_bytes)] == [(program, "ratio")]
+
+
+@pytest.mark.parametrize("figure", ["instructions", "sectors"])
+def test_counts_that_rise_are_told(figure: str) -> None:
+    """By more than a twentieth; the complaint has the kernel's name and both numbers."""
+    table = read(COMMITTED)
+    assert table.counts
+    row = "softmax_grad_input in softmax 1024 float32 row_major backward, 1"
+    before = table.counts[row][figure]
+    for factor, told in ((1.04, False), (1.06, True), (0.5, False)):
+        counts = {**table.counts, row: {**table.counts[row], figure: before * factor}}
+        found = [str(one) for one in complaints(table, replace(table, counts=counts), table.kernels)]
+        assert bool(found) == told
+        assert not told or f"{row}: {figure}: committed {before}, found {before * factor}; " in found[0]
+    fewer = {name: figures for name, figures in table.counts.items() if name != row}
+    (absent,) = complaints(table, replace(table, counts=fewer), table.kernels)
+    assert (absent.row, absent.found) == (row, "absent")
+    assert complaints(table, replace(table, counts={}), table.kernels) == []  # of some layers, nothing is counted
 
 
 def test_what_no_table_excuses() -> None:

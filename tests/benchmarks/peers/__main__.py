@@ -29,17 +29,19 @@ def main() -> int:
     for name in missing:
         print(f"{name} is not installed: `pip install --no-deps {name.replace('_', '-')}` in an environment of its own")
     entries: list[Entry] = []
+    paths: list[Path] = []
     for work in works(given.only):
         for entry in compared(work, given.target, others):
             entries.append(entry)
             print(entry.title, entry.direction, entry.road, entry.figures or entry.failed, entry.wrong, flush=True)
+        if given.into or not given.only:  # after each work, so that a run that is killed loses none
+            paths = write(entries, given.target, missing, given.into or RESULTS)
     if not entries:
         print(f"--only {given.only!r}: no work has this in its title; leave it out to see all", file=sys.stderr)
         return 2
     print("\n".join(lines(entries)))
-    if given.into or not given.only:
-        for path in write(entries, given.target, missing, given.into or RESULTS):
-            print(path)
+    for path in paths:
+        print(path)
     return 0
 
 

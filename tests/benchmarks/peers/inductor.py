@@ -143,6 +143,7 @@ def _source(graph: torch.fx.GraphModule, examples: Sequence[torch.Tensor], targe
         "get_device_properties": lambda *unused: properties(compute),
         "get_device_capability": lambda *unused: divmod(compute, 10),
         "current_device": lambda: 0,
+        "is_bf16_supported": lambda *unused, **options: True,
     }
     of_gpu = mock.patch.object(DeviceProperties, "create", return_value=properties(compute))
     of_torch = mock.patch.multiple(torch.cuda, **asked)

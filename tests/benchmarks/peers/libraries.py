@@ -117,7 +117,53 @@ def _flag_gems(target: str) -> Peer:
         with _on_a_gpu(), gems.use_gems(), executing_foreign(target) as done:
             yield done
 
-    return Peer("flag_gems", lambda workload: roads(workload, compiled=False)[1], watch)
+    own = _own_functions(gems)
+
+    def road(workload: Workload) -> Road:
+        function = own.get(workload.function)
+        return Road("flag_gems", function, workload.arguments) if function else roads(workload, compiled=False)[1]
+
+    return Peer("flag_gems", road, watch)
+
+
+def _own_functions(gems: Any) -> dict[str, Any]:
+    """Functions whose operators PyTorch calls on a GPU alone: FlagGems' own, paired with their gradients."""
+
+    def pooling(input: torch.Tensor, kernel_size: int, stride: int, padding: int) -> torch.Tensor:
+        settings = (kernel_size, stride, padding, 1, False)
+
+        def backward(seed: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+            return gems.max_pool2d_backward(seed, input.detach(), indices, *settings)  # type: ignore[no-any-return]
+
+        return _paired(lambda given: gems.max_pool2d_with_indices(given, *settings), backward, input)
+
+    def dropout(input: torch.Tensor, p: float) -> torch.Tensor:
+        def backward(seed: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+            return gems.dropout_backward(seed, mask, 1 / (1 - p))  # type: ignore[no-any-return]
+
+        return _paired(lambda given: gems.dropout(given, p, True), backward, input)
+
+    def convolution(input: torch.Tensor, weight: torch.Tensor, stride: int, padding: int) -> torch.Tensor:
+        module = importlib.import_module("flag_gems.ops.conv2d")
+        return module.conv2d(input, weight, None, stride, padding)  # type: ignore[no-any-return]
+
+    return {"max_pool2d": pooling, "dropout": dropout, "conv2d": convolution}
+
+
+def _paired(forward: Any, backward: Any, input: torch.Tensor) -> torch.Tensor:
+    """A result with its gradient; ``forward`` also gives what ``backward`` needs."""
+
+    class Both(torch.autograd.Function):
+        @staticmethod
+        def forward(context: Any, given: torch.Tensor) -> torch.Tensor:
+            result, context.kept = forward(given)
+            return result  # type: ignore[no-any-return]
+
+        @staticmethod
+        def backward(context: Any, seed: torch.Tensor) -> torch.Tensor:
+            return backward(seed, context.kept)  # type: ignore[no-any-return]
+
+    return Both.apply(input)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def _inductor(target: str) -> Peer:
