@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from types import ModuleType, SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -21,7 +22,8 @@ from unittest import mock
 import torch
 from torch._functorch.aot_autograd import aot_function
 from torch._functorch.partitioners import min_cut_rematerialization_partition
-from torch._inductor import config, scheduler
+from torch._guards import detect_fake_mode
+from torch._inductor import compile_fx, config, scheduler
 from torch._inductor.async_compile import AsyncCompile
 from torch._inductor.codecache import PyCodeCache
 from torch._inductor.compile_fx import compile_fx_inner, select_decomp_table
@@ -30,6 +32,7 @@ from torch._inductor.fx_passes.joint_graph import joint_graph_passes
 from torch._inductor.graph import GraphLowering
 from torch._inductor.runtime.hints import DeviceProperties
 from torch._inductor.runtime.triton_heuristics import GridExpr
+from torch._inductor.virtualized import V
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.fx.passes.fake_tensor_prop import FakeTensorProp
 from triton.runtime import driver as triton_driver
@@ -41,6 +44,7 @@ from svertka.codegen.ptx.launch import PROCESSORS, Executed
 __all__ = ["inductor", "watching"]
 
 DEVICE = torch.device("cuda:0")
+NO_AMD = {"minor": 0, "gcnArchName": ""}
 OF_GPU = {
     "torch._C._dynamo.guards._empty_strided_cuda": "torch._C._dynamo.guards._empty_strided_cpu",
     "from torch._C import _cuda_getCurrentRawStream as get_raw_stream": "get_raw_stream = int",
@@ -115,7 +119,8 @@ def inductor(function: Callable[..., torch.Tensor], target: str) -> Callable[...
 
 def _partitioned(joint: torch.fx.GraphModule, inputs: Any, **options: Any) -> Any:
     """Forward and backward, cut where Inductor cuts them."""
-    joint_graph_passes(joint)
+    with V.set_fake_mode(detect_fake_mode(inputs)):
+        joint_graph_passes(joint)
     return min_cut_rematerialization_partition(joint, inputs, compiler="inductor", **options)
 
 
@@ -140,18 +145,18 @@ def _source(graph: torch.fx.GraphModule, examples: Sequence[torch.Tensor], targe
         raise RuntimeError("the source is all that is wanted")
 
     asked = {
-        "get_device_properties": lambda *unused: properties(compute),
+        "get_device_properties": lambda *unused: SimpleNamespace(**asdict(properties(compute)), **NO_AMD),
         "get_device_capability": lambda *unused: divmod(compute, 10),
         "current_device": lambda: 0,
-        "is_bf16_supported": lambda *unused, **options: True,
     }
     of_gpu = mock.patch.object(DeviceProperties, "create", return_value=properties(compute))
+    has_bf16 = mock.patch.object(compile_fx, "_check_triton_bf16_support")
     of_torch = mock.patch.multiple(torch.cuda, **asked)
     driver = SimpleNamespace(get_current_target=lambda: gpu_target(target), get_current_device=lambda: 0)
     of_triton = mock.patch.object(scheduler, "has_triton", return_value=True)
     of_driver = mock.patch.object(triton_driver, "_active", driver)
     stopped = mock.patch.object(GraphLowering, "compile_to_module", stop)
-    with torch.no_grad(), of_gpu, of_torch, of_triton, of_driver, stopped, config.patch(fx_graph_cache=False):
+    with torch.no_grad(), of_gpu, has_bf16, of_torch, of_triton, of_driver, stopped, config.patch(fx_graph_cache=False):
         FakeTensorProp(graph, mode).propagate_dont_convert_inputs(*there)
         try:
             compile_fx_inner(graph, there)
