@@ -110,7 +110,7 @@ def _forecast(quick: bool, kinds: tuple[str, ...], only: str, gpu: str, against:
     """Times of launches from what they execute and move, and how they agree with measured ones."""
     from svertka.codegen.machine.bench.workload import workloads
     from svertka.codegen.ptx.against import agreement, read
-    from svertka.codegen.ptx.predict import GPUS, forecasts, table
+    from svertka.codegen.ptx.predict import GPUS, Forecast, forecasts, table
 
     if gpu not in GPUS:
         raise ValueError(f"--on {gpu}: unknown; use {', '.join(GPUS)}")
@@ -118,7 +118,7 @@ def _forecast(quick: bool, kinds: tuple[str, ...], only: str, gpu: str, against:
     chosen = [workload for workload in workloads(quick, kinds) if only in workload.title]
     if not chosen:
         raise ValueError(f"--only {only!r}: no workload has this in its name; leave it out to see all")
-    found = []
+    found: list[Forecast] = []
     with progress("counting", len(chosen)) as advance:
         for workload in chosen:
             found += forecasts(workload, GPUS[gpu])

@@ -37,7 +37,7 @@ def edited(table: Table, changes: dict[str, Any], of: str = "") -> tuple[str, Ta
     kernels = {row: dict(figures) for row, figures in table.kernels.items()}
     row = next(row for row in kernels if row.startswith(of))
     kernels[row] |= {figure: change(kernels[row][figure]) for figure, change in changes.items()}
-    return row, Table(table.versions, kernels, table.programs, table.excuses)
+    return row, replace(table, kernels=kernels)
 
 
 def more(by: int) -> Any:
@@ -72,9 +72,7 @@ def test_fewer_boxes_and_more_bytes_are_told() -> None:
     row, boxed = edited(table, {"boxes": more(1)})
     assert [(c.row, c.figure) for c in complaints(boxed, table)] == [(row, "boxes")]
     program, figures = next(iter(table.programs.items()))
-    more_bytes = Table(
-        table.versions, table.kernels, {program: {**figures, "ratio": figures["ratio"] + 0.01}}, table.excuses
-    )
+    more_bytes = replace(table, programs={program: {**figures, "ratio": figures["ratio"] + 0.01}})
     assert [(c.row, c.figure) for c in complaints(table, more_bytes)] == [(program, "ratio")]
 
 
@@ -139,7 +137,7 @@ def test_another_compiler_is_not_held_to_registers() -> None:
 def test_rows_that_come_and_go_are_told() -> None:
     table = read(COMMITTED)
     row, *others = table.kernels
-    fewer = Table(table.versions, {other: table.kernels[other] for other in others}, table.programs, table.excuses)
+    fewer = replace(table, kernels={other: table.kernels[other] for other in others})
     assert [(c.row, c.committed) for c in complaints(fewer, table)] == [(row, "absent")]
     assert [(c.row, c.found) for c in complaints(table, fewer, others)] == [(row, "absent")]
     program, *programs = table.programs
