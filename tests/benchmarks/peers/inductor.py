@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from types import ModuleType, SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -145,7 +144,7 @@ def _source(graph: torch.fx.GraphModule, examples: Sequence[torch.Tensor], targe
         raise RuntimeError("the source is all that is wanted")
 
     asked = {
-        "get_device_properties": lambda *unused: SimpleNamespace(**asdict(properties(compute)), **NO_AMD),
+        "get_device_properties": lambda *unused: SimpleNamespace(**properties(compute)._asdict(), **NO_AMD),
         "get_device_capability": lambda *unused: divmod(compute, 10),
         "current_device": lambda: 0,
     }
