@@ -78,7 +78,7 @@ def check_figures(
     update: Annotated[bool, typer.Option("--update", help="Write the table instead of comparing with it.")] = False,
     path: Annotated[Path, typer.Option("--table", help="The committed table.")] = FIGURES,
 ) -> None:
-    """Compare all kernels' machine code and all programs' traffic with a committed table; no GPU is needed."""
+    """Compare kernels' machine code and counts, and programs' traffic, with a committed table; no GPU is needed."""
     compilable()
     if not update and not path.is_file():
         raise ValueError(
@@ -101,6 +101,7 @@ def check_figures(
         write,
     )
     from svertka.codegen.machine.launch_coverage import survey
+    from svertka.codegen.ptx.gated import counted_figures, works
     from svertka.spec.gradient import gradient_definition
 
     if update and layers:
@@ -114,13 +115,19 @@ def check_figures(
         found.add(survey(gradients, (dtype,), (layout,)))
     with progress("compiling", len(found.planned)) as advance:
         table = measured(found, advance, committed)
+    if not layers:
+        with progress("counting", len(list(works()))) as advance:
+            table = replace(table, counts=counted_figures(advance))
     committed = committed or replace(table, excuses=excuses(path))
     console.print(figures(table.kernels, "kernel"), figures(table.programs, "program"))
     expected = () if layers else map(name_of, found.planned.values())
     broken = [*untaken(found), *complaints(committed, table, expected)]
     for text in filter(None, (skipped(committed, table), *map(str, broken))):
         errors.print(text, highlight=False, markup=False, soft_wrap=True)
-    console.print(f"{len(table.kernels)} launches, {len(broken)} figures are not as they must be", highlight=False)
+    console.print(
+        f"{len(table.kernels)} launches, {len(table.counts)} counted, {len(broken)} figures are not as they must be",
+        highlight=False,
+    )
     if broken:
         raise typer.Exit(FAILED)
     if update:

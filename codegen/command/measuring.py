@@ -22,9 +22,18 @@ def bench(
     into: Annotated[Path, typer.Option(help="Folder of the JSON and the pictures.")] = RESULTS,
     predict: Annotated[bool, typer.Option("--predict", help="Only what bytes and operations let expect.")] = False,
     count: Annotated[str, typer.Option(metavar="TARGET", help="Only count, without a GPU: sm_80 or sm_90.")] = "",
+    gpu: Annotated[
+        str, typer.Option("--on", help="Predict times of launches from counts on an A100, H100 or H200.")
+    ] = "",
+    against: Annotated[
+        Path | None, typer.Option(help="With --on: a JSON of `bench` on that GPU, to check the times by.")
+    ] = None,
 ) -> None:
     """Time generated functions against PyTorch and the machine's limits, each checked at the timed size."""
     os.environ.pop("TRITON_INTERPRET", None)
+    if gpu or against:
+        _forecast(quick, tuple(kind or ("memory", "matrix")), only, gpu, against)
+        return
     if count:
         _count(quick, tuple(kind or ("memory", "matrix")), only, count, into)
         return
@@ -95,6 +104,28 @@ def _count(quick: bool, kinds: tuple[str, ...], only: str, target: str, into: Pa
             advance(workload.title)
     console.print(table(rows))
     console.print(f"{write(rows, target, into)} written", highlight=False)
+
+
+def _forecast(quick: bool, kinds: tuple[str, ...], only: str, gpu: str, against: Path | None) -> None:
+    """Times of launches from what they execute and move, and how they agree with measured ones."""
+    from svertka.codegen.machine.bench.workload import workloads
+    from svertka.codegen.ptx.against import agreement, read
+    from svertka.codegen.ptx.predict import GPUS, Forecast, forecasts, table
+
+    if gpu not in GPUS:
+        raise ValueError(f"--on {gpu}: unknown; use {', '.join(GPUS)}")
+    measured = read(against) if against else {}
+    chosen = [workload for workload in workloads(quick, kinds) if only in workload.title]
+    if not chosen:
+        raise ValueError(f"--only {only!r}: no workload has this in its name; leave it out to see all")
+    found: list[Forecast] = []
+    with progress("counting", len(chosen)) as advance:
+        for workload in chosen:
+            found += forecasts(workload, GPUS[gpu])
+            advance(workload.title)
+    console.print(table(found))
+    if measured:
+        console.print(str(agreement({one.key: one.seconds for one in found}, measured)), highlight=False)
 
 
 @application.command()

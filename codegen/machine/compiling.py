@@ -36,6 +36,7 @@ __all__ = [
     "compile_launch",
     "gpu_target",
     "launch_key",
+    "registers_and_stack",
     "unassembled",
     "widths",
 ]
@@ -195,22 +196,28 @@ def _resources(compiled: Any) -> dict[str, int]:
     """Registers and stack of the machine code; instructions in the assembler's input."""
     if "cubin" not in compiled.asm:
         return _resources_of_amd(compiled)
-    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
-    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-        file.write(compiled.asm["cubin"])
-        file.flush()
-        command = [str(tool), "--dump-resource-usage", file.name]
-        usage = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    registers, stack = registers_and_stack(compiled.asm["cubin"])
     code = compiled.asm["ptx"]
     return {
-        "registers": _number(r"\bREG:(\d+)", usage),
-        "spills": _number(r"\bSTACK:(\d+)", usage),
+        "registers": registers,
+        "spills": stack,
         "shared": compiled.metadata.shared,
         "matrix": len(re.findall(r"\bwgmma\.mma_async|\bmma\.sync|\btcgen05\.mma\b", code)),
         "wgmma": len(re.findall(r"\bwgmma\.mma_async", code)),
         "boxes": len(re.findall(r"\bcp\.async\.bulk\.tensor", code)),
         **widths(code),
     }
+
+
+def registers_and_stack(machine_code: bytes) -> tuple[int, int]:
+    """Registers of a thread, and bytes of its stack, of NVIDIA's machine code (a cubin)."""
+    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(machine_code)
+        file.flush()
+        command = [str(tool), "--dump-resource-usage", file.name]
+        usage = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return _number(r"\bREG:(\d+)", usage), _number(r"\bSTACK:(\d+)", usage)
 
 
 def widths(code: str) -> dict[str, int]:

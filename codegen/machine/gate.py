@@ -46,7 +46,8 @@ HALF = ("bfloat16", "float16")
 MARGINS = {"registers": 8, "shared": 128}  # per thread and per program: the units in which the GPU allocates them
 NO_FEWER = ("boxes", "wide_loads", "wide_stores")
 NO_MORE = ("narrow", "ratio")
-OF_COMPILER = {*MARGINS, "wide_loads", "wide_stores", "narrow"}
+RISES = {"instructions": 1.05, "sectors": 1.05}  # counts of executed kernels: by how much they may rise
+OF_COMPILER = {*MARGINS, *RISES, "wide_loads", "wide_stores", "narrow"}
 """Figures that another compiler version changes for the same kernel. The other figures hold for every compiler."""
 SECOND_ORDER = {"float32": "row-major", "bfloat16": "channels_last"}
 """Type and layout of gradients of gradients: the products of one by pointers, those of the other by boxes."""
@@ -62,6 +63,8 @@ REMEDIES = {
     "wide_stores": f"addresses or masks no longer run on for 16 bytes a lane; {UPDATE}",
     "narrow": f"addresses or masks no longer run on for 16 bytes a lane; {UPDATE}",
     "ratio": f"a program reads or writes more than it did, through temporaries or another launch; {UPDATE}",
+    "instructions": f"the kernel executes more an element than it did; {UPDATE}",
+    "sectors": f"its accesses touch more sectors over the least than they did; {UPDATE}",
     "row": "run `svertka gate --update`",
     "launch": "no program launches it: see why it is generated",
     "entry": "remove the entry from codegen/emit/schedules/sm_90.json, or let a kernel choose it",
@@ -91,6 +94,7 @@ class Table:
     Attributes:
         versions: of Triton and ptxas, and the target.
         kernels, programs: figures by row.
+        counts: of kernels that were executed without a GPU, by launch; empty if none was.
         excuses: why a kernel may spill, by its name; written by hand. Its spills may not grow.
     """
 
@@ -98,6 +102,7 @@ class Table:
     kernels: Mapping[str, Figures]
     programs: Mapping[str, Figures]
     excuses: Mapping[str, str] = field(default_factory=dict)
+    counts: Mapping[str, Figures] = field(default_factory=dict)
 
 
 def measured(
@@ -181,11 +186,15 @@ def complaints(committed: Table, found: Table, expected: Iterable[str] = ()) -> 
     rows = {*wanted, *found.programs}
     before = [*committed.kernels, *committed.programs] if wanted else []
     broken = [Complaint(row, "row", "present", "absent") for row in before if row not in rows]
+    if found.counts:
+        gone = (row for row in committed.counts if row not in found.counts)
+        broken += [Complaint(row, "row", "present", "absent") for row in gone]
     for row, figures in found.kernels.items():
         excused = row.split()[0] in committed.excuses
         broken += _absolute(row, figures, committed.kernels.get(row, figures)["spills"] if excused else 0)
     exact = not skipped(committed, found)
-    for old, new in ((committed.kernels, found.kernels), (committed.programs, found.programs)):
+    both = [(getattr(committed, part), getattr(found, part)) for part in ("kernels", "programs", "counts")]
+    for old, new in both:
         for row, figures in new.items():
             broken += _compared(row, old.get(row), figures, exact)
     return broken
@@ -220,7 +229,8 @@ def _compared(row: str, before: Figures | None, after: Figures, exact: bool) -> 
         more = figure in NO_MORE and value > before[figure]
         fewer = figure in NO_FEWER and value < before[figure]
         beyond = figure in MARGINS and value > before[figure] + MARGINS[figure]
-        if more or fewer or beyond:
+        risen = figure in RISES and value > before[figure] * RISES[figure]
+        if more or fewer or beyond or risen:
             yield Complaint(row, figure, before[figure], value)
 
 
@@ -239,7 +249,7 @@ def read(path: Path) -> Table:
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        return Table(data["versions"], data["kernels"], data["programs"], data["excuses"])
+        return Table(data["versions"], data["kernels"], data["programs"], data["excuses"], data["counts"])
     except (OSError, KeyError, ValueError) as error:
         raise ValueError(f"{path}: no table of figures ({error}); write it with `svertka gate --update`") from error
 
@@ -255,7 +265,7 @@ def excuses(path: Path) -> dict[str, str]:
 def write(table: Table, path: Path) -> None:
     """Write a table, one line per row."""
     parts = [f'"versions": {json.dumps(table.versions)}', f'"excuses": {json.dumps(table.excuses, indent=1)}']
-    for name, rows in (("kernels", table.kernels), ("programs", table.programs)):
+    for name, rows in (("kernels", table.kernels), ("programs", table.programs), ("counts", table.counts)):
         lines = ",\n".join(f"  {json.dumps(row)}: {json.dumps(dict(figures))}" for row, figures in rows.items())
         parts.append(f'"{name}": {{\n{lines}\n}}')
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,15 @@ import numpy as np
 
 from svertka.codegen.ptx.approximations import APPROXIMATIONS, divided, gross_reciprocal
 from svertka.codegen.ptx.conversions import CONVERSIONS
-from svertka.codegen.ptx.rounding import bfloat16_bits, bfloat16_values, flushed, fma_32, fma_64, fma_narrow
+from svertka.codegen.ptx.rounding import (
+    bfloat16_bits,
+    bfloat16_values,
+    flushed,
+    fma_32,
+    fma_32_down,
+    fma_64,
+    fma_narrow,
+)
 from svertka.codegen.ptx.state import Array
 from svertka.codegen.ptx.types import DTYPES, Operation
 
@@ -151,6 +159,8 @@ def _whole_numbers() -> None:
         _add(f"or.{bits}", bits, (bits, bits), lambda a, b: a | b)
         _add(f"xor.{bits}", bits, (bits, bits), lambda a, b: a ^ b)
         _add(f"not.{bits}", bits, (bits,), lambda a: ~a)
+    for bits in ("b32", "b64"):
+        _add(f"popc.{bits}", "b32", (bits,), lambda a: np.bitwise_count(a).astype(np.uint32))
     _add("prmt.b32", "b32", ("b32", "b32", "b32"), _permuted)
     _add("lop3.b32", "b32", ("b32", "b32", "b32", "b32"), _logic)
     _add("shf.l.wrap.b32", "b32", ("b32", "b32", "u32"), _funnel(left=True))
@@ -305,6 +315,9 @@ def _floating() -> None:
                 before, _, after = name.partition(".")
                 rounding = f"{before}.{after}.ftz" if after == "rn" else f"{before}.ftz{name[len(before) :]}"
                 _add(f"{rounding}.f32", kind, (kind,) * count, _with_flushed(function))
+        if kind == "f32":
+            _add("fma.rm.f32", kind, (kind,) * 3, fma_32_down)
+            _add("fma.rm.ftz.f32", kind, (kind,) * 3, _with_flushed(fma_32_down))
         _add(f"copysign.{kind}", kind, (kind, kind), lambda sign, value: np.copysign(value, sign))
 
 

@@ -52,6 +52,11 @@ def _nearest_tf32(values: Array) -> Array:
     return np.where(np.isfinite(values), near, values)
 
 
+def _saturated(values: Array) -> Array:
+    """Clamped to [0, 1]; NaN is 0."""
+    return np.where(np.isnan(values), values.dtype.type(0), np.clip(values, 0, 1)).astype(values.dtype)
+
+
 def _packed(narrow: Callable[[Array], Array]) -> Callable[[Array, Array], Array]:
     return lambda high, low: narrow(low).astype(np.uint32) | (narrow(high).astype(np.uint32) << np.uint32(16))
 
@@ -85,6 +90,8 @@ def _fill() -> None:
     add("cvt.rn.bf16.f32", Operation("b16", ("f32",), bfloat16_bits))
     add("cvt.rn.f16x2.f32", Operation("b32", ("f32", "f32"), _packed(_half)))
     add("cvt.rn.bf16x2.f32", Operation("b32", ("f32", "f32"), _packed(bfloat16_bits)))
+    add("cvt.sat.f32.f32", Operation("f32", ("f32",), _saturated))
+    add("cvt.ftz.sat.f32.f32", Operation("f32", ("f32",), lambda x: _saturated(flushed(x))))
     add("cvt.rna.tf32.f32", Operation("f32", ("f32",), _nearest_tf32))
 
 

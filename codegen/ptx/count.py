@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
@@ -20,13 +22,13 @@ import torch
 import triton
 from rich.table import Table
 
-from svertka.codegen.machine.bench.workload import Workload, gradient_groups, precision, roads, shrunk
+from svertka.codegen.machine.bench.workload import Road, Workload, asking, gradient_groups, precision, roads, shrunk
 from svertka.codegen.ptx.counts import SECTOR, Counts, Traffic
-from svertka.codegen.ptx.launch import Executed, executing
+from svertka.codegen.ptx.launch import Cost, Executed, executing
 from svertka.codegen.ptx.state import WARP
 from svertka.codegen.verify.recording import PACKAGE
 
-__all__ = ["Row", "count", "table", "write"]
+__all__ = ["Measured", "Row", "count", "counted", "measured", "table", "write"]
 
 MOST = 6  # operations that are shown by name
 
@@ -42,6 +44,8 @@ class Row:
         instructions: an element; ``operations``: the same by operation.
         moved: bytes of all sectors, over the bytes of the tensors of the call, its results and their gradients.
         sectors: of loads and of stores of global memory; ``wavefronts``: of shared memory; each over its least.
+        registers: of a thread, ``spills``: bytes of a thread, ``shared``: bytes of a program; the most of any kernel.
+        conflicts: wavefronts of shared memory beyond the least.
     """
 
     title: str
@@ -53,6 +57,25 @@ class Row:
     moved: float
     sectors: Mapping[str, float]
     wavefronts: Mapping[str, float]
+    registers: int
+    spills: int
+    shared: int
+    conflicts: int
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One direction of a workload that ran.
+
+    Attributes:
+        row: its counts.
+        costs: of its launches.
+        results: what it computed: the result, or gradients in the order of the direction.
+    """
+
+    row: Row
+    costs: tuple[Cost, ...]
+    results: tuple[torch.Tensor, ...]
 
 
 def count(workload: Workload, target: str) -> Iterator[Row]:
@@ -65,26 +88,42 @@ def count(workload: Workload, target: str) -> Iterator[Row]:
     Raises:
         PtxError: what the machine refuses.
     """
-    small = shrunk(workload)
-    tensors = small.tensors("cpu")
-    road = roads(small, compiled=False)[0]
+    yield from (one.row for one in measured(shrunk(workload), target))
+
+
+def measured(small: Workload, target: str) -> Iterator[Measured]:
+    """The same with launches and results, at the workload's own size."""
     runtime = importlib.import_module(f"{PACKAGE}.runtime")
-    with precision(small), mock.patch.object(runtime, "INTERPRETED", True):  # tensors of the CPU go to the kernels
-        with executing(target) as done:
-            done.counts = Counts()
+    with mock.patch.object(runtime, "INTERPRETED", True):  # tensors of the CPU go to the kernels
+        yield from counted(small, roads(small, compiled=False)[0], partial(executing, target, counting=True))
+
+
+def counted(small: Workload, road: Road, watch: Callable[[], AbstractContextManager[Executed]]) -> Iterator[Measured]:
+    """Run a road forward and backward at the workload's own size; ``watch``: in which its launches are counted."""
+    tensors = small.tensors("cpu")
+    with precision(small):
+        with watch() as done:
             result = road(tensors)
         elements = max(result, tensors["input"], key=lambda tensor: tensor.dim()).numel()
-        yield _row(workload, "forward", elements, done, (*tensors.values(), result))
-        seed = torch.randn_like(result)
-        for direction, names in gradient_groups(small, tensors).items():
-            with executing(target) as done:
-                done.counts = Counts()
+        row = _row(small, "forward", elements, done, (*tensors.values(), result))
+        yield Measured(row, tuple(done.costs), (result.detach(),))
+        seed = torch.randn(result.shape, generator=torch.Generator().manual_seed(1)).to(result)
+        groups = gradient_groups(small, tensors)
+        for direction, names in groups.items():
+            if len(groups) > 1:  # what is differentiated is known when the forward runs
+                tensors = asking(tensors, names)
+                with watch():
+                    result = road(tensors)
+            with watch() as done:
                 found = torch.autograd.grad(result, [tensors[name] for name in names], seed, retain_graph=True)
-            yield _row(workload, direction, elements, done, (*tensors.values(), seed, *found))
+            row = _row(small, direction, elements, done, (*tensors.values(), seed, *found))
+            yield Measured(row, tuple(done.costs), found)
 
 
 def _row(workload: Workload, direction: str, elements: int, done: Executed, tensors: Iterable[torch.Tensor]) -> Row:
-    counts = done.counts or Counts()
+    counts = Counts()
+    for cost in done.costs:
+        counts.add(cost.counts)
     needed = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
     moved = SECTOR * sum(traffic.units for traffic in counts.sectors.values())
     operations = {name: round(number * WARP / elements, 3) for name, number in counts.instructions.most_common()}
@@ -92,12 +131,16 @@ def _row(workload: Workload, direction: str, elements: int, done: Executed, tens
         title=workload.title,
         direction=direction,
         elements=elements,
-        kernels=tuple(done.kernels),
+        kernels=tuple(cost.kernel for cost in done.costs),
         instructions=round(sum(counts.instructions.values()) * WARP / elements, 2),
         operations=operations,
         moved=round(moved / needed, 2),
         sectors={kind: _over(traffic) for kind, traffic in counts.sectors.items()},
         wavefronts={kind: _over(traffic) for kind, traffic in counts.wavefronts.items() if traffic.accesses},
+        registers=max((cost.registers for cost in done.costs), default=0),
+        spills=max((cost.spills for cost in done.costs), default=0),
+        shared=max((cost.shared for cost in done.costs), default=0),
+        conflicts=sum(traffic.units - traffic.least for traffic in counts.wavefronts.values()),
     )
 
 
@@ -107,13 +150,16 @@ def _over(traffic: Traffic) -> float:
 
 def table(rows: Iterable[Row]) -> Table:
     """One line a direction."""
-    made = Table("call", "", "kernels", "instructions", "moved", "sectors loaded", "stored", "wavefronts", "mostly")
+    made = Table(
+        "call", "", "kernels", "instructions", "moved", "sectors loaded", "stored", "wavefronts", "registers", "mostly"
+    )
     for row in rows:
         most = ", ".join(f"{name} {number:.1f}" for name, number in list(row.operations.items())[:MOST])
         waves = ", ".join(f"{kind} {number:.2f}" for kind, number in row.wavefronts.items()) or "-"
         sectors = [f"{row.sectors[kind]:.2f}" for kind in ("load", "store")]
         figures = [str(len(row.kernels)), f"{row.instructions:.1f}", f"{row.moved:.2f}"]
-        made.add_row(row.title, row.direction, *figures, *sectors, waves, most)
+        registers = f"{row.registers}, {row.spills} B spilled" if row.spills else str(row.registers)
+        made.add_row(row.title, row.direction, *figures, *sectors, waves, registers, most)
     return made
 
 

@@ -9,6 +9,8 @@ Input: accesses as they happen. Output: ``Counts``.
 
 from __future__ import annotations
 
+import math
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -20,6 +22,11 @@ __all__ = ["SECTOR", "Counts", "Traffic", "wavefronts"]
 
 SECTOR = 32
 BANKS, WORD = 32, 4
+_PRODUCT = re.compile(r"(mma|wgmma)\.\S*?\.m(\d+)n(\d+)k(\d+)\.(?:row\.col\.)?\w+\.(\w+)")
+_OWNER = 1 << 40  # more than all sectors of a launch: a key is the owner times this, and the sector
+_KEPT = 64  # accesses whose sectors are kept apart
+_TOGETHER = {"mma": 1, "wgmma": 4}
+"""How many warps execute one instruction of the matrix unit together."""
 
 
 @dataclass
@@ -44,19 +51,58 @@ class Counts:
     Attributes:
         instructions: executed by warps, by operation: ``fma``, ``ld.global``.
         sectors: of global loads and stores; ``wavefronts``: of shared loads and stores.
+        products: multiplications and additions of the matrix unit, by instruction and type of its operands.
+        fetched: sectors that a program touches, each once a program: what a cache of its own must fetch.
+        distinct: sectors that a launch touches, each once for loads and once for stores.
+        threads: of a program of the launch that is counted.
     """
 
     instructions: Counter[str] = field(default_factory=Counter)
     sectors: dict[str, Traffic] = field(default_factory=lambda: {"load": Traffic(), "store": Traffic()})
     wavefronts: dict[str, Traffic] = field(default_factory=lambda: {"load": Traffic(), "store": Traffic()})
 
+    products: Counter[str] = field(default_factory=Counter)
+    fetched: int = 0
+    distinct: int = 0
+    threads: int = WARP
+    _touched: dict[str, list[Array]] = field(default_factory=lambda: {"load": [], "store": []}, repr=False)
+
+    def product(self, name: str, warps: int) -> None:
+        """Count what an instruction of the matrix unit multiplies; nothing if it is another."""
+        if found := _PRODUCT.match(name):
+            unit, *shape = found.groups()[:4]
+            self.products[f"{unit} {found[5]}"] += math.prod(map(int, shape)) * warps // _TOGETHER[unit]
+
+    def finish(self) -> None:
+        """Count the sectors that programs and the launch touch, when it has ended."""
+        for kind, some in self._touched.items():
+            every = np.unique(np.concatenate(some)) if some else np.empty(0, np.int64)
+            self.fetched += len(every)
+            self.distinct += len(np.unique(every & (_OWNER - 1)))
+            self._touched[kind] = []
+
+    def add(self, other: Counts) -> None:
+        """Add what was counted elsewhere."""
+        self.fetched += other.fetched
+        self.distinct += other.distinct
+        self.instructions.update(other.instructions)
+        self.products.update(other.products)
+        for own, given in ((self.sectors, other.sectors), (self.wavefronts, other.wavefronts)):
+            for kind, traffic in given.items():
+                own[kind].add(traffic.accesses, traffic.units, traffic.least)
+
     def global_access(self, kind: str, lanes: Array, index: Array, size: int) -> None:
         """Count an access of global memory; ``index``: first bytes."""
         warps = lanes // WARP
         span = np.arange(0, max(size, 1), SECTOR)
         sectors = (index[:, None] + np.minimum(span, size - 1)) // SECTOR
-        touched = len(np.unique(np.repeat(warps, len(span)) * (1 << 40) + sectors.reshape(-1)))
-        self.sectors[kind].add(len(np.unique(warps)), touched, _least(warps, index, size, SECTOR))
+        touched = np.unique(np.repeat(warps, len(span)) * _OWNER + sectors.reshape(-1))
+        self.sectors[kind].add(len(np.unique(warps)), len(touched), _least(warps, index, size, SECTOR))
+        programs = touched // _OWNER * WARP // self.threads
+        known = self._touched[kind]
+        known.append(np.unique(programs * _OWNER + touched % _OWNER))
+        if len(known) > _KEPT:
+            self._touched[kind] = [np.unique(np.concatenate(known))]
 
     def shared_access(self, kind: str, lanes: Array, index: Array, size: int) -> None:
         """Count an access of shared memory; ``index``: first bytes in the memory of all programs."""

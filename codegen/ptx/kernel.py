@@ -55,24 +55,26 @@ class Pointer:
 
 def run_kernel(
     linked: Linked,
-    programs: int,
+    programs: int | tuple[int, int, int],
     buffers: Sequence[Buffer],
     arguments: Sequence[Any],
     shared_bytes: int = 0,
     scratch: tuple[int, int] = (0, 0),
     counts: Counts | None = None,
+    again: bool = False,
 ) -> State:
     """Run a kernel.
 
     Args:
         linked: the kernel.
-        programs: how many of its programs.
+        programs: how many of its programs, or how many along each of three axes.
         buffers: global memory.
         arguments: for each parameter a ``Pointer``, or a NumPy scalar of the parameter's size.
         shared_bytes: dynamic shared memory of a program.
         scratch: bytes of global memory that the kernel has for itself, and the address modulo 256; a ``Pointer`` to the
             buffer behind the last one is its address.
         counts: where to count what is executed.
+        again: whether what was read or stored may be stored again, in any order.
 
     Raises:
         PtxError: what the machine refuses.
@@ -83,12 +85,16 @@ def run_kernel(
     for noting in (False, True):
         arena = _arena(linked, buffers, scratch)
         arena.noting = noting
+        arena.lenient = again
         given = {p.name: _pattern(arena, p.size, a) for p, a in zip(parameters, arguments, strict=True)}
+        attempt = None if counts is None else Counts()
         try:
-            state = execute(linked, programs, arena, shared_bytes, given, counts)
+            state = execute(linked, programs, arena, shared_bytes, given, attempt)
         except Overwritten:
             continue
         break
+    if counts is not None and attempt is not None:
+        counts.add(attempt)
     for place, buffer in enumerate(buffers):
         buffer.content[:], buffer.written[:] = arena.content(place)
     return state

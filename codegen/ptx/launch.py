@@ -13,8 +13,8 @@ import ctypes
 import hashlib
 import importlib
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 from unittest import mock
@@ -22,20 +22,23 @@ from unittest import mock
 import numpy as np
 import torch
 
-from svertka.codegen.machine.compiling import asked_of_triton, assembled, launch_key, unassembled
+from svertka.codegen.machine.compiling import asked_of_triton, assembled, launch_key, registers_and_stack, unassembled
+from svertka.codegen.ptx.atomics import atomics, without_hints
 from svertka.codegen.ptx.counts import Counts
 from svertka.codegen.ptx.kernel import ALIGNMENT, Buffer, Pointer, run_kernel
 from svertka.codegen.ptx.machine import Linked, Special, link
 from svertka.codegen.ptx.parse import parse
 from svertka.codegen.ptx.program import PtxError
-from svertka.codegen.ptx.state import Array
+from svertka.codegen.ptx.state import WARP, Array
 from svertka.codegen.verify.recording import PACKAGE, Launched, giving_launches
 
 __all__ = [
     "PROCESSORS",
     "Compiled",
+    "Cost",
     "Executed",
     "arguments_of",
+    "bytes_of",
     "compiled_kernels",
     "digests",
     "executing",
@@ -63,12 +66,39 @@ class Compiled:
         metadata: what the compiler says about it.
         digest: of its text without what tells of the source's lines.
         linked: ready to run, when it has run.
+        machine_code: of the kernel, if it was assembled.
     """
 
     text: str
     metadata: Any
     digest: str
     linked: Linked | None = None
+    machine_code: bytes = b""
+
+    def resources(self) -> tuple[int, int]:
+        """Registers of a thread, and bytes of local memory that it spills to; zeros if it was not assembled."""
+        return registers_and_stack(self.machine_code) if self.machine_code else (0, 0)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one launch costs.
+
+    Attributes:
+        kernel: its name; ``programs``: how many ran, of ``warps`` warps each.
+        registers: of a thread; ``spills``: bytes of a thread; ``shared``: bytes of a program.
+        bytes: of the tensors that it was given, each once.
+        counts: what was executed.
+    """
+
+    kernel: str
+    programs: int
+    warps: int
+    registers: int
+    spills: int
+    shared: int
+    bytes: int
+    counts: Counts
 
 
 @dataclass
@@ -86,7 +116,9 @@ class Executed:
         special: what executes some instructions in another way, if anything; see ``machine.link``.
         altered: kernels that are linked for this alone, ready to run, by their text.
         memory: tensors that programs made, with the bytes that have been written, by address.
-        counts: where to count what is executed, if anywhere.
+        foreign: whether kernels are another library's, which may add atomically and store a result several times.
+        counting: whether to count what is executed, and to assemble kernels for their registers.
+        costs: of each launch, if they are counted.
     """
 
     target: str
@@ -99,7 +131,9 @@ class Executed:
     entries: set[str] = field(default_factory=set)
     altered: dict[str, Linked] = field(default_factory=dict)
     memory: dict[int, tuple[torch.Tensor, Array]] = field(default_factory=dict)
-    counts: Counts | None = None
+    foreign: bool = False
+    counting: bool = False
+    costs: list[Cost] = field(default_factory=list)
 
     def unwritten(self) -> list[str]:
         """Tensors that a program made and no launch filled."""
@@ -131,6 +165,7 @@ def executing(
     only: str = "",
     processors: int = PROCESSORS,
     special: Special | None = None,
+    counting: bool = False,
 ) -> Iterator[Executed]:
     """Run launches of a generated package on the machine.
 
@@ -143,12 +178,13 @@ def executing(
         only: ``"compile"`` to compile and not execute, ``"note"`` to do neither.
         processors: how many the GPU has.
         special: what executes some instructions in another way, if anything; see ``machine.link``.
+        counting: whether to count what is executed.
 
     Raises:
         PtxError: what the machine refuses, at once; at the end, results that were never stored.
     """
     launching, plans = (importlib.import_module(f"{package}.{name}") for name in ("launching", "plans"))
-    done = Executed(target, alter, only, special)
+    done = Executed(target, alter, only, special, counting=counting)
 
     def run(launch: Launched) -> None:
         if launch.programs:
@@ -166,7 +202,7 @@ def executing(
         mock.patch.object(plans, "allocated", allocated),
         mock.patch.object(launching, "processors", return_value=processors),
         mock.patch.object(launching, "INT32_ELEMENTS", 1 if wide else launching.INT32_ELEMENTS),
-        unassembled(),
+        nullcontext() if counting else unassembled(),
     ):
         yield done
         if only:
@@ -174,14 +210,16 @@ def executing(
         done.finish()
 
 
-def _compiled(launch: Launched, target: str) -> Compiled:
+def _compiled(launch: Launched, done: Executed) -> Compiled:
     """The launch's kernel; kept, since a launch of the same key is compiled once."""
-    key = launch_key(launch, target)
-    if key not in _COMPILED:
-        made = assembled(launch, target)
+    key = launch_key(launch, done.target)
+    known = _COMPILED.get(key)
+    if known is None or (done.counting and not known.machine_code):
+        made = assembled(launch, done.target)
         text = made.asm["ptx"]
         plain = _LOCATION.sub("", _DEBUGGING.sub("", text))
-        _COMPILED[key] = Compiled(text, made.metadata, hashlib.sha256(plain.encode()).hexdigest()[:16])
+        digest = hashlib.sha256(plain.encode()).hexdigest()[:16]
+        _COMPILED[key] = Compiled(text, made.metadata, digest, machine_code=made.asm["cubin"])
     return _COMPILED[key]
 
 
@@ -203,7 +241,8 @@ def _linked(compiled: Compiled, done: Executed) -> Linked:
             done.altered[text] = link(parse(text), done.special)
         return done.altered[text]
     if compiled.linked is None:
-        compiled.linked = link(parse(text))
+        code = parse(text)
+        compiled.linked = link(without_hints(code), atomics) if done.foreign else link(code)
     return compiled.linked
 
 
@@ -215,15 +254,15 @@ def arguments_of(launch: Launched, target: str) -> list[tuple[str, Any]]:
     return [(kind, values[name]) for name, kind in source.signature.items() if kind != "constexpr"]
 
 
-def run_launch(launch: Launched, done: Executed) -> None:
-    """Compile and run one launch on tensors of the CPU.
+def run_launch(launch: Launched, done: Executed, grid: tuple[int, int, int] | None = None) -> None:
+    """Compile and run one launch on tensors of the CPU; ``grid``: its programs along three axes; along one if None.
 
     Raises:
         PtxError: what the machine refuses.
     """
     if done.only == "note":
         return
-    compiled = _compiled(launch, done.target)
+    compiled = _compiled(launch, done)
     name = launch.kernel.__name__
     done.texts.setdefault(name, set()).add(compiled.digest)
     if done.only:
@@ -236,7 +275,19 @@ def run_launch(launch: Launched, done: Executed) -> None:
     scratch = metadata.global_scratch_size * launch.programs, metadata.global_scratch_align % 256
     own = [Pointer(len(memory.buffers)) if scratch[0] else np.uint64(0), np.uint64(0)]  # scratch, and a profiler's
     given = [_argument(kind, value, memory) for kind, value in arguments]
-    run_kernel(linked, launch.programs, memory.buffers, [*given, *own], metadata.shared, scratch, done.counts)
+    counts = Counts() if done.counting else None
+    every = [*given, *own]
+    programs = grid or launch.programs
+    run_kernel(linked, programs, memory.buffers, every, metadata.shared, scratch, counts, again=done.foreign)
+    if counts is not None:
+        shared = linked.code.static_shared + metadata.shared
+        warps, given_bytes = linked.code.threads // WARP, bytes_of(launch.tensors())
+        done.costs.append(Cost(name, launch.programs, warps, *compiled.resources(), shared, given_bytes, counts))
+
+
+def bytes_of(tensors: Iterable[torch.Tensor]) -> int:
+    """Bytes of some tensors; those that share memory count once."""
+    return sum({int(t.untyped_storage()._cdata): t.numel() * t.itemsize for t in tensors}.values())
 
 
 class _Memory:
@@ -288,7 +339,7 @@ def _buffer(storage: Any, span: tuple[int, int], address: int, done: Executed) -
     memory: Any = (ctypes.c_char * size).from_address(pointer) if size else b""
     known = done.memory.get(storage.data_ptr())
     written = np.ones(size, bool) if known is None else known[1][span[0] : span[1]]
-    least = ALIGNMENT if done.counts is None else 0  # what is counted begins where a GPU's allocator would put it
+    least = 0 if done.counting else ALIGNMENT  # what is counted begins where a GPU's allocator would put it
     return Buffer(np.frombuffer(memory, np.uint8), written, least + pointer % ALIGNMENT, address)
 
 

@@ -9,6 +9,7 @@ Input: ``Code``, memory and arguments. Output: the memory, changed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -182,7 +183,7 @@ class _Groups:
 
 def execute(
     linked: Linked,
-    programs: int,
+    programs: int | tuple[int, int, int],
     arena: Arena,
     shared_bytes: int,
     parameters: Mapping[str, Array],
@@ -192,7 +193,7 @@ def execute(
 
     Args:
         linked: the kernel.
-        programs: how many.
+        programs: how many, or how many along each of three axes.
         arena: global memory.
         shared_bytes: dynamic shared memory of a program.
         parameters: arguments by name, each an array of one bit pattern.
@@ -203,14 +204,19 @@ def execute(
     """
     code = linked.code
     size = code.static_shared + shared_bytes
-    state = State(code, programs, arena, Shared(programs, size, linked.units[0]), dict(parameters))
-    state.counts = counts
+    grid = (programs, 1, 1) if isinstance(programs, int) else programs
+    total = math.prod(grid)
+    if counts is not None:
+        counts.threads = code.threads
+    state = State(code, total, arena, Shared(total, size, linked.units[0]), dict(parameters), counts=counts, grid=grid)
     groups = _Groups({0: state.every})
     with np.errstate(all="ignore"):
         while groups.running or _resumed(state, groups):
             counter = min(groups.running)
             _run(linked, state, groups, counter, groups.running.pop(counter))
     _ended(state)
+    if counts is not None:
+        counts.finish()
     return state
 
 
@@ -319,6 +325,7 @@ def _count(state: State, instruction: Instruction) -> None:
         name = f"{name}.{moves.spaces(state.code, instruction)[0]}"
     assert state.counts is not None
     state.counts.instructions[name] += count
+    state.counts.product(instruction.name, count)
 
 
 def _yield(state: State, groups: _Groups, counter: int) -> bool:

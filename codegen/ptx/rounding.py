@@ -21,6 +21,7 @@ __all__ = [
     "bfloat16_values",
     "flushed",
     "fma_32",
+    "fma_32_down",
     "fma_64",
     "fma_narrow",
     "odd_sum",
@@ -53,6 +54,13 @@ def odd_sum(left: Array, right: Array) -> Array:
         return total
     away = np.signbit(rest) == np.signbit(total)
     return np.asarray(np.where(inexact, bits + np.where(away, 1, -1), bits).view(np.float64))
+
+
+def fma_32_down(left: Array, right: Array, addend: Array) -> Array:
+    """Left * right + addend in float32, rounded toward negative infinity."""
+    exact = odd_sum(left.astype(np.float64) * right, np.broadcast_to(addend.astype(np.float64), np.shape(left + right)))
+    near = exact.astype(np.float32)
+    return np.asarray(np.where(near > exact, np.nextafter(near, np.float32(-np.inf)), near))
 
 
 def fma_32(left: Array, right: Array, addend: Array) -> Array:

@@ -9,6 +9,7 @@ Input: ``Code`` and a number of programs. Output: ``State``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -51,7 +52,7 @@ class State:
 
     Attributes:
         code: the kernel.
-        programs: how many run.
+        programs: how many run; ``grid``: how many along each axis, the first of which runs fastest.
         arena: global memory; ``shared``: of all programs.
         parameters: the kernel's arguments by name, as bit patterns.
         registers: values by slot; None where never written.
@@ -88,8 +89,10 @@ class State:
     yields: bool = False
     stuck: str = ""
     counts: Counts | None = None
+    grid: tuple[int, int, int] = (0, 1, 1)
 
     def __post_init__(self) -> None:
+        self.grid = self.grid if self.grid[0] else (self.programs, 1, 1)
         self.threads = self.code.threads
         self.lanes = self.programs * self.threads
         self.registers = [None] * len(self.code.registers)
@@ -221,15 +224,18 @@ def _value(state: State, slot: int, register: Register) -> Array:
 def _special_reader(name: str, dtype: Any) -> Reader:
     if name == "%tid.x":
         return lambda state: state.thread.astype(dtype)
-    if name == "%ctaid.x":
-        return lambda state: state.program.astype(dtype)
+    if name.startswith("%ctaid."):
+        axis = "xyz".index(name[-1])
+        return lambda state: (state.program // math.prod(state.grid[:axis]) % state.grid[axis]).astype(dtype)
     if name == "%laneid":
         return lambda state: (state.thread % WARP).astype(dtype)
     if name == "%warpid":
         return lambda state: (state.thread // WARP).astype(dtype)
-    if name in ("%ntid.x", "%nctaid.x"):
-        return lambda state: np.array([state.threads if name == "%ntid.x" else state.programs], dtype)
-    value = 1 if name.startswith("%n") else 0  # launches have one dimension
+    if name.startswith("%nctaid."):
+        return lambda state: np.array([state.grid["xyz".index(name[-1])]], dtype)
+    if name == "%ntid.x":
+        return lambda state: np.array([state.threads], dtype)
+    value = 1 if name.startswith("%n") else 0  # the threads of a program have one dimension
     return lambda state: np.array([value], dtype)
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def edited(table: Table, changes: dict[str, Any], of: str = "") -> tuple[str, Ta
     kernels = {row: dict(figures) for row, figures in table.kernels.items()}
     row = next(row for row in kernels if row.startswith(of))
     kernels[row] |= {figure: change(kernels[row][figure]) for figure, change in changes.items()}
-    return row, Table(table.versions, kernels, table.programs, table.excuses)
+    return row, replace(table, kernels=kernels)
 
 
 def more(by: int) -> Any:
@@ -71,10 +72,26 @@ def test_fewer_boxes_and_more_bytes_are_told() -> None:
     row, boxed = edited(table, {"boxes": more(1)})
     assert [(c.row, c.figure) for c in complaints(boxed, table)] == [(row, "boxes")]
     program, figures = next(iter(table.programs.items()))
-    more_bytes = Table(
-        table.versions, table.kernels, {program: {**figures, "ratio": figures["ratio"] + 0.01}}, table.excuses
-    )
+    more_bytes = replace(table, programs={program: {**figures, "ratio": figures["ratio"] + 0.01}})
     assert [(c.row, c.figure) for c in complaints(table, more_bytes)] == [(program, "ratio")]
+
+
+@pytest.mark.parametrize("figure", ["instructions", "sectors"])
+def test_counts_that_rise_are_told(figure: str) -> None:
+    """By more than a twentieth; the complaint has the kernel's name and both numbers."""
+    table = read(COMMITTED)
+    assert table.counts
+    row = "softmax_grad_input in softmax 1024 float32 row_major backward, 1"
+    before = table.counts[row][figure]
+    for factor, told in ((1.04, False), (1.06, True), (0.5, False)):
+        counts = {**table.counts, row: {**table.counts[row], figure: before * factor}}
+        found = [str(one) for one in complaints(table, replace(table, counts=counts), table.kernels)]
+        assert bool(found) == told
+        assert not told or f"{row}: {figure}: committed {before}, found {before * factor}; " in found[0]
+    fewer = {name: figures for name, figures in table.counts.items() if name != row}
+    (absent,) = complaints(table, replace(table, counts=fewer), table.kernels)
+    assert (absent.row, absent.found) == (row, "absent")
+    assert complaints(table, replace(table, counts={}), table.kernels) == []  # of some layers, nothing is counted
 
 
 def test_what_no_table_excuses() -> None:
@@ -120,7 +137,7 @@ def test_another_compiler_is_not_held_to_registers() -> None:
 def test_rows_that_come_and_go_are_told() -> None:
     table = read(COMMITTED)
     row, *others = table.kernels
-    fewer = Table(table.versions, {other: table.kernels[other] for other in others}, table.programs, table.excuses)
+    fewer = replace(table, kernels={other: table.kernels[other] for other in others})
     assert [(c.row, c.committed) for c in complaints(fewer, table)] == [(row, "absent")]
     assert [(c.row, c.found) for c in complaints(table, fewer, others)] == [(row, "absent")]
     program, *programs = table.programs

@@ -19,7 +19,7 @@ import torch
 
 from tests.benchmarks.stub.library import STANDS_IN
 
-__all__ = ["install"]
+__all__ = ["cuda", "install"]
 
 CAPABILITY = (9, 0)
 PROCESSORS = 132
@@ -147,7 +147,7 @@ def _properties(*unused: Any) -> SimpleNamespace:
     )
 
 
-def _cuda() -> dict[str, Any]:
+def cuda() -> dict[str, Any]:
     """Replacements in ``torch.cuda``; each a separate object, as PyTorch's tracer compares functions by identity."""
 
     def idle() -> Any:
@@ -213,7 +213,7 @@ def _placed(function: Any, unfilled: bool = False) -> Any:
 
 def install() -> None:
     """Replace the GPU from now on."""
-    for name, answer in _cuda().items():
+    for name, answer in cuda().items():
         setattr(torch.cuda, name, answer)
     for name in FACTORIES:
         setattr(torch, name, _placed(getattr(torch, name), name in UNFILLED_BY))

@@ -1,0 +1,1 @@
+"""Kernels of other libraries for the same calls, counted as ours are."""
