@@ -7,8 +7,7 @@ outermost section in which its indices are known.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
-from fractions import Fraction
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from typing import Any
 
@@ -32,7 +31,6 @@ from svertka.codegen.ir.kernel import (
     Store,
     Tap,
     TapRange,
-    TensorArgument,
     walk_node,
 )
 from svertka.codegen.ir.loop_patterns import Contraction, LoopPattern, as_contraction
@@ -45,10 +43,11 @@ from svertka.codegen.lowering.expressions import ExpressionLowering
 from svertka.codegen.lowering.factors import arranged_section
 from svertka.codegen.lowering.fusion import FusionGroup, Result
 from svertka.codegen.lowering.residue_classes import ResidueClass, residue_classes
+from svertka.codegen.lowering.signature import Signature
 from svertka.codegen.lowering.signed_divisions import signed_divisions
 from svertka.codegen.lowering.tap_ranges import tap_ranges
 from svertka.codegen.lowering.tensor_descriptors import boxes
-from svertka.spec.layer import Equation, Layer, reads, symbols_of, text_of, walk
+from svertka.spec.layer import Equation, Layer, text_of, walk
 from svertka.spec.notation import Index, Read, Reduction
 from svertka.spec.rewrite import conditions, index_set, linear_position
 
@@ -75,29 +74,21 @@ def lower(
         optional: outputs that a caller may leave out.
         channels: whether the tensor whose memory format the results take may have its second dimension last.
     """
-    return _Lowering(group, layer, set(constants), set(scalars), set(optional), channels).kernel(name)
+    head = Signature(group, layer, set(constants), set(scalars), set(optional), channels)
+    return _Lowering(head).kernel(name)
 
 
 class _Lowering:
-    def __init__(
-        self,
-        group: FusionGroup,
-        layer: Layer,
-        constants: set[str],
-        scalars: set[str],
-        optional: set[str],
-        channels: bool,
-    ) -> None:
-        self.group = group
-        self.layer = layer
-        self.constants = constants
-        self.scalars = scalars
-        self.optional = optional
-        self.channels = channels
+    def __init__(self, head: Signature) -> None:
+        self.head = head
+        self.group = head.group
+        self.layer = head.layer
+        self.constants = head.constants
+        self.scalars = head.scalars
         self.values: dict[Read, Node] = {}
-        self.expressions = ExpressionLowering(self.values, signed_divisions(self._expressions(), layer))
+        self.expressions = ExpressionLowering(self.values, signed_divisions(head.values(), self.layer))
         self.names: dict[Node, str] = {}
-        self.taken: set[str] = _taken_names(group, layer)
+        self.taken: set[str] = _taken_names(self.group, self.layer)
         self.sections: list[Section] = []
 
     def kernel(self, name: str) -> Kernel:
@@ -110,33 +101,33 @@ class _Lowering:
             split = as_contraction(equation)
             assert split is not None
             cut = cut_loops(equation, split, [result.value for result in group.results], self._known())
-            groups = cut.groups(*(self._axes(indices) for indices in (split.batch, split.m, split.n)))
+            groups = cut.groups(*(self.head.axes_of(indices) for indices in (split.batch, split.m, split.n)))
             operands = self._operands(equation.value, split, cut)
             fetched = boxes(equation, split, self.layer, self.constants)
             accumulator, columns = equation.target.name, equation.value.indices
             self.values[equation.target[equation.target.axes]] = Name(accumulator, "real")
         elif group.pattern in (LoopPattern.ROW, LoopPattern.SCAN):
-            self._stages(self._extents(columns))
+            self._stages(self.head.extents_of(columns))
         else:
             self._windows()
         self._results()
-        extents, constants, scalars = self._arguments(columns)
+        extents, constants, scalars = self.head.numbers(columns)
         return Kernel(
             name=name,
             pattern=group.pattern,
-            equations=tuple(self._equations()),
-            tensors=tuple(self._tensors()),
+            equations=tuple(self.head.equations()),
+            tensors=tuple(self.head.tensors()),
             extents=extents,
             constants=constants,
             scalars=scalars,
-            rows=self._rows(),
-            columns=self._axes(columns),
+            rows=self.head.rows(),
+            columns=self.head.axes_of(columns),
             sections=tuple(self._shared(s) for s in self.sections if s.lets or s.accumulators or s.stores),
             groups=groups,
             operands=operands,
             accumulator=accumulator,
             boxes=fetched,
-            reals=tuple(name for name in scalars if not self._whole(name)),
+            reals=tuple(name for name in scalars if not self.head.is_whole(name)),
             phases=cut.phases,
             taps=cut.taps,
             bounds=cut.bounds,
@@ -173,7 +164,7 @@ class _Lowering:
             ready = [e for e in pending if not self._needs(e.value, pending)]
             same = [e for e in ready if e.value.indices == ready[0].value.indices]
             pending = [e for e in pending if e not in same]
-            self._loop(self._extents(same[0].value.indices), same)
+            self._loop(self.head.extents_of(same[0].value.indices), same)
 
     def _needs(self, value: Basic, pending: list[Equation]) -> bool:
         names = {e.target.name for e in pending}
@@ -265,7 +256,7 @@ class _Lowering:
         names = {index.name for index in self.group.columns}
         along = [r for r in self.group.results if {i.name for i in r.indices} & names]
         behind = [r for r in self.group.results if r not in along]
-        for results, loops in ((along, self._extents(self.group.columns)), (behind, ())):
+        for results, loops in ((along, self.head.extents_of(self.group.columns)), (behind, ())):
             outer: list[Let] = []
             inner: list[Let] = []
             stores = tuple(self._store(r, {loop.index for loop in loops}, outer, inner) for r in results)
@@ -370,71 +361,6 @@ class _Lowering:
         if let not in lets and name not in known:
             lets.append(let)
         return name
-
-    # Arguments ------------------------------------------------------------------------------------------------
-
-    def _extents(self, indices: Iterable[Index]) -> tuple[Extent, ...]:
-        return tuple(Extent(i.name, str(i.extent), str(i.extent) in self.constants) for i in indices)
-
-    def _axes(self, indices: Iterable[Index]) -> Axes:
-        """The order of loops. With channels last, loops over windows are outside those over channels."""
-        order = self._extents(indices)
-        return Axes(order, tuple(sorted(order, key=lambda extent: not extent.small)) if self.channels else order)
-
-    def _rows(self) -> Axes:
-        """The rows in the order of the result's dimensions, and with the second dimension as the last one."""
-        order = self._extents(self.group.rows)
-        dims = self.layer.tensors[self.group.results[0].name].dims
-        if not self.channels or len(dims) < 3 or {i for dim in dims for i in dim} != set(self.group.rows):
-            return Axes(order, order)
-        moved = [index for dim in (dims[0], *dims[2:], dims[1]) for index in dim]
-        return Axes(order, self._extents(moved))
-
-    def _equations(self) -> Iterable[str]:
-        for equation in self.group.reductions:
-            yield f"{equation.target[equation.target.axes]} = {equation.value}"
-        reduced = {e.target.name for e in self.group.reductions}
-        for result in self.group.results:
-            if result.name not in reduced:
-                indices = ", ".join(i.name for i in result.indices)
-                yield f"{result.name}[{indices}] = {result.value}"
-
-    def _expressions(self) -> Iterable[Basic]:
-        yield from (e.value for e in self.group.reductions)
-        for result in self.group.results:
-            value: Any = result.value
-            yield value
-
-    def _tensors(self) -> Iterable[TensorArgument]:
-        made = {e.target.name for e in self.group.reductions}
-        read = {n.tensor for e in self._expressions() for n in walk(e) if isinstance(n, Read)} - made
-        stored = [r.name for r in self.group.results]
-        known = self.layer.tensors
-        # Operands come first: a contraction then has one order of arguments, whichever layer it is a kernel of.
-        for tensor in {**{name: known[name] for name in self._of_operands() if name in known}, **known}.values():
-            if tensor.name in read or tensor.name in stored:
-                default = None if tensor.default is None else Fraction(int(tensor.default.p), int(tensor.default.q))
-                axes = tuple(axis.name for axis in tensor.axes)
-                optional = tensor.name in self.optional
-                yield TensorArgument(tensor.name, axes, tensor.kind, default, tensor.name in stored, optional)
-
-    def _of_operands(self) -> list[str]:
-        """Names of the tensors of a contraction's operands, left before right."""
-        split = as_contraction(self.group.reductions[0]) if self.group.pattern == LoopPattern.CONTRACTION else None
-        sides = () if split is None else (split.left, split.right)
-        return [read.tensor for side in sides for read in reads(side)]
-
-    def _whole(self, name: str) -> bool:
-        return any(symbol.name == name and symbol.is_integer for symbol in self.layer.parameters)
-
-    def _arguments(self, columns: Iterable[Index]) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-        indices = {*self.group.rows, *columns, *(i for e in self.group.reductions for i in e.value.indices)}
-        names = {s.name for i in indices for s in i.extent.free_symbols}
-        names |= {s.name for e in self._expressions() for s in symbols_of(e)}
-        parameters = {s.name for s in self.layer.parameters}
-        scalars = names & self.scalars
-        constants = (names & (self.constants | parameters)) - scalars
-        return tuple(sorted(names - constants - scalars)), tuple(sorted(constants)), tuple(sorted(scalars))
 
 
 def _taken_names(group: FusionGroup, layer: Layer) -> set[str]:
