@@ -113,7 +113,8 @@ class TritonPrinter(ExpressionPrinter):
         load = let.value
         self.spread[let.name] = self.along(load)
         if not isinstance(load, Load):
-            return [f"{let.name} = {self.text(load)}", *after]
+            typed = any(isinstance(part, Apply) and part.operation == "real" for part in walk_node(load))
+            return [f"{let.name} = {self.text(load) if typed else self._argument(load, alone=True)}", *after]
         suffix = ".to(ACC)" if cast and load.kind == "real" else ""
         address = self._address(load.tensor, load.indices) + self._anchor(load)
         line = f"{let.name} = tl.load({address}{self._mask(load)}){suffix}"
