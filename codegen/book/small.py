@@ -51,12 +51,13 @@ def _shrunk(definition: Definition, variant: Variant) -> dict[str, Any]:
     single = {name for name, index in axes.items() if index.batch}
     single |= {argument.symbol for argument in definition.arguments if isinstance(argument, Whole)} & set(axes)
     sizes = dict(next(cases(definition, variant, 2)).sizes)
+    least = {name: min(sizes[name], 2) for name in definition.extents if name in extent_names(variant.layer)}
     free = sorted(extent_names(layer) - set(definition.extents))
     small = SMALL.get(len(free), SMALLEST)
     for name in free:
         for extent in (1, *small) if name in single and len(free) > 1 else small:
             trial = _derived(definition, {**sizes, name: extent})
-            if _valid(definition, variant, trial):
+            if _valid(definition, variant, trial, least):
                 sizes = trial
                 break
     return sizes
@@ -70,8 +71,8 @@ def _derived(definition: Definition, sizes: dict[str, Any]) -> dict[str, Any]:
     return sizes
 
 
-def _valid(definition: Definition, variant: Variant, sizes: Mapping[str, Any]) -> bool:
-    kept = all(sizes[name] >= 2 for name in definition.extents if name in extent_names(variant.layer))
+def _valid(definition: Definition, variant: Variant, sizes: Mapping[str, Any], least: Mapping[str, int]) -> bool:
+    kept = all(sizes[name] >= extent for name, extent in least.items())
     return kept and all(holds(rule.condition, sizes) for rule in (*definition.rules, *variant.rules))
 
 

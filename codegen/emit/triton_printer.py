@@ -76,6 +76,7 @@ class TritonPrinter(ExpressionPrinter):
         self.masks = masks
         self.bare = bare
         self.narrow = narrow
+        self.read: set[str] = set()  # names of whole numbers that come from memory, in whatever width they have there
         self.spread: dict[str, frozenset[str]] = {}
 
     def _call(self, node: Apply) -> str:
@@ -112,6 +113,8 @@ class TritonPrinter(ExpressionPrinter):
         """Lines of a statement; ``after`` follows its assignment, but not that of an absent tensor's default."""
         load = let.value
         self.spread[let.name] = self.along(load)
+        if load.kind == "integer" and (isinstance(load, Load) or self._names(load) & self.read):
+            self.read.add(let.name)
         if not isinstance(load, Load):
             typed = any(isinstance(part, Apply) and part.operation == "real" for part in walk_node(load))
             return [f"{let.name} = {self.text(load) if typed else self._argument(load, alone=True)}", *after]
@@ -159,10 +162,14 @@ class TritonPrinter(ExpressionPrinter):
 
     def _place(self, index: Node) -> str:
         """An index, cast to the type of offsets before it is multiplied by a stride."""
-        names = {part.name for part in walk_node(index) if isinstance(part, Name)}
-        if names & self.narrow and not self.along(index):
+        names = self._names(index)
+        if names & self.read or (names & self.narrow and not self.along(index)):
             return f"tl.cast({self.text(index)}, INDEX)"
         return self.text(index, Binding.PRODUCT)
+
+    @staticmethod
+    def _names(node: Node) -> set[str]:
+        return {part.name for part in walk_node(node) if isinstance(part, Name)}
 
     def guard(self, guards: tuple[Node, ...], *more: str) -> str:
         """A conjunction of conditions, empty if there is none."""

@@ -32,7 +32,7 @@ n, k, c, h, p, r = axes("n k c h p r")
 x, weight, product = Tensor("input", n, c), Tensor("weight", k, c), Tensor("output", n, k)
 COMPUTED = Layer("computed", (x, weight), (Equation(product, Sum(sin(x[n, c]) * cos(weight[k, c]), c)),), ("output",))
 FETCHED = ("linear", "convolution_1d", "convolution_2d", "convolution_3d", "convolution_2d_relu")
-FETCHED += tuple(f"transposed_convolution_{rank}d" for rank in (1, 2))
+FETCHED += tuple(f"transposed_convolution_{rank}d" for rank in (1, 2, 3))
 interpreter = pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") != "1", reason="these are the interpreter's tables")
 
 

@@ -84,6 +84,8 @@ STRONG = {"alpha": 2.0, "beta": 0.75, "k": 1.5}
 ACTIVATIONS = ("relu", "leaky_relu", "relu6", "hardtanh", "elu", "selu", "silu", "mish", "hardswish", "hardsigmoid")
 ACTIVATIONS += ("sigmoid", "tanh", "softplus", "softsign")
 
+FLAT = {"size": (7, 4), "step": (5, 4), "lead": (2, 3), "parts": (6, 2)}
+DEEP = {"size": (5, 3, 2), "step": (1, 4, 2), "lead": (0, 1, 1), "parts": (3, 2, 1)}
 CALLS = [
     Call("resize", "resize", {"input": (1, 2, 5, 4)}, {"size": (3, 6)}),
     Call("center_crop", "center_crop", {"input": (1, 2, 5, 4)}, {"size": (3, 2)}),
@@ -119,6 +121,21 @@ CALLS = [
         {"input": (2, 2, 3, 4), "weight": (2, 3, 3, 2), "bias": (6,)},
         {"groups": 2, "stride": (2, 1), "padding": (1, 0), "output_padding": (0, 1), "dilation": (1, 2)},
     ),
+    Call(
+        "conv_transpose3d",
+        "conv_transpose3d",
+        {"input": (1, 2, 2, 3, 2), "weight": (2, 3, 2, 1, 3), "bias": (3,)},
+        {"stride": (1, 2, 1), "padding": (1, 0, 1), "output_padding": (0, 1, 0)},
+    ),
+    *(
+        Call(f"interpolate_{kind}2d", f"interpolate_{kind}2d", {"input": (2, 3, 8, 5)}, FLAT)
+        for kind in ("nearest", "linear")
+    ),
+    *(
+        Call(f"interpolate_{kind}3d", f"interpolate_{kind}3d", {"input": (1, 2, 3, 6, 4)}, DEEP)
+        for kind in ("nearest", "linear")
+    ),
+    Call("interpolate_linear2d", "interpolate", {"input": (2, 3, 4, 5)}, {"size": (7, 3), "mode": "bilinear"}),
     *(Call(name, name, {"input": (3, 4)}) for name in ACTIVATIONS),
     *(Call(f"gelu_{name}", "gelu", {"input": (3, 4)}, {"approximate": name}) for name in ("none", "tanh")),
     Call("prelu", "prelu", {"input": (2, 3, 4), "weight": (3,)}),

@@ -36,6 +36,8 @@ __all__ = [
 
 OTHERS = {"nn.functional.normalize"}
 """A function with the same name as one of svertka, but another function: it divides by a norm."""
+REFUSED = {("nn.functional.interpolate", "bicubic")}
+"""Kinds of calls that svertka refuses by name."""
 
 
 def _own_name(name: str) -> str:
@@ -45,7 +47,9 @@ def _own_name(name: str) -> str:
 FUNCTIONS = {
     f"{_own_name(op.name)}{'_' * bool(op.variant_test_name)}{op.variant_test_name}": op
     for op in op_db
-    if _own_name(op.name) in functional.__all__ and op.name not in OTHERS
+    if _own_name(op.name) in functional.__all__
+    and op.name not in OTHERS
+    and (op.name, op.variant_test_name) not in REFUSED
 }
 MODULES = {info.module_cls.__name__: info for info in module_db if info.module_cls.__name__ in modules.__all__}
 

@@ -42,8 +42,8 @@ ON_CPU_ALONE = {
     "group_norm",
 }
 """Functions for which torch's rules for the CPU and for CUDA differ; svertka uses those for CUDA on both."""
-BY_CHANNEL = {"normalize", "image_input"}
-"""Functions that torch lacks: the type follows the image, as in torchvision, not the channels' numbers."""
+LACKING = {"normalize", "image_input", *(f"interpolate_{kind}{n}d" for kind in ("nearest", "linear") for n in (2, 3))}
+"""Functions that torch lacks: the type follows the image, as in torchvision, not numbers of channels."""
 
 
 def called(function: Any, case: Case, given: dict[str, Tensor], device: str) -> Tensor:
@@ -73,7 +73,7 @@ def test_types_are_torch_s(case: Case, dtype: torch.dtype, road: str, device: st
             theirs = called(oracle(case.function), case, expected, device)
         if first == dtype and device == "cpu" and case.function in ON_CPU_ALONE:
             assert {ours.dtype, theirs.dtype} == {dtype, torch.float32}
-        elif case.function in BY_CHANNEL:
+        elif case.function in LACKING:
             assert ours.dtype == first
         else:
             assert ours.dtype == theirs.dtype
