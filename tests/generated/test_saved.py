@@ -67,7 +67,8 @@ def of_torch(name: str) -> Callable[..., Any]:
     return own.get(name) or getattr(torch.nn.functional, name)
 
 
-UNLIKE = ("image_input", "center_crop")  # torch has no such function; they save no image
+UNLIKE = ["image_input", "center_crop"]  # torch has no such function; they save no image
+UNLIKE += [f"interpolate_{kind}{rank}d" for kind in ("nearest", "linear") for rank in (2, 3)]
 COMPARED = {
     key: case
     for key, case in EVERY_FORMULA.items()

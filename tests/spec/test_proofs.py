@@ -55,6 +55,20 @@ def transposed(
     return {**known, f"output_padding_{name}": more}
 
 
+RESULTS = {"d": "Z", "h": "P", "w": "Q"}
+
+
+def interpolated(name: str, extent: int, result: int, step: int, lead: int, parts: int) -> dict[str, int]:
+    """Sizes of one spatial axis of an interpolation: output ``p`` lies at ``(step p + lead) / parts``."""
+    return {
+        name.upper(): extent,
+        RESULTS[name]: result,
+        f"step_{name}": step,
+        f"lead_{name}": lead,
+        f"parts_{name}": parts,
+    }
+
+
 DEPTH, HEIGHT, WIDTH = axis("d", 3, 2, 2, 1, 1, 1), axis("h", 2, 2, 1, 1, 1, 0), axis("w", 3, 2, 1, 2, 1, 0)
 
 DEEP, WIDER = {"D": 2, "output_d": 1}, {"W": 2, "output_w": 3}  # bands that overlap
@@ -96,6 +110,44 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     (
         "transposed_convolution_2d",
         {"N": 1, "G": 1, "K": 2, "C": 2, "P": 2, "Q": 3, **transposed("h", 3, 1, 2, 1, 0), **transposed("w", 2, 3)},
+        {},
+    ),
+    (
+        "transposed_convolution_3d",
+        {
+            **{"N": 1, "G": 2, "K": 1, "C": 1, "Z": 1, "P": 2, "Q": 2},
+            **transposed("d", 2),
+            **transposed("h", 2, 2, 1, 1, 1),
+            **transposed("w", 1, 3, 1, 0, 2),
+        },
+        {},
+    ),
+    (
+        "nearest_interpolation_2d",
+        {"N": 1, "C": 2, **interpolated("h", 3, 5, 1, 1, 2), **interpolated("w", 4, 3, 8, 4, 6)},
+        {},
+    ),
+    (
+        "nearest_interpolation_3d",
+        {
+            **{"N": 1, "C": 1, **interpolated("d", 2, 3, 4, 2, 6)},
+            **interpolated("h", 3, 2, 3, 1, 2),
+            **interpolated("w", 4, 2, 4, 0, 2),
+        },
+        {},
+    ),
+    (
+        "linear_interpolation_2d",
+        {"N": 2, "C": 1, **interpolated("h", 3, 4, 3, 3, 4), **interpolated("w", 2, 3, 2, 3, 3)},
+        {},
+    ),
+    (
+        "linear_interpolation_3d",
+        {
+            **{"N": 1, "C": 1, **interpolated("d", 2, 2, 3, 3, 3)},
+            **interpolated("h", 2, 3, 1, 2, 2),
+            **interpolated("w", 3, 2, 3, 4, 2),
+        },
         {},
     ),
     ("relu", {"I": 9}, {}),
