@@ -12,6 +12,7 @@ import mmap
 import re
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any
@@ -20,7 +21,6 @@ from unittest import mock
 import torch
 
 from svertka.codegen.lowering.built import built
-from svertka.codegen.ptx.counts import Counts
 from svertka.codegen.ptx.launch import executing
 from svertka.codegen.ptx.program import PtxError
 from svertka.codegen.ptx.proof import prove_compiled
@@ -53,15 +53,14 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
     if question.get("far"):
         case = replace(case, view=True)
     found: dict[str, Any] = {"failures": [], "refused": "", "elements": 0}
-    counts = Counts()
+    counting = bool(question.get("counted"))
     try:
         with (
             mock.patch.object(equivalence, "as_view", far_apart if question.get("far") else equivalence.as_view),
-            executing(target, question.get("forced", ""), alter=alter) as done,
+            executing(target, question.get("forced", ""), alter=alter, counting=counting) as done,
         ):
             if question.get("narrow"):
                 importlib.import_module(f"{PACKAGE}.launching").INT32_ELEMENTS = 2**62
-            done.counts = counts if question.get("counted") else None
             arithmetic = on_matrix_unit(format_of(dtype))
             for _, result in compare(module, variant, kernels, case, (dtype,), target=arithmetic):
                 found["elements"] += result.elements
@@ -69,8 +68,11 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
     except PtxError as refused:
         found["refused"] = str(refused)
     found |= {"kernels": sorted(set(done.kernels)), "launches": done.launches, "planted": planted[0]}
-    if question.get("counted"):
-        found |= {"instructions": dict(counts.instructions), "loaded": vars(counts.sectors["load"])}
+    if counting:
+        instructions = sum((cost.counts.instructions for cost in done.costs), Counter())
+        loaded = [cost.counts.sectors["load"] for cost in done.costs]
+        sectors = {"units": sum(one.units for one in loaded), "least": sum(one.least for one in loaded)}
+        found |= {"instructions": dict(instructions), "loaded": sectors}
     return found | {"seconds": time.process_time() - began}
 
 
