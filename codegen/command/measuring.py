@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -88,15 +88,12 @@ def bench(
 
 def _count(quick: bool, kinds: tuple[str, ...], only: str, target: str, into: Path) -> None:
     """Count what compiled kernels execute and move, on the machine that executes PTX."""
-    from svertka.codegen.machine.bench.workload import workloads
     from svertka.codegen.ptx.count import Row, count, table, write
     from svertka.codegen.ptx.targets import TARGETS
 
     if target not in TARGETS:
         raise ValueError(f"--count {target}: unknown; use {' or '.join(TARGETS)}")
-    chosen = [workload for workload in workloads(quick, kinds) if only in workload.title]
-    if not chosen:
-        raise ValueError(f"--only {only!r}: no workload has this in its name; leave it out to see all")
+    chosen = _workloads(quick, kinds, only)
     rows: list[Row] = []
     with progress("counting", len(chosen)) as advance:
         for workload in chosen:
@@ -106,18 +103,29 @@ def _count(quick: bool, kinds: tuple[str, ...], only: str, target: str, into: Pa
     console.print(f"{write(rows, target, into)} written", highlight=False)
 
 
+def _workloads(quick: bool, kinds: tuple[str, ...], only: str) -> list[Any]:
+    """The workloads that have a word in their names.
+
+    Raises:
+        ValueError: none has it.
+    """
+    from svertka.codegen.machine.bench.workload import workloads
+
+    chosen = [workload for workload in workloads(quick, kinds) if only in workload.title]
+    if not chosen:
+        raise ValueError(f"--only {only!r}: no workload has this in its name; leave it out to see all")
+    return chosen
+
+
 def _forecast(quick: bool, kinds: tuple[str, ...], only: str, gpu: str, against: Path | None) -> None:
     """Times of launches from what they execute and move, and how they agree with measured ones."""
-    from svertka.codegen.machine.bench.workload import workloads
     from svertka.codegen.ptx.against import agreement, read
     from svertka.codegen.ptx.predict import GPUS, Forecast, forecasts, table
 
     if gpu not in GPUS:
         raise ValueError(f"--on {gpu}: unknown; use {', '.join(GPUS)}")
     measured = read(against) if against else {}
-    chosen = [workload for workload in workloads(quick, kinds) if only in workload.title]
-    if not chosen:
-        raise ValueError(f"--only {only!r}: no workload has this in its name; leave it out to see all")
+    chosen = _workloads(quick, kinds, only)
     found: list[Forecast] = []
     with progress("counting", len(chosen)) as advance:
         for workload in chosen:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -25,3 +28,11 @@ def _rounding_of_bfloat16(device: str) -> Iterator[None]:
     """Correct the interpreter's casts of bfloat16; see ``bfloat16``."""
     with bfloat16.repaired_on(device):
         yield
+
+
+@pytest.fixture(params=["kernels", "cpu"])
+def functions(request: pytest.FixtureRequest, package: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Functions of the module fixture ``package``: by kernels in the interpreter, and as CPU tensors run them."""
+    if request.param == "cpu":
+        monkeypatch.setattr(importlib.import_module(f"{package.__name__}.runtime"), "INTERPRETED", False)
+    return package.functional

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Iterator
 from types import ModuleType
@@ -80,14 +79,6 @@ DEFINITIONS = {"embedding": EMBEDDING, "mixed": MIXED}
 def package(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
     with packaged(tmp_path_factory.mktemp("terms") / "all", list(DEFINITIONS.values())) as made:
         yield made
-
-
-@pytest.fixture(params=["kernels", "cpu"])
-def functions(request: pytest.FixtureRequest, package: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The package's functions, by the kernels in Triton's interpreter, and as CPU tensors run them."""
-    if request.param == "cpu":
-        monkeypatch.setattr(importlib.import_module(f"{package.__name__}.runtime"), "INTERPRETED", False)
-    return package.functional
 
 
 # Recognition ---------------------------------------------------------------------------------------------------------
