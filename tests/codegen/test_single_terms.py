@@ -184,10 +184,10 @@ def test_every_level_holds(name: str) -> None:
     [
         ("embedding", "label_value < V", "label_value <= V"),
         ("embedding", "label_value >= 0", "label_value >= 1"),
-        ("embedding", "label_value * table_stride_v", "(label_value + 1) * table_stride_v"),
+        ("embedding", "tl.cast(label_value, INDEX)", "tl.cast(label_value + 1, INDEX)"),
         ("mixed", "blend > 0.0, tl.cast(C, INDEX), 0", "blend > 1.0, tl.cast(C, INDEX), 0"),
         ("mixed", "blend > 0.0, tl.cast(C, INDEX), 0", "blend < 0.0, tl.cast(C, INDEX), 0"),
-        ("mixed", "label_value * scale_stride_c", "label_value * input_stride_c"),
+        ("mixed", "tl.cast(label_value, INDEX) * scale_stride_c", "tl.cast(label_value, INDEX) * input_stride_c"),
     ],
 )
 def test_a_fault_is_found(name: str, text: str, fault: str) -> None:
