@@ -161,15 +161,15 @@ class _Host:
         varying = "".join(f'"{name}", ' for name in kernel.scalars)
         given = f"({', '.join(arguments)},), {{{constants}}}{f', ({varying})' if varying else ''}"
         schedule = self._schedule(launch)
-        if kernel.pattern != LoopPattern.CONTRACTION:
+        if kernel.pattern != LoopPattern.CONTRACTION and kernel.splitting is None:
             return [f"launching.run({kernel.name}, how, {schedule}, {given})"]
         if kernel.boxes is None:
-            return [f"launching.contract({kernel.name}, how, {schedule}, {given})"]
+            return [f"launching.reduce({kernel.name}, how, {schedule}, {given})"]
         operands = [self._operand(box, tensors[box.tensor]) for box in (kernel.boxes.left, kernel.boxes.right)]
         chosen = f"{kernel.name}_boxes if chosen else {kernel.name}"
         return [
             f"chosen = {self._boxes(kernel, kernel.boxes)} if launching.boxed({', '.join(operands)}) else None",
-            f"launching.contract({chosen}, how, chosen or {schedule}, {given})",
+            f"launching.reduce({chosen}, how, chosen or {schedule}, {given})",
         ]
 
     def _operand(self, box: BoxOperand, tensor: Tensor) -> str:
@@ -212,6 +212,9 @@ class _Host:
                 probe = max(rows, key=lambda tensor: len(tensor.axes)).name
                 contiguous = f"{last.extent} > 1 and {_stride_of(self._tensors(launch)[probe], inner)} == 1"
             sizes = f"{_product(kernel.rows)}, {_product(kernel.columns)}"
+            if kernel.splitting is not None:
+                values = len(kernel.sections[kernel.splitting].accumulators)
+                return f"schedule.reduction({sizes}, {contiguous}, {values}, how{_held(kernel)})"
             return f"schedule.rows({sizes}, {contiguous}, how.accumulator, how.target{_held(kernel)})"
         windows = {
             _steps(section.tap(loop.index)) or loop.extent for section in kernel.sections for loop in section.loops

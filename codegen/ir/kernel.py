@@ -384,6 +384,22 @@ class Kernel:
         return Axes(small, small), Axes(others, others)
 
     @property
+    def splitting(self) -> int | None:
+        """Of a row program whose only loop does nothing but reduce: the place of its section; others have none.
+
+        Where rows are few and long, several programs reduce a part of each, and what follows is computed of all parts.
+        """
+        if self.pattern != LoopPattern.ROW:
+            return None
+        loops = [place for place, section in enumerate(self.sections) if section.loops]
+        if len(loops) != 1 or any(section.stores for section in self.sections[: loops[0] + 1]):
+            return None
+        section = self.sections[loops[0]]
+        plain = section.when is None and not section.online
+        combined = all(a.operation in ("sum", "product", "max") for a in section.accumulators)
+        return loops[0] if plain and combined else None
+
+    @property
     def gathers(self) -> bool:
         """Whether some operand of a contraction is read through conditions or computed."""
         return any(operand.guards or not operand.stored for operand in self.operands)

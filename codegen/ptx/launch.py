@@ -51,6 +51,7 @@ NUMBERS: dict[str, Any] = {"fp32": np.float32, "fp64": np.float64}
 NUMBERS |= {f"i{bits}": getattr(np, f"int{bits}") for bits in (8, 16, 32, 64)}
 NUMBERS |= {f"u{bits}": getattr(np, f"uint{bits}") for bits in (8, 16, 32, 64)}
 WHOLE, NEAR = 1 << 28, 1 << 20  # bytes of a storage that is kept whole; of a stride that stays in one piece
+FEW_ELEMENTS = {"elements": 2, "contiguous_rows": 1, "short_row": 4}
 FAR = 1 << 41  # addresses of storages that are kept in pieces are multiples of it
 _COMPILED: dict[str, Compiled] = {}
 _LOCATION = re.compile(r"^\s*(?:\.loc|\.file|//).*\n", re.MULTILINE)
@@ -166,6 +167,7 @@ def executing(
     processors: int = PROCESSORS,
     special: Special | None = None,
     counting: bool = False,
+    parts: bool = False,
 ) -> Iterator[Executed]:
     """Run launches of a generated package on the machine.
 
@@ -179,11 +181,13 @@ def executing(
         processors: how many the GPU has.
         special: what executes some instructions in another way, if anything; see ``machine.link``.
         counting: whether to count what is executed.
+        parts: whether row programs have so few elements that they reduce a part of each row.
 
     Raises:
         PtxError: what the machine refuses, at once; at the end, results that were never stored.
     """
-    launching, plans = (importlib.import_module(f"{package}.{name}") for name in ("launching", "plans"))
+    names = ("launching", "plans", "schedule")
+    launching, plans, schedule = (importlib.import_module(f"{package}.{name}") for name in names)
     done = Executed(target, alter, only, special, counting=counting)
 
     def run(launch: Launched) -> None:
@@ -203,11 +207,17 @@ def executing(
         mock.patch.object(launching, "processors", return_value=processors),
         mock.patch.object(launching, "INT32_ELEMENTS", 1 if wide else launching.INT32_ELEMENTS),
         nullcontext() if counting else unassembled(),
+        mock.patch.dict(schedule.TABLES[target], _of_few(schedule.TABLES[target]) if parts else {}),
     ):
         yield done
         if only:
             done.memory.clear()
         done.finish()
+
+
+def _of_few(tables: dict[str, Any]) -> dict[str, Any]:
+    """Tables whose row programs have so few elements that every row takes several steps, each of them a part."""
+    return {"rows": {**tables["rows"], **FEW_ELEMENTS}, "sums": {**tables["sums"], "row_steps_a_part": 1}}
 
 
 def _compiled(launch: Launched, done: Executed) -> Compiled:

@@ -207,7 +207,8 @@ def compiled_texts(subject: Subject, some: Sequence[Run], noted: bool = False) -
 def _executing(
     subject: Subject, run: Run, alter: Callable[[str], str] | None = None, only: str = ""
 ) -> AbstractContextManager[Executed]:
-    return executing(subject.target, run.forced, subject.package, alter, run.wide, only, run.processors)
+    target, package = subject.target, subject.package
+    return executing(target, run.forced, package, alter, run.wide, only, run.processors, parts=run.parts)
 
 
 def digest_of_runs(some: Sequence[Run]) -> str:

@@ -45,6 +45,7 @@ class Run:
         forced: an entry of the tables of tiles that serves every size.
         special: whether numbers are compared at special values, too.
         processors: of the GPU; with few, a program of a persistent kernel computes several tiles, and no sum is split.
+        parts: whether row programs have so few elements that they reduce a part of each row.
     """
 
     case: Case
@@ -53,6 +54,7 @@ class Run:
     forced: str = ""
     special: bool = False
     processors: int = PROCESSORS
+    parts: bool = False
 
 
 def runs(subject: Subject) -> Iterator[Run]:
@@ -60,8 +62,8 @@ def runs(subject: Subject) -> Iterator[Run]:
 
     Usual parameters with several full tiles a launch, without optional tensors; unusual parameters; channels last;
     views with an offset, odd strides and 64-bit offsets; the last two with long sums too; rows that take several steps;
-    and, where operands may be fetched by boxes, each layout of boxes, of full tiles too, and long sums on a GPU with
-    few processors.
+    rows that are reduced in parts; and, where operands may be fetched by boxes, each layout of boxes, of full tiles too,
+    and long sums on a GPU with few processors.
     """
     definition, variant = subject.module.definition, subject.variant
     unusual, *_ = subject.small_cases
@@ -81,6 +83,9 @@ def runs(subject: Subject) -> Iterator[Run]:
         long = replace(usual, name=f"{usual.name}-long")
         yield Run(_grown(subject, long, _free(subject) & _reduced(subject), LONG), WIDE[:1])
     little = usual_case(definition, variant)
+    if any(kernel.splitting is not None for kernel in subject.launched):
+        whole = replace(little, name=f"{little.name}-parts", absent=frozenset())
+        yield Run(whole, WIDE[:1], special=True, parts=True)
     sides = zip(*(subject.aligned((unusual, large, little), UNIT)[place::3] for place in range(3)), strict=True)
     for first, much, other in sides:
         yield Run(first, HALF[:1])

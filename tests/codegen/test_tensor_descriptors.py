@@ -6,7 +6,6 @@ import importlib
 import math
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -19,14 +18,13 @@ from svertka.codegen.lowering.built import built
 from svertka.codegen.verify.cases import Case, cases
 from svertka.codegen.verify.equivalence import compare, draw_values, outcome, real
 from svertka.codegen.verify.levels import Subject
-from svertka.codegen.verify.recording import remembering_nothing
 from svertka.generated import launching, schedule
 from svertka.spec import Equation, Index, Layer, Sum, Tensor, axes, axis, define
 from svertka.spec.evaluate import whole
 from svertka.spec.layers import DEFINITIONS
 
 from .scratch import defined, scratch
-from .tiles import Launched, recorded, table, tiles
+from .tiles import Launched, few_processors, recorded, table, tiles
 
 n, k, c, h, p, r = axes("n k c h p r")
 x, weight, product = Tensor("input", n, c), Tensor("weight", k, c), Tensor("output", n, k)
@@ -172,17 +170,6 @@ SMALL = {
     "sums": {"least_depth": 1, "most_phases": 64, "steps_a_part": 1},
 }
 """Tiles smaller than extents, and partial sums."""
-
-
-@contextmanager
-def few_processors(count: int) -> Iterator[None]:
-    before = launching.PROCESSORS
-    with remembering_nothing():
-        launching.PROCESSORS = {"cpu": count}
-        try:
-            yield
-        finally:
-            launching.PROCESSORS = before
 
 
 def subject_of(layer: str) -> Subject:

@@ -11,7 +11,7 @@ from unittest import mock
 
 from svertka.codegen.verify.recording import remembering_nothing
 
-__all__ = ["LARGE_TILES", "SMALL_TILES", "Launched", "recorded", "table", "tiles"]
+__all__ = ["LARGE_TILES", "SMALL_TILES", "Launched", "few_processors", "recorded", "table", "tiles"]
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,19 @@ def tiles(table: Mapping[str, Any], package: str = "svertka.generated") -> Itera
             yield
         finally:
             schedule.TABLE.update(before)
+
+
+@contextmanager
+def few_processors(count: int, package: str = "svertka.generated") -> Iterator[None]:
+    """Let a package launch as on a device with so many processors."""
+    launching = importlib.import_module(f"{package}.launching")
+    before = launching.PROCESSORS
+    with remembering_nothing(package):
+        launching.PROCESSORS = {"cpu": count}
+        try:
+            yield
+        finally:
+            launching.PROCESSORS = before
 
 
 @contextmanager

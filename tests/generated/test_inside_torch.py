@@ -28,8 +28,8 @@ from .network import CLASSES, Network, gradients, images, labels, loss_of, same_
 def test_compiled_whole(backend: str, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Loss, gradients, running statistics and dropout's field are eager's, in one graph, and in one more for any batch.
 
-    Inductor draws other random numbers, as documented, unless it is told to draw the same as eager. Where ``CI`` is set,
-    it checks more.
+    Inductor draws other random numbers, as documented, unless it is told to draw the same as eager. Where the
+    environment has ``CI``, it checks more.
     """
     monkeypatch.setenv("CI", "true")
     torch._dynamo.reset()

@@ -108,7 +108,7 @@ def tiles(kernels: ModuleType, region: Region, elements: int, reach: int) -> Ite
             for rows in schedule.TABLE["interpreter_contraction"].values():
                 rows[0].update(tile=[max(block // 4, 8), 4, depth], group=2, taps=region.ties)
             schedule.TABLE["interpreter_contraction"]["boxes"][0].update(tile=[4, 16, depth])
-            schedule.TABLE["sums"].update(steps_a_part=1, most_parts=PARTS)
+            schedule.TABLE["sums"].update(steps_a_part=1, row_steps_a_part=1, most_parts=PARTS)
             launching.PROCESSORS = {"cpu": PROCESSORS if region.ties or region.boxes else MANY}
         else:  # the longest row fits, also beside others and in float64, which halves what a tile holds
             rows = schedule.TABLE["interpreter"]

@@ -237,17 +237,17 @@ def _compiled(compile: Any, function: Any = None, **options: Any) -> Any:
 def _lead_to_the_kernels() -> None:
     """Let CPU tensors take the generated package's GPU path."""
     runtime, launching = (importlib.import_module(f"svertka.generated.{name}") for name in ("runtime", "launching"))
-    contract = launching.contract
+    reduce = launching.reduce
 
     def with_scratch(*arguments: Any, **options: Any) -> Any:
         launching.plans.prepared(launching._give_scratch)
-        return contract(*arguments, **options)
+        return reduce(*arguments, **options)
 
     answers = {
         "target_of": lambda device: f"sm_{CAPABILITY[0]}{CAPABILITY[1]}",
         "fetches_boxes": lambda device: True,
         "PROCESSORS": {**launching.PROCESSORS, "cpu": PROCESSORS},
-        "contract": with_scratch,
+        "reduce": with_scratch,
     }
     for name, answer in answers.items():
         setattr(launching, name, answer)
