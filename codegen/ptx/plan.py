@@ -62,8 +62,8 @@ def runs(subject: Subject) -> Iterator[Run]:
 
     Usual parameters with several full tiles a launch, without optional tensors; unusual parameters; channels last;
     views with an offset, odd strides and 64-bit offsets; the last two with long sums too; rows that take several steps;
-    rows that are reduced in parts; and, where operands may be fetched by boxes, each layout of boxes, of full tiles too,
-    and long sums on a GPU with few processors.
+    rows that are reduced in parts; and, where operands may be fetched by boxes, each layout of boxes, of full tiles
+    too, and long sums on a GPU with few processors.
     """
     definition, variant = subject.module.definition, subject.variant
     unusual, *_ = subject.small_cases
