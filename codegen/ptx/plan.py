@@ -30,6 +30,7 @@ __all__ = ["FEW", "Run", "runs"]
 WIDE, HALF = (torch.float32, torch.float64), (torch.bfloat16, torch.float16)
 UNIT = 32  # on a GPU boxes are used if at least so many elements are summed
 MUCH, LONG = 1 << 19, 1 << 15  # operations of the deepest loop nest; the formula takes longer than its kernels
+SEVERAL = 1 << 10  # operations, so that every axis has several elements
 LARGE = 1 << 15  # elements of a tensor
 FEW, LONG_SUM = 2, 352  # elements: five steps of 64 and a half; no pipeline that loads boxes has more stages
 
@@ -85,7 +86,7 @@ def runs(subject: Subject) -> Iterator[Run]:
     little = usual_case(definition, variant)
     if any(kernel.splitting is not None for kernel in subject.launched):
         whole = replace(little, name=f"{little.name}-parts", absent=frozenset())
-        yield Run(whole, WIDE[:1], special=True, parts=True)
+        yield Run(_grown(subject, whole, _free(subject), SEVERAL), WIDE[:1], special=True, parts=True)
     sides = zip(*(subject.aligned((unusual, large, little), UNIT)[place::3] for place in range(3)), strict=True)
     for first, much, other in sides:
         yield Run(first, HALF[:1])

@@ -167,7 +167,7 @@ PRODUCTS = table(64, 64, 4, (16, 16, 4))["interpreter_contraction"]
 BOXES = [{"least_m": 0, "least_n": 0, "tile": [16, 16, 8], "warps": 4, "stages": 1, "persistent": 1}]
 SMALL = {
     "interpreter_contraction": {**PRODUCTS, "boxes": BOXES},
-    "sums": {"least_depth": 1, "most_phases": 64, "steps_a_part": 1},
+    "sums": {"least_depth": 1, "most_phases": 64, "steps_a_part": 1, "row_steps_a_part": 1},
 }
 """Tiles smaller than extents, and partial sums."""
 

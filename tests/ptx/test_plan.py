@@ -8,9 +8,13 @@ import pytest
 import torch
 
 from svertka.codegen.lowering.build import build
+from svertka.codegen.ptx import launch
+from svertka.codegen.ptx.level import compiled_texts
 from svertka.codegen.ptx.plan import FEW, Run, runs
 from svertka.codegen.verify.equivalence import GAP, as_view, canonical_shape
 from svertka.codegen.verify.levels import Subject
+from svertka.codegen.verify.recording import defined_name
+from svertka.generated import schedule
 from svertka.generated.tables import TABLES
 from svertka.spec.layers import DEFINITIONS
 
@@ -35,7 +39,8 @@ def test_every_dtype_layout_and_kind_of_tensor_is_executed(layer: str) -> None:
     assert {dtype for run in found for dtype in run.dtypes} == EVERY
     assert {run.case.last for run in found} == {False, True}
     assert {run.dtypes for run in found if run.case.view and run.wide} == {(torch.float16,)}
-    assert [run.case.view for run in found if run.special] == [False]
+    assert not any(run.case.view for run in found if run.special)
+    assert sum(run.special and not run.parts for run in found) == 1
     assert len({run.case.name for run in found if run.processors != FEW}) == sum(r.processors != FEW for r in found)
 
 
@@ -82,3 +87,18 @@ def test_a_view_begins_inside_its_memory_and_has_odd_strides() -> None:
     assert GAP % 2
     assert torch.equal(view, values)
     assert torch.equal(as_view(torch.tensor(7.0)), torch.tensor(7.0))
+
+
+@pytest.mark.parametrize("layer", ["linear", "group_normalization"])
+def test_kernels_that_can_reduce_in_parts_do(layer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = build(DEFINITIONS[layer])
+    subject = Subject(module, module.definition.variants[0], "svertka.generated", target="sm_90")
+    found = set()
+    monkeypatch.setattr(schedule, "INTERPRETING", False)
+    monkeypatch.setattr(
+        launch, "run_launch", lambda one, done: found.add((one.kernel.__name__, one.constants.get("PART")))
+    )
+    compiled_texts(subject, [run for run in planned(layer) if run.parts], noted=True)
+    able = {defined_name(subject.kernels, one.name) for one in subject.launched if one.splitting is not None}
+    assert able
+    assert found >= {(name, part) for name in able for part in ("part", "finish")}
