@@ -5,16 +5,27 @@ Input: a ``Program``. Output: the lines its template prints.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from svertka.codegen.emit.kernel_pool import KernelPool
 from svertka.codegen.emit.launcher_printer import host_expression, host_node
 from svertka.codegen.emit.render import environment, kernel_sources
 from svertka.codegen.ir.coalescing import is_side_by_side
-from svertka.codegen.ir.kernel import Axes, Boxes, BoxOperand, Kernel, Tap, TapRange, TensorArgument, TileAxis
+from svertka.codegen.ir.kernel import (
+    Axes,
+    Boxes,
+    BoxOperand,
+    Kernel,
+    Section,
+    Tap,
+    TapRange,
+    TensorArgument,
+    TileAxis,
+)
 from svertka.codegen.ir.loop_patterns import LoopPattern
 from svertka.codegen.lowering.build import Allocation, KernelModule, Launch, Program
+from svertka.codegen.lowering.cut_loops import every
 from svertka.spec.notation import Tensor
 
 __all__ = ["module_source"]
@@ -216,11 +227,27 @@ class _Host:
                 values = len(kernel.sections[kernel.splitting].accumulators)
                 return f"schedule.reduction({sizes}, {contiguous}, {values}, how{_held(kernel)})"
             return f"schedule.rows({sizes}, {contiguous}, how.accumulator, how.target{_held(kernel)})"
-        windows = {
-            _steps(section.tap(loop.index)) or loop.extent for section in kernel.sections for loop in section.loops
-        }
-        window = " * ".join(sorted(windows)) or "1"
-        return f"schedule.lanes({_product(kernel.rows)}, {window}, {_side_by_side(kernel)}, how.itemsize, how.target)"
+        sizes = f"{_product(kernel.rows)}, {_window(kernel.sections)}, {_side_by_side(kernel)}"
+        return f"schedule.lanes({sizes}, how.itemsize, how.target{_cells(kernel)})"
+
+
+def _window(sections: Sequence[Section]) -> str:
+    """The number of steps through windows."""
+    steps = {_steps(section.tap(loop.index)) or loop.extent for section in sections for loop in section.loops}
+    return " * ".join(sorted(steps)) or "1"
+
+
+def _cells(kernel: Kernel) -> str:
+    """A last argument of the schedule, if a lane can compute all phases of a cell."""
+    phased = kernel.phased
+    if phased is None:
+        return ""
+    windows = {loop.extent for section in phased.sections for loop in section.loops}
+    steps = {axis.index: host_node(axis.step) for axis in phased.phases if axis.step is not None}
+    size = f"max({' * '.join(sorted(windows))}, {' * '.join(steps.values())})"
+    rows = (every(axis, steps[axis.index]) if axis.index in steps else axis for axis in kernel.rows.order)
+    apart = steps.get(kernel.rows.order[-1].index, "1")
+    return f", ({_product(Axes(tuple(rows), ()))}, {size}, {apart})"
 
 
 def _held(kernel: Kernel) -> str:

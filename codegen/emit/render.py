@@ -12,7 +12,7 @@ from typing import Any
 import jinja2
 
 from svertka.codegen.emit.triton_printer import TritonPrinter
-from svertka.codegen.ir.kernel import Axes, Extent, Kernel
+from svertka.codegen.ir.kernel import Axes, Extent, Kernel, PhasedLanes
 from svertka.codegen.ir.loop_patterns import LoopPattern
 
 __all__ = ["SCHEDULE_CONSTANTS", "environment", "kernel_sources", "quoted", "templated"]
@@ -66,8 +66,10 @@ def kernel_sources(kernel: Kernel) -> list[str]:
     """Print one kernel: by the template of its loop pattern, and by that of tensor descriptors if it has ``boxes``."""
     constants = (*COMMON_CONSTANTS, *SCHEDULE_CONSTANTS[kernel.pattern])
     constants += () if kernel.splitting is None else ("SPLITS", "PART")
-    more = {"columns": _counted(kernel, kernel.columns), "p": _printer(kernel)}
+    more = {"columns": _counted(kernel, kernel.columns), "p": _printer(kernel), "phases": ""}
     more |= dict(zip(("taps", "along"), (_counted(kernel, axes) for axes in kernel.window), strict=True))
+    if kernel.phased is not None:
+        more["phases"] = _rendered("phases.jinja", kernel, constants, p=_printer(kernel, phased=kernel.phased))
     sources = [_rendered(TEMPLATES[kernel.pattern], kernel, constants, **more)]
     if kernel.boxes is not None:
         tiles = (*kernel.boxes.rows, *kernel.boxes.columns, *kernel.boxes.summed)
@@ -92,7 +94,7 @@ def _rendered(template: str, kernel: Kernel, constants: tuple[str, ...], **more:
     return "\n".join(line for line in text.splitlines() if line.strip())
 
 
-def _printer(kernel: Kernel, boxed: bool = False) -> TritonPrinter:
+def _printer(kernel: Kernel, boxed: bool = False, phased: PhasedLanes | None = None) -> TritonPrinter:
     dimensions: dict[str, str] = {}
     masks: dict[str, str] = {}
     if kernel.pattern == LoopPattern.CONTRACTION:
@@ -104,14 +106,14 @@ def _printer(kernel: Kernel, boxed: bool = False) -> TritonPrinter:
         dimensions |= dict.fromkeys(kernel.rows.names, "row") | dict.fromkeys(kernel.columns.names, "column")
         masks = {"row": "live_row", "column": "live_column"}
     else:
-        dimensions |= dict.fromkeys(kernel.rows.names, "lane")
+        lanes = kernel.rows.names | (phased.rows.names if phased else frozenset())
+        dimensions |= dict.fromkeys(lanes, "lane")
         masks = {"lane": "live"}
     _add_reduced(kernel, dimensions)
-    lanes = kernel.pattern in (LoopPattern.POINTWISE, LoopPattern.WINDOW)
-    taps = {tap.index for section in kernel.sections for tap in section.taps}
+    taps = {tap.index for section in kernel.sections for tap in section.taps if phased is None}
     dimensions |= dict.fromkeys(taps, "lane")
     loops = {loop.index for section in kernel.sections for loop in section.loops}
-    narrow = frozenset(loops - taps) if lanes else frozenset()
+    narrow = frozenset(loops - taps) if "lane" in masks else frozenset()
     printer = TritonPrinter(kernel.tensors, dimensions, masks, frozenset(kernel.constants), narrow)
     if kernel.pattern == LoopPattern.CONTRACTION:
         printer.spread[kernel.accumulator] = frozenset({"m", "n"})

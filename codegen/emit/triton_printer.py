@@ -185,13 +185,16 @@ class TritonPrinter(ExpressionPrinter):
         alone = weight == Constant(Fraction(1), "real")
         return name if alone else self.text(Apply("multiply", (weight, Name(name, "real")), "real"))
 
-    def store(self, store: Store, along: tuple[str, ...], anchor: str) -> list[str]:
-        """Lines of a store; ``anchor`` gives the address the shape of the tile where the indices do not."""
+    def store(self, store: Store, along: tuple[str, ...], anchor: str, mask: str = "") -> list[str]:
+        """Lines of a store; ``anchor`` gives the address the shape of the tile where the indices do not.
+
+        ``mask`` is the name of the store's mask; the masks of the dimensions if empty.
+        """
         address = self._address(store.tensor, store.indices)
         varying = frozenset().union(*(self.along(index) for index in store.indices)) if store.indices else frozenset()
         if set(along) - varying:
             address += f" + {anchor} * 0"
-        masks = " & ".join(self.masks[dimension] for dimension in along)
+        masks = mask or " & ".join(self.masks[dimension] for dimension in along)
         line = f"tl.store({address}, {self.text(store.value)}, mask={masks})"
         if self.tensors[store.tensor].optional:
             return [f"if {store.tensor}_ptr is not None:", f"    {line}"]

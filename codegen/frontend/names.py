@@ -70,6 +70,7 @@ RESERVED = frozenset(
         "live_inner",
         "live_m",
         "live_n",
+        "live_phase",
         "live_row",
         "missing",
         "right_operand",
@@ -106,7 +107,7 @@ RESERVED = frozenset(
 )
 
 
-PREFIXES = ("BOX_", "count_", "first_", "period_", "phase_", "start_", "tap_", "taps_")
+PREFIXES = ("BOX_", "cell_", "count_", "first_", "kept_", "period_", "phase_", "phases_", "start_", "tap_", "taps_")
 """Prefixes that, with an index's name, make names of kernel variables."""
 
 

@@ -31,6 +31,7 @@ __all__ = [
     "Name",
     "Node",
     "Operand",
+    "PhasedLanes",
     "Section",
     "Store",
     "Tap",
@@ -217,6 +218,36 @@ class TileAxis:
 
 
 @dataclass(frozen=True)
+class PhasedLanes:
+    """How a window kernel is computed with one lane for all phases of some indices.
+
+    Attributes:
+        rows: the kernel's rows, with ``cell_x`` in the place of each divided index x. A cell has ``phases_x`` of its
+            values: all phases, or 1 where lanes compute one result.
+        phases: the divided indices; x is ``step * cell_x + phase_x``, and the phase a compile-time constant.
+        sections: as those of the kernel; loops over taps have values of a residue that the phases decide.
+    """
+
+    rows: Axes
+    phases: tuple[TileAxis, ...]
+    sections: tuple[Section, ...]
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """Names of reduced values that are stored, after all phases have their own."""
+        storing = [section for section in self.sections if section.stores]
+        used = {
+            part.name
+            for section in storing
+            for root in (*(let.value for let in section.lets), *(store.value for store in section.stores))
+            for part in walk_node(root)
+            if isinstance(part, Name)
+        }
+        reduced = [name for section in self.sections for a in section.accumulators for name in (a.name, a.best)]
+        return tuple(name for name in reduced if name in used)
+
+
+@dataclass(frozen=True)
 class Walk:
     """An index that has one value in each program, or in each part of a sum."""
 
@@ -340,6 +371,7 @@ class Kernel:
         operands: for contractions: left and right.
         accumulator: for contractions: name of the sum.
         boxes: for contractions whose operands are boxes: these boxes.
+        phased: for windows: how lanes compute several results together, if that leaves less to do.
         reverse: for scans: whether they run from the last column to the first.
     """
 
@@ -362,6 +394,7 @@ class Kernel:
     taps: tuple[Tap, ...] = ()
     bounds: LoopBounds | None = None
     used: tuple[tuple[Node, ...], ...] = ()
+    phased: PhasedLanes | None = None
     reverse: bool = False
 
     @property

@@ -21,6 +21,7 @@ from svertka.codegen.ir.kernel import (
     Load,
     Name,
     Node,
+    PhasedLanes,
     Section,
     Tap,
     TapRange,
@@ -74,6 +75,23 @@ def violations(kernel: Kernel) -> Iterator[str]:
         yield from _cuts(kernel, scope)
         scope[kernel.accumulator] = REAL
     for section in kernel.sections:
+        yield from _section(kernel, section, scope)
+    if kernel.phased is not None:
+        yield from _phased(kernel, kernel.phased)
+
+
+def _phased(kernel: Kernel, phased: PhasedLanes) -> Iterator[str]:
+    """Lanes that compute several results: what is stored is the same, and loops store nothing."""
+    stored = [
+        [store.tensor for one in sections for store in one.stores] for sections in (kernel.sections, phased.sections)
+    ]
+    if kernel.pattern != LoopPattern.WINDOW or stored[0] != stored[1]:
+        yield f"{kernel.name}: with phases a window kernel, and nothing else, stores the same results"
+    if any(section.stores and (section.loops or section.accumulators) for section in phased.sections):
+        yield f"{kernel.name}: with phases a section that stores does nothing else"
+    scope = _given(kernel) | _indices(phased.rows.order)
+    scope |= {f"phase_{axis.index}": INTEGER for axis in phased.phases}
+    for section in phased.sections:
         yield from _section(kernel, section, scope)
 
 

@@ -20,7 +20,7 @@ from svertka.codegen.lowering.residue_classes import phases, residue_classes
 from svertka.spec.layer import Equation, reads
 from svertka.spec.rewrite import conditions
 
-__all__ = ["CutLoops", "cut_loops"]
+__all__ = ["CutLoops", "cut_loops", "every"]
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class CutLoops:
         walked = tuple(Extent(f"phase_{index}", step, True) for index, step in self.steps)
 
         def stepped(axes: tuple[Extent, ...]) -> tuple[Extent, ...]:
-            return tuple(_every(axis, steps[axis.index]) if axis.index in steps else axis for axis in axes)
+            return tuple(every(axis, steps[axis.index]) if axis.index in steps else axis for axis in axes)
 
         batch = Axes((*batch.order, *walked), (*batch.last, *walked))
         return batch, *(Axes(stepped(side.order), stepped(side.last)) for side in sides)
@@ -75,7 +75,7 @@ def cut_loops(equation: Equation, split: Contraction, results: Sequence[Any], kn
     )
 
 
-def _every(axis: Extent, step: str) -> Extent:
+def every(axis: Extent, step: str) -> Extent:
     """The places of every ``step``-th value, as many as the first phase has; the text is Python's and Triton's."""
     return replace(axis, extent=f"(({axis.extent} + ({step} - 1)) // {step})")
 

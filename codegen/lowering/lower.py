@@ -27,6 +27,7 @@ from svertka.codegen.ir.kernel import (
     Name,
     Node,
     Operand,
+    PhasedLanes,
     Section,
     Store,
     Tap,
@@ -47,8 +48,10 @@ from svertka.codegen.lowering.signature import Signature
 from svertka.codegen.lowering.signed_divisions import signed_divisions
 from svertka.codegen.lowering.tap_ranges import tap_ranges
 from svertka.codegen.lowering.tensor_descriptors import boxes
+from svertka.codegen.lowering.vanishing import vanishes
+from svertka.codegen.lowering.window_phases import window_phases
 from svertka.spec.layer import Equation, Layer, text_of, walk
-from svertka.spec.notation import Index, Read, Reduction
+from svertka.spec.notation import FloorDiv, Index, Read, Reduction
 from svertka.spec.rewrite import conditions, index_set, linear_position
 
 __all__ = ["lower"]
@@ -75,18 +78,19 @@ def lower(
         channels: whether the tensor whose memory format the results take may have its second dimension last.
     """
     head = Signature(group, layer, set(constants), set(scalars), set(optional), channels)
-    return _Lowering(head).kernel(name)
+    return _Lowering(head, signed_divisions(head.values(), layer)).kernel(name)
 
 
 class _Lowering:
-    def __init__(self, head: Signature) -> None:
+    def __init__(self, head: Signature, signed: frozenset[FloorDiv]) -> None:
         self.head = head
+        self.signed = signed
         self.group = head.group
         self.layer = head.layer
         self.constants = head.constants
         self.scalars = head.scalars
         self.values: dict[Read, Node] = {}
-        self.expressions = ExpressionLowering(self.values, signed_divisions(head.values(), self.layer))
+        self.expressions = ExpressionLowering(self.values, signed)
         self.names: dict[Node, str] = {}
         self.taken: set[str] = _taken_names(self.group, self.layer)
         self.sections: list[Section] = []
@@ -122,7 +126,7 @@ class _Lowering:
             scalars=scalars,
             rows=self.head.rows(),
             columns=self.head.axes_of(columns),
-            sections=tuple(self._shared(s) for s in self.sections if s.lets or s.accumulators or s.stores),
+            sections=self._written(),
             groups=groups,
             operands=operands,
             accumulator=accumulator,
@@ -132,10 +136,26 @@ class _Lowering:
             taps=cut.taps,
             bounds=cut.bounds,
             used=cut.used,
+            phased=self._phased(),
             reverse=any(scan.reverse for scan in self._scans()),
         )
 
+    def _phased(self) -> PhasedLanes | None:
+        """The same kernel with lanes that compute all phases of some indices."""
+        found = window_phases(self.group, self._known()) if self.group.pattern == LoopPattern.WINDOW else None
+        if found is None:
+            return None
+        inner = _Lowering(dataclasses.replace(self.head, group=found.group), self.signed)
+        inner._windows()
+        inner._results()
+        sections = (dataclasses.replace(s, taps=found.taps) if s.loops else s for s in inner._written())
+        return PhasedLanes(found.cells(self.head.rows()), found.axes, tuple(sections))
+
     # Sections -------------------------------------------------------------------------------------------------
+
+    def _written(self) -> tuple[Section, ...]:
+        """The sections that have something in them."""
+        return tuple(self._shared(s) for s in self.sections if s.lets or s.accumulators or s.stores)
 
     def _stages(self, columns: tuple[Extent, ...]) -> None:
         """Reductions over the row; those that need none of each other, or only a running maximum, share a loop."""
@@ -246,6 +266,8 @@ class _Lowering:
             step = self._hoisted(self.expressions.real(scan.step.body, held), loops, outer, inner)
             holds = tuple(self._hoisted(g, loops, outer, inner) for g in held)
             return Accumulator(equation.target.name, "sum", body, guards, step=step, step_guards=holds)
+        if self.group.pattern == LoopPattern.WINDOW and value.operation == "sum" and vanishes(body, guards, inner):
+            guards = ()
         position = self.expressions.integer(linear_position(value.indices)) if value.operation == "argmax" else None
         operation: Any = value.operation
         best = f"{equation.target.name}_value" if operation == "argmax" else ""

@@ -103,6 +103,7 @@ def tiles(kernels: ModuleType, region: Region, elements: int, reach: int) -> Ite
             smaller = {"block": block, "window_block": block}
             smaller |= {"elements": 1, "contiguous_rows": 8} if region.ties else {"elements": 2, "contiguous_rows": 1}
             smaller |= {"short_row": 8}
+            smaller |= {"unroll": 1 if region.ties else MANY}  # every lane has one result, or all of a cell
             schedule.TABLE["interpreter"].update(smaller)
             depth = 4 if region.ties else 2 if elements > LITTLE or region.boxes else 1
             for rows in schedule.TABLE["interpreter_contraction"].values():
@@ -112,7 +113,7 @@ def tiles(kernels: ModuleType, region: Region, elements: int, reach: int) -> Ite
             launching.PROCESSORS = {"cpu": PROCESSORS if region.ties or region.boxes else MANY}
         else:  # the longest row fits, also beside others and in float64, which halves what a tile holds
             rows = schedule.TABLE["interpreter"]
-            rows.update(elements=max(rows["elements"], 4 * rows["contiguous_rows"] * elements))
+            rows.update(elements=max(rows["elements"], 4 * rows["contiguous_rows"] * elements), unroll=MANY)
         launching.INT32_ELEMENTS = {"none": limit, "largest": reach, "all": 1}[region.wide]
         forget(package)
         yield launching.INT32_ELEMENTS
