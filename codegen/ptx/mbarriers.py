@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from svertka.codegen.ptx.memory import COPY_ENGINE
 from svertka.codegen.ptx.moves import address_reader
 from svertka.codegen.ptx.program import Code, Immediate, Instruction
+from svertka.codegen.ptx.space import COPY_ENGINE
 from svertka.codegen.ptx.state import Array, Reader, State, Step, reader, unknown, writer
 
 __all__ = ["Flight", "barrier_at", "fence", "mbarrier", "unfinished"]
