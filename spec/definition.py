@@ -388,6 +388,8 @@ class Definition:
         facades: functions that call this definition's and others'; a package has those whose calls it has all.
         autocast: the type of its tensors under ``torch.autocast``, where torch's differs from what follows from the
             formula's operations: ``"lowered"``, ``"full"`` (float32) or ``"kept"``.
+        row_major: whether the first tensor is made row-major, and with it results and gradients, where torch's are
+            row-major for images of every memory format.
     """
 
     name: str
@@ -407,6 +409,7 @@ class Definition:
     parts: tuple[Part, ...] = ()
     gradient: bool = False
     autocast: str = ""
+    row_major: bool = False
     facades: tuple[Facade, ...] = ()
 
     @property
