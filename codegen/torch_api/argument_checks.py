@@ -92,7 +92,7 @@ def _shapeless(definition: Definition) -> list[Line]:
 def _of_own_type(definition: Definition) -> set[str]:
     """Tensors that may be float32 beside a first tensor in half precision: those with other dimensions.
 
-    A formula whose products autocast lowers, and one that reduces its elements to fewer, takes one type alone, as torch.
+    A formula whose products autocast lowers, and one that reduces its elements to fewer, takes one type alone.
     """
     rule = _precision(definition)
     if rule == Precision.LOWERED or (rule == Precision.FULL and not _maps(definition)):

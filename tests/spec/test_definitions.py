@@ -94,7 +94,7 @@ def test_what_is_named_exists(definition: Definition) -> None:
 
 @ALL
 def test_modules_name_torch_classes_and_arguments(definition: Definition) -> None:
-    names = {argument.name for argument in definition.arguments}
+    names = {argument.name for argument in definition.signature}
     for module in definition.modules:
         assert set(module.call) <= names
         assert set(module.buffers) <= names
@@ -110,8 +110,7 @@ def test_modules_name_torch_classes_and_arguments(definition: Definition) -> Non
             compile(expression, module.name, "eval")
 
 
-# arguments of torch that svertka leaves out (deprecated), and arguments that torch does not have
-LEFT_OUT = {"_stacklevel", "size_average", "reduce"}
+# arguments that torch does not have
 EXTRA = {"seed"}
 
 
@@ -124,12 +123,11 @@ def test_signatures_are_torchs(name: str) -> None:
     theirs = {
         parameter.name: parameter.default
         for parameter in inspect.signature(getattr(functional, name)).parameters.values()
-        if parameter.name not in LEFT_OUT
     }
-    ours = {a.name: a.default for a in definition.arguments if a.name not in EXTRA}
+    ours = {a.name: a.default for a in definition.signature if a.name not in EXTRA}
     assert list(ours) == list(theirs)
     for argument, default in theirs.items():
-        if default is inspect.Parameter.empty or argument == "dim":  # torch's dim=None is deprecated
+        if default is inspect.Parameter.empty:
             assert ours[argument] is REQUIRED
         else:
             assert ours[argument] == default
