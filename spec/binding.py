@@ -131,8 +131,9 @@ def _given(definition: Definition, arguments: Mapping[str, Any]) -> dict[str, An
         if name not in known:
             raise ValueError(f"{definition.function}: argument {name!r} is unknown; it has {', '.join(known)}")
     given = {**known, **arguments}
+    dims = {argument.name for argument in definition.arguments if isinstance(argument, Dimension)}
     for name, value in given.items():
-        if value is REQUIRED:
+        if value is REQUIRED or (value is None and name in dims):  # the function chooses one, the formula does not
             raise ValueError(f"{definition.function}: argument {name!r} is missing; give it")
     return given
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 from sympy import Basic, Expr, Gt, Symbol, sympify
@@ -76,6 +77,11 @@ def define(
         ValueError: a name is not in the formula, an extent cannot be computed, orders is neither 1 nor 2, or is 2
             although no result is real.
     """
+    if not isinstance(layer, Layer):
+        raise TypeError(
+            f"define: {getattr(layer, 'name', layer)!r} is a {type(layer).__name__}, no Layer; give it the formula, or "
+            "use a Definition as it is"
+        )
     if orders not in (1, 2):
         raise ValueError(f"define({layer.name}): orders={orders} must be 1 or 2; for more, define adjoint(layer)")
     if orders > 1 and all(layer.tensors[name].kind == "integer" for name in layer.outputs):
@@ -172,12 +178,35 @@ class _Face:
         if not symbol.is_integer:
             low = 0.0 if symbol.is_nonnegative else None
             if default is not REQUIRED:
-                default = float(default)
+                default = self._number(symbol, default)
             return Real(name=argument, default=default, symbol=symbol.name, low=low)
         if symbol.is_nonnegative and not symbol.is_positive:
             return Flag(name=argument, default=False if default is REQUIRED else bool(default), symbol=symbol.name)
         minimum = 1 if symbol.is_positive else None
+        if default is not REQUIRED and not (default is None or isinstance(default, Integral)):
+            raise self._no_default(symbol, default, "no integer")
+        if minimum is not None and isinstance(default, Integral) and int(default) < minimum:
+            raise self._no_default(symbol, default, "not positive")
         return Whole(name=argument, default=default, symbol=symbol.name, minimum=minimum)
+
+    def _number(self, symbol: Symbol, default: Any) -> float:
+        """A default of a parameter that is a real number.
+
+        Raises:
+            ValueError: it is no number, or breaks the parameter's own rule.
+        """
+        if isinstance(default, bool | str) or not hasattr(default, "__float__"):
+            raise self._no_default(symbol, default, "no real number")
+        value = float(default)
+        if (symbol.is_positive and not value > 0) or (symbol.is_nonnegative and not value >= 0):
+            raise self._no_default(symbol, default, "not positive" if symbol.is_positive else "negative")
+        return value
+
+    def _no_default(self, symbol: Symbol, default: Any, why: str) -> ValueError:
+        return ValueError(
+            f"define({self.layer.name}): the default {default!r} of {symbol.name} is {why}; give another, or make "
+            f"{symbol.name} with other assumptions"
+        )
 
     def _summed(self) -> Iterator[Argument]:
         """Extents that calls must pass: of axes that are only summed over, and of factors of products."""

@@ -27,6 +27,7 @@ __all__ = [
     "Facade",
     "Flag",
     "ModuleFace",
+    "Older",
     "Padding",
     "Part",
     "PerAxis",
@@ -233,6 +234,18 @@ class Setting(Argument):
     check: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Older(Setting):
+    """An argument that torch keeps for older code; the formula has none, ``Definition.first`` reads it.
+
+    Attributes:
+        behind: name of the argument that it follows in the signature.
+    """
+
+    default: Any = None
+    behind: str
+
+
 @dataclass(frozen=True)
 class Rule:
     """A condition over the formula's symbols that arguments must satisfy.
@@ -361,6 +374,11 @@ class Facade:
         """The arguments that are tensors."""
         return tuple(argument for argument in self.arguments if isinstance(argument, TensorArgument))
 
+    @property
+    def signature(self) -> tuple[Argument, ...]:
+        """The parameters of the function."""
+        return self.arguments
+
 
 @dataclass(frozen=True)
 class Definition:
@@ -388,6 +406,11 @@ class Definition:
         facades: functions that call this definition's and others'; a package has those whose calls it has all.
         autocast: the type of its tensors under ``torch.autocast``, where torch's differs from what follows from the
             formula's operations: ``"lowered"``, ``"full"`` (float32) or ``"kept"``.
+        older: arguments of torch's function that are none of the formula.
+        first: Python statements that the function runs first: what is meant by ``older``, and inputs with fewer
+            dimensions than the formula knows.
+        row_major: whether the first tensor is made row-major, and with it results and gradients, where torch's are
+            row-major for images of every memory format.
     """
 
     name: str
@@ -407,12 +430,21 @@ class Definition:
     parts: tuple[Part, ...] = ()
     gradient: bool = False
     autocast: str = ""
+    older: tuple[Older, ...] = ()
+    first: tuple[str, ...] = ()
+    row_major: bool = False
     facades: tuple[Facade, ...] = ()
 
     @property
     def tensor_arguments(self) -> tuple[TensorArgument, ...]:
         """The arguments that are tensors."""
         return tuple(argument for argument in self.arguments if isinstance(argument, TensorArgument))
+
+    @property
+    def signature(self) -> tuple[Argument, ...]:
+        """The parameters of the function: the arguments, and older ones between them."""
+        behind = {a.name: [one for one in self.older if one.behind == a.name] for a in self.arguments}
+        return tuple(one for argument in self.arguments for one in (argument, *behind[argument.name]))
 
     def differentiable(self, layer: Layer) -> tuple[str, ...]:
         """The real tensors of one of the formulas for which a gradient is offered, in the order of the arguments.

@@ -12,20 +12,21 @@ __all__ = ["listed"]
 
 
 def listed() -> list[tuple[str, ...]]:
-    """Name, function, modules, number of formulas and source of every layer."""
+    """Name, function, modules, number of formulas and source of every layer, and of functions over several of them."""
     return kept("listed", "layers", _rows)
 
 
 def _rows() -> list[tuple[str, ...]]:
+    from svertka.spec.definition import Definition, with_facades
     from svertka.spec.layers import DEFINITIONS
 
     return [
         (
-            definition.name,
-            definition.function,
-            ", ".join(face.name for face in definition.modules),
-            str(len(definition.variants)),
-            definition.source,
+            one.name if isinstance(one, Definition) else "",
+            one.function,
+            ", ".join(face.name for face in one.modules),
+            str(len(one.variants)) if isinstance(one, Definition) else f"{len(one.calls)} functions",
+            one.source,
         )
-        for definition in DEFINITIONS.values()
+        for one in with_facades(list(DEFINITIONS.values()))
     ]

@@ -90,11 +90,24 @@ def _shapeless(definition: Definition) -> list[Line]:
 
 
 def _of_own_type(definition: Definition) -> set[str]:
-    """Tensors that may have a wider type than the first: under ``Precision.KEPT``, those with other dimensions."""
-    if _precision(definition) != Precision.KEPT:
+    """Tensors that may be float32 beside a first tensor in half precision: those with other dimensions.
+
+    A formula whose products autocast lowers, and one that reduces its elements to fewer, takes one type alone.
+    """
+    rule = _precision(definition)
+    if rule == Precision.LOWERED or (rule == Precision.FULL and not _maps(definition)):
         return set()
     alike = {tensor.name for variant in definition.variants for tensor in shaped_alike(variant.layer)}
     return {a.name for a in definition.tensor_arguments if a.bound not in alike}
+
+
+def _maps(definition: Definition) -> bool:
+    """Whether results have the dimensions of the first real tensor, for every formula."""
+    return all(
+        variant.layer.tensors[name].dims == shaped_alike(variant.layer)[0].dims
+        for variant in definition.variants
+        for name in definition.result
+    )
 
 
 def _tensor_checks(definition: Definition) -> list[Line]:

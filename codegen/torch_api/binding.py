@@ -257,9 +257,14 @@ class Binder:
         rule = f_string("must divide the ", variable(shown.name), f" of {_meaning([shown.dim])} in {whole.text}")
         error = call("invalid", origin.text, divisor, rule, f"match {origin.text} and {shown.argument.name}")
         self.origins[unknown.extent.name] = whole + " / " + origin
+        rest, quotient = (variable(shown.name) + sign + factor for sign in (" % ", " // "))
+        given = argument_of_symbol(self.definition)
+        if any(index.extent.name not in given for index in others):  # a tensor's extent, which may be 0
+            rest = "(" + rest + " if " + factor + " else " + variable(shown.name) + ")"
+            quotient = quotient + " if " + factor + " else 1"
         return [
-            *if_block(variable(shown.name) + " % " + factor, Line("raise " + error)),
-            Line.assigning(variable(shown.name) + " // " + factor, unknown.extent.name, pure=True),
+            *if_block(rest, Line("raise " + error)),
+            Line.assigning(quotient, unknown.extent.name, pure=True),
         ]
 
     def _equal(self, shown: _Shown) -> list[Line]:

@@ -77,7 +77,7 @@ class _Taken:
 def _plain_checks(argument: Argument) -> list[Code]:
     """What the public function checks of an argument before it reads a tensor, for the attribute of a module."""
     if isinstance(argument, Dimension):
-        return [call("whole", argument.name, _attribute(argument.name))]
+        return [] if argument.default is None else [call("whole", argument.name, _attribute(argument.name))]
     return [] if isinstance(argument, Seed) else scalar_checks(argument, _attribute)
 
 

@@ -64,7 +64,7 @@ def type_text(argument: Argument, definition: Definition | Facade) -> str:
         return "Sequence[int]"
     if isinstance(argument, Real) and argument.epsilon:
         return "float | None"
-    if isinstance(argument, Seed | Dimension):  # None: a module of torch may hold it; the call refuses it
+    if isinstance(argument, Seed | Dimension):  # None: a module of torch may hold it; the call may refuse it
         return "int | None"
     return {Real: "float", Flag: "bool", Choice: "str", ElementType: "torch.dtype | None"}[type(argument)]
 
@@ -78,7 +78,7 @@ def default_text(argument: Argument) -> str:
 
 def signature_of(definition: Definition | Facade) -> str:
     """Parameters of a definition's public function, as Python."""
-    return _signature(definition.arguments, definition)
+    return _signature(definition.signature, definition)
 
 
 def _signature(arguments: Iterable[Argument], definition: Definition | Facade) -> str:
@@ -109,7 +109,7 @@ class FunctionSource:
     @property
     def passed(self) -> str:
         """Its arguments, as it passes them on."""
-        return ", ".join(a.name for a in self.definition.arguments)
+        return ", ".join(a.name for a in self.definition.signature)
 
     @property
     def signature(self) -> str:
@@ -149,9 +149,11 @@ class FunctionSource:
     @property
     def arguments(self) -> list[tuple[str, str]]:
         """Every argument with its description."""
-        return [(a.name, self._explained(a)) for a in self.definition.arguments]
+        return [(a.name, self._explained(a)) for a in self.definition.signature]
 
     def _explained(self, argument: Argument) -> str:
+        if isinstance(argument, Setting):
+            return argument.meaning
         if isinstance(argument, TensorArgument):
             return self._tensor(argument)
         if isinstance(argument, PerAxis):
@@ -170,7 +172,8 @@ class FunctionSource:
             missing = "; None stands for the machine epsilon of the arithmetic" if argument.epsilon else ""
             return f"a number{'' if argument.low is None else f', at least {argument.low}'}{high}{missing}."
         if isinstance(argument, Dimension):
-            return "the dimension to work along; negative ones count from the end."
+            missing = "; None chooses one as torch does, with a warning" if argument.default is None else ""
+            return f"the dimension to work along; negative ones count from the end{missing}."
         if isinstance(argument, TrailingShape):
             return "the extents of the last dimensions, at least one."
         if isinstance(argument, ElementType):

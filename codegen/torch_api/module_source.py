@@ -18,6 +18,7 @@ from svertka.spec.definition import (
     Facade,
     Flag,
     ModuleFace,
+    Older,
     TensorArgument,
 )
 from svertka.spec.notation import Tensor
@@ -80,21 +81,28 @@ class ModuleSource:
         parts = []
         for argument in self._forward_tensors():
             optional = self.own and argument.default is None
-            parts.append(f"{argument.name}: Tensor{' | None = None' if optional else ''}")
+            parts.append(f"{self._in_forward(argument)}: Tensor{' | None = None' if optional else ''}")
         parts += [f"{name}: {annotation}" for name, annotation in self.description.options.items()]
         return ", ".join(parts)
 
-    def _forward_tensors(self) -> list[TensorArgument]:
-        """Tensors that each call passes: those of torch's forward; without one, those that the module does not hold.
+    def _in_forward(self, argument: TensorArgument) -> str:
+        """Name of a tensor among the parameters of forward: torch gives the first one various names."""
+        if self.own or self.description.before or argument.name != self.definition.tensor_arguments[0].name:
+            return argument.name
+        return forward_parameters(self._of_torch)[1]
 
-        Torch gives the first one various names.
-        """
+    @property
+    def _of_torch(self) -> str:
+        """Name of torch's class with the same constructor and state."""
+        return (self.description.like or self.description.base).rpartition(".")[2]
+
+    def _forward_tensors(self) -> list[TensorArgument]:
+        """Tensors that each call passes: those of torch's forward; without one, those that the module does not hold."""
         tensors = self.definition.tensor_arguments
         if self.own:
             held = {*self.description.buffers, *self.description.parameters}
             return [a for a in tensors if a.name not in held]
-        base = (self.description.like or self.description.base).rpartition(".")[2]
-        passed = (tensors[0].name, *forward_parameters(base), *self.description.takes)
+        passed = (tensors[0].name, *forward_parameters(self._of_torch), *self.description.takes)
         return [a for a in tensors if a.name in passed]
 
     @property
@@ -157,14 +165,16 @@ class ModuleSource:
     @property
     def call(self) -> str:
         """Arguments of the function's call."""
-        held = {a.name for a in self._forward_tensors()}
+        held = {a.name: self._in_forward(a) for a in self._forward_tensors()}
         parts = []
         for argument in self.definition.arguments:
             name = argument.name
             if self.own and isinstance(argument, Flag) and argument.in_place:
                 continue
-            value = name if name in held else self.description.call.get(name, f"self.{name}")
+            value = held[name] if name in held else self.description.call.get(name, f"self.{name}")
             parts.append(f"{name}={value}")
+        older = (one.name for one in self.definition.signature if isinstance(one, Older))
+        parts += [f"{name}={self.description.call[name]}" for name in older if name in self.description.call]
         return ", ".join(parts)
 
     @property

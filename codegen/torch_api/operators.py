@@ -67,6 +67,7 @@ class OperatorDescription:
     examples: tuple[str, ...] = ()
     factors: tuple[str, ...] = ()
     operations: str = ""
+    row_major: bool = False
 
     @property
     def options(self) -> dict[str, object]:
@@ -168,6 +169,7 @@ def operator_of(definition: Definition, variant: Variant) -> OperatorDescription
         many=_many(definition, layer),
         ordered=in_any_order(layer),
         accumulated=accumulated_of(definition, layer),
+        row_major=definition.row_major,
     )
 
 

@@ -23,7 +23,7 @@ from sympy import Basic, Symbol
 from svertka.codegen.frontend.names import check_names
 from svertka.codegen.torch_api.lines import HELPERS
 from svertka.codegen.torch_api.of_torch import attributes
-from svertka.codegen.torch_api.operators import operator_of
+from svertka.codegen.torch_api.operators import kinds_of, operator_of
 from svertka.spec import normal_form
 from svertka.spec.define import argument_name
 from svertka.spec.definition import REQUIRED, Argument, Definition, ElementType, ModuleFace, with_facades
@@ -114,6 +114,11 @@ def _check_arguments(where: str, definition: Definition) -> None:
     for name in sorted({*names, *symbols} & _made_of_shapes(definition)):
         raise ValueError(f"{where}: generated code names a shape or an extent {name!r}; give the argument another name")
     given = definition.tensor_arguments
+    if given and all(kinds_of(definition, a) == {"integer"} for a in given):
+        raise ValueError(
+            f"{where}: all its tensors are integers, and kernels need a real one, whose type results take; make one of "
+            f'{", ".join(a.name for a in given)} without kind="integer"'
+        )
     if given and not any(a.differentiable for a in given):
         raise ValueError(f"{where}: all its tensors are constant; leave one of {', '.join(a.name for a in given)} out")
     tensors = {a.name for a in given}

@@ -5,13 +5,25 @@ Input: a ``Definition`` and its operators. Output: ``function_body``, the lines 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from svertka.codegen.torch_api.argument_checks import argument_checks, padding_targets
 from svertka.codegen.torch_api.binding import Binder, dimension_of, trailing_of
-from svertka.codegen.torch_api.lines import Body, Code, Line, body_of, call, if_block, joined, tuple_of, variable
+from svertka.codegen.torch_api.lines import (
+    Body,
+    Code,
+    Line,
+    body_of,
+    call,
+    helpers_in,
+    if_block,
+    joined,
+    tuple_of,
+    variable,
+)
 from svertka.codegen.torch_api.operators import OperatorDescription, kinds_of, may_be_absent
 from svertka.spec.definition import Definition, Flag, Padding, Seed, TensorArgument, Variant
 from svertka.spec.notation import Tensor
@@ -25,7 +37,13 @@ def function_body(definition: Definition, operators: Sequence[OperatorDescriptio
         _Branch(dict(variant.when), tuple(_Call(definition, variant, operator).lines()))
         for variant, operator in zip(definition.variants, operators, strict=True)
     ]
-    return body_of([*argument_checks(definition), *_identity(definition), *_tree(branches, definition)])
+    first = [Line(Code(text, _helpers(text))) for text in definition.first]
+    return body_of([*first, *argument_checks(definition), *_identity(definition), *_tree(branches, definition)])
+
+
+def _helpers(text: str) -> tuple[str, ...]:
+    """Functions of the support code that a statement names."""
+    return tuple(helpers_in("arguments", re.findall(r"\w+", text)))
 
 
 def _identity(definition: Definition) -> list[Line]:

@@ -121,6 +121,10 @@ PRELU = Definition(
             "match weight and the channels of input, or give one weight",
         ),
     ),
+    first=(
+        "if isinstance(input, Tensor) and input.dim() == 0 and isinstance(weight, Tensor) and weight.numel() == 1:",
+        "    return prelu(input.unsqueeze(0), weight).squeeze(0)",
+    ),
     modules=(ModuleFace("PReLU", base="torch.nn.PReLU"),),
     autocast="lowered",
 )

@@ -148,6 +148,7 @@ def _definition(rank: int, word: str, layer: Layer, title: str, flags: tuple[Fla
         rules=(*(part.filled for part in parts), *(part.countable for part in parts)),
         modules=(ModuleFace(f"Adaptive{word}Pool{rank}d", base=f"torch.nn.Adaptive{word}Pool{rank}d"),),
         optional_results={flag.name: "indices" for flag in flags},
+        row_major=rank == 3,  # torch keeps channels last in images alone
     )
 
 

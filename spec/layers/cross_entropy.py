@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from sympy import Eq, Expr, Gt, Lt, exp, log
 
-from svertka.spec.definition import Choice, Definition, ModuleFace, Real, Rule, TensorArgument, Variant, Whole
+from svertka.spec.definition import Choice, Definition, ModuleFace, Older, Real, Rule, TensorArgument, Variant, Whole
 from svertka.spec.layer import Equation, Layer
 from svertka.spec.notation import Select, Sum, Tensor, axis, integer, number
 
@@ -79,6 +79,11 @@ def _variants() -> tuple[Variant, ...]:
     return tuple(found)
 
 
+def _older(name: str, instead: str, behind: str) -> Older:
+    meaning = f"torch's former argument, as reduction says it: False asks for {instead}; deprecated."
+    return Older(name=name, annotation="bool | None", meaning=meaning, behind=behind)
+
+
 DEFINITIONS = (
     Definition(
         name="cross_entropy",
@@ -101,6 +106,11 @@ DEFINITIONS = (
                 closed=True,
                 varies=True,
             ),
+        ),
+        older=(_older("size_average", "sums", "weight"), _older("reduce", "single losses", "ignore_index")),
+        first=(
+            "if size_average is not None or reduce is not None:",
+            "    reduction = legacy_reduction(size_average, reduce)",
         ),
         modules=(ModuleFace("CrossEntropyLoss", base="torch.nn.CrossEntropyLoss"),),
     ),

@@ -158,6 +158,7 @@ DEFINITIONS = (
         arguments=(TensorArgument(name="input"), TrailingShape(name="normalized_shape", axis="c"), *SCALE, EPS),
         modules=(ModuleFace("LayerNorm", base="torch.nn.LayerNorm"),),
         autocast="full",
+        row_major=True,
     ),
     Definition(
         name="root_mean_square_normalization",
@@ -217,5 +218,6 @@ DEFINITIONS = (
             EPS,
         ),
         modules=tuple(_instance_module(rank) for rank in (1, 2, 3)),
+        row_major=True,
     ),
 )

@@ -155,6 +155,7 @@ def _average_definition(rank: int) -> Definition:
         extents={window.output.extent.name: window.windows_or_more for window in windows},
         rules=_rules(windows),
         modules=(ModuleFace(f"AvgPool{rank}d", base=f"torch.nn.AvgPool{rank}d"),),
+        row_major=rank == 3,  # torch keeps channels last in images alone
     )
 
 

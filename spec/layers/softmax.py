@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sympy import exp, log
 
-from svertka.spec.definition import Definition, Dimension, ElementType, ModuleFace, TensorArgument, Variant
+from svertka.spec.definition import Definition, Dimension, ElementType, ModuleFace, Older, TensorArgument, Variant
 from svertka.spec.layer import Equation, Layer
 from svertka.spec.notation import Sum, Tensor, axis
 
@@ -34,10 +34,20 @@ def _definition(layer: Layer, title: str, module: str) -> Definition:
         function=layer.name,
         arguments=(
             TensorArgument(name="input"),
-            Dimension(name="dim", axis="k", tensors=("input", "output")),
+            Dimension(name="dim", default=None, axis="k", tensors=("input", "output")),
             ElementType(name="dtype", tensor="input"),
         ),
-        modules=(ModuleFace(module, base=f"torch.nn.{module}", call={"dtype": "None"}),),
+        older=(
+            Older(
+                name="_stacklevel",
+                default=3,
+                annotation="int",
+                meaning="how many calls above the one that warns of a missing dim.",
+                behind="dim",
+            ),
+        ),
+        first=("if dim is None:", f'    dim = implicit_dimension("{layer.name}", input, _stacklevel)'),
+        modules=(ModuleFace(module, base=f"torch.nn.{module}", call={"dtype": "None", "_stacklevel": "5"}),),
     )
 
 

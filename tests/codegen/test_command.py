@@ -369,3 +369,13 @@ def test_list_does_not_trust_what_it_kept(
     assert call("list")[1] == printed
     kept.write_text(broken)
     assert call("list")[1] == printed
+
+
+def test_list_has_every_function() -> None:
+    """Also those over several layers, as interpolate."""
+    from svertka.codegen.driver.listing import listed
+    from svertka.generated import functional
+
+    rows = {row[1]: row for row in listed()}
+    assert rows.keys() >= {*functional.__all__}
+    assert rows["interpolate"][2].startswith("Upsample")

@@ -177,6 +177,14 @@ def test_texts_are_texts(tmp_path: Path) -> None:
             functional.weighted(torch.ones(2), width=2)
 
 
+def test_a_layer_of_integers_says_so() -> None:
+    i = axis("i", many=True)
+    given, output = Tensor("input", i, kind="integer"), Tensor("output", i, kind="integer")
+    layer = Layer("raised", (given,), (Equation(output, given[i] + 1),), ("output",))
+    with pytest.raises(ValueError, match=r"layer 'raised': all its tensors are integers, .* one of input without kind"):
+        check_definitions([define(layer)])
+
+
 def test_a_layer_without_a_gradient_says_so() -> None:
     with pytest.raises(ValueError, match=r"layer 'scaled': all its tensors are constant; leave one of input out"):
         generate_package([define(layer(), constant=("input",))])

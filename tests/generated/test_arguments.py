@@ -156,7 +156,7 @@ def bad_scalars(argument: Argument) -> Iterator[Wrong]:
     elif isinstance(argument, Dimension):
         yield name, ValueError, 9, rf"{shown}9: must lie between"
         yield name, ValueError, -9, rf"{shown}-9: must lie between"
-        yield name, TypeError, None, rf"{shown}None"
+        yield name, TypeError, 1.5, rf"{shown}1\.5: must be an integer"
     elif isinstance(argument, TrailingShape):
         yield name, TypeError, "wide", rf"{shown}'wide': must be an integer"
         yield name, TypeError, (2.0,), rf"{shown}\(2\.0,\): must be an integer"

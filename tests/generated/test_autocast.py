@@ -127,8 +127,9 @@ def test_off_again_within(road: str, device: str) -> None:
 
 # Parameters in float32 beside images in half precision, with autocast or without
 
-BESIDE = [case for case in CASES if case.function.startswith(("batch_norm", "normalize")) and len(case.shapes) > 1]
-MIXED = {(case.function, *case.options.items(), *map(str, case.shapes)): case for case in BESIDE}
+NORMS = ("batch_norm", "normalize", "layer_norm", "rms_norm", "group_norm", "instance_norm")
+BESIDE = [case for case in CASES if case.function.startswith(NORMS) and len(case.shapes) > 1]
+MIXED = {(case.function, *map(str, [*case.options.items(), *case.shapes])): case for case in BESIDE}
 
 
 @every_half
@@ -160,6 +161,25 @@ def test_parameters_stay_float32_beside_half(case: Case, dtype: torch.dtype, roa
             assert tensor.grad is not None
             assert expected[name].grad is not None
             equal(tensor.grad, nearest(expected[name].grad.detach().cpu().double(), tensor.dtype))
+
+
+@every_half
+@pytest.mark.parametrize("name", ["layer_norm", "group_norm", "rms_norm"])
+def test_normalizations_of_half_have_torch_s_type_beside_float32(
+    name: str, dtype: torch.dtype, road: str, device: str
+) -> None:
+    """And torch's refusal beside another type, of images in float32 too."""
+    image = torch.ones(2, 4, device=device)
+    told: dict[str, Any] = {"num_groups": 2} if name == "group_norm" else {"normalized_shape": (4,)}
+    for first, other in ((dtype, torch.float32), (dtype, torch.float64), (torch.float32, dtype)):
+        scale = torch.ones(4, device=device, dtype=other)
+        types = []
+        for module in (functional, nn.functional):
+            try:
+                types.append(getattr(module, name)(image.to(first), weight=scale, **told).dtype)
+            except (TypeError, RuntimeError):
+                types.append(None)
+        assert types[0] == types[1] or (name == "rms_norm" and types[0] is None)  # whose weight torch converts
 
 
 def test_only_float32_may_stand_beside_half(road: str, device: str) -> None:

@@ -224,7 +224,6 @@ LEFT: dict[str, tuple[Callable[[], nn.Module], str]] = {
         lambda: nn.Upsample(scale_factor=2**0.5),
         "must be a ratio of whole numbers, to 24 bits, of which the lower is at most 1024; round it, or give the size",
     ),
-    "no dimension": (nn.Softmax, "dim=None: must be an integer"),
     "lazy": (lambda: nn.LazyLinear(3), "its shapes are not known yet; call the model once, then convert it"),
     "parametrized": (
         lambda: nn.utils.parametrizations.weight_norm(nn.Linear(3, 2)),

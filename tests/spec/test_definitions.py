@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from fractions import Fraction
 from random import Random
 from typing import Any
 
 import pytest
 import torch
-from sympy import Expr
+from sympy import Expr, Symbol
 from torch.nn import functional
 
-from svertka.spec import Equation, Float, Layer, Rational, Sum, evaluate
+from svertka.spec import Equation, Float, Layer, Rational, Sum, Tensor, axis, define, evaluate, integer, number
 from svertka.spec.binding import bind, call, nested, shape_of_nested
 from svertka.spec.definition import (
     REQUIRED,
@@ -94,7 +95,7 @@ def test_what_is_named_exists(definition: Definition) -> None:
 
 @ALL
 def test_modules_name_torch_classes_and_arguments(definition: Definition) -> None:
-    names = {argument.name for argument in definition.arguments}
+    names = {argument.name for argument in definition.signature}
     for module in definition.modules:
         assert set(module.call) <= names
         assert set(module.buffers) <= names
@@ -110,8 +111,7 @@ def test_modules_name_torch_classes_and_arguments(definition: Definition) -> Non
             compile(expression, module.name, "eval")
 
 
-# arguments of torch that svertka leaves out (deprecated), and arguments that torch does not have
-LEFT_OUT = {"_stacklevel", "size_average", "reduce"}
+# arguments that torch does not have
 EXTRA = {"seed"}
 
 
@@ -124,12 +124,11 @@ def test_signatures_are_torchs(name: str) -> None:
     theirs = {
         parameter.name: parameter.default
         for parameter in inspect.signature(getattr(functional, name)).parameters.values()
-        if parameter.name not in LEFT_OUT
     }
-    ours = {a.name: a.default for a in definition.arguments if a.name not in EXTRA}
+    ours = {a.name: a.default for a in definition.signature if a.name not in EXTRA}
     assert list(ours) == list(theirs)
     for argument, default in theirs.items():
-        if default is inspect.Parameter.empty or argument == "dim":  # torch's dim=None is deprecated
+        if default is inspect.Parameter.empty:
             assert ours[argument] is REQUIRED
         else:
             assert ours[argument] == default
@@ -317,3 +316,28 @@ def test_nested_tuples_have_shapes() -> None:
     assert shape_of_nested(((1, 2, 3), (4, 5, 6))) == (2, 3)
     assert shape_of_nested(4) == ()
     assert nested(range(6), (3, 2)) == ((0, 1), (2, 3), (4, 5))
+
+
+def test_defaults_satisfy_their_own_rules() -> None:
+    """Refused where they are said, and not at the first call without them."""
+    i = axis("i", many=True)
+    given, output = Tensor("input", i), Tensor("output", i)
+
+    def scaled(factor: Symbol) -> Layer:
+        return Layer("scaled", (given,), (Equation(output, given[i] * factor),), ("output",))
+
+    positive, least = number("alpha", positive=True), integer("alpha", positive=True)
+    for factor, default, why in (
+        (positive, -2, "not positive"),
+        (positive, 0.0, "not positive"),
+        (positive, "2", "no real number"),
+        (positive, math.nan, "not positive"),
+        (number("alpha"), True, "no real number"),
+        (least, 0, "not positive"),
+        (least, 1.5, "no integer"),
+    ):
+        with pytest.raises(ValueError, match=rf"define\(scaled\): the default .* of alpha is {why}"):
+            define(scaled(factor), defaults={"alpha": default})
+    assert define(scaled(positive), defaults={"alpha": 2}).arguments[-1].default == 2.0
+    with pytest.raises(TypeError, match=r"define: 'scaled' is a Definition, no Layer"):
+        define(define(scaled(positive)))  # type: ignore[arg-type]
