@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import product
 
-from sympy import Expr, Mul
+from sympy import Add, Expr, Mul
 
 from svertka.codegen.ir.scans import as_scan
 from svertka.spec.layer import Equation, Layer, reads
@@ -75,14 +75,14 @@ def extent_names(layer: Layer) -> set[str]:
 def as_contraction(equation: Equation) -> Contraction | None:
     """A sum as a (batched) matrix product, or None if it is not one.
 
-    Its factors must form two groups. Each group has an index of the result that the other lacks, and both have a summed
+    Factors that all terms of a sum have in common are factors of the sum. They must form two groups. Each group has an index of the result that the other lacks, and both have a summed
     index in common. No condition may contain indices of the result of both groups. Where conditions keep a summed index
     near one of the result, both groups read tensors: weights that are computed are mostly 0 there.
     """
     value, target = equation.value, equation.target
     if not isinstance(value, Reduction) or value.operation != "sum":
         return None
-    factors = Mul.make_args(value.body)
+    factors = _factors(value.body)
     if not 2 <= len(factors) <= 5:
         return None
     free, bound = set(target.axes), set(value.indices)
@@ -97,6 +97,17 @@ def as_contraction(equation: Equation) -> Contraction | None:
         if _separable(value, split) and (best is None or len(split.batch) < best[0]):
             best = len(split.batch), split
     return best[1] if best else None
+
+
+def _factors(body: Expr) -> tuple[Expr, ...]:
+    """The factors of a product; of a sum, those of all its terms and what is left of these."""
+    if not isinstance(body, Add):
+        found: tuple[Expr, ...] = Mul.make_args(body)
+        return found
+    first, *others = (Mul.make_args(term) for term in body.args)
+    common = [factor for factor in first if all(factor in other for other in others)]
+    rest = Add(*(Mul(*(factor for factor in term if factor not in common)) for term in (first, *others)))
+    return (*common, rest)
 
 
 def _split(left: Expr, right: Expr, free: set[Index], bound: set[Index], order: Iterable[Index]) -> Contraction | None:

@@ -38,6 +38,16 @@ EQUATIONS = {
         Sum(x[a, b] * exp(b * c), b, where=inside(c - b, d.extent)),
         LoopPattern.WINDOW,
     ),
+    "sum of two products with a common factor": (
+        Tensor("o", d, a, c),
+        Sum(cube[d, a, b] * wide[d, b, c] - cube[d, a, b] ** 2 * y[a, 0] * wide[d, b, c], b),
+        LoopPattern.CONTRACTION,
+    ),
+    "sum of two products with none": (
+        Tensor("o", a, c),
+        Sum(x[a, b] * y[b, c] + x[a, b] ** 2 * y[c, b], b),
+        LoopPattern.ROW,
+    ),
     "guard between sides": (
         Tensor("o", a, c),
         Sum(x[a, b] * y[b, c], b, where=inside(a - c, d.extent)),  # the condition couples m and n
