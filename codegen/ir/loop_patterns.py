@@ -75,9 +75,10 @@ def extent_names(layer: Layer) -> set[str]:
 def as_contraction(equation: Equation) -> Contraction | None:
     """A sum as a (batched) matrix product, or None if it is not one.
 
-    Factors that all terms of a sum have in common are factors of the sum. They must form two groups. Each group has an index of the result that the other lacks, and both have a summed
-    index in common. No condition may contain indices of the result of both groups. Where conditions keep a summed index
-    near one of the result, both groups read tensors: weights that are computed are mostly 0 there.
+    Factors that all terms of a sum have in common are factors of the sum. They must form two groups. Each group has an
+    index of the result that the other lacks, and both have a summed index in common. No condition may contain indices
+    of the result of both groups. Where conditions keep a summed index near one of the result, both groups read tensors:
+    weights that are computed are mostly 0 there.
     """
     value, target = equation.value, equation.target
     if not isinstance(value, Reduction) or value.operation != "sum":

@@ -5,10 +5,10 @@ compute another polynomial form, which the formula's bound need not cover: the m
 than the mean of all. For these the kernels' equations are evaluated as well, and the larger bound is used, around the
 formula's own value. ``computed`` gives the equations with shifted exponents, whose bound stays finite where
 exponentials of the formula overflow (``extremes``). Where the formula's own bound is infinite, as that of
-log(exp(-1000)) is in float64, the value is computed in float64, or, where that is no better, in numbers without overflow
-(``precise``); the bound is that of these equations, and the value's own. Sums of exponentials that kernels rescale while
-they find the maximum (``ir.online``) have more roundings than the formula: where there are such, the bound of these
-equations counts, too, if it is larger.
+log(exp(-1000)) is in float64, the value is computed in float64, or, where that is no better, in numbers without
+overflow (``precise``); the bound is that of these equations, and the value's own. Sums of exponentials that kernels
+rescale while they find the maximum (``ir.online``) have more roundings than the formula: where there are such, the
+bound of these equations counts, too, if it is larger.
 
 Input: as ``evaluate_tensors``. Output: the same.
 """

@@ -159,7 +159,7 @@ FAULTS = (
     ("mean_square", "mean_square.py", "share * split", "share"),
     ("mean_square", "mean_square.py", "SPLITS) * COLUMNS", "SPLITS + 1) * COLUMNS"),
     ("mean_square", "mean_square.py", "SPLITS + split)", "SPLITS)"),
-    ("width", "width.py", "(1 * SPLITS + 0)", "(0 * SPLITS + 0)"),
+    ("width", "width.py", "combined(partial_ptr, 1,", "combined(partial_ptr, 0,"),
     ("width", "width.py", "(1 * SPLITS + split)", "(0 * SPLITS + split)"),
     ("largest", "largest.py", 'COLUMNS, "max"', 'COLUMNS, "sum"'),
     ("mean_square", "primitives.py", "program % tiles, program // tiles", "program // tiles, program % tiles"),
