@@ -14,7 +14,7 @@ from typing import Any
 
 from svertka.codegen.ir.scans import as_scan
 from svertka.codegen.verify.bounds import computed, rescaled
-from svertka.codegen.verify.cases import Case, cases
+from svertka.codegen.verify.cases import Case, altered, cases
 from svertka.codegen.verify.fitting import derive, fitted, valid
 from svertka.spec import normal_form
 from svertka.spec.definition import Definition, Variant, Whole
@@ -55,11 +55,24 @@ def small_cases(definition: Definition, variant: Variant) -> tuple[Case, ...]:
             case.name,
         )
 
-    first, second = sorted(shrunk, key=told)[:2]
+    first, second = (_stepping(definition, variant, plain, case) for case in sorted(shrunk, key=told)[:2])
     optional = [tensor.name for tensor in variant.layer.inputs if tensor.default is not None]
     left_out = [frozenset(optional)] if optional else []
     left_out += [frozenset({name}) for name in optional] if len(optional) > 1 else []
     return (first, *(Case(second.name, second.sizes, absent) for absent in left_out))
+
+
+def _stepping(definition: Definition, variant: Variant, plain: Case, case: Case) -> Case:
+    """The case with 2 for numbers that are 1 here and by default, as far as the rules allow.
+
+    A stride of 1 has one phase: what a kernel does with the others would not be seen.
+    """
+    for symbol in variant.layer.parameters:
+        if symbol.is_integer and case.sizes[symbol.name] == plain.sizes[symbol.name] == 1:
+            more = altered(definition, variant, case, {symbol.name: 2}, math.inf)
+            if more and all(more.sizes[name] >= min(2, case.sizes[name]) for name in definition.extents):
+                case = more
+    return case
 
 
 def usual_case(definition: Definition, variant: Variant) -> Case:
