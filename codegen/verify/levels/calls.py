@@ -203,6 +203,8 @@ class _Maker:
                 continue
             if isinstance(argument, Real) and argument.epsilon:
                 continue  # its default depends on the type
+            if isinstance(argument, Dimension) and argument.default is None:
+                continue  # which one is meant depends on the rank, by rules of torch's own
             if not names_of_scalars(argument):
                 left |= {argument.name} if self._word_is_default(argument) else set()
                 continue

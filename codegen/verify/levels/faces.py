@@ -16,13 +16,13 @@ from svertka.codegen.verify.levels.calls import Call
 from svertka.spec.define import argument_name
 from svertka.spec.definition import REQUIRED, Argument, Definition, Flag, ModuleFace, TensorArgument
 
-__all__ = ["constructor_faults", "forward_faults", "forward_names", "module_of", "signature_faults"]
+__all__ = ["constructor_faults", "forward_faults", "forward_tensors", "module_of", "signature_faults"]
 
 
 def signature_faults(definition: Definition, function: Callable[..., Any]) -> Iterator[str]:
     """Differences between a function's arguments and those of its definition: names, order, defaults."""
     have = inspect.signature(function).parameters
-    want = {argument.name: _default(argument) for argument in definition.arguments}
+    want = {argument.name: _default(argument) for argument in definition.signature}
     if list(have) != list(want):
         yield f"{definition.function} takes {', '.join(have)}; its definition has {', '.join(want)}"
     yield from _other_defaults(definition.function, have, want)
@@ -79,6 +79,12 @@ def forward_names(face: ModuleFace, kind: type[torch.nn.Module]) -> list[str]:
     return [name for name in inspect.signature(kind.forward).parameters if name not in ("self", *face.options)]
 
 
+def forward_tensors(face: ModuleFace, kind: type[torch.nn.Module], definition: Definition) -> dict[str, str]:
+    """The function's argument for each tensor of a call; torch's modules have names of their own for the first one."""
+    known = [argument.name for argument in definition.tensor_arguments]
+    return {name: name if name in known else known[0] for name in forward_names(face, kind)}
+
+
 def module_of(
     face: ModuleFace, kind: type[torch.nn.Module], call: Call, tensors: Mapping[str, torch.Tensor | None]
 ) -> torch.nn.Module:
@@ -91,8 +97,9 @@ def module_of(
         tensors: by argument; None where the call has none.
     """
     module = _constructed(face, kind, call, tensors) if _own(face) else _like_torchs(face, kind, call)
+    passed = forward_tensors(face, kind, call.definition).values()
     for argument in call.definition.arguments:
-        if isinstance(argument, TensorArgument) and argument.name not in forward_names(face, kind):
+        if isinstance(argument, TensorArgument) and argument.name not in passed:
             _hold(module, argument.name, tensors.get(argument.name), face)
     repr(module)
     return module

@@ -31,7 +31,7 @@ from svertka.codegen.verify.levels.calls import CONVERTED, Call, calls
 from svertka.codegen.verify.levels.faces import (
     constructor_faults,
     forward_faults,
-    forward_names,
+    forward_tensors,
     module_of,
     signature_faults,
 )
@@ -266,7 +266,7 @@ class _Run:
 
     @property
     def _names(self) -> list[str]:
-        return [argument.name for argument in self.definition.arguments]
+        return [argument.name for argument in self.definition.signature]
 
     def _tensors(self) -> dict[str, torch.Tensor | None]:
         return {a.name: self.given.get(a.bound) for a in self.definition.tensor_arguments}
@@ -278,7 +278,9 @@ class _Run:
         for argument in self.definition.tensor_arguments:
             if argument.name in module._parameters and module._parameters[argument.name] is not None:
                 self.given[argument.bound] = module.get_parameter(argument.name)
-        return module(**{name: tensors[name] for name in forward_names(face, kind)})
+        return module(
+            **{name: tensors[argument] for name, argument in forward_tensors(face, kind, self.definition).items()}
+        )
 
     def results(self) -> Iterator[tuple[str, torch.Tensor, Any]]:
         """All results with the expected ones: outputs, state, gradients, gradients of gradients."""
