@@ -32,6 +32,7 @@ class Walk:
         sizes: what other extents and parameters are.
         kernel: a kernel that loops along the axis.
         tile: the constant with the length of a program, or of a step of it.
+        phases: the constant that divides the axis into cells, where a lane computes all of a cell.
         chunked: whether one program loops along the axis in steps, instead of several programs.
         last: the largest extent.
     """
@@ -41,6 +42,7 @@ class Walk:
     sizes: dict[str, int]
     kernel: str
     tile: str
+    phases: str = ""
     chunked: bool = False
     last: int = 9
 
@@ -53,7 +55,7 @@ WALKS = (
     Walk("relu", "I", {}, "relu_output", "BLOCK", last=15),
     Walk("log_softmax", "K", {"A": 1, "B": 2}, "log_softmax_output", "COLUMNS", chunked=True),
     Walk("log_softmax", "B", {"A": 1, "K": 3}, "log_softmax_output", "ROWS"),
-    Walk("max_pooling_1d", "W", POOLING, "max_pooling_1d_grad_input", "BLOCK", last=15),
+    Walk("max_pooling_1d", "W", POOLING, "max_pooling_1d_grad_input", "BLOCK", "stride_w", last=15),
     Walk("linear", "M", {"I": 3, "O": 2}, "linear_output", "BLOCK_M", last=17),
     Walk("linear", "O", {"I": 3, "M": 2}, "linear_output", "BLOCK_N"),
     Walk("linear", "I", {"M": 3, "O": 2}, "linear_output", "BLOCK_K", chunked=True),
@@ -86,6 +88,8 @@ def _walked(walk: Walk, extent: int, launches: Sequence[Launched]) -> set[tuple[
     found = set()
     for launched in launches:
         tile = launched.constants[walk.tile]
+        if walk.phases and launched.constants["UNROLL"] > 1:
+            extent = -(-extent // launched.constants[walk.phases])
         found.add((tile, extent % tile))
         if extent > tile and walk.chunked:
             assert not launched.constants.get("SINGLE", False)

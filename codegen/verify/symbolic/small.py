@@ -70,7 +70,8 @@ def _stepping(definition: Definition, variant: Variant, plain: Case, case: Case)
     for symbol in variant.layer.parameters:
         if symbol.is_integer and case.sizes[symbol.name] == plain.sizes[symbol.name] == 1:
             more = altered(definition, variant, case, {symbol.name: 2}, math.inf)
-            if more and all(more.sizes[name] >= min(2, case.sizes[name]) for name in definition.extents):
+            several = more and all(more.sizes[name] >= min(2, case.sizes[name]) for name in definition.extents)
+            if more and several and _borders(variant, more) >= _borders(variant, case):
                 case = more
     return case
 
