@@ -30,6 +30,7 @@ from svertka.spec.definition import Definition
 from svertka.spec.layers import DEFINITIONS as LIBRARY
 
 from ..examples.conftest import packaged
+from .planted import judged
 
 n, i, c = axes("n i c")
 j = i.twin("j")
@@ -242,13 +243,7 @@ FAULTS = (
 @pytest.mark.parametrize(("name", "level", "text", "fault"), FAULTS)
 def test_a_fault_is_found(name: str, level: str, text: str, fault: str) -> None:
     """Sums that are not rescaled, twice, or the wrong way; lanes with maxima of others; padding that counts."""
-    definition = DEFINITIONS[name]
-    sources = generate_package([definition]).sources
-    path = next(path for path, source in sources.items() if path.startswith("kernels/") and text in source)
-    planted = {**sources, path: sources[path].replace(text, fault)}
-    assert planted != sources
-    [verdict] = validate_package(planted, [definition], processes=1, levels=(level,))
-    assert verdict.failures
+    assert judged(DEFINITIONS[name], text, fault, (level,)).failures
 
 
 # Numbers -------------------------------------------------------------------------------------------------------------

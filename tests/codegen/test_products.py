@@ -25,6 +25,7 @@ from svertka.spec import Equation, FloorDiv, Layer, Prod, Select, Sum, Tensor, a
 from svertka.spec.definition import Definition
 
 from ..examples.conftest import packaged
+from .planted import judged
 from .test_scans import MASK, ROUNDING, drawn, shifted
 
 b, c, i, q, s = axes("b c i q s")
@@ -179,13 +180,7 @@ FAULTS = (
 @pytest.mark.parametrize(("name", "text", "fault"), FAULTS)
 def test_a_fault_is_found(name: str, text: str, fault: str) -> None:
     """Wrong direction, wrong carry, a factor too many or too few."""
-    definition = DEFINITIONS[name]
-    sources = generate_package([definition]).sources
-    path = f"kernels/{name}.py"
-    assert text in sources[path]
-    planted = {**sources, path: sources[path].replace(text, fault, 1)}
-    [verdict] = validate_package(planted, [definition], processes=1, levels=("source",))
-    assert verdict.failures
+    assert judged(DEFINITIONS[name], text, fault, file=f"{name}.py", most=1).failures
 
 
 # Numbers -------------------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from svertka.spec.definition import Definition
 from svertka.spec.layers import DEFINITIONS as LIBRARY
 
 from ..examples.conftest import packaged
+from .planted import judged
 from .tiles import few_processors, recorded, table, tiles
 
 n = axis("n", batch=True)
@@ -171,10 +172,4 @@ FAULTS = (
 
 @pytest.mark.parametrize(("name", "file", "text", "fault"), FAULTS)
 def test_a_fault_is_found(name: str, file: str, text: str, fault: str) -> None:
-    definition = DEFINITIONS[name]
-    sources = generate_package([definition]).sources
-    path = f"kernels/{file}"
-    assert text in sources[path]
-    planted = {**sources, path: sources[path].replace(text, fault)}
-    [verdict] = validate_package(planted, [definition], processes=1, levels=("source",))
-    assert verdict.failures
+    assert judged(DEFINITIONS[name], text, fault, file=file).failures

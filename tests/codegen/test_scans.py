@@ -24,6 +24,7 @@ from svertka.spec import Equation, Layer, Max, Select, Sum, Tensor, adjoint, axe
 from svertka.spec.definition import Definition
 
 from ..examples.conftest import packaged
+from .planted import judged
 
 b, c, i = axes("b c i")
 n = axis("n", many=True)
@@ -217,13 +218,7 @@ FAULTS = (
 @pytest.mark.parametrize(("name", "text", "fault"), FAULTS)
 def test_a_fault_is_found(name: str, text: str, fault: str) -> None:
     """Wrong direction, an element too many or too few, a carry that is lost, tiles in another order."""
-    definition = DEFINITIONS[name]
-    sources = generate_package([definition]).sources
-    path = next(path for path, source in sources.items() if path.startswith("kernels/") and text in source)
-    planted = {**sources, path: sources[path].replace(text, fault, 1)}
-    assert planted != sources
-    [verdict] = validate_package(planted, [definition], processes=1, levels=("source",))
-    assert verdict.failures
+    assert judged(DEFINITIONS[name], text, fault, most=1).failures
 
 
 # Numbers -------------------------------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from svertka.spec.layers import DEFINITIONS as LIBRARY
 from svertka.spec.notation import InRange
 
 from ..examples.conftest import packaged
+from .planted import judged
 
 n = axis("n", batch=True)
 m = n.twin("m")
@@ -191,12 +192,7 @@ def test_every_level_holds(name: str) -> None:
     ],
 )
 def test_a_fault_is_found(name: str, text: str, fault: str) -> None:
-    definition = DEFINITIONS[name]
-    sources = generate_package([definition]).sources
-    path = next(path for path, source in sources.items() if path.startswith("kernels/") and text in source)
-    planted = {**sources, path: sources[path].replace(text, fault, 1)}
-    [verdict] = validate_package(planted, [definition], processes=1, levels=("source", "exact"))
-    assert verdict.failures
+    assert judged(DEFINITIONS[name], text, fault, ("source", "exact"), most=1).failures
 
 
 # Numbers -------------------------------------------------------------------------------------------------------------

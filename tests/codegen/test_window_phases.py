@@ -9,15 +9,14 @@ from typing import Any
 import pytest
 import torch
 
-from svertka.codegen.driver.generate import generate_package
 from svertka.codegen.ir.kernel import Apply, Constant, Let, Load, Name, Node
 from svertka.codegen.ir.specification import violations
 from svertka.codegen.lowering.build import build
 from svertka.codegen.lowering.vanishing import vanishes
-from svertka.codegen.verify.validate import validate_package
 from svertka.generated import functional, runtime, schedule
 from svertka.spec.layers import DEFINITIONS
 
+from .planted import judged
 from .tiles import recorded, tiles
 
 POOLINGS = [f"{kind}_pooling_{rank}d" for kind in ("average", "max") for rank in (1, 2, 3)]
@@ -133,10 +132,4 @@ FAULTS = (
 
 @pytest.mark.parametrize(("text", "fault"), FAULTS)
 def test_a_fault_is_found(text: str, fault: str) -> None:
-    definition = DEFINITIONS["max_pooling_2d"]
-    sources = generate_package([definition]).sources
-    path = "kernels/max_pooling_2d.py"
-    assert text in sources[path]
-    planted = {**sources, path: sources[path].replace(text, fault)}
-    [verdict] = validate_package(planted, [definition], processes=1, levels=("source",))
-    assert verdict.failures
+    assert judged(DEFINITIONS["max_pooling_2d"], text, fault, file="max_pooling_2d.py").failures
