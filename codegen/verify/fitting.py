@@ -14,7 +14,7 @@ from functools import lru_cache
 from math import prod
 from typing import Any
 
-from sympy import Symbol
+from sympy import Expr, Symbol
 
 from svertka.codegen.ir.loop_patterns import constant_extents, extent_names
 from svertka.spec import normal_form
@@ -43,9 +43,14 @@ def derive(definition: Definition, sizes: dict[str, Any]) -> dict[str, Any]:
     """Compute the extents that follow from others, in place."""
     for _ in definition.extents:
         for name, rule in definition.extents.items():
-            if {s.name for s in rule.free_symbols} <= set(sizes):
+            if _names_in(rule) <= sizes.keys():
                 sizes[name] = whole(rule, sizes)
     return sizes
+
+
+@lru_cache(maxsize=1024)
+def _names_in(expression: Expr) -> frozenset[str]:
+    return frozenset(symbol.name for symbol in expression.free_symbols)
 
 
 @lru_cache(maxsize=64)

@@ -42,12 +42,10 @@ def decide(
     doubtful = []
     expansion = Expansion(graph)
     for label, left, right in pairs:
-        if left == right:
-            continue
-        terms = expansion.of(left), expansion.of(right)
-        if terms[0] is None or terms[1] is None:
+        same = expansion.same(left, right)
+        if same is None:
             doubtful.append((label, left, right))
-        elif terms[0] != terms[1]:
+        elif not same:
             return Decision(0, 1.0, (_difference(graph, label, left, right, sides),))
     certain = len(pairs) - len(doubtful)
     nodes = sorted({node for _, left, right in doubtful for node in (left, right)})

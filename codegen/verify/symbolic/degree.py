@@ -11,10 +11,10 @@ value lies in a group of Q elements. Q is the smaller field, so Q is used everyw
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from svertka.codegen.verify.symbolic.graph import Graph
-from svertka.codegen.verify.symbolic.point import Q
+from svertka.codegen.verify.symbolic.graph import ONE, Graph
+from svertka.codegen.verify.symbolic.point import Q, needed
 from svertka.codegen.verify.symbolic.structure import linear
 
 __all__ = ["error_probability"]
@@ -24,17 +24,18 @@ Degrees = tuple[float, float]
 
 def error_probability(graph: Graph, pairs: Iterable[tuple[int, int]], points: int) -> float:
     """Upper bound of the probability that some pair of different expressions agreed at all of several points."""
-    known: list[Degrees] = []
-    for node in range(len(graph)):
-        known.append(_degrees(graph, node, known))
+    compared = list(pairs)
+    known: dict[int, Degrees] = {}
+    for node in needed(graph, [ONE, *(node for pair in compared for node in pair)]):
+        known[node] = _degrees(graph, node, known)
     total = 0.0
-    for left, right in pairs:
+    for left, right in compared:
         (above, below), (other_above, other_below) = known[left], known[right]
         total += min(1.0, max(above + other_below, other_above + below) / Q) ** points
     return min(1.0, total)
 
 
-def _degrees(graph: Graph, node: int, known: list[Degrees]) -> Degrees:
+def _degrees(graph: Graph, node: int, known: Mapping[int, Degrees]) -> Degrees:
     """Degrees of numerator and denominator."""
     operation, arguments = graph.operations[node], graph.arguments[node]
     if operation in ("constant", "special"):

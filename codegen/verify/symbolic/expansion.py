@@ -7,9 +7,10 @@ much longer. Input: a graph and a node. Output: a ``Polynomial``, or None.
 from __future__ import annotations
 
 import math
+from heapq import heappop, heappush
 from typing import NamedTuple
 
-from svertka.codegen.verify.symbolic.graph import Graph
+from svertka.codegen.verify.symbolic.graph import ZERO, Graph
 
 __all__ = ["Expansion", "Polynomial"]
 
@@ -33,12 +34,46 @@ class Expansion:
         self.graph = graph
         self._known: dict[int, Polynomial | None] = {}
 
+    def same(self, left: int, right: int) -> bool | None:
+        """Whether two expressions have the same terms; None if one is no polynomial, or has too many terms.
+
+        Sums of the same nodes need no expansion, and most sums of a kernel and its formula are that.
+        """
+        if left == right or self._summands(left) == self._summands(right):
+            return True
+        terms = self.of(left), self.of(right)
+        return None if terms[0] is None or terms[1] is None else terms[0] == terms[1]
+
     def of(self, node: int) -> Polynomial | None:
         """The polynomial; None if the expression is none, or has too many terms."""
         if node not in self._known:
-            for argument in self._unknown_arguments(node):
+            summands = self._summands(node)
+            if set(summands) != {node}:  # not one sum after another: sums that are added up would be copied each time
+                parts = [self.of(summand) for summand in summands]
+                known = [part for part in parts if part is not None]
+                whole = len(known) == len(parts)
+                self._known[node] = _limited(_sum(known, list(summands.values()))) if whole else None
+            for argument in self._unknown_arguments(node) if node not in self._known else ():
                 self._known[argument] = self._expanded(argument)
         return self._known[node]
+
+    def _summands(self, node: int) -> dict[int, int]:
+        """A node as a sum of whole multiples of nodes that are no sums."""
+        found: dict[int, int] = {}
+        factors, waiting = {node: 1}, [-node]  # the newest first: what adds a node to a sum is newer than the node
+        while waiting:
+            here = -heappop(waiting)
+            factor, operation = factors.pop(here), self.graph.operations[here]
+            if operation not in ("add", "subtract"):
+                found[here] = factor
+                continue
+            for place, argument in enumerate(self.graph.arguments[here]):
+                if argument not in factors:
+                    heappush(waiting, -argument)
+                factors[argument] = factors.get(argument, 0) + (
+                    -factor if operation == "subtract" and place else factor
+                )
+        return {summand: factor for summand, factor in found.items() if factor and summand != ZERO}
 
     def _unknown_arguments(self, node: int) -> list[int]:
         """The node and the nodes it depends on, in creation order; without recursion, because sums may be deep."""

@@ -23,7 +23,7 @@ from svertka.codegen.verify.symbolic.graph import ONE, Graph
 from svertka.codegen.verify.symbolic.structure import linear, product
 from svertka.codegen.verify.symbolic.surds import Field, Value
 
-__all__ = ["P", "Point", "Q"]
+__all__ = ["P", "Point", "Q", "needed"]
 
 Q = 2**61 - 1
 P = 52 * Q + 1
@@ -55,7 +55,7 @@ class Point:
         Raises:
             ZeroDivisionError: the point lies on a pole; use another point.
         """
-        for node in _needed(self.graph, nodes):
+        for node in needed(self.graph, nodes):
             if node not in self.values:
                 self.values[node] = self._value(node)
                 self.exponents[node] = self._exponent(node)
@@ -240,7 +240,7 @@ class Point:
         return root * pow(base, exponent.numerator // 2, Q) % Q
 
 
-def _needed(graph: Graph, nodes: Sequence[int]) -> list[int]:
+def needed(graph: Graph, nodes: Sequence[int]) -> list[int]:
     """Nodes and all nodes on which they depend; arguments come first, because their numbers are smaller."""
     found: set[int] = set()
     pending = list(nodes)

@@ -29,7 +29,7 @@ _SEVERAL = 6  # elements: with two a tile, three programs of which the last has 
 _TELLING = 6  # so many with the fewest usual parameters; the smallest of them are taken
 _EXTENTS = (3, 5, 7, 9, 6, 10)  # no powers of two, odd ones first: every tile of several elements then has a tail
 _OUTER = (3, 5, 7, 2)  # for examples and groups, while the work is small; else 2
-_AXES_APIECE = 4  # for every so many free extents, one value may occur twice
+_AXES_APIECE = 4  # for every so many free extents, one value may occur twice; where work is much, _OUTER's may anyway
 
 
 def small_cases(definition: Definition, variant: Variant) -> tuple[Case, ...]:
@@ -146,10 +146,10 @@ def _shrunk(definition: Definition, variant: Variant, sizes: dict[str, Any]) -> 
         for place, smaller in enumerate((*_OUTER, *_EXTENTS) if name in outer else _EXTENTS):
             others = [sizes[other] for other in free if other != name]
             trial = derive(definition, {**sizes, name: smaller})
-            few = smaller < sizes[name] and others.count(smaller) <= repeats
+            repeated = others.count(smaller) > repeats and not (name in outer and work_of(variant, trial) > _MUCH)
             kept = all(trial[extent] >= min(2, sizes[extent]) for extent in extents)  # one output tests no stride
             much = name in outer and place < len(_OUTER) - 1 and work_of(variant, trial) > _LITTLE
-            if few and kept and not much and valid(definition, variant, trial):
+            if smaller < sizes[name] and not repeated and kept and not much and valid(definition, variant, trial):
                 sizes = trial
                 break
     return sizes
