@@ -73,7 +73,7 @@ class PythonLoops:
             "sum_of": arithmetic.total,
             "product_of": arithmetic.product,
             "max_of": lambda members: _first_largest(members, arithmetic)[1],
-            "argmax_of": lambda members: _first_largest(members, arithmetic)[0],
+            "argmax_of": lambda members: _first_largest(members, arithmetic)[0] if members else 0,
         }
         self._locals: dict[str, str] = {}
         self._tensors: dict[str, str] = {}
@@ -307,7 +307,7 @@ def _is_nan(value: Any) -> bool:
 
 
 def _first_largest(members: list[tuple[int, Any]], arithmetic: Arithmetic) -> tuple[int, Any]:
-    """Position and value of the first maximal element, or of the last NaN; over nothing position 0 and -inf."""
+    """Position and value of the first maximal element, or of the last NaN; over nothing the value is -inf."""
     if not members:
         return 0, arithmetic.number(float("-inf"))
     best = members[0]

@@ -133,6 +133,7 @@ PASSES = (
 )
 
 
+@lru_cache(maxsize=128)  # levels ask for the same layers again
 def through(layer: Layer, last: str, first: str = PASSES[0].name) -> Layer:
     """The layer after a pass and all before it.
 
@@ -147,7 +148,7 @@ def through(layer: Layer, last: str, first: str = PASSES[0].name) -> Layer:
     return layer
 
 
-@lru_cache(maxsize=64)  # bounds ask for it with every case
+@lru_cache(maxsize=128)
 def merged(layer: Layer) -> Layer | None:
     """A formula as its kernels compute it, where squares of deviations are merged; None where none are."""
     return merging(through(layer, "stabilize"))

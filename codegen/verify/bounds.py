@@ -82,7 +82,6 @@ def _without_overflow(
     return {name: replaced(name, own) for name, own in found.items()}
 
 
-@lru_cache(maxsize=64)
 def computed(layer: Layer) -> Layer:
     """A formula's equations as kernels and launchers compute them: with shifted exponents."""
     return through(layer, "stabilize")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
+from functools import reduce
 from typing import Any
 
 import sympy
@@ -41,10 +42,7 @@ class GraphArithmetic:
 
     def multiply(self, *values: int) -> int:
         """Product of a few values."""
-        result = ONE
-        for value in values:
-            result = self.graph.multiply(result, value)
-        return result
+        return reduce(self.graph.multiply, values, ONE)
 
     def power(self, base: int, exponent: int) -> int:
         """Power."""

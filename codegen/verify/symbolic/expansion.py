@@ -7,7 +7,6 @@ much longer. Input: a graph and a node. Output: a ``Polynomial``, or None.
 from __future__ import annotations
 
 import math
-from heapq import heappop, heappush
 from typing import NamedTuple
 
 from svertka.codegen.verify.symbolic.graph import ZERO, Graph
@@ -59,21 +58,20 @@ class Expansion:
 
     def _summands(self, node: int) -> dict[int, int]:
         """A node as a sum of whole multiples of nodes that are no sums."""
-        found: dict[int, int] = {}
-        factors, waiting = {node: 1}, [-node]  # the newest first: what adds a node to a sum is newer than the node
+        operations, arguments = self.graph.operations, self.graph.arguments
+        sums, waiting = set[int](), [node]
         while waiting:
-            here = -heappop(waiting)
-            factor, operation = factors.pop(here), self.graph.operations[here]
-            if operation not in ("add", "subtract"):
-                found[here] = factor
-                continue
-            for place, argument in enumerate(self.graph.arguments[here]):
-                if argument not in factors:
-                    heappush(waiting, -argument)
-                factors[argument] = factors.get(argument, 0) + (
-                    -factor if operation == "subtract" and place else factor
-                )
-        return {summand: factor for summand, factor in found.items() if factor and summand != ZERO}
+            here = waiting.pop()
+            if operations[here] in ("add", "subtract") and here not in sums:
+                sums.add(here)
+                waiting += arguments[here]
+        factors = {node: 1}
+        for here in sorted(sums, reverse=True):  # the newest first: what adds a node to a sum is newer than the node
+            factor = factors.pop(here)
+            for argument in arguments[here]:
+                factors[argument] = factors.get(argument, 0) + factor
+                factor = -factor if operations[here] == "subtract" else factor
+        return {summand: factor for summand, factor in factors.items() if factor and summand != ZERO}
 
     def _unknown_arguments(self, node: int) -> list[int]:
         """The node and the nodes it depends on, in creation order; without recursion, because sums may be deep."""

@@ -8,6 +8,7 @@ Infinities and NaN are separate constants; ``POISON`` is a value that no operati
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Iterable
 from fractions import Fraction
 from typing import Any
@@ -119,7 +120,7 @@ class Graph:
             return left
         if left == right and left not in _SPECIAL:
             return ZERO
-        return self._binary("subtract", left, right, lambda a, b: a - b)
+        return self._binary("subtract", left, right, operator.sub)
 
     def multiply(self, left: int, right: int) -> int:
         """Product."""
@@ -127,7 +128,8 @@ class Graph:
             left, right = right, left
         if right not in _SPECIAL and left in (ZERO, ONE):
             return ZERO if left == ZERO else right
-        return self._binary("multiply", left, right, lambda a, b: a * b)
+        found = self._known.get(("multiply", (left, right)))
+        return found if found is not None else self._binary("multiply", left, right, operator.mul)
 
     def divide(self, left: int, right: int) -> int:
         """Quotient; division by zero as in IEEE 754."""
@@ -139,7 +141,7 @@ class Graph:
             return POISON if POISON in (left, right) else self._special(self.samples[left] * math.inf)
         if left == ZERO and right not in _SPECIAL:
             return ZERO
-        return self._binary("divide", left, right, lambda a, b: a / b)
+        return self._binary("divide", left, right, operator.truediv)
 
     def power(self, base: int, exponent: int) -> int:
         """Power; for 0 and negative bases as in IEEE 754."""
@@ -159,7 +161,7 @@ class Graph:
             return NAN
         if value is not None and whole is not None and whole.denominator == 1:
             return self.constant(value**whole.numerator)
-        return self._applied("power", (base, exponent), _safely(lambda: low**e))
+        return self._applied("power", (base, exponent), _safely(pow, low, e))
 
     def function(self, name: str, node: int) -> int:
         """A function of one argument; sign and absolute value follow from the sample."""
@@ -175,10 +177,10 @@ class Graph:
                 if sample <= 0:
                     self.singular.append(("the logarithm of", node))
                 return ZERO if node == ONE else MINUS_INFINITY if sample == 0 else NAN
-            return self._applied(name, (node,), _safely(lambda: math.log(sample)))
+            return self._applied(name, (node,), _safely(math.log, sample))
         if name not in ("exp", "tanh", "erf", "sin", "cos"):
             raise NotImplementedError(f"function {name}: symbolic execution does not know it; add it to Graph.function")
-        return self._applied(name, (node,), _safely(lambda: getattr(math, name)(sample)))
+        return self._applied(name, (node,), _safely(getattr(math, name), sample))
 
     def exp2(self, node: int) -> int:
         """2 to the power of a node."""
@@ -203,17 +205,14 @@ class Graph:
         return left if first else right
 
     def _binary(self, operation: str, left: int, right: int, compute: Callable[[Any, Any], Any]) -> int:
-        first, second = self.rational(left), self.rational(right)
-        if first is not None and second is not None:
-            return self.constant(compute(first, second))
-        return self._applied(
-            operation, (left, right), _safely(lambda: compute(self.samples[left], self.samples[right]))
-        )
+        if self.operations[left] == self.operations[right] == "constant":
+            return self.constant(compute(self.arguments[left][0], self.arguments[right][0]))
+        return self._applied(operation, (left, right), _safely(compute, self.samples[left], self.samples[right]))
 
     def _applied(self, operation: str, arguments: tuple[int, ...], sample: float) -> int:
-        if POISON in arguments:
-            return POISON
-        if not math.isfinite(sample) or any(node in _SPECIAL for node in arguments):
+        if not _SPECIAL.isdisjoint(arguments):
+            return POISON if POISON in arguments else self._special(sample)
+        if not math.isfinite(sample):
             return self._special(sample)
         return self._node(operation, arguments, sample)
 
@@ -251,10 +250,10 @@ class Graph:
         return f"{operation}({', '.join(parts)})"
 
 
-def _safely(compute: Callable[[], float]) -> float:
+def _safely(compute: Callable[..., float], *samples: float) -> float:
     """A float operation; infinities where Python raises."""
     try:
-        return float(compute())
+        return float(compute(*samples))
     except OverflowError:
         return math.inf
     except ValueError:

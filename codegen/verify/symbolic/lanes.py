@@ -27,7 +27,7 @@ class Lanes:
     def unary(self, operation: Callable[[int], int], values: Any) -> Any:
         """Apply a function of one node."""
         distinct, places = np.unique(values, return_inverse=True)
-        found = np.array([operation(int(node)) for node in distinct], dtype=np.int64)
+        found = np.array([operation(node) for node in distinct.tolist()], dtype=np.int64)
         return found[places].reshape(np.shape(values))
 
     def binary(self, operation: Callable[[int, int], int], left: Any, right: Any) -> Any:
@@ -35,19 +35,20 @@ class Lanes:
         left, right = np.broadcast_arrays(left, right)
         keys = (left.astype(np.int64) << _SHIFT) | right.astype(np.int64)
         distinct, places = np.unique(keys, return_inverse=True)
-        found = np.array([operation(int(key >> _SHIFT), int(key & 0xFFFFFFFF)) for key in distinct], dtype=np.int64)
+        pairs = zip((distinct >> _SHIFT).tolist(), (distinct & 0xFFFFFFFF).tolist(), strict=True)
+        found = np.array([operation(*pair) for pair in pairs], dtype=np.int64)
         return found[places].reshape(left.shape)
 
     def numbers(self, values: Any) -> Any:
         """Nodes of an array of integers."""
         distinct, places = np.unique(values, return_inverse=True)
-        found = np.array([self.graph.number(int(value)) for value in distinct], dtype=np.int64)
+        found = np.array([self.graph.number(int(value)) for value in distinct.tolist()], dtype=np.int64)
         return found[places].reshape(np.shape(values))
 
     def samples(self, values: Any) -> Any:
         """Sample values of an array of nodes."""
         distinct, places = np.unique(values, return_inverse=True)
-        found = np.array([self.graph.samples[int(node)] for node in distinct])
+        found = np.array([self.graph.samples[node] for node in distinct.tolist()])
         return found[places].reshape(np.shape(values))
 
     def total(self, values: Any, axis: int | None, keep: bool) -> Any:
