@@ -1,11 +1,11 @@
-"""Affine functions of loop indices with known coefficients, compiled to closures.
+"""Affine functions of loop indices with known coefficients, and their Python source.
 
 Input: constants and slopes by index name. Output: ``Affine``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 __all__ = ["Affine"]
@@ -28,15 +28,7 @@ class Affine:
                 slopes[name] = slopes.get(name, 0) + factor * slope
         return cls(constant, slopes)
 
-    def at(self, here: Mapping[str, int]) -> Callable[[], int]:
-        """Compile to a closure over the loop indices; short sums are written without a loop, for speed."""
-        constant, terms = self.constant, tuple(self.slopes.items())
-        if not terms:
-            return lambda: constant
-        if len(terms) == 1:
-            ((name, slope),) = terms
-            return lambda: here[name] * slope + constant
-        if len(terms) == 2:
-            (first, a), (second, b) = terms
-            return lambda: here[first] * a + here[second] * b + constant
-        return lambda: sum((here[name] * slope for name, slope in terms), constant)
+    def source(self, names: Mapping[str, str]) -> str:
+        """Python source of the value, with the names of the loop indices there."""
+        terms = [f"{names[name]} * {slope}" for name, slope in self.slopes.items() if slope]
+        return f"({' + '.join([*terms, str(self.constant)])})"

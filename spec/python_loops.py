@@ -1,7 +1,7 @@
 """The Python source of an equation: nested loops over its indices, and calls of an arithmetic.
 
-Source runs several times as fast as a tree of closures, and that is all it is for: one expression of a formula is one
-expression of Python. A condition without reads stands in the outermost loop that has its indices.
+One expression of a formula is one expression of Python, in the formula's order. Only conditions are moved: one that
+reads no tensor stands in the outermost loop that has its indices.
 
 Input: an arithmetic, extents and parameters, arrays. Output: source, and the objects that it names.
 """
@@ -132,7 +132,7 @@ class PythonLoops:
         if node.operation in ("max", "argmax"):
             strides = [prod(extents[place + 1 :]) for place in range(len(extents))]
             position = Affine(0, {index.name: step for index, step in zip(node.indices, strides, strict=True)})
-            member = f"({self._sum(position)}, {member})"
+            member = f"({position.source(self._locals)}, {member})"
         lines, indent = ["members = []"], ""
         conditions = self._by_loop(node)
         for place, extent in enumerate([None, *extents]):
@@ -163,7 +163,7 @@ class PythonLoops:
             return self._read(node)
         affine = self._affine(node) if self.sizes is not None else None
         if affine is not None:
-            return self._sum(affine)
+            return affine.source(self._locals)
         if node.is_Symbol:
             return self._locals[node.name] if isinstance(node, Index) else f"int(here[{node.name!r}])"
         if node.is_Integer:
@@ -183,10 +183,6 @@ class PythonLoops:
         raise TypeError(
             f"index expression {node}: {type(node).__name__} is not supported; use +, *, FloorDiv, Select and reads"
         )
-
-    def _sum(self, affine: Affine) -> str:
-        terms = [f"{self._locals[name]} * {slope}" for name, slope in affine.slopes.items() if slope]
-        return f"({' + '.join([*terms, str(affine.constant)])})" if terms else f"({affine.constant})"
 
     def _affine(self, node: Expr) -> Affine | None:
         """The expression as a constant and slopes of the loop indices at these sizes; None if it is not affine."""
@@ -219,7 +215,7 @@ class PythonLoops:
         strides = [prod(shape[place + 1 :]) for place in range(len(shape))]
         affine = [part for part in map(self._affine, node.indices) if part is not None]
         if len(affine) == len(node.indices):
-            return f"{self._tensor(node.tensor)}[{self._sum(Affine.sum(zip(strides, affine, strict=True)))}]"
+            return f"{self._tensor(node.tensor)}[{Affine.sum(zip(strides, affine, strict=True)).source(self._locals)}]"
         parts = [f"{self.index(part)} * {stride}" for part, stride in zip(node.indices, strides, strict=True)]
         return f"{self._tensor(node.tensor)}[{' + '.join(parts)}]"
 
