@@ -17,6 +17,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
@@ -152,10 +153,14 @@ def in_interpreter(layer: str, module: str, *arguments: str) -> None:
     found = os.pathsep.join(path for path in sys.path if path)
     environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": found}
     command = [sys.executable, "-m", module, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    if done.returncode:
-        said = "\n".join(done.stderr.strip().splitlines()[:20])
-        raise RuntimeError(f"layer {layer}: nothing was generated\n{said}")
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        import_module("torch")  # meanwhile: what is generated needs it, and to import it takes as long as a proof
+        said = process.communicate()[1]
+    if process.returncode:
+        told = "\n".join(said.strip().splitlines()[:20])
+        raise RuntimeError(f"layer {layer}: nothing was generated\n{told}")
 
 
 def main(given: str, folder: str, *options: str) -> int:
