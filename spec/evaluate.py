@@ -336,7 +336,8 @@ class _Scope:
         if node.is_Add:
             return lambda: arithmetic.add(*(part() for part in parts))
         if node.is_Pow:
-            return lambda: arithmetic.power(parts[0](), parts[1]())
+            raised = arithmetic.power if node.exp.is_Number else getattr(arithmetic, "power_of_any", arithmetic.power)
+            return lambda: raised(parts[0](), parts[1]())
         if name == "maximum":  # on a tie it is b, as in the gradient's convention
             return lambda: _first_largest([(0, parts[1]()), (1, parts[0]())], arithmetic)[1]
         if name == "minimum":
