@@ -23,7 +23,6 @@ from svertka.spec.definition import (
     Flag,
     ModuleFace,
     Part,
-    Setting,
     TensorArgument,
     Variant,
 )
@@ -364,7 +363,7 @@ def _later_parts(second: Definition, into: str) -> tuple[Part, ...]:
     return (Part(head.definition, into), *rest)
 
 
-def _check_arguments(name: str, arguments: Sequence[Setting]) -> None:
+def _check_arguments(name: str, arguments: Sequence[Argument]) -> None:
     names = [argument.name for argument in arguments]
     twice = next((one for one in names if names.count(one) > 1), None)
     if twice:

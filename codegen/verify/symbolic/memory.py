@@ -156,7 +156,8 @@ class Memory:
     def end(self) -> None:
         """End a launch: programs run in any order, so none may read what another stores."""
         for number in self._read.keys() & self._written.keys():
-            if np.intersect1d(*(np.concatenate(some[number]) for some in (self._read, self._written))).size:
+            read, written = (np.concatenate(some[number]) for some in (self._read, self._written))
+            if np.intersect1d(read, written).size:
                 self.fail(f"{self.kernel}: {self.blocks[number].name} is read and stored in one launch")
 
     def once(self, what: tuple[Any, ...], tensors: Sequence[torch.Tensor], run: Callable[[], None]) -> None:
