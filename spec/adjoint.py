@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from itertools import count
 
-from sympy import Add, DiracDelta, Dummy, Eq, Expr, Integer, Mul, Tuple
+from sympy import Add, Basic, DiracDelta, Dummy, Eq, Expr, Function, Integer, Mul, Ne, Pow, Tuple, exp, log
 from sympy.core.symbol import Str
 from sympy.logic.boolalg import true
 
@@ -25,7 +25,7 @@ from svertka.spec.multiples import Terms
 from svertka.spec.normal_form import normal_form
 from svertka.spec.notation import Divides, FloorDiv, Index, InRange, Read, Reduction, Select, Tensor
 from svertka.spec.products import other_factors
-from svertka.spec.rewrite import conditions, conjunction, fresh, linear_position, replace, substitute
+from svertka.spec.rewrite import conditions, conjunction, fresh, linear_position, rebuilt, replace, substitute
 from svertka.spec.window import window_extents
 
 __all__ = ["adjoint", "gradient_name", "gradient_of", "partial_derivative", "unused_prefix"]
@@ -50,9 +50,35 @@ def gradient_of(layer: Layer, tensor: str) -> str:
 def partial_derivative(value: Expr, read: Read) -> Expr:
     """Derivative of a reduction-free expression by one of the elements it reads."""
     element = Dummy("element", real=True)
-    found = replace(value, {read: element}).diff(element)
+    found = rebuilt(rebuilt(replace(value, {read: element}), _as_raised).diff(element), _as_power)
     steps = {node: Integer(0) for node in walk(found) if isinstance(node, DiracDelta)}  # sign has derivative 0 at 0 too
     return replace(replace(found, steps), {element: read})
+
+
+class _Raised(Function):  # type: ignore[misc]
+    """A power of what may be 0, to an exponent that is no number; SymPy's derivative divides by the base."""
+
+    nargs = 2
+    is_real = True
+
+    def fdiff(self, argument: int = 1) -> Expr:
+        """Derivative by the base or by the exponent; by the base 0 where the exponent is 0."""
+        base, exponent = self.args
+        if argument == 2:
+            return self * log(base)
+        slope = exponent * self.func(base, exponent - 1)
+        return slope if exponent.is_nonzero else Select(Ne(exponent, 0), slope, 0)
+
+
+def _as_raised(node: Basic) -> Basic:
+    if not isinstance(node, Pow) or isinstance(node, exp) or node.exp.is_number or node.base.is_number:
+        return node
+    may_be_zero = node.exp.is_integer or (node.base.is_nonnegative and not node.base.is_positive)
+    return _Raised(node.base, node.exp) if may_be_zero else node
+
+
+def _as_power(node: Basic) -> Basic:
+    return node.args[0] ** node.args[1] if isinstance(node, _Raised) else node
 
 
 def _weighted(weight: Expr, value: Expr, read: Read) -> Expr:

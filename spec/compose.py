@@ -264,7 +264,9 @@ def fuse(
     first, second = _with_one_result(first), renamed_arguments(name, _with_one_result(second), names or {})
     if len(first.result) != 1 or into not in {argument.bound for argument in second.tensor_arguments}:
         raise ValueError(f"definition {name}: {first.name} must have one result and {second.name} a tensor {into!r}")
-    _check_arguments(name, _arguments(first, second, into))
+    first, second = _with_or_without_batch(first, second, into)
+    older = tuple(one for part in (first, second) if part.translated for one in part.older)
+    _check_arguments(name, [*_arguments(first, second, into), *older])
     _check_symbols(name, first, second)
     parts = (*(first.parts or (Part(first),)), *_later_parts(second, into))
     second = _apart(first, second, into)
@@ -285,7 +287,34 @@ def fuse(
         rules=(*first.rules, *second.rules),
         modules=_modules(function or name, first, second) if modules is None else modules,
         parts=parts,
+        older=older,
+        translated=(*first.translated, *second.translated),
     )
+
+
+def _with_or_without_batch(first: Definition, second: Definition, into: str) -> tuple[Definition, Definition]:
+    """Both parts, where arguments of the second may lack their first dimension if the replaced one lacks it.
+
+    The first tensor of the first part may then lack it too, if the result has its dimensions; else none may.
+    """
+    if not next(one.unbatched for one in second.tensor_arguments if one.bound == into):
+        return first, second
+    head = first.tensor_arguments[0]
+    layers = [variant.layer for variant in first.variants]
+    if all(layer.tensors[head.bound].dims == layer.tensors[first.result[0]].dims for layer in layers):
+        return _telling_batch(first, {head.name: True}), second
+    return first, _telling_batch(second, {one.name: False for one in second.tensor_arguments})
+
+
+def _telling_batch(part: Definition, unbatched: Mapping[str, bool]) -> Definition:
+    """The definition with other arguments that may lack their first dimension."""
+    told = (
+        replace(one, unbatched=unbatched[one.name])
+        if isinstance(one, TensorArgument) and one.name in unbatched
+        else one
+        for one in part.arguments
+    )
+    return replace(part, arguments=tuple(told))
 
 
 def _arguments(first: Definition, second: Definition, into: str) -> list[Argument]:

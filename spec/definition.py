@@ -236,7 +236,7 @@ class Setting(Argument):
 
 @dataclass(frozen=True, kw_only=True)
 class Older(Setting):
-    """An argument that torch keeps for older code; the formula has none, ``Definition.first`` reads it.
+    """An argument that torch keeps for older code; the formula has none, ``translated`` or ``first`` reads it.
 
     Attributes:
         behind: name of the argument that it follows in the signature.
@@ -407,8 +407,10 @@ class Definition:
         autocast: the type of its tensors under ``torch.autocast``, where torch's differs from what follows from the
             formula's operations: ``"lowered"``, ``"full"`` (float32) or ``"kept"``.
         older: arguments of torch's function that are none of the formula.
-        first: Python statements that the function runs first: what is meant by ``older``, and inputs with fewer
-            dimensions than the formula knows.
+        translated: Python statements that the function runs first: they say by arguments of the formula what ``older``
+            ones mean, and read no others. A fused layer runs them too.
+        first: Python statements that the function runs behind these: what else is meant by ``older``, and inputs with
+            fewer dimensions than the formula knows.
         row_major: whether the first tensor is made row-major, and with it results and gradients, where torch's are
             row-major for images of every memory format.
     """
@@ -431,6 +433,7 @@ class Definition:
     gradient: bool = False
     autocast: str = ""
     older: tuple[Older, ...] = ()
+    translated: tuple[str, ...] = ()
     first: tuple[str, ...] = ()
     row_major: bool = False
     facades: tuple[Facade, ...] = ()

@@ -65,6 +65,7 @@ class PythonLoops:
             "add": arithmetic.add,
             "multiply": arithmetic.multiply,
             "power": arithmetic.power,
+            "power_of_any": getattr(arithmetic, "power_of_any", arithmetic.power),
             "function": arithmetic.function,
             "compare": arithmetic.compare,
             "minimum": partial(_smaller, arithmetic),
@@ -255,8 +256,10 @@ class PythonLoops:
 
     def _operation(self, node: Expr, parts: list[str]) -> str:
         name, arguments = type(node).__name__, ", ".join(parts)
-        if node.is_Add or node.is_Pow:
-            return f"{'add' if node.is_Add else 'power'}({arguments})"
+        if node.is_Add:
+            return f"add({arguments})"
+        if node.is_Pow:
+            return f"{'power' if node.exp.is_Number else 'power_of_any'}({arguments})"
         if name in ("maximum", "minimum"):
             return f"{name}({arguments})"
         if len(parts) == 1:

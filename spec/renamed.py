@@ -5,6 +5,7 @@ Input: a ``Layer`` or a ``Definition``, names. Output: one of the same kind.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace as replaced
 
@@ -16,6 +17,7 @@ from svertka.spec.definition import (
     Definition,
     Flag,
     ModuleFace,
+    Older,
     PerAxis,
     Real,
     Rule,
@@ -98,7 +100,7 @@ def renamed_arguments(name: str, part: Definition, names: Mapping[str, str]) -> 
     Raises:
         ValueError: there is no such argument.
     """
-    known = {argument.name: argument for argument in part.arguments}
+    known = {argument.name: argument for argument in (*part.arguments, *part.older)}
     for old in names:
         if old not in known:
             raise ValueError(f"definition {name}: {part.name} has no argument {old!r}; it has {', '.join(known)}")
@@ -139,10 +141,15 @@ def renamed_arguments(name: str, part: Definition, names: Mapping[str, str]) -> 
     def face(one: ModuleFace) -> ModuleFace:
         return replaced(one, parameters={names.get(key, key): value for key, value in one.parameters.items()})
 
+    def older(one: Older) -> Older:
+        return replaced(one, name=names.get(one.name, one.name), behind=names.get(one.behind, one.behind))
+
     return replaced(
         part,
         variants=tuple(map(variant, part.variants)),
         arguments=tuple(map(argument, part.arguments)),
+        older=tuple(map(older, part.older)),
+        translated=tuple(re.sub(r"\w+", lambda word: names.get(word[0], word[0]), line) for line in part.translated),
         extents={key: told(value) for key, value in part.extents.items()},
         rules=tuple(map(rule, part.rules)),
         modules=tuple(map(face, part.modules)),

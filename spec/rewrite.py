@@ -5,7 +5,7 @@ SymPy's ``subs`` and ``xreplace`` replace bound indices too, so every substituti
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import count
 
 from sympy import Add, And, Basic, Expr, Integer, Mul, Tuple, expand
@@ -23,6 +23,7 @@ __all__ = [
     "index_set",
     "linear_position",
     "range_conditions",
+    "rebuilt",
     "replace",
     "selections",
     "substitute",
@@ -52,6 +53,13 @@ def replace(node: Basic, mapping: Mapping[Basic, Basic]) -> Basic:
     if all(new is old for new, old in zip(children, node.args, strict=True)):
         return node
     return node.func(*children)
+
+
+def rebuilt(node: Basic, change: Callable[[Basic], Basic]) -> Basic:
+    """The node with every part changed, the innermost first."""
+    children = [rebuilt(child, change) for child in node.args]
+    same = all(new is old for new, old in zip(children, node.args, strict=True))
+    return change(node if same else node.func(*children))
 
 
 def substitute(node: Basic, mapping: Mapping[Index, Expr]) -> Basic:

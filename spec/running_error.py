@@ -33,6 +33,7 @@ class Format:
         storage: unit roundoff of stored values.
         compute: unit roundoff of the arithmetic between load and store.
         tiny: smallest positive normal number of the storage format.
+        largest: largest number of the storage format; what is larger is stored as infinity.
         compute_tiny: smallest positive normal number of the arithmetic.
         compute_largest: largest number of the arithmetic; of the error of a larger result nothing is known.
         factor: relative error of each factor before the multiplication.
@@ -43,6 +44,7 @@ class Format:
     storage: float
     compute: float
     tiny: float
+    largest: float
     compute_tiny: float
     compute_largest: float
     factor: float = 0.0
@@ -50,10 +52,10 @@ class Format:
 
 
 FORMATS = {
-    "float64": Format("float64", 2.0**-53, 2.0**-53, 2.0**-1022, 2.0**-1022, sys.float_info.max),
-    "float32": Format("float32", 2.0**-24, 2.0**-24, 2.0**-126, 2.0**-126, LARGEST),
-    "float16": Format("float16", 2.0**-11, 2.0**-24, 2.0**-14, 2.0**-126, LARGEST),
-    "bfloat16": Format("bfloat16", 2.0**-8, 2.0**-24, 2.0**-126, 2.0**-126, LARGEST),
+    "float64": Format("float64", 2.0**-53, 2.0**-53, 2.0**-1022, sys.float_info.max, 2.0**-1022, sys.float_info.max),
+    "float32": Format("float32", 2.0**-24, 2.0**-24, 2.0**-126, LARGEST, 2.0**-126, LARGEST),
+    "float16": Format("float16", 2.0**-11, 2.0**-24, 2.0**-14, 65504.0, 2.0**-126, LARGEST),
+    "bfloat16": Format("bfloat16", 2.0**-8, 2.0**-24, 2.0**-126, 2.0**128 - 2.0**120, 2.0**-126, LARGEST),
 }
 
 
@@ -223,24 +225,38 @@ class RunningError:
         return Bounded(value.value, value.error + self.format.factor * value.size) if self.format.factor else value
 
     def power(self, base: Bounded, exponent: Bounded) -> Bounded:
-        """``b ** e`` as exp2(e * log2(b)); roots and small integer powers use their own instructions."""
-        e, numbers = exponent.value, self.numbers
+        """``b ** e`` for a number e of the formula; roots and small integer powers use their own instructions."""
+        e = exponent.value
         if isinstance(e, float) and e in (2.0, 3.0):
             return self.multiply(*[base] * int(e))
-        value = numbers.power(base.value, e)
-        low = numbers.larger(abs(base.value) - base.error, 0.0 * base.size)
-        slope = abs(e) * numbers.larger(numbers.power(low, e - 1.0), numbers.power(base.size, e - 1.0))
-        carried = numbers.choose(base.error == 0, 0.0 * base.size, slope * base.error)
-        carried = numbers.choose((low == 0) & (base.error != 0), math.inf, carried)
         if isinstance(e, float) and e in (-1.0, 0.5, -0.5, 1.0):
+            value, carried = self._raised(base, e)
             return self.rounded(value, carried, self.ULPS)
+        return self.power_of_any(base, exponent)
+
+    def power_of_any(self, base: Bounded, exponent: Bounded) -> Bounded:
+        """``b ** e`` as exp2(e * log2(b)), where e is a value that a call has."""
+        e, numbers = exponent.value, self.numbers
+        value, carried = self._raised(base, e)
         logarithm = abs(numbers.function("log", numbers.choose(base.size > 0, base.size, 1.0 + 0.0 * base.size)))
         units = 2 * self.ULPS + abs(e) * (logarithm / math.log(2) + 1) * self.ULPS
         return self.rounded(value, carried + abs(value) * exponent.error * logarithm, units)
 
+    def _raised(self, base: Bounded, e: Any) -> tuple[Any, Any]:
+        """``b ** e``, and what of the base's error it carries."""
+        numbers = self.numbers
+        value = numbers.power(base.value, e)
+        low = numbers.larger(abs(base.value) - base.error, 0.0 * base.size)
+        slope = abs(e) * numbers.larger(numbers.power(low, e - 1.0), numbers.power(base.size, e - 1.0))
+        carried = numbers.choose(base.error == 0, 0.0 * base.size, slope * base.error)
+        return value, numbers.choose((low == 0) & (base.error != 0), math.inf, carried)
+
     def function(self, name: str, value: Bounded) -> Bounded:
         """Elementary function: mean value theorem over the argument's interval, plus its own error."""
         result = self.numbers.function(name, value.value)
+        if name in ("Abs", "sign"):
+            known = value.error < math.inf
+            return Bounded(result, value.error if name == "Abs" else self.numbers.choose(known, 0.0, math.inf))
         carried = self.numbers.choose(value.error == 0, 0.0 * value.error, self._slope(name, value) * value.error)
         return self.rounded(result, carried, self.ULPS * self._spread(name, value, abs(result) + carried))
 
@@ -251,7 +267,7 @@ class RunningError:
         if name == "log":
             low = argument.value - argument.error
             return self.numbers.power(self.numbers.larger(low, 0.0 * abs(low)), -1.0)
-        return {"erf": 2 / math.sqrt(math.pi), "sign": 0.0}.get(name, 1.0)
+        return 2 / math.sqrt(math.pi) if name == "erf" else 1.0
 
     def _spread(self, name: str, argument: Bounded, size: Any) -> Any:
         """Error of a function in units of the arithmetic: exp is computed by exp2, which also scales its argument."""
@@ -262,7 +278,7 @@ class RunningError:
             return 1 + self.numbers.choose(size == 0, 0.0 * known, 1.0 / known)
         if name == "tanh":
             return SPREAD_OF_TANH
-        return 0.0 if name in ("Abs", "sign") else 1.0
+        return 1.0
 
     def compare(self, relation: str, left: Any, right: Any) -> bool:
         """Compare the values; where the intervals overlap the formula's branch is taken."""
@@ -272,7 +288,9 @@ class RunningError:
     def stored(self, value: Bounded) -> Bounded:
         """Rounding of a result to the storage format."""
         own = self.format.storage * (1 + 2.0**-8) * value.size + self.format.tiny * self.format.storage
-        return Bounded(value.value, value.error + own)
+        beyond = abs(value.value) - value.error - own > self.format.largest
+        found = self.numbers.choose(beyond, math.inf * value.value, value.value)
+        return Bounded(found, self.numbers.choose(beyond, 0.0, value.error + own))
 
 
 ULPS_OF_EXP_ARGUMENT = 2.0

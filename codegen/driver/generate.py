@@ -211,8 +211,7 @@ def headed(sources: Mapping[str, str], modules: Iterable[KernelModule]) -> dict[
 
 
 def _header(text: str, formula: str | None) -> str:
-    lines = [f"{MARK} {VERSION}. Do not edit: change the formula and run `svertka generate`."]
+    lines = [f"{MARK} {VERSION}, source sha256 {digest(text)}. Do not edit: run `svertka generate`."]
     if formula is not None:
         lines.append(f"# formula sha256 {digest(formula)}")
-    lines.append(f"# source sha256 {digest(text)}")
     return "\n".join(lines) + "\n"

@@ -172,7 +172,7 @@ class _Host:
         varying = "".join(f'"{name}", ' for name in kernel.scalars)
         given = f"({', '.join(arguments)},), {{{constants}}}{f', ({varying})' if varying else ''}"
         schedule = self._schedule(launch)
-        if kernel.pattern != LoopPattern.CONTRACTION and kernel.splitting is None:
+        if kernel.pattern != LoopPattern.CONTRACTION and not kernel.splitting:
             return [f"launching.run({kernel.name}, how, {schedule}, {given})"]
         if kernel.boxes is None:
             return [f"launching.reduce({kernel.name}, how, {schedule}, {given})"]
@@ -223,9 +223,11 @@ class _Host:
                 probe = max(rows, key=lambda tensor: len(tensor.axes)).name
                 contiguous = f"{last.extent} > 1 and {_stride_of(self._tensors(launch)[probe], inner)} == 1"
             sizes = f"{_product(kernel.rows)}, {_product(kernel.columns)}"
-            if kernel.splitting is not None:
-                values = len(kernel.sections[kernel.splitting].accumulators)
-                return f"schedule.reduction({sizes}, {contiguous}, {values}, how{_held(kernel)})"
+            if kernel.splitting:
+                values = sum(len(kernel.sections[place].accumulators) for place in kernel.splitting)
+                walks = f", walks={len(kernel.splitting)}" if len(kernel.splitting) > 1 else ""
+                spread = ", spread=True" if kernel.spread else ""
+                return f"schedule.reduction({sizes}, {contiguous}, {values}, how{_held(kernel)}{walks}{spread})"
             return f"schedule.rows({sizes}, {contiguous}, how.accumulator, how.target{_held(kernel)})"
         sizes = f"{_product(kernel.rows)}, {_window(kernel.sections)}, {_side_by_side(kernel)}"
         return f"schedule.lanes({sizes}, how.itemsize, how.target{_cells(kernel)})"

@@ -65,7 +65,7 @@ def templated(text: str) -> str:
 def kernel_sources(kernel: Kernel) -> list[str]:
     """Print one kernel: by the template of its loop pattern, and by that of tensor descriptors if it has ``boxes``."""
     constants = (*COMMON_CONSTANTS, *SCHEDULE_CONSTANTS[kernel.pattern])
-    constants += () if kernel.splitting is None else ("SPLITS", "PART")
+    constants += ("SPLITS", "PART") if kernel.splitting else ()
     more = {"columns": _counted(kernel, kernel.columns), "p": _printer(kernel), "phases": ""}
     more |= dict(zip(("taps", "along"), (_counted(kernel, axes) for axes in kernel.window), strict=True))
     if kernel.phased is not None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
-from svertka.codegen.emit.expressions_printer import ARITHMETIC, NEGATION, Binding, ExpressionPrinter
+from svertka.codegen.emit.expressions_printer import ARITHMETIC, NEGATION, Binding, ExpressionPrinter, Text
 from svertka.codegen.ir.kernel import Apply, Constant, Let, Load, Name, Node, Store, TensorArgument, walk_node
 
 __all__ = ["TritonPrinter"]
@@ -41,10 +41,11 @@ _CALLS = {
     "expm1": "primitives.expm1",
     "log1p": "primitives.log1p",
     "power": "primitives.power",
+    "whole_power": "primitives.whole_power",
     "sign": "primitives.sign",
     "uniform": "primitives.uniform",
 }
-_ROUNDING = ("exp", "expm1", "log", "log1p", "sqrt", "rsqrt", "erf", "sin", "cos", "tanh", "power")
+_ROUNDING = ("exp", "expm1", "log", "log1p", "sqrt", "rsqrt", "erf", "sin", "cos", "tanh", "power", "whole_power")
 _NAN = {"maximum": "tl.maximum", "minimum": "tl.minimum"}
 
 
@@ -78,6 +79,14 @@ class TritonPrinter(ExpressionPrinter):
         self.narrow = narrow
         self.read: set[str] = set()  # names of whole numbers that come from memory, in whatever width they have there
         self.spread: dict[str, frozenset[str]] = {}
+
+    def _text(self, node: Node) -> Text:
+        """An expression; of two numbers Python would compute another number, rounded before the kernel has it."""
+        if isinstance(node, Apply) and node.operation in ARITHMETIC and all(map(_is_number, node.arguments)):
+            left, right = node.arguments
+            binding, sign = ARITHMETIC[node.operation]
+            return Text(f"{self._argument(left, alone=True)} {sign} {self.text(right, binding + 1)}", binding)
+        return super()._text(node)
 
     def _call(self, node: Apply) -> str:
         if node.operation == "real":
@@ -203,6 +212,10 @@ class TritonPrinter(ExpressionPrinter):
 
 _FLAT = {"m": "row", "n": "column"}
 """The index that counts along a dimension of a tile, where it has another name."""
+
+
+def _is_number(node: Node) -> bool:
+    return isinstance(node, Constant) and node.kind == "real"
 
 
 def _is_short(node: Constant) -> bool:

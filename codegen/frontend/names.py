@@ -76,7 +76,6 @@ RESERVED = frozenset(
         "right_operand",
         "row",
         "row_rest",
-        "start",
         "take",
         "tile",
         "tile_m",

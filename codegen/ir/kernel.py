@@ -417,20 +417,26 @@ class Kernel:
         return Axes(small, small), Axes(others, others)
 
     @property
-    def splitting(self) -> int | None:
-        """Of a row program whose only loop does nothing but reduce: the place of its section; others have none.
+    def splitting(self) -> tuple[int, ...]:
+        """Of a row program whose loops do nothing but reduce, one behind another: the places of their sections.
 
-        Where rows are few and long, several programs reduce a part of each, and what follows is computed of all parts.
+        Behind them may stand loops that only store. Where rows are few and long, several programs reduce a part of each
+        in every such loop, what follows is computed of all parts, and each stores a part. Others have none.
         """
-        if self.pattern != LoopPattern.ROW:
-            return None
         loops = [place for place, section in enumerate(self.sections) if section.loops]
-        if len(loops) != 1 or any(section.stores for section in self.sections[: loops[0] + 1]):
-            return None
-        section = self.sections[loops[0]]
-        plain = section.when is None and not section.online
-        combined = all(a.operation in ("sum", "product", "max") for a in section.accumulators)
-        return loops[0] if plain and combined else None
+        found = tuple(place for place in loops if self.sections[place].accumulators)
+        reducing = [self.sections[place] for place in found]
+        if self.pattern != LoopPattern.ROW or not found or tuple(loops[: len(found)]) != found:
+            return ()
+        plain = all(section.when is None and not section.online for section in self.sections)
+        combined = all(a.operation in ("sum", "product", "max") for section in reducing for a in section.accumulators)
+        storing = any(section.stores for section in self.sections[: found[-1] + 1])
+        return found if plain and combined and not storing else ()
+
+    @property
+    def spread(self) -> bool:
+        """Whether loops behind those that are split store the row, each program a part of it."""
+        return bool(self.splitting) and any(section.loops for section in self.sections[self.splitting[-1] + 1 :])
 
     @property
     def gathers(self) -> bool:

@@ -52,6 +52,7 @@ OPERATIONS: dict[str, set[Signature]] = {
     **_alike("< <= > >= == !=", *_both(2, CONDITION)),
     **_alike("exp expm1 log log1p tanh erf sin cos Abs sign sqrt rsqrt", ((REAL,), REAL)),
     **_alike("maximum minimum divide power", ((REAL, REAL), REAL)),
+    **_alike("whole_power", ((REAL, INTEGER), REAL)),
     **_alike("floor_divide remainder", ((INTEGER, INTEGER), INTEGER)),
     **_alike("and or", ((CONDITION, CONDITION), CONDITION)),
     **_alike("not", ((CONDITION,), CONDITION)),

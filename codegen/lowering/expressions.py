@@ -130,6 +130,8 @@ class ExpressionLowering:
             root = Apply("sqrt" if exponent > 0 else "rsqrt", (value,), "real")
             whole = abs(int(exponent.p)) // 2
             return _folded("multiply", [root, *([value] * whole if exponent > 0 else [root] * (2 * whole))])
+        if exponent.is_integer:
+            return Apply("whole_power", (value, self.integer(exponent, masks)), "real")
         return Apply("power", (value, self.real(exponent, masks)), "real")
 
     def _select(self, node: Select, masks: tuple[Node, ...]) -> Node:

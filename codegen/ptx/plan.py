@@ -84,7 +84,7 @@ def runs(subject: Subject) -> Iterator[Run]:
         long = replace(usual, name=f"{usual.name}-long")
         yield Run(_grown(subject, long, _free(subject) & _reduced(subject), LONG), WIDE[:1])
     little = usual_case(definition, variant)
-    if any(kernel.splitting is not None for kernel in subject.launched):
+    if any(kernel.splitting for kernel in subject.launched):
         whole = replace(little, name=f"{little.name}-parts", absent=frozenset())
         yield Run(_grown(subject, whole, _free(subject), SEVERAL), WIDE[:1], special=True, parts=True)
     sides = zip(*(subject.aligned((unusual, large, little), UNIT)[place::3] for place in range(3)), strict=True)

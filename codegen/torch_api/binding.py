@@ -165,7 +165,10 @@ class Binder:
     def _batch(self, argument: TensorArgument, tensor: Tensor) -> list[Line]:
         rank = sum(not dim[0].many for dim in tensor.dims)
         given = variable(argument.name)
-        batch = Line.assigning(call("batched", given, rank), argument.name, pure=True)
+        put = call("batched", given, rank)
+        if self.unbatched:  # as the first of them is
+            put = put + " if " + variable("unbatched") + " else " + given
+        batch = Line.assigning(put, argument.name, pure=True)
         if tensor.default is not None:
             return if_block(given + " is not None", batch)
         if self.unbatched:
@@ -284,6 +287,8 @@ class Binder:
         extents = [n for d in tensor.dims for n in (self._products.get(d), *(i.extent.name for i in d)) if n]
         givers = [a for n in extents if n in self.origins for a in self.origins[n].reads]
         remedy = f"match {_listed([argument.name, *givers])}"
+        if argument.labels_below and tensor.kind == "real":  # of labels in a real type, too, the shape is another
+            remedy += f", or pass labels as integers, {argument.name}.to(torch.int64)"
         given, shape, meaning = variable(argument.name), self._extents(tensor), _meaning(tensor.dims)
         return [Line(call("same_shape", argument.name, given, shape, meaning, remedy))]
 

@@ -41,6 +41,7 @@ HELPERS = {
             "any_tensor",
             "as_real",
             "batched",
+            "beside",
             "choice",
             "dimension",
             "dimensions",

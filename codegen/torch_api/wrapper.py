@@ -37,7 +37,7 @@ def function_body(definition: Definition, operators: Sequence[OperatorDescriptio
         _Branch(dict(variant.when), tuple(_Call(definition, variant, operator).lines()))
         for variant, operator in zip(definition.variants, operators, strict=True)
     ]
-    first = [Line(Code(text, _helpers(text))) for text in definition.first]
+    first = [Line(Code(text, _helpers(text))) for text in (*definition.translated, *definition.first)]
     return body_of([*first, *argument_checks(definition), *_identity(definition), *_tree(branches, definition)])
 
 

@@ -328,7 +328,7 @@ class _Chunk:
         if node.is_Add:
             return arithmetic.add(*parts)
         if node.is_Pow:
-            return arithmetic.power(*parts)
+            return (arithmetic.power if node.exp.is_Number else arithmetic.power_of_any)(*parts)
         if name in ("maximum", "minimum"):
             numbers, sign = arithmetic.numbers, 1 if name == "maximum" else -1
             value = sign * numbers.larger(sign * parts[0].value, sign * parts[1].value)

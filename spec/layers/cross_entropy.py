@@ -108,7 +108,7 @@ DEFINITIONS = (
             ),
         ),
         older=(_older("size_average", "sums", "weight"), _older("reduce", "single losses", "ignore_index")),
-        first=(
+        translated=(
             "if size_average is not None or reduce is not None:",
             "    reduction = legacy_reduction(size_average, reduce)",
         ),

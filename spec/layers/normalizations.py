@@ -172,6 +172,7 @@ DEFINITIONS = (
             TensorArgument(name="weight", default=None),
             Real(name="eps", default=None, symbol="eps", low=0.0, epsilon=True),
         ),
+        first=("weight = beside(weight, input)",),
         modules=(ModuleFace("RMSNorm", base="torch.nn.RMSNorm"),),
         autocast="full",
     ),

@@ -166,7 +166,7 @@ FAULTS = (
     ("cumprod", "next_factor * value + next_value", "factor * value + next_value"),
     ("cumprod", "next_factor * value + next_value", "next_factor * next_value + value"),
     ("cumprod", "return factor * next_factor", "return factor"),
-    ("cumprod", "start == 0, 0.0, step * carry", "start != 0, 0.0, step * carry"),
+    ("cumprod", "chunk == 0, 0.0, step * carry", "chunk != 0, 0.0, step * carry"),
     ("cumprod", "step * carry_grad_input_sum", "carry_grad_input_sum"),
     ("cumprod", "(1 + i) * input_stride_i", "i * input_stride_i"),
     ("cumprod", "grad_input_product_value * grad_input_sum", "grad_input_sum"),

@@ -61,7 +61,7 @@ def refuses(function: str, error: type[Exception], pattern: str, **wrong: object
 # Tensors
 
 
-def bad_tensors(argument: TensorArgument, given: Tensor, first: bool) -> Iterator[Wrong]:
+def bad_tensors(definition: Definition, argument: TensorArgument, given: Tensor, first: bool) -> Iterator[Wrong]:
     """Invalid tensor arguments."""
     name = argument.name
     yield name, TypeError, given.tolist(), rf"^{name}="
@@ -76,7 +76,8 @@ def bad_tensors(argument: TensorArgument, given: Tensor, first: bool) -> Iterato
     if not first:
         yield name, ValueError, given.to("meta"), rf"^{name}\.device='meta': must be 'cpu'"
         if given.is_floating_point():
-            yield name, TypeError, given.half(), rf"^{name}\.dtype=torch\.float16: must be torch\.float64"
+            if f"{name} = beside(" not in "".join(definition.first):  # which converts it
+                yield name, TypeError, given.half(), rf"^{name}\.dtype=torch\.float16: must be torch\.float64"
             ranks = rf"^{name}\.shape=\(1, 1, 1, {', '.join(map(str, given.shape))},?\)"
             yield name, ValueError, given[None, None, None], ranks
 
@@ -86,7 +87,7 @@ def tensor_cases() -> Iterator[Any]:
         given = arguments(definition.function)
         tensors = [a for a in definition.tensor_arguments if given.get(a.name) is not None]
         for argument in tensors:
-            for wrong in bad_tensors(argument, given[argument.name], argument == tensors[0]):
+            for wrong in bad_tensors(definition, argument, given[argument.name], argument == tensors[0]):
                 yield pytest.param(definition.function, *wrong, id=f"{definition.function}-{wrong[0]}-{wrong[3]}")
 
 
@@ -228,6 +229,11 @@ TOGETHER: list[tuple[str, dict[str, Any], str]] = [
     ("normalize", {"mean": ones(4)}, r"^mean\.shape=\(4,\): must be \(3,\)"),
     ("cross_entropy", {"target": torch.zeros(2, 4, dtype=torch.int64)}, r"^target\.shape=\(2, 4\): must be \(2, 3\)"),
     ("cross_entropy", {"target": ones(2, 4, 3)}, r"^target\.shape=\(2, 4, 3\): must be \(2, 5, 3\)"),
+    (
+        "cross_entropy",
+        {"target": ones(2, 3)},
+        r"^target\.shape=\(2, 3\): .* pass labels as integers",
+    ),
     ("cross_entropy", {"target": torch.full((2, 3), 5)}, r"^target=5: every label must lie between 0 and 4 or be -100"),
     ("cross_entropy", {"target": torch.full((2, 3), -1)}, r"^target=-1: every label"),
 ]
@@ -236,6 +242,18 @@ TOGETHER: list[tuple[str, dict[str, Any], str]] = [
 @pytest.mark.parametrize(("function", "wrong", "pattern"), TOGETHER, ids=lambda value: str(value)[:40])
 def test_arguments_that_do_not_go_together(function: str, wrong: dict[str, Any], pattern: str) -> None:
     refuses(function, ValueError, pattern, **wrong)
+
+
+def test_a_shape_is_shown_as_it_was_given() -> None:
+    """Of labels that are missing for a batch, and of those in a real type: no dimension is put in front of them."""
+    scores = ones(4, 5)
+    refuses("cross_entropy", ValueError, r"^target\.shape=\(\): must be \(4,\)", input=scores, target=torch.tensor(3))
+    refuses("cross_entropy", ValueError, r"^target\.shape=\(4,\): must be \(4, 5\)", input=scores, target=ones(4))
+
+
+def test_a_type_is_named_that_a_target_may_have() -> None:
+    wrong = torch.zeros(2, 3, dtype=torch.bool)
+    refuses("cross_entropy", TypeError, r"^target\.dtype=torch\.bool: must be an integer type, or", target=wrong)
 
 
 @pytest.mark.parametrize("wrong", [{"running_var": None, "training": True}, {"running_mean": None}], ids=str)

@@ -168,7 +168,7 @@ def test_parameters_stay_float32_beside_half(case: Case, dtype: torch.dtype, roa
 def test_normalizations_of_half_have_torch_s_type_beside_float32(
     name: str, dtype: torch.dtype, road: str, device: str
 ) -> None:
-    """And torch's refusal beside another type, of images in float32 too."""
+    """And torch's refusal beside another type, of images in float32 too; rms_norm converts its weight, as torch's."""
     image = torch.ones(2, 4, device=device)
     told: dict[str, Any] = {"num_groups": 2} if name == "group_norm" else {"normalized_shape": (4,)}
     for first, other in ((dtype, torch.float32), (dtype, torch.float64), (torch.float32, dtype)):
@@ -179,7 +179,27 @@ def test_normalizations_of_half_have_torch_s_type_beside_float32(
                 types.append(getattr(module, name)(image.to(first), weight=scale, **told).dtype)
             except (TypeError, RuntimeError):
                 types.append(None)
-        assert types[0] == types[1] or (name == "rms_norm" and types[0] is None)  # whose weight torch converts
+        assert types[0] == types[1]
+
+
+REAL = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+@pytest.mark.filterwarnings("ignore:Mismatch dtype")
+@pytest.mark.parametrize(("first", "other"), [(a, b) for a in REAL for b in REAL if a != b], ids=str)
+def test_a_weight_of_rms_norm_has_any_type(first: torch.dtype, other: torch.dtype, road: str, device: str) -> None:
+    """Results and gradients have torch's types, and its values to the coarser of the two."""
+    found = []
+    for module in (functional, nn.functional):
+        image = torch.tensor([[0.5, -2.0, 3.0, 1.0], [0.25, 8.0, 1.0, 0.5]], device=device, dtype=first)
+        scale = torch.tensor([1.5, -0.75, 1.25, 2.0], device=device, dtype=other)
+        leaves = image.requires_grad_(), scale.requires_grad_()
+        output = module.rms_norm(image, (4,), scale, 0.5)
+        found.append((output, *torch.autograd.grad(output.float().sum(), leaves)))
+    unit = 8 * max(torch.finfo(dtype).eps for dtype in (first, other, torch.float32))
+    for ours, theirs in zip(*found, strict=True):
+        assert ours.dtype == theirs.dtype
+        torch.testing.assert_close(ours.double(), theirs.double(), rtol=unit, atol=unit)
 
 
 def test_only_float32_may_stand_beside_half(road: str, device: str) -> None:

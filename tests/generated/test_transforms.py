@@ -138,6 +138,34 @@ def test_no_tangent_without_second_order(road: str, monkeypatch: pytest.MonkeyPa
         torch.func.jvp(functional.relu, (double(3),), (double(3),))
 
 
+@pytest.mark.parametrize("name", ["instance_norm", "batch_norm"])
+@pytest.mark.parametrize("transform", ["grad", "jvp", "grad of grad"])
+def test_running_statistics_of_a_differentiated_function(name: str, transform: str, road: str) -> None:
+    """They are captured, not passed: torch's normalizations step them all the same, and ours."""
+    image = double(3, 2, 4, seed=5)
+    found = []
+    for place in (OURS, THEIRS):
+        state = torch.tensor([0.5, -1.0], dtype=torch.float64), torch.tensor([2.0, 0.75], dtype=torch.float64)
+        told = {"use_input_stats": True} if name == "instance_norm" else {"training": True}
+
+        def loss(
+            values: Tensor, place: Any = place, state: tuple[Tensor, Tensor] = state, told: dict[str, bool] = told
+        ) -> Tensor:
+            return (getattr(place, name)(values, *state, momentum=0.25, **told) ** 3).sum()
+
+        if transform == "jvp":
+            derived = torch.func.jvp(loss, (image,), (double(3, 2, 4, seed=6),))[1]
+        elif transform == "grad":
+            derived = torch.func.grad(loss)(image)
+        else:
+            derived = torch.func.grad(lambda values, loss=loss: torch.func.grad(loss)(values)[0, 0, 0])(image)
+        assert not any(torch._C._functorch.is_functorch_wrapped_tensor(one) for one in state)
+        assert not any(one.requires_grad or forward_ad.unpack_dual(one).tangent is not None for one in state)
+        found.append((derived, *state))
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
 # Batches -----------------------------------------------------------------------------------------------------------
 
 

@@ -99,6 +99,6 @@ def test_kernels_that_can_reduce_in_parts_do(layer: str, monkeypatch: pytest.Mon
         launch, "run_launch", lambda one, done: found.add((one.kernel.__name__, one.constants.get("PART")))
     )
     compiled_texts(subject, [run for run in planned(layer) if run.parts], noted=True)
-    able = {defined_name(subject.kernels, one.name) for one in subject.launched if one.splitting is not None}
+    able = {defined_name(subject.kernels, one.name) for one in subject.launched if one.splitting}
     assert able
     assert found >= {(name, part) for name in able for part in ("part", "finish")}

@@ -145,7 +145,7 @@ class Graph:
 
     def power(self, base: int, exponent: int) -> int:
         """Power; for 0 and negative bases as in IEEE 754."""
-        if exponent == ZERO:
+        if exponent == ZERO or base == ONE:
             return ONE
         if exponent == ONE:
             return base
@@ -155,7 +155,7 @@ class Graph:
         if low == 0 and not (natural and value is None):  # the sample of a polynomial may be 0 by chance: keep it
             if e < 1:
                 self.singular.append(("1 over" if e.is_integer() else "a root of", base))
-            return ZERO if e > 0 else INFINITY
+            return ZERO if e > 0 else ONE if e == 0 else INFINITY
         if low < 0 and not e.is_integer():
             self.singular.append(("a root of", base))
             return NAN

@@ -91,8 +91,8 @@ class Memory:
         self.kernel = ""
         self.launched: list[str] = []
         self._by_address: dict[int, int] = {}
-        self._read: set[int] = set()
-        self._written: set[int] = set()
+        self._read: dict[int, list[Any]] = {}
+        self._written: dict[int, list[Any]] = {}
         self._stored: list[_Stored] = []
         self._repeated: dict[tuple[Any, ...], list[_Stored]] = {}
 
@@ -151,12 +151,14 @@ class Memory:
         self.wide = any(reach(tensor) >= self.wide_from for tensor in tensors)
         if kernel not in self.launched:
             self.launched.append(kernel)
-        self._read, self._written = set(), set()
+        self._read, self._written = {}, {}
 
     def end(self) -> None:
         """End a launch: programs run in any order, so none may read what another stores."""
-        for number in self._read & self._written:
-            self.fail(f"{self.kernel}: {self.blocks[number].name} is read and stored in one launch")
+        for number in self._read.keys() & self._written.keys():
+            read, written = (np.concatenate(some[number]) for some in (self._read, self._written))
+            if np.intersect1d(read, written).size:
+                self.fail(f"{self.kernel}: {self.blocks[number].name} is read and stored in one launch")
 
     def once(self, what: tuple[Any, ...], tensors: Sequence[torch.Tensor], run: Callable[[], None]) -> None:
         """Run the programs of a launch; if the same programs ran on equal contents before, store what they stored.
@@ -220,7 +222,8 @@ class Memory:
             if not (block.given or (block.stores[elements] > 0).all()):
                 self.fail(f"{self.kernel}: load from {block.name} before it is stored")
             flat[lanes] = block.nodes[elements] if real else block.flat[elements]
-            self._read.add(number)
+            if not block.given:
+                self._read.setdefault(number, []).append(elements)
         return flat.reshape(addresses.shape)
 
     def store(self, addresses: Any, values: Any, mask: Any) -> None:
@@ -231,7 +234,7 @@ class Memory:
             if block.given:
                 self.fail(f"{self.kernel}: store into {block.name}, an input")
                 continue
-            self._written.add(number)
+            self._written.setdefault(number, []).append(elements)
             if self.pending is None:
                 self._keep(number, elements, values[lanes])
                 self._stored.append((number, elements, values[lanes]))
@@ -255,7 +258,7 @@ class Memory:
 
     def drop(self) -> None:
         """Forget what programs that ran together read and stored."""
-        self._read, self._written = set(), set()
+        self._read, self._written = {}, {}
 
     def _keep(self, number: int, elements: Any, values: Any) -> None:
         block = self.blocks[number]
