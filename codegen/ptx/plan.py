@@ -33,6 +33,7 @@ MUCH, LONG = 1 << 19, 1 << 15  # operations of the deepest loop nest; the formul
 SEVERAL = 1 << 10  # operations, so that every axis has several elements
 LARGE = 1 << 15  # elements of a tensor
 FEW, LONG_SUM = 2, 352  # elements: five steps of 64 and a half; no pipeline that loads boxes has more stages
+STEPS = (1 << 9) + 9  # elements: full steps of every tile, then one that is nearly empty; odd: no text of boxes
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def runs(subject: Subject) -> Iterator[Run]:
     yield Run(unusual, WIDE[:1], special=True)
     yield Run(replace(unusual, name=f"{unusual.name}-last", last=True), HALF[:1])
     yield Run(replace(unusual, name=f"{unusual.name}-view", view=True), HALF[1:], wide=True)
-    for long in _long_sums(subject, unusual, LONG_SUM + 1):  # odd, as most sizes are: other texts than those of boxes
+    for long in _long_sums(subject, unusual, STEPS):
         yield Run(replace(long, name=f"{long.name}-last", last=True), HALF[:1])
         yield Run(replace(long, name=f"{long.name}-view", view=True), HALF[1:], wide=True)
     if not products and any(kernel.pattern == LoopPattern.ROW for kernel in subject.launched):
@@ -92,7 +93,7 @@ def runs(subject: Subject) -> Iterator[Run]:
         yield Run(first, HALF[:1])
         yield Run(much if work_of(variant, much.sizes) <= 2 * MUCH else other, HALF[:1])
     for case in subject.aligned(tuple(_long_sums(subject, little, LONG_SUM)) if subject.layouts else (), UNIT):
-        yield Run(case, HALF[1:], processors=FEW)
+        yield Run(case, HALF, processors=FEW)
 
 
 def _long_sums(subject: Subject, case: Case, elements: int) -> Iterator[Case]:
@@ -129,11 +130,14 @@ def _reduced(subject: Subject) -> set[str]:
 
 
 def _grown(subject: Subject, case: Case, names: Set[str], most: int) -> Case:
-    """The case with some extents as large as the work allows, the smallest first; odd, so that tiles have tails."""
+    """The case with some extents as large as the work allows, the smallest first.
+
+    Each is a power of two and one: full tiles, and a tail in which nearly all guards are false.
+    """
     growing = sorted(names)
     while growing:
         name = min(growing, key=lambda one: (case.sizes[one], one))
-        sizes = {name: 2 * case.sizes[name] + 1}
+        sizes = {name: (1 << int(case.sizes[name]).bit_length()) + 1}
         larger = altered(subject.module.definition, subject.variant, case, sizes, LARGE)
         if larger is None or work_of(subject.variant, larger.sizes) > most:
             growing.remove(name)
