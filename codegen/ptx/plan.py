@@ -88,12 +88,14 @@ def runs(subject: Subject) -> Iterator[Run]:
     if any(kernel.splitting is not None for kernel in subject.launched):
         whole = replace(little, name=f"{little.name}-parts", absent=frozenset())
         yield Run(_grown(subject, whole, _free(subject), SEVERAL), WIDE[:1], special=True, parts=True)
-    sides = zip(*(subject.aligned((unusual, large, little), UNIT)[place::3] for place in range(3)), strict=True)
-    for first, much, other in sides:
-        yield Run(first, HALF[:1])
-        yield Run(much if work_of(variant, much.sizes) <= 2 * MUCH else other, HALF[:1])
+    rising = _grown(subject, replace(unusual, name=f"{unusual.name}-large"), _free(subject), MUCH >> 1)
+    four = (rising, unusual, large, little)
+    for rows in zip(*(subject.aligned(four, UNIT)[place::4] for place in range(4)), strict=True):
+        for (much, other), processors in zip((rows[:2], rows[2:]), (FEW, PROCESSORS), strict=True):
+            bearable = work_of(variant, much.sizes) <= 2 * MUCH
+            yield Run(much if bearable else other, HALF[:1], processors=processors)
     for case in subject.aligned(tuple(_long_sums(subject, little, LONG_SUM)) if subject.layouts else (), UNIT):
-        yield Run(case, HALF, processors=FEW)
+        yield Run(case, HALF[1:], processors=FEW)
 
 
 def _long_sums(subject: Subject, case: Case, elements: int) -> Iterator[Case]:
