@@ -63,10 +63,10 @@ class Run:
 def runs(subject: Subject) -> Iterator[Run]:
     """The runs of a formula.
 
-    Usual parameters with several full tiles a launch, without optional tensors; unusual parameters; channels last;
-    views with an offset, odd strides and 64-bit offsets; the last two with long sums too; rows that take several steps;
-    rows that are reduced in parts; and, where operands may be fetched by boxes, each layout of boxes, of full tiles
-    too, and long sums on a GPU with few processors.
+    Usual parameters with several full tiles a launch, without optional tensors; unusual parameters in small; with
+    several tiles, channels last, and as views with an offset, odd strides and 64-bit offsets; these two with long sums
+    too; rows that take several steps; rows that are reduced in parts; and, where operands may be fetched by boxes, each
+    layout of boxes, of full tiles too, and long sums on a GPU with few processors.
     """
     definition, variant = subject.module.definition, subject.variant
     unusual, *_ = subject.small_cases
