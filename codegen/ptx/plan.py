@@ -94,8 +94,8 @@ def runs(subject: Subject) -> Iterator[Run]:
         whole = replace(little, name=f"{little.name}-parts", absent=frozenset())
         yield Run(_grown(subject, whole, _free(subject), SEVERAL), WIDE[:1], special=True, parts=True)
     four = (half, unusual, large, little)
-    for rows in zip(*(subject.aligned(four, UNIT)[place::4] for place in range(4)), strict=True):
-        for (much, other), processors in zip((rows[:2], rows[2:]), (FEW, PROCESSORS), strict=True):
+    for sides in zip(*(subject.aligned(four, UNIT)[place::4] for place in range(4)), strict=True):
+        for (much, other), processors in zip((sides[:2], sides[2:]), (FEW, PROCESSORS), strict=True):
             bearable = work_of(variant, much.sizes) <= 2 * MUCH
             yield Run(much if bearable else other, HALF[:1], processors=processors)
     for start, dtypes in ((unusual, HALF[:1]), (little, HALF[1:])) if subject.layouts else ():

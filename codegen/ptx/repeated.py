@@ -58,8 +58,10 @@ def _key(told: Sequence[Any], buffers: Sequence[Buffer]) -> bytes:
     found = hashlib.blake2b(repr(told).encode())
     for buffer in buffers:
         found.update(f"{len(buffer.content)} {buffer.offset} {buffer.address};".encode())
-        found.update(buffer.content * buffer.written)  # what was never written may be anything, and is not read
-        found.update(np.packbits(buffer.written))
+        found.update(
+            (buffer.content * buffer.written).tobytes()
+        )  # what was never written may be anything, and is not read
+        found.update(np.packbits(buffer.written).tobytes())
     return found.digest()
 
 

@@ -8,6 +8,7 @@ Input: sound and altered PTX. Output: a reason, or nothing.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 
@@ -20,6 +21,8 @@ SIGNED = {("cvt.s64.s32", "cvt.u64.u32"), ("mul.wide.s32", "mul.wide.u32")}
 SIGNED |= {(f"shr.s{bits}", f"shr.u{bits}") for bits in (16, 32, 64)}
 KEEPING = {"add", "and", "bfe", "cvt", "div", "mad", "max", "min", "mov", "mul", "or", "rem", "selp", "shl", "shr"}
 """Operations whose result is not negative if no operand is."""
+LEADING = 0x3FFF << 16  # bits of a matrix descriptor: leading byte offset
+WIDEST_SWIZZLE, SWIZZLE_ELEMENTS, OPERANDS = 1, 64, 8  # of 128 bytes; halves in these; operands of a product
 NARROWER = ("cvt.u32.u64", "cvt.s32.s64", "cvt.u16.u32", "cvt.s16.s32")
 LEAST_NEGATIVE = 1 << 31  # as 32 bits without a sign
 NEVER_NEGATIVE = "The operand is never negative: it is made of thread and program numbers, extents and strides."
@@ -27,6 +30,7 @@ LOWER_HALF = "Both take the lower half of 64 bits."
 SAME_GROUP = "The copies join the group of the next commit, and every wait is for all groups."
 SIGN_OF_ZERO = "Adding and subtracting 0 differ in the sign of a zero alone, which no comparison of numbers sees."
 GIVEN_UP = "No mbarrier is initialized afterwards, and the machine refuses every other use of its bytes."
+ONE_SWIZZLE = "The matrix unit does not use the leading byte offset of an operand whose tile is one swizzle wide."
 NOT_READ = "The result is not read before the register is written again."
 
 
@@ -102,12 +106,39 @@ def _unread(code: Code, place: int, old: Instruction, new: Instruction) -> bool:
     return bool(written) and not any(_is_read(code, place, register) for register in written)
 
 
+def _leading_offset(code: Code, place: int, old: Instruction, new: Instruction) -> bool:
+    """Another leading byte offset of descriptors that only products read whose tile is one swizzle wide."""
+    if old.name != new.name or old.operation not in ("add", "or") or old.operands[:2] != new.operands[:2]:
+        return False
+    constants = (old.operands[2], new.operands[2])
+    if not all(isinstance(one, Immediate) for one in constants):
+        return False
+    before, after = (one.value for one in constants if isinstance(one, Immediate))
+    if (before ^ after) & ~LEADING or before >> 62 & 3 != WIDEST_SWIZZLE:
+        return False
+    (result,) = _results(old)
+    readers = [one for one in code.instructions if any(result in _registers(o) for o in one.operands[1:])]
+    return bool(readers) and all(_is_one_swizzle_wide(one, result) for one in readers)
+
+
+def _is_one_swizzle_wide(one: Instruction, descriptor: Register) -> bool:
+    """Whether the leading byte offset of a product's operand has no meaning: PTX, "Matrix descriptor"."""
+    shape = re.match(r"wgmma\.mma_async\.sync\.aligned\.m64n(\d+)k16\.", one.name)
+    if shape is None or len(one.operands) != OPERANDS:
+        return False
+    _, left, right, *_, left_turned, right_turned = one.operands
+    sides = ((left, left_turned, 64), (right, right_turned, int(shape[1])))
+    mine = [(turned, extent) for side, turned, extent in sides if side == descriptor]
+    return bool(mine) and all(turned == Immediate(0) or extent <= SWIZZLE_ELEMENTS for turned, extent in mine)
+
+
 Change = Callable[[Code, int, Instruction, Instruction], bool]
 CHANGES: tuple[tuple[Change, str], ...] = (
     (_without_sign, NEVER_NEGATIVE),
     (_lower_half, LOWER_HALF),
     (_of_zero, SIGN_OF_ZERO),
     (_unread, NOT_READ),
+    (_leading_offset, ONE_SWIZZLE),
 )
 
 
