@@ -11,9 +11,10 @@ import hashlib
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -111,14 +112,17 @@ def unassembled() -> Iterator[None]:
     """Compile as far as PTX, and translate a kernel to Triton's first representation once for all targets.
 
     The assembler takes an eighth of the time, and only a GPU needs what it makes; the translation a third, and it does
-    not depend on the target but for types that no kernel here has. What is compiled inside has keys of its own in
-    Triton's cache.
+    not depend on the target but for types that no kernel here has. Launches whose constants differ only in what the
+    kernel does not use have one representation, of which PTX is made once. What is compiled inside has keys of its own
+    in Triton's cache.
     """
 
     def without_assembler(*given: Any) -> tuple[str, str] | None:
         if not given:  # asked for a part of the cache's key
             return UNASSEMBLED, UNASSEMBLED
         stages: dict[str, Any] = given[1]
+        if set(LOWERING) <= stages.keys():
+            stages.update(_lowered_once(dict(stages), given[2].hash(), given[4]))
         stages["cubin"] = lambda code, metadata: b""
         return None
 
@@ -127,6 +131,38 @@ def unassembled() -> Iterator[None]:
         mock.patch.object(ASTSource, "make_ir", _translated),
     ):
         yield
+
+
+LOWERING = ("ttgir", "llir", "ptx")  # stages of NVIDIA's compiler behind the first representation
+_PLACES = re.compile(r" loc\(#loc\w*\)|^#loc.*$", re.MULTILINE)
+_LOWERED: dict[tuple[str, str, Any], tuple[str, dict[str, Any]]] = {}
+
+
+def _lowered_once(stages: Mapping[str, Any], options: str, capability: Any) -> dict[str, Any]:
+    """The stages to PTX of one compilation; nothing is done where they were given the same before, for these options.
+
+    What tells of lines of the source is not compared: it is not an instruction. PTX that is taken from before has no
+    other representations.
+    """
+    known: tuple[str, dict[str, Any]] | None = None
+    key, before = "", dict[str, Any]()
+
+    def lowered(stage: str, module: Any, metadata: dict[str, Any]) -> Any:
+        nonlocal known, key, before
+        if stage == LOWERING[0]:
+            key = hashlib.sha256(_PLACES.sub("", str(module)).encode()).hexdigest()
+            known, before = _LOWERED.get((key, options, capability)), dict(metadata)
+        last = stage == LOWERING[-1]
+        if known is not None:
+            metadata.update(known[1] if last else {})
+            return known[0] if last else ""
+        made = stages[stage](module, metadata)
+        if last:
+            told = {name: value for name, value in metadata.items() if name not in before or before[name] != value}
+            _LOWERED[key, options, capability] = made, told
+        return made
+
+    return {stage: partial(lowered, stage) for stage in LOWERING}
 
 
 _TRANSLATE = ASTSource.make_ir

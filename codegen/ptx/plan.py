@@ -30,9 +30,11 @@ __all__ = ["FEW", "Run", "runs"]
 WIDE, HALF = (torch.float32, torch.float64), (torch.bfloat16, torch.float16)
 UNIT = 32  # on a GPU boxes are used if at least so many elements are summed
 MUCH, LONG = 1 << 19, 1 << 15  # operations of the deepest loop nest; the formula takes longer than its kernels
-SEVERAL = 1 << 10  # operations, so that every axis has several elements
-LARGE = 1 << 15  # elements of a tensor
+SEVERAL = 1 << 9  # operations, so that every axis has several elements, and there are fewer rows than processors
+LARGE = 1 << 16  # elements of a tensor
 FEW, LONG_SUM = 2, 352  # elements: five steps of 64 and a half; no pipeline that loads boxes has more stages
+ROWS = 33  # more than a program reduces, however short they are
+STEPS = (1 << 9) + 9  # elements: full steps of every tile, then one that is nearly empty; odd: no text of boxes
 
 
 @dataclass(frozen=True)
@@ -61,10 +63,10 @@ class Run:
 def runs(subject: Subject) -> Iterator[Run]:
     """The runs of a formula.
 
-    Usual parameters with several full tiles a launch, without optional tensors; unusual parameters; channels last;
-    views with an offset, odd strides and 64-bit offsets; the last two with long sums too; rows that take several steps;
-    rows that are reduced in parts; and, where operands may be fetched by boxes, each layout of boxes, of full tiles
-    too, and long sums on a GPU with few processors.
+    Usual parameters with several full tiles a launch, without optional tensors; unusual parameters in small; with
+    several tiles, channels last, and as views with an offset, odd strides and 64-bit offsets; these two with long sums
+    too; rows that take several steps; rows that are reduced in parts; and, where operands may be fetched by boxes, each
+    layout of boxes, of full tiles too, and long sums on a GPU with few processors.
     """
     definition, variant = subject.module.definition, subject.variant
     unusual, *_ = subject.small_cases
@@ -72,27 +74,33 @@ def runs(subject: Subject) -> Iterator[Run]:
     optional = frozenset(tensor.name for tensor in variant.layer.inputs if tensor.default is not None)
     usual = replace(usual, absent=optional)
     products = any(kernel.operands for kernel in subject.launched)
-    large = _grown(subject, replace(usual, name=f"{usual.name}-large"), _free(subject), MUCH if products else LONG)
+    most = MUCH if products else LONG
+    large = _grown(subject, replace(usual, name=f"{usual.name}-large"), _free(subject), most)
     yield Run(large, WIDE)
     yield Run(unusual, WIDE[:1], special=True)
-    yield Run(replace(unusual, name=f"{unusual.name}-last", last=True), HALF[:1])
-    yield Run(replace(unusual, name=f"{unusual.name}-view", view=True), HALF[1:], wide=True)
-    for long in _long_sums(subject, unusual, LONG_SUM + 1):  # odd, as most sizes are: other texts than those of boxes
+    growing = replace(unusual, name=f"{unusual.name}-large")
+    rising, half = (_grown(subject, growing, _free(subject), some) for some in (most, most >> 1))
+    yield Run(replace(rising, name=f"{rising.name}-last", last=True), HALF[:1])
+    yield Run(replace(rising, name=f"{rising.name}-view", view=True), HALF[1:], wide=True)
+    for long in _long_sums(subject, unusual, STEPS):
         yield Run(replace(long, name=f"{long.name}-last", last=True), HALF[:1])
         yield Run(replace(long, name=f"{long.name}-view", view=True), HALF[1:], wide=True)
     if not products and any(kernel.pattern == LoopPattern.ROW for kernel in subject.launched):
-        long = replace(usual, name=f"{usual.name}-long")
-        yield Run(_grown(subject, long, _free(subject) & _reduced(subject), LONG), WIDE[:1])
+        rows, reduced = _free(subject) - _reduced(subject), _free(subject) & _reduced(subject)
+        long = _grown(subject, replace(usual, name=f"{usual.name}-long"), rows, ROWS * _length(usual, reduced))
+        yield Run(_grown(subject, long, reduced, 2 * LONG), WIDE[:1])
     little = usual_case(definition, variant)
     if any(kernel.splitting for kernel in subject.launched):
         whole = replace(little, name=f"{little.name}-parts", absent=frozenset())
         yield Run(_grown(subject, whole, _free(subject), SEVERAL), WIDE[:1], special=True, parts=True)
-    sides = zip(*(subject.aligned((unusual, large, little), UNIT)[place::3] for place in range(3)), strict=True)
-    for first, much, other in sides:
-        yield Run(first, HALF[:1])
-        yield Run(much if work_of(variant, much.sizes) <= 2 * MUCH else other, HALF[:1])
-    for case in subject.aligned(tuple(_long_sums(subject, little, LONG_SUM)) if subject.layouts else (), UNIT):
-        yield Run(case, HALF[1:], processors=FEW)
+    four = (half, unusual, large, little)
+    for sides in zip(*(subject.aligned(four, UNIT)[place::4] for place in range(4)), strict=True):
+        for (much, other), processors in zip((sides[:2], sides[2:]), (FEW, PROCESSORS), strict=True):
+            bearable = work_of(variant, much.sizes) <= 2 * MUCH
+            yield Run(much if bearable else other, HALF[:1], processors=processors)
+    for start, dtypes in ((unusual, HALF[:1]), (little, HALF[1:])) if subject.layouts else ():
+        for case in subject.aligned(tuple(_long_sums(subject, start, LONG_SUM)), UNIT):
+            yield Run(case, dtypes, processors=FEW)
 
 
 def _long_sums(subject: Subject, case: Case, elements: int) -> Iterator[Case]:
@@ -128,12 +136,20 @@ def _reduced(subject: Subject) -> set[str]:
     return {symbol.name for index in indices for symbol in index.extent.free_symbols}
 
 
+def _length(case: Case, names: Set[str]) -> int:
+    """How many places some extents have together."""
+    return math.prod(case.sizes[name] for name in names)
+
+
 def _grown(subject: Subject, case: Case, names: Set[str], most: int) -> Case:
-    """The case with some extents as large as the work allows, the smallest first; odd, so that tiles have tails."""
+    """The case with some extents as large as the work allows, the smallest first.
+
+    Each is a power of two and one: full tiles, and a tail in which nearly all guards are false.
+    """
     growing = sorted(names)
     while growing:
         name = min(growing, key=lambda one: (case.sizes[one], one))
-        sizes = {name: 2 * case.sizes[name] + 1}
+        sizes = {name: (1 << int(case.sizes[name]).bit_length()) + 1}
         larger = altered(subject.module.definition, subject.variant, case, sizes, LARGE)
         if larger is None or work_of(subject.variant, larger.sizes) > most:
             growing.remove(name)

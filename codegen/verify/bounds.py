@@ -5,9 +5,10 @@ compute another polynomial form, which the formula's bound need not cover: the m
 than the mean of all. For these the kernels' equations are evaluated as well, and the larger bound is used, around the
 formula's own value. ``computed`` gives the equations with shifted exponents, whose bound stays finite where
 exponentials of the formula overflow (``extremes``). Where the formula's own bound is infinite, as that of
-log(exp(-1000)) is in float64, the value is computed in numbers without overflow (``precise``), and the bound is that of
-these equations. Sums of exponentials that kernels rescale while they find the maximum (``ir.online``) have more
-roundings than the formula: where there are such, the bound of these equations counts, too, if it is larger.
+log(exp(-1000)) is in float64, the value is computed in float64, or, where that is no better, in numbers without
+overflow (``precise``); the bound is that of these equations, and the value's own. Sums of exponentials that kernels
+rescale while they find the maximum (``ir.online``) have more roundings than the formula: where there are such, the
+bound of these equations counts, too, if it is larger.
 
 Input: as ``evaluate_tensors``. Output: the same.
 """
@@ -26,13 +27,16 @@ from svertka.codegen.passes.centered_sums import matched
 from svertka.codegen.passes.pipeline import merged, through
 from svertka.codegen.verify.precise import precise_values
 from svertka.codegen.verify.tensor_evaluate import evaluate_tensors
+from svertka.codegen.verify.tensor_numbers import Tensors
 from svertka.spec.exact import Exact
 from svertka.spec.layer import Equation, Layer
 from svertka.spec.notation import Index, Reduction
 from svertka.spec.rewrite import substitute
-from svertka.spec.running_error import Bounded, RunningError
+from svertka.spec.running_error import FORMATS, Bounded, RunningError
 
 __all__ = ["bounded_values", "computed", "rescaled"]
+
+NEGLIGIBLE = 2.0**-10  # share of a bound that an error of the formula's value may add to it
 
 
 def bounded_values(
@@ -66,20 +70,40 @@ def _without_overflow(
     found: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The results with other values and bounds where their bound is infinite."""
+    bounds = evaluate_tensors(computed(layer), tensors, sizes, arithmetic, rescaled=rescaled(layer))
+    exact = _in_double(layer, tensors, sizes, arithmetic, bounds)
     try:
-        exact = precise_values(layer, dict(tensors), dict(sizes))
+        exact = exact or {
+            name: (value, 0.0) for name, value in precise_values(layer, dict(tensors), dict(sizes)).items()
+        }
     except OverflowError:
         return dict(found)
-    bounds = evaluate_tensors(computed(layer), tensors, sizes, arithmetic, rescaled=rescaled(layer))
 
     def replaced(name: str, own: Any) -> Any:
         if not isinstance(own, Bounded):
             return own
         known = own.error.isfinite()
-        value = torch.where(known, own.value, exact[name].reshape(own.value.shape).to(own.value.device))
-        return Bounded(value, torch.where(known, own.error, bounds[name].error.reshape(own.error.shape)))
+        right, error = exact[name]
+        value = torch.where(known, own.value, right.reshape(own.value.shape).to(own.value.device))
+        return Bounded(value, torch.where(known, own.error, (bounds[name].error + error).reshape(own.error.shape)))
 
     return {name: replaced(name, own) for name, own in found.items()}
+
+
+def _in_double(
+    layer: Layer,
+    tensors: Mapping[str, torch.Tensor],
+    sizes: Mapping[str, Any],
+    arithmetic: RunningError,
+    bounds: Mapping[str, Any],
+) -> dict[str, tuple[torch.Tensor, Any]]:
+    """The results in float64, with their errors; nothing unless these are far smaller than the bounds."""
+    if arithmetic.format.compute <= FORMATS["float64"].compute:
+        return {}
+    found = evaluate_tensors(layer, tensors, sizes, RunningError(FORMATS["float64"], Tensors()))
+    real = {name: (one.value, one.error) for name, one in found.items() if isinstance(one, Bounded)}
+    small = all(bool((error <= NEGLIGIBLE * bounds[name].error).all()) for name, (_, error) in real.items())
+    return real if small else {}
 
 
 def computed(layer: Layer) -> Layer:

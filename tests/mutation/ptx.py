@@ -27,6 +27,7 @@ def main(
     show: Annotated[bool, typer.Option("--list", help="List the faults and stop.")] = False,
 ) -> None:
     """Plant every fault in the PTX of a kernel, run the machine, and report what it kills."""
+    from .ptx_equivalence import reason_of
     from .ptx_trial import ptx_catalogue, try_fault
 
     reasons: dict[str, str] = json.loads(EQUIVALENT.read_text(encoding="utf-8"))
@@ -36,6 +37,8 @@ def main(
     for fault in faults if show else track(faults, "faults in PTX", console=Console(stderr=True)):
         said = "" if show else try_fault(fault)
         mutant = fault.mutant
+        if not said and (ruled := reason_of(fault.text, mutant.applied(fault.text))):
+            reasons[mutant.identifier] = ruled
         outcome = "killed" if said else "equivalent" if mutant.identifier in reasons else "survived"
         row = {"mutant": mutant.identifier, "kind": mutant.operator, "kernel": mutant.file, "line": mutant.line}
         rows.append(row | {"old": mutant.old, "new": mutant.new, "outcome": outcome, "said": said})

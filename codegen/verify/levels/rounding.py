@@ -10,9 +10,13 @@ import math
 import random
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from typing import TypeGuard
 
 import torch
+from sympy import Expr
 
+from svertka.codegen.verify.bounds import computed
 from svertka.codegen.verify.cases import Case, at_zero, met_exactly
 from svertka.codegen.verify.equivalence import Comparison, compare, compare_at, expected_of, format_of, real
 from svertka.codegen.verify.extremes import enters_exponents, extremes
@@ -32,6 +36,7 @@ NAME = "rounding"
 GROUPS = ((torch.float32,), (torch.float32, torch.float16, torch.bfloat16), (torch.float64,))
 """Dtypes that one evaluation of the formula serves; each case is run with one group, in turn."""
 EXTREME_TYPES = (torch.float32, torch.float64)
+APART, FEWER = 100.0, 1 / 16  # between levels of numbers: exp(89) overflows; share of those in a higher one
 SMALL = REGIONS[0]  # tiles smaller than every row
 
 
@@ -48,6 +53,8 @@ def check(subject: Subject) -> Outcome:
     for case, dtypes in runs:
         for group in _groups(dtypes):
             comparisons += _comparisons(subject, case, group, real)
+            if subject.target and group != EXTREME_TYPES[1:]:
+                comparisons += _far_apart(subject, case, group)
     comparisons += _at_special_values(subject, [case for case, _ in runs]) if subject.special else []
     return summed(NAME, subject, len(runs), comparisons)
 
@@ -72,6 +79,13 @@ def _at_special_values(subject: Subject, cases: Sequence[Case]) -> Iterator[tupl
     for case in cases if compared else ():
         yield from _comparisons(subject, case, GROUPS[0], _special, compared)
     yield from _at_extremes(subject, cases[0] if subject.runs else subject.small_cases[0])
+
+
+def _far_apart(subject: Subject, case: Case, dtypes: tuple[torch.dtype, ...]) -> Iterator[tuple[str, str, Comparison]]:
+    """Compare where one element of most rows is far above all others: a step that loses it as maximum overflows."""
+    if any(_is_maximum(equation.value) for equation in computed(subject.layer).equations):
+        drawn = frozenset(enters_exponents(subject.layer)) | _inputs_of_maxima(subject.layer)
+        yield from _comparisons(subject, replace(case, name=f"{case.name}-apart"), dtypes, _rising, drawn)
 
 
 def _comparisons(
@@ -129,10 +143,22 @@ def _inputs_of_maxima(layer: Layer) -> frozenset[str]:
 
     An infinity in a product of a sum says nothing: times an element that the sum leaves out, which is 0, it is NaN.
     """
-    values = [equation.value for equation in normal_form(layer).equations]
-    maxima = [value for value in values if isinstance(value, Reduction) and value.operation in ("max", "argmax")]
+    maxima = [equation.value for equation in normal_form(layer).equations if _is_maximum(equation.value)]
     names = {read.tensor for maximum in maxima for read in reads(maximum.body)}
     return frozenset(names & {tensor.name for tensor in layer.inputs} - {*enters_exponents(layer)})
+
+
+def _is_maximum(value: Expr) -> TypeGuard[Reduction]:
+    """Whether a value is a maximum, or its place."""
+    return isinstance(value, Reduction) and value.operation in ("max", "argmax")
+
+
+def _rising(draw: random.Random) -> float:
+    """Numbers in four levels whose exponentials differ by more than float32 holds; few of each are in the next."""
+    level = 0
+    while level < 3 and draw.random() < FEWER:
+        level += 1
+    return real(draw) + APART * (level - 1.5)  # so that products of four exponentials are numbers of float64
 
 
 def _mostly_zero(draw: random.Random) -> float:
