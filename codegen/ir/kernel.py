@@ -61,6 +61,7 @@ class Accumulator:
         maximum: for a sum whose values are multiplied by ``exp(x - shift)``: name of the accumulator of the same loop
             that finds the largest x, with the same guards.
         shift: an expression of this accumulator's result.
+        ignores_nan: whether a maximum may be of the elements that are no NaN.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Accumulator:
     step_guards: tuple[Node, ...] = ()
     maximum: str = ""
     shift: Node | None = None
+    ignores_nan: bool = False
 
     @property
     def expressions(self) -> tuple[Node, ...]:
