@@ -223,6 +223,8 @@ class _Host:
                 probe = max(rows, key=lambda tensor: len(tensor.axes)).name
                 contiguous = f"{last.extent} > 1 and {_stride_of(self._tensors(launch)[probe], inner)} == 1"
             sizes = f"{_product(kernel.rows)}, {_product(kernel.columns)}"
+            if kernel.maps:
+                return f"schedule.maps({sizes}, {contiguous}, how.target)"
             if kernel.splitting is not None:
                 values = len(kernel.sections[kernel.splitting].accumulators)
                 return f"schedule.reduction({sizes}, {contiguous}, {values}, how{_held(kernel)})"

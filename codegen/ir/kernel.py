@@ -62,6 +62,7 @@ class Accumulator:
             that finds the largest x, with the same guards.
         shift: an expression of this accumulator's result.
         ignores_nan: whether a maximum may be of the elements that are no NaN.
+        vanishing: whether a sum's values are 0 beyond the loop's end, as their loads are masked there.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Accumulator:
     maximum: str = ""
     shift: Node | None = None
     ignores_nan: bool = False
+    vanishing: bool = False
 
     @property
     def expressions(self) -> tuple[Node, ...]:
@@ -417,6 +419,11 @@ class Kernel:
         if not small or not others:
             return Axes((), ()), self.columns
         return Axes(small, small), Axes(others, others)
+
+    @property
+    def maps(self) -> bool:
+        """Whether a row program reduces nothing: its columns are then divided among programs, too."""
+        return self.pattern == LoopPattern.ROW and not any(section.accumulators for section in self.sections)
 
     @property
     def splitting(self) -> int | None:

@@ -219,7 +219,7 @@ class _Lowering:
             accumulators.append(self._accumulator(equation, indices, outer, inner, classes, begun))
             self._known_by_name(equation)
         for one in online:
-            weights = self._accumulator(one.weights, indices, outer, inner, classes, begun)
+            weights = self._accumulator(one.weights, indices, outer, inner, classes, begun, shifted=True)
             maximum, shift = one.maximum.target.name, self.expressions.real(one.shift)
             accumulators.append(dataclasses.replace(weights, maximum=maximum, shift=shift))
             self._known_by_name(one.sum)
@@ -256,6 +256,7 @@ class _Lowering:
         inner: list[Let],
         classes: Mapping[Boolean, ResidueClass],
         begun: Sequence[Index],
+        shifted: bool = False,
     ) -> Accumulator:
         scan = as_scan(equation) if self.group.pattern == LoopPattern.SCAN else None
         value: Reduction = equation.value if scan is None else scan.element
@@ -269,14 +270,21 @@ class _Lowering:
             step = self._hoisted(self.expressions.real(scan.step.body, held), loops, outer, inner)
             holds = tuple(self._hoisted(g, loops, outer, inner) for g in held)
             return Accumulator(equation.target.name, "sum", body, guards, step=step, step_guards=holds)
-        if self.group.pattern == LoopPattern.WINDOW and value.operation == "sum" and vanishes(body, guards, inner):
-            guards = ()
+        vanishing = not shifted and self._vanishes(value, body, guards, inner)  # exponentials may be infinite
+        guards = () if vanishing else guards
         position = self.expressions.integer(linear_position(value.indices)) if value.operation == "argmax" else None
         operation: Any = value.operation
         name = equation.target.name
         best = f"{name}_value" if operation == "argmax" else ""
         ignores = operation == "max" and name in self.ignoring
-        return Accumulator(name, operation, body, guards, position, best, ignores_nan=ignores)
+        return Accumulator(name, operation, body, guards, position, best, ignores_nan=ignores, vanishing=vanishing)
+
+    def _vanishes(self, value: Reduction, body: Node, guards: tuple[Node, ...], inner: list[Let]) -> bool:
+        """Whether a sum needs no condition, as its elements are 0 where their loads are masked."""
+        if self.group.pattern not in (LoopPattern.WINDOW, LoopPattern.ROW) or value.operation != "sum":
+            return False
+        absent = {name for name, tensor in self.layer.tensors.items() if tensor.default not in (None, 0)}
+        return vanishes(body, guards, inner, absent)
 
     def _results(self) -> None:
         """Stores along the row, then of the row: elements stay in registers until something is stored."""

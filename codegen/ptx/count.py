@@ -107,7 +107,8 @@ def counted(small: Workload, road: Road, watch: Callable[[], AbstractContextMana
         elements = max(result, tensors["input"], key=lambda tensor: tensor.dim()).numel()
         row = _row(small, "forward", elements, done, (*tensors.values(), result))
         yield Measured(row, tuple(done.costs), (result.detach(),))
-        seed = torch.randn(result.shape, generator=torch.Generator().manual_seed(1)).to(result)
+        drawn = torch.randn(result.shape, generator=torch.Generator().manual_seed(1))
+        seed = torch.empty_like(result).copy_(drawn)  # in the memory format of the result, as in a network
         groups = gradient_groups(small, tensors)
         for direction, names in groups.items():
             if len(groups) > 1:  # what is differentiated is known when the forward runs
