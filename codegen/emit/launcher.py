@@ -228,7 +228,8 @@ class _Host:
             if kernel.splitting is not None:
                 values = len(kernel.sections[kernel.splitting].accumulators)
                 return f"schedule.reduction({sizes}, {contiguous}, {values}, how{_held(kernel)})"
-            return f"schedule.rows({sizes}, {contiguous}, how.accumulator, how.target{_held(kernel)})"
+            again = f", again={kernel.read_again}" if kernel.read_again else ""
+            return f"schedule.rows({sizes}, {contiguous}, how.accumulator, how.target{_held(kernel)}{again})"
         sizes = f"{_product(kernel.rows)}, {_window(kernel.sections)}, {_side_by_side(kernel)}"
         return f"schedule.lanes({sizes}, how.itemsize, how.target{_cells(kernel)})"
 

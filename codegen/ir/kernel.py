@@ -426,6 +426,16 @@ class Kernel:
         return self.pattern == LoopPattern.ROW and not any(section.accumulators for section in self.sections)
 
     @property
+    def read_again(self) -> int:
+        """Of a row program one of whose tensors is read in more than one loop that always runs: how many are read."""
+        walks = [section for section in self.sections if section.loops and section.when is None]
+        loads = ((let.value for let in walk.lets if isinstance(let.value, Load)) for walk in walks)
+        loaded = [{load.tensor for load in some} for some in loads]
+        every = frozenset[str]().union(*loaded)
+        again = self.pattern == LoopPattern.ROW and len(every) < sum(map(len, loaded))
+        return len(every) if again else 0
+
+    @property
     def splitting(self) -> int | None:
         """Of a row program whose only loop does nothing but reduce: the place of its section; others have none.
 

@@ -214,9 +214,9 @@ def _telling(schedule: ModuleType, tell: Callable[[str], None]) -> dict[str, Any
         tell("lanes/window" if window > 1 else "lanes/pointwise")
         return lanes(results, window, *rest)
 
-    def of_rows(count: int, length: int, contiguous_rows: bool, *rest: Any) -> Any:
+    def of_rows(count: int, length: int, contiguous_rows: bool, *rest: Any, **more: Any) -> Any:
         tell("rows/beside" if contiguous_rows else "rows/along")
-        return rows(count, length, contiguous_rows, *rest)
+        return rows(count, length, contiguous_rows, *rest, **more)
 
     def of_maps(*arguments: Any) -> Any:
         tell("lanes/pointwise")
