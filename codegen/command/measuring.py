@@ -25,12 +25,18 @@ def bench(
     gpu: Annotated[
         str, typer.Option("--on", help="Predict times of launches from counts on an A100, H100 or H200.")
     ] = "",
+    networks: Annotated[
+        bool, typer.Option("--networks", help="With --on: all launches of three networks, over their limits.")
+    ] = False,
     against: Annotated[
         Path | None, typer.Option(help="With --on: a JSON of `bench` on that GPU, to check the times by.")
     ] = None,
 ) -> None:
     """Time generated functions against PyTorch and the machine's limits, each checked at the timed size."""
     os.environ.pop("TRITON_INTERPRET", None)
+    if networks:
+        _networks(only, gpu, into)
+        return
     if gpu or against:
         _forecast(quick, tuple(kind or ("memory", "matrix")), only, gpu, against)
         return
@@ -134,6 +140,23 @@ def _forecast(quick: bool, kinds: tuple[str, ...], only: str, gpu: str, against:
     console.print(table(found))
     if measured:
         console.print(str(agreement({one.key: one.seconds for one in found}, measured)), highlight=False)
+
+
+def _networks(only: str, gpu: str, into: Path) -> None:
+    """Predicted times of the launches of three networks, written as a table and a JSON."""
+    from svertka.codegen.machine.bench.workload import of_networks
+    from svertka.codegen.ptx.networks import SAMPLE, write
+    from svertka.codegen.ptx.predict import GPUS, Forecast, forecasts
+
+    if gpu not in GPUS:
+        raise ValueError(f"--networks needs --on, not {gpu!r}; use {', '.join(GPUS)}")
+    chosen = [workload for workload in of_networks() if only in workload.title]
+    found: list[Forecast] = []
+    with progress("counting", len(chosen)) as advance:
+        for workload in chosen:
+            found += forecasts(workload, GPUS[gpu], SAMPLE)
+            advance(workload.title)
+    console.print(f"{write(found, GPUS[gpu], into)} written", highlight=False)
 
 
 @application.command()

@@ -223,12 +223,15 @@ class _Host:
                 probe = max(rows, key=lambda tensor: len(tensor.axes)).name
                 contiguous = f"{last.extent} > 1 and {_stride_of(self._tensors(launch)[probe], inner)} == 1"
             sizes = f"{_product(kernel.rows)}, {_product(kernel.columns)}"
+            if kernel.maps:
+                return f"schedule.maps({sizes}, {contiguous}, how.target)"
+            more = _held(kernel) + (f", again={kernel.read_again}" if kernel.read_again else "")
             if kernel.splitting:
                 values = sum(len(kernel.sections[place].accumulators) for place in kernel.splitting)
-                walks = f", walks={len(kernel.splitting)}" if len(kernel.splitting) > 1 else ""
-                spread = ", spread=True" if kernel.spread else ""
-                return f"schedule.reduction({sizes}, {contiguous}, {values}, how{_held(kernel)}{walks}{spread})"
-            return f"schedule.rows({sizes}, {contiguous}, how.accumulator, how.target{_held(kernel)})"
+                more += f", walks={len(kernel.splitting)}" if len(kernel.splitting) > 1 else ""
+                more += ", spread=True" if kernel.spread else ""
+                return f"schedule.reduction({sizes}, {contiguous}, {values}, how{more})"
+            return f"schedule.rows({sizes}, {contiguous}, how.accumulator, how.target{more})"
         sizes = f"{_product(kernel.rows)}, {_window(kernel.sections)}, {_side_by_side(kernel)}"
         return f"schedule.lanes({sizes}, how.itemsize, how.target{_cells(kernel)})"
 

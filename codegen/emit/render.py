@@ -64,16 +64,18 @@ def templated(text: str) -> str:
 
 def kernel_sources(kernel: Kernel) -> list[str]:
     """Print one kernel: by the template of its loop pattern, and by that of tensor descriptors if it has ``boxes``."""
-    constants = (*COMMON_CONSTANTS, *SCHEDULE_CONSTANTS[kernel.pattern])
+    tiles = ("ROWS", "COLUMNS") if kernel.maps else SCHEDULE_CONSTANTS[kernel.pattern]
+    constants = (*COMMON_CONSTANTS, *tiles)
     constants += ("SPLITS", "PART") if kernel.splitting else ()
     more = {"columns": _counted(kernel, kernel.columns), "p": _printer(kernel), "phases": ""}
     more |= dict(zip(("taps", "along"), (_counted(kernel, axes) for axes in kernel.window), strict=True))
     if kernel.phased is not None:
         more["phases"] = _rendered("phases.jinja", kernel, constants, p=_printer(kernel, phased=kernel.phased))
-    sources = [_rendered(TEMPLATES[kernel.pattern], kernel, constants, **more)]
+    template = "map.jinja" if kernel.maps else TEMPLATES[kernel.pattern]
+    sources = [_rendered(template, kernel, constants, **more)]
     if kernel.boxes is not None:
-        tiles = (*kernel.boxes.rows, *kernel.boxes.columns, *kernel.boxes.summed)
-        constants = (*COMMON_CONSTANTS, *(f"BOX_{axis.index}" for axis in tiles), *BOX_CONSTANTS)
+        axes = (*kernel.boxes.rows, *kernel.boxes.columns, *kernel.boxes.summed)
+        constants = (*COMMON_CONSTANTS, *(f"BOX_{axis.index}" for axis in axes), *BOX_CONSTANTS)
         sources.append(_rendered("boxes.jinja", kernel, constants, p=_printer(kernel, boxed=True)))
     return sources
 

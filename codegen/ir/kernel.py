@@ -61,6 +61,8 @@ class Accumulator:
         maximum: for a sum whose values are multiplied by ``exp(x - shift)``: name of the accumulator of the same loop
             that finds the largest x, with the same guards.
         shift: an expression of this accumulator's result.
+        ignores_nan: whether a maximum may be of the elements that are no NaN.
+        vanishing: whether a sum's values are 0 beyond the loop's end, as their loads are masked there.
     """
 
     name: str
@@ -73,6 +75,8 @@ class Accumulator:
     step_guards: tuple[Node, ...] = ()
     maximum: str = ""
     shift: Node | None = None
+    ignores_nan: bool = False
+    vanishing: bool = False
 
     @property
     def expressions(self) -> tuple[Node, ...]:
@@ -415,6 +419,21 @@ class Kernel:
         if not small or not others:
             return Axes((), ()), self.columns
         return Axes(small, small), Axes(others, others)
+
+    @property
+    def maps(self) -> bool:
+        """Whether a row program reduces nothing: its columns are then divided among programs, too."""
+        return self.pattern == LoopPattern.ROW and not any(section.accumulators for section in self.sections)
+
+    @property
+    def read_again(self) -> int:
+        """Of a row program one of whose tensors is read in more than one loop that always runs: how many are read."""
+        walks = [section for section in self.sections if section.loops and section.when is None]
+        loads = ((let.value for let in walk.lets if isinstance(let.value, Load)) for walk in walks)
+        loaded = [{load.tensor for load in some} for some in loads]
+        every = frozenset[str]().union(*loaded)
+        again = self.pattern == LoopPattern.ROW and len(every) < sum(map(len, loaded))
+        return len(every) if again else 0
 
     @property
     def splitting(self) -> tuple[int, ...]:

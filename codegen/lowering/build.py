@@ -16,6 +16,7 @@ from svertka.codegen.frontend.names import check_names
 from svertka.codegen.ir.kernel import Kernel
 from svertka.codegen.ir.loop_patterns import LoopPattern, constant_extents, extent_names, loop_pattern
 from svertka.codegen.lowering.fusion import FusionGroup, partition
+from svertka.codegen.lowering.ignored_nan import ignored
 from svertka.codegen.lowering.lower import lower
 from svertka.codegen.passes.inline import is_selection
 from svertka.codegen.passes.pipeline import through
@@ -198,8 +199,9 @@ class _Builder:
         self.saved[layer.name] = names
         forward = self._program(f"{layer.name}_forward", layer, primal, layer.outputs)
         keeping = _saving_shifted(primal, kept, derived) if kept and derived is shifted else _saving(primal, kept)
-        saving = self._program(f"{layer.name}_forward", layer, keeping, (*layer.outputs, *names), saving=True)
         backward = derived.given(names)
+        unseen = ignored(_lowered(backward, derived is shifted), kept) - {*layer.outputs}
+        saving = self._program(f"{layer.name}_forward", layer, keeping, (*layer.outputs, *names), unseen)
         seeds = [t for t in derived.inputs if t.name in gradients] or [
             Tensor(gradient_of(layer, n), *layer.tensors[n].dims) for n in results
         ]
@@ -224,31 +226,32 @@ class _Builder:
         return plain, kept
 
     def _program(
-        self, name: str, layer: Layer, whole: Layer, results: tuple[str, ...], saving: bool = False
+        self, name: str, layer: Layer, whole: Layer, results: tuple[str, ...], unseen: frozenset[str] | None = None
     ) -> Program:
-        launches = self._launches(layer, whole, layer.name, "_saving" if saving else "", ())
+        """A forward; one that saves tensors is given the names of those whose NaN the backward does not see."""
+        launches = self._launches(layer, _lowered(whole), "" if unseen is None else "_saving", (), unseen or ())
         return Program(name, layer, layer.inputs, keywords_of(layer), launches, results, False, _leading(layer.inputs))
 
     def _backward(
         self, layer: Layer, whole: Layer, arguments: tuple[Tensor, ...], results: tuple[str, ...], shifted: bool
     ) -> Program:
-        launches = self._launches(layer, whole, layer.name, "", results, shifted)
+        launches = self._launches(layer, _lowered(whole, shifted), "", results)
         name = f"{layer.name}_backward"
         return Program(name, layer, arguments, keywords_of(layer), launches, results, True, _leading(layer.inputs))
 
     def _launches(
-        self, primal: Layer, whole: Layer, stem: str, suffix: str, results: tuple[str, ...], shifted: bool = False
+        self, primal: Layer, lowered: Layer, suffix: str, results: tuple[str, ...], unseen: Iterable[str] = ()
     ) -> tuple[Launch, ...]:
-        lowered = through(whole, "single terms", first="split" if shifted else "outer conditions")
         check_names(lowered)
+        ignoring = ignored(lowered, stored=frozenset(unseen))
         constants = constant_extents(normal_form(primal))
         kernels = []
         groups = partition(lowered)
         channels = len(primal.tensors[_leading(primal.inputs)].dims) > 2  # the format of results is this one's
         for group in groups:
-            name = f"{stem}_{group.results[0].name}"
+            name = f"{primal.name}_{group.results[0].name}"
             optional = (*self.optional, *_separable(group, primal))
-            kernel = lower(group, lowered, name, constants, self.scalars, optional, channels)
+            kernel = lower(group, lowered, name, constants, self.scalars, optional, channels, ignoring)
             kernels.append(self._unique(kernel, suffix))
         serves = _serving(kernels, results)
         return tuple(
@@ -285,6 +288,11 @@ class _Builder:
                 like = state.get(store, own.get(store, leading))
                 role = "result" if exact and store not in accumulated_of(self.definition, primal) else "temporary"
                 yield Allocation(store, tensor, like, role, store in self.optional)
+
+
+def _lowered(whole: Layer, shifted: bool = False) -> Layer:
+    """Equations as they are divided among kernels; ``shifted``: whether their exponents are shifted already."""
+    return through(whole, "single terms", first="split" if shifted else "outer conditions")
 
 
 def _folded(normal: Layer) -> Layer:

@@ -18,7 +18,7 @@ from svertka.codegen.ir.scans import Scan, as_scan
 from svertka.codegen.passes.centered_sums import matched
 from svertka.spec.layer import Equation, Layer, reads
 from svertka.spec.notation import Index, Read, Reduction
-from svertka.spec.rewrite import substitute
+from svertka.spec.rewrite import index_set, substitute
 
 __all__ = ["FusionGroup", "Result", "partition"]
 
@@ -94,6 +94,8 @@ def partition(layer: Layer) -> tuple[FusionGroup, ...]:
             place = len(drafts) - 1
         maker[equation.target.name] = place
     _store_temporaries(drafts, layer, maker)
+    for draft in drafts:
+        _divide(draft)
     return tuple(
         FusionGroup(d.pattern, d.rows, d.columns, tuple(d.reductions), tuple(r for _, r in d.results)) for d in drafts
     )
@@ -187,6 +189,20 @@ def _open(equation: Equation, layer: Layer) -> _Draft:
         draft.rows, draft.columns = _rows(equation, scan), (scan.index,)
     draft.reductions.append(equation)
     return draft
+
+
+def _divide(draft: _Draft) -> None:
+    """Make a map that reads something of some of its indices alone one of rows and columns.
+
+    The columns are its last indices that no such read has: what is computed of these reads is computed once a row.
+    """
+    if draft.pattern != LoopPattern.POINTWISE:
+        return
+    found = [index_set(read) & {*draft.rows} for _, result in draft.results for read in reads(result.value)]
+    partial = [indices for indices in found if indices and indices != {*draft.rows}]
+    used = max((draft.rows.index(index) for indices in partial for index in indices), default=-1) + 1
+    if 0 < used < len(draft.rows):
+        draft.pattern, draft.rows, draft.columns = LoopPattern.ROW, draft.rows[:used], draft.rows[used:]
 
 
 def _store_temporaries(drafts: list[_Draft], layer: Layer, maker: dict[str, int]) -> None:

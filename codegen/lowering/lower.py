@@ -7,7 +7,7 @@ outermost section in which its indices are known.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import reduce
 from typing import Any
 
@@ -65,6 +65,7 @@ def lower(
     scalars: Sequence[str] = (),
     optional: Sequence[str] = (),
     channels: bool = True,
+    ignoring: Collection[str] = (),
 ) -> Kernel:
     """Lower one kernel.
 
@@ -76,15 +77,17 @@ def lower(
         scalars: parameters that vary from call to call and are runtime arguments.
         optional: outputs that a caller may leave out.
         channels: whether the tensor whose memory format the results take may have its second dimension last.
+        ignoring: names of maxima that may ignore NaN.
     """
     head = Signature(group, layer, set(constants), set(scalars), set(optional), channels)
-    return _Lowering(head, signed_divisions(head.values(), layer)).kernel(name)
+    return _Lowering(head, signed_divisions(head.values(), layer), ignoring).kernel(name)
 
 
 class _Lowering:
-    def __init__(self, head: Signature, signed: frozenset[FloorDiv]) -> None:
+    def __init__(self, head: Signature, signed: frozenset[FloorDiv], ignoring: Collection[str]) -> None:
         self.head = head
         self.signed = signed
+        self.ignoring = ignoring
         self.group = head.group
         self.layer = head.layer
         self.constants = head.constants
@@ -145,7 +148,7 @@ class _Lowering:
         found = window_phases(self.group, self._known()) if self.group.pattern == LoopPattern.WINDOW else None
         if found is None:
             return None
-        inner = _Lowering(dataclasses.replace(self.head, group=found.group), self.signed)
+        inner = _Lowering(dataclasses.replace(self.head, group=found.group), self.signed, self.ignoring)
         inner._windows()
         inner._results()
         sections = (dataclasses.replace(s, taps=found.taps) if s.loops else s for s in inner._written())
@@ -216,7 +219,7 @@ class _Lowering:
             accumulators.append(self._accumulator(equation, indices, outer, inner, classes, begun))
             self._known_by_name(equation)
         for one in online:
-            weights = self._accumulator(one.weights, indices, outer, inner, classes, begun)
+            weights = self._accumulator(one.weights, indices, outer, inner, classes, begun, shifted=True)
             maximum, shift = one.maximum.target.name, self.expressions.real(one.shift)
             accumulators.append(dataclasses.replace(weights, maximum=maximum, shift=shift))
             self._known_by_name(one.sum)
@@ -253,6 +256,7 @@ class _Lowering:
         inner: list[Let],
         classes: Mapping[Boolean, ResidueClass],
         begun: Sequence[Index],
+        shifted: bool = False,
     ) -> Accumulator:
         scan = as_scan(equation) if self.group.pattern == LoopPattern.SCAN else None
         value: Reduction = equation.value if scan is None else scan.element
@@ -266,12 +270,21 @@ class _Lowering:
             step = self._hoisted(self.expressions.real(scan.step.body, held), loops, outer, inner)
             holds = tuple(self._hoisted(g, loops, outer, inner) for g in held)
             return Accumulator(equation.target.name, "sum", body, guards, step=step, step_guards=holds)
-        if self.group.pattern == LoopPattern.WINDOW and value.operation == "sum" and vanishes(body, guards, inner):
-            guards = ()
+        vanishing = not shifted and self._vanishes(value, body, guards, inner)  # exponentials may be infinite
+        guards = () if vanishing else guards
         position = self.expressions.integer(linear_position(value.indices)) if value.operation == "argmax" else None
         operation: Any = value.operation
-        best = f"{equation.target.name}_value" if operation == "argmax" else ""
-        return Accumulator(equation.target.name, operation, body, guards, position, best)
+        name = equation.target.name
+        best = f"{name}_value" if operation == "argmax" else ""
+        ignores = operation == "max" and name in self.ignoring
+        return Accumulator(name, operation, body, guards, position, best, ignores_nan=ignores, vanishing=vanishing)
+
+    def _vanishes(self, value: Reduction, body: Node, guards: tuple[Node, ...], inner: list[Let]) -> bool:
+        """Whether a sum needs no condition, as its elements are 0 where their loads are masked."""
+        if self.group.pattern not in (LoopPattern.WINDOW, LoopPattern.ROW) or value.operation != "sum":
+            return False
+        absent = {name for name, tensor in self.layer.tensors.items() if tensor.default not in (None, 0)}
+        return vanishes(body, guards, inner, absent)
 
     def _results(self) -> None:
         """Stores along the row, then of the row: elements stay in registers until something is stored."""

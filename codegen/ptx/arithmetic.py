@@ -289,6 +289,8 @@ def _narrow_functions() -> None:
 
             _add(f"{name}.{kind}", "b16", ("b16",) * count, of_bits)
             _add(f"{name}.{kind}x2", "b32", ("b32",) * count, _in_halves(of_bits))
+    for kind in ("u16", "s16"):
+        _add(f"add.{kind}x2", "b32", ("b32", "b32"), _in_halves(np.add))
 
 
 def _floating() -> None:

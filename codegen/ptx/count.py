@@ -91,15 +91,29 @@ def count(workload: Workload, target: str) -> Iterator[Row]:
     yield from (one.row for one in measured(shrunk(workload), target))
 
 
-def measured(small: Workload, target: str) -> Iterator[Measured]:
-    """The same with launches and results, at the workload's own size."""
+def measured(small: Workload, target: str, sample: int = 0) -> Iterator[Measured]:
+    """The same with launches and results, at the workload's own size; ``sample``: see ``executing``."""
     runtime = importlib.import_module(f"{PACKAGE}.runtime")
     with mock.patch.object(runtime, "INTERPRETED", True):  # tensors of the CPU go to the kernels
-        yield from counted(small, roads(small, compiled=False)[0], partial(executing, target, counting=True))
+        watch = partial(executing, target, counting=True, sample=sample)
+        again = partial(executing, target, only="note") if sample else watch  # its results are not right anyway
+        yield from counted(small, roads(small, compiled=False)[0], watch, again)
 
 
-def counted(small: Workload, road: Road, watch: Callable[[], AbstractContextManager[Executed]]) -> Iterator[Measured]:
-    """Run a road forward and backward at the workload's own size; ``watch``: in which its launches are counted."""
+def counted(
+    small: Workload,
+    road: Road,
+    watch: Callable[[], AbstractContextManager[Executed]],
+    again: Callable[[], AbstractContextManager[Executed]] | None = None,
+) -> Iterator[Measured]:
+    """Run a road forward and backward at the workload's own size.
+
+    Args:
+        small: the workload.
+        road: what is run.
+        watch: in which its launches are counted.
+        again: in which a forward runs that was counted; ``watch`` if None.
+    """
     tensors = small.tensors("cpu")
     with precision(small):
         with watch() as done:
@@ -107,12 +121,13 @@ def counted(small: Workload, road: Road, watch: Callable[[], AbstractContextMana
         elements = max(result, tensors["input"], key=lambda tensor: tensor.dim()).numel()
         row = _row(small, "forward", elements, done, (*tensors.values(), result))
         yield Measured(row, tuple(done.costs), (result.detach(),))
-        seed = torch.randn(result.shape, generator=torch.Generator().manual_seed(1)).to(result)
+        drawn = torch.randn(result.shape, generator=torch.Generator().manual_seed(1))
+        seed = torch.empty_like(result).copy_(drawn)  # in the memory format of the result, as in a network
         groups = gradient_groups(small, tensors)
         for direction, names in groups.items():
             if len(groups) > 1:  # what is differentiated is known when the forward runs
                 tensors = asking(tensors, names)
-                with watch():
+                with (again or watch)():
                     result = road(tensors)
             with watch() as done:
                 found = torch.autograd.grad(result, [tensors[name] for name in names], seed, retain_graph=True)

@@ -91,6 +91,15 @@ class Counts:
             for kind, traffic in given.items():
                 own[kind].add(traffic.accesses, traffic.units, traffic.least)
 
+    def multiply(self, times: float) -> None:
+        """Let what was counted of some programs stand for so many times as many."""
+        for some in (self.instructions, self.products):
+            some.update({name: round(number * (times - 1)) for name, number in some.items()})
+        for traffic in (*self.sectors.values(), *self.wavefronts.values()):
+            more = (round(number * (times - 1)) for number in (traffic.accesses, traffic.units, traffic.least))
+            traffic.add(*more)
+        self.fetched, self.distinct = round(self.fetched * times), round(self.distinct * times)
+
     def global_access(self, kind: str, lanes: Array, index: Array, size: int) -> None:
         """Count an access of global memory; ``index``: first bytes."""
         warps = lanes // WARP

@@ -62,6 +62,7 @@ def run_kernel(
     scratch: tuple[int, int] = (0, 0),
     counts: Counts | None = None,
     again: bool = False,
+    sample: Array | None = None,
 ) -> State:
     """Run a kernel.
 
@@ -75,6 +76,7 @@ def run_kernel(
             buffer behind the last one is its address.
         counts: where to count what is executed.
         again: whether what was read or stored may be stored again, in any order.
+        sample: numbers of the programs that run; all if None.
 
     Raises:
         PtxError: what the machine refuses.
@@ -82,14 +84,14 @@ def run_kernel(
     parameters = linked.code.parameters
     if len(arguments) != len(parameters):
         raise PtxError(f"kernel {linked.code.name}: {len(parameters)} parameters, {len(arguments)} arguments")
-    for noting in (False, True):
+    for noting in (False, True) if sample is None else (True,):
         arena = _arena(linked, buffers, scratch)
         arena.noting = noting
         arena.lenient = again
         given = {p.name: _pattern(arena, p.size, a) for p, a in zip(parameters, arguments, strict=True)}
         attempt = None if counts is None else Counts()
         try:
-            state = execute(linked, programs, arena, shared_bytes, given, attempt)
+            state = execute(linked, programs, arena, shared_bytes, given, attempt, sample)
         except Overwritten:
             continue
         break

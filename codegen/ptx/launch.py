@@ -13,7 +13,7 @@ import ctypes
 import hashlib
 import importlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,7 +24,7 @@ import torch
 
 from svertka.codegen.machine.compiling import asked_of_triton, assembled, launch_key, registers_and_stack, unassembled
 from svertka.codegen.ptx.atomics import atomics, without_hints
-from svertka.codegen.ptx.counts import Counts
+from svertka.codegen.ptx.counts import SECTOR, Counts
 from svertka.codegen.ptx.kernel import ALIGNMENT, Buffer, Pointer, run_kernel
 from svertka.codegen.ptx.machine import Linked, Special, link
 from svertka.codegen.ptx.parse import parse
@@ -91,7 +91,7 @@ class Cost:
     Attributes:
         kernel: its name; ``programs``: how many ran, of ``warps`` warps each.
         registers: of a thread; ``spills``: bytes of a thread; ``shared``: bytes of a program.
-        bytes: of the tensors that it was given, each once.
+        bytes: of the tensors that it was given, each once; see ``bytes_of``.
         counts: what was executed.
     """
 
@@ -122,6 +122,7 @@ class Executed:
         memory: tensors that programs made, with the bytes that have been written, by address.
         foreign: whether kernels are another library's, which may add atomically and store a result several times.
         counting: whether to count what is executed, and to assemble kernels for their registers.
+        sample: how many programs of each launch run and stand for the others; all if 0.
         costs: of each launch, if they are counted.
     """
 
@@ -137,6 +138,7 @@ class Executed:
     memory: dict[int, tuple[torch.Tensor, Array]] = field(default_factory=dict)
     foreign: bool = False
     counting: bool = False
+    sample: int = 0
     costs: list[Cost] = field(default_factory=list)
 
     def unwritten(self) -> list[str]:
@@ -171,6 +173,7 @@ def executing(
     special: Special | None = None,
     counting: bool = False,
     parts: bool = False,
+    sample: int = 0,
 ) -> Iterator[Executed]:
     """Run launches of a generated package on the machine.
 
@@ -185,13 +188,14 @@ def executing(
         special: what executes some instructions in another way, if anything; see ``machine.link``.
         counting: whether to count what is executed.
         parts: whether row programs have so few elements that they reduce a part of each row.
+        sample: how many programs of each launch run, at most; all if 0. Results are then wrong, and only counts hold.
 
     Raises:
         PtxError: what the machine refuses, at once; at the end, results that were never stored.
     """
     names = ("launching", "plans", "schedule")
     launching, plans, schedule = (importlib.import_module(f"{package}.{name}") for name in names)
-    done = Executed(target, alter, only, special, counting=counting)
+    done = Executed(target, alter, only, special, counting=counting, sample=sample)
 
     def run(launch: Launched) -> None:
         if launch.programs:
@@ -199,6 +203,8 @@ def executing(
             run_launch(launch, done)
 
     def allocated(tensor: torch.Tensor) -> torch.Tensor:
+        if sample:  # most of it is never stored, and launches behind read it
+            return tensor.zero_()
         storage = tensor.untyped_storage()
         done.memory[storage.data_ptr()] = (tensor, np.zeros(storage.nbytes(), bool))
         return tensor
@@ -293,25 +299,38 @@ def run_launch(launch: Launched, done: Executed, grid: tuple[int, int, int] | No
     counts = Counts() if done.counting else None
     every = [*given, *own]
     programs = grid or launch.programs
+    sample = _sampled(launch.programs, done.sample) if done.sample else None
 
     def execute() -> None:
         linked = _linked(compiled, done)
-        run_kernel(linked, programs, memory.buffers, every, metadata.shared, scratch, counts, again=done.foreign)
+        run_kernel(linked, programs, memory.buffers, every, metadata.shared, scratch, counts, done.foreign, sample)
 
-    if done.alter is None and done.special is None and counts is None and not done.foreign:
+    if done.alter is None and done.special is None and counts is None and sample is None and not done.foreign:
         numbers = [(one.dtype.str, one.tobytes()) if isinstance(one, np.generic) else one for one in every]
         once((compiled.instructions, programs, numbers, metadata.shared, scratch), memory.buffers, execute)
     else:
         execute()
     if counts is not None:
         linked = _linked(compiled, done)
+        if sample is not None:
+            counts.multiply(launch.programs / len(sample))
+            counts.distinct = min(counts.distinct, bytes_of(launch) // SECTOR)  # programs share what they read
         shared = linked.code.static_shared + metadata.shared
-        warps, given_bytes = linked.code.threads // WARP, bytes_of(launch.tensors())
+        warps, given_bytes = linked.code.threads // WARP, bytes_of(launch)
         done.costs.append(Cost(name, launch.programs, warps, *compiled.resources(), shared, given_bytes, counts))
 
 
-def bytes_of(tensors: Iterable[torch.Tensor]) -> int:
-    """Bytes of some tensors; those that share memory count once."""
+def _sampled(programs: int, most: int) -> Array:
+    """Some of many programs, evenly spaced: the first, the last, and those between."""
+    return np.unique(np.linspace(0, programs - 1, min(programs, most)).round().astype(np.int64))
+
+
+def bytes_of(launch: Launched) -> int:
+    """Bytes of a launch's tensors, those that share memory once; of one that combines parts, of the parts alone."""
+    tensors = launch.tensors()
+    if launch.constants.get("PART") == "finish":
+        named = dict(zip(launch.kernel.arg_names, launch.arguments, strict=False))
+        tensors = [named["partial_ptr"]]
     return sum({int(t.untyped_storage()._cdata): t.numel() * t.itemsize for t in tensors}.values())
 
 

@@ -188,6 +188,7 @@ def execute(
     shared_bytes: int,
     parameters: Mapping[str, Array],
     counts: Counts | None = None,
+    sample: Array | None = None,
 ) -> State:
     """Run all programs to their end.
 
@@ -198,6 +199,7 @@ def execute(
         shared_bytes: dynamic shared memory of a program.
         parameters: arguments by name, each an array of one bit pattern.
         counts: where to count what is executed.
+        sample: numbers of the programs that run, in a grid of one axis; all if None.
 
     Raises:
         PtxError: what the machine refuses.
@@ -205,10 +207,11 @@ def execute(
     code = linked.code
     size = code.static_shared + shared_bytes
     grid = (programs, 1, 1) if isinstance(programs, int) else programs
-    total = math.prod(grid)
+    total = math.prod(grid) if sample is None else len(sample)
     if counts is not None:
         counts.threads = code.threads
-    state = State(code, total, arena, Shared(total, size, linked.units[0]), dict(parameters), counts=counts, grid=grid)
+    shared = Shared(total, size, linked.units[0])
+    state = State(code, total, arena, shared, dict(parameters), counts=counts, grid=grid, sample=sample)
     groups = _Groups({0: state.every})
     with np.errstate(all="ignore"):
         while groups.running or _resumed(state, groups):

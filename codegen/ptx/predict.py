@@ -85,6 +85,8 @@ class Expected:
         kernel: its name; ``programs``: how many; ``resident``: of a processor at once.
         seconds: the predicted time; ``bound``: the resource that it waits for.
         parts: seconds by resource.
+        limit: seconds that it takes at least: those of its tensors' bytes, each once if it touches them, of its
+            products on the matrix unit, or of an empty launch.
     """
 
     kernel: str
@@ -93,6 +95,7 @@ class Expected:
     seconds: float
     bound: str
     parts: Mapping[str, float]
+    limit: float
 
 
 @dataclass(frozen=True)
@@ -155,15 +158,18 @@ def expected(cost: Cost, gpu: Gpu, programs: int = 0, times: float = 1.0) -> Exp
         "launch": LAUNCH,
     }
     bound = max(parts, key=parts.__getitem__)
-    return Expected(cost.kernel, number, resident(cost, gpu), parts[bound], bound, parts)
+    least = sum(number / gpu.products.get(kind.split()[1], HALVES["f16"]) for kind, number in counts.products.items())
+    needed = min(cost.bytes, counts.distinct * SECTOR)  # a launch need not touch all that it is given
+    limit = max(needed * times / (gpu.bandwidth * ATTAINED), least * times / gpu.processors / clock, LAUNCH)
+    return Expected(cost.kernel, number, resident(cost, gpu), parts[bound], bound, parts, limit)
 
 
-def forecasts(workload: Workload, gpu: Gpu) -> Iterator[Forecast]:
-    """Every direction of a workload at its own size, counted with fewer examples."""
+def forecasts(workload: Workload, gpu: Gpu, sample: int = 0) -> Iterator[Forecast]:
+    """Every direction of a workload at its own size, counted with fewer examples; ``sample``: see ``executing``."""
     small = shrunk(workload)
     whole = {one.direction: one for one in passes(workload, gpu.target)}
     rest = math.prod(workload.shapes["input"]) / math.prod(small.shapes["input"])
-    for one in measured(small, gpu.target):
+    for one in measured(small, gpu.target, sample):
         direction = one.row.direction
         launches = _at_size(one.costs, whole.get(direction), rest)
         yield Forecast(workload, direction, tuple(expected(cost, gpu, *at) for cost, at in launches))
@@ -177,7 +183,7 @@ def _at_size(costs: Sequence[Cost], whole: Pass | None, rest: float) -> Iterable
     there = [launch for launch in whole.launches if launch.programs] if whole else []
     if [launch.kernel.__name__ for launch in there] == [cost.kernel for cost in costs]:
         for cost, launch in zip(costs, there, strict=True):
-            yield cost, (launch.programs, bytes_of(launch.tensors()) / max(cost.bytes, 1))
+            yield cost, (launch.programs, bytes_of(launch) / max(cost.bytes, 1))
         return
     for cost in costs:
         yield cost, (math.ceil(cost.programs * rest), rest)

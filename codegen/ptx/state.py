@@ -53,6 +53,7 @@ class State:
     Attributes:
         code: the kernel.
         programs: how many run; ``grid``: how many along each axis, the first of which runs fastest.
+        sample: which of the grid's programs run; the first ones if None.
         arena: global memory; ``shared``: of all programs.
         parameters: the kernel's arguments by name, as bit patterns.
         registers: values by slot; None where never written.
@@ -90,6 +91,7 @@ class State:
     stuck: str = ""
     counts: Counts | None = None
     grid: tuple[int, int, int] = (0, 1, 1)
+    sample: Array | None = None
 
     def __post_init__(self) -> None:
         self.grid = self.grid if self.grid[0] else (self.programs, 1, 1)
@@ -99,6 +101,7 @@ class State:
         number = np.arange(self.lanes)
         self.number = number
         self.program = number // self.threads
+        self.place = self.program if self.sample is None else self.sample[self.program]
         self.thread = (number % self.threads).astype(np.uint32)
         self.warp = number // WARP
         self.program_tick = np.zeros(self.programs, np.int64)
@@ -226,7 +229,7 @@ def _special_reader(name: str, dtype: Any) -> Reader:
         return lambda state: state.thread.astype(dtype)
     if name.startswith("%ctaid."):
         axis = "xyz".index(name[-1])
-        return lambda state: (state.program // math.prod(state.grid[:axis]) % state.grid[axis]).astype(dtype)
+        return lambda state: (state.place // math.prod(state.grid[:axis]) % state.grid[axis]).astype(dtype)
     if name == "%laneid":
         return lambda state: (state.thread % WARP).astype(dtype)
     if name == "%warpid":

@@ -3,9 +3,9 @@
 Which inputs enter exponents follows from the formula's own expressions. Each of them is drawn around levels relative to
 the largest number of the arithmetic: below its logarithm, where squares of exponentials overflow, and above it, with
 either sign; with large differences along every axis, so that neighbouring rows have very different magnitudes and one
-element is far above all others; with all elements equal; with whole rows of -inf, and one such element in every other
-row. The last is left out if an exponent is +inf there, as where a product with a negative number enters it: then exp is
-infinite, and what the formula makes of that is not what shifted exponents give.
+element is far above all others; with all elements equal; with one element that is NaN; with whole rows of -inf, and one
+such element in every other row. The last is left out if an exponent is +inf there, as where a product with a negative
+number enters it: then exp is infinite, and what the formula makes of that is not what shifted exponents give.
 
 The value is that of the literal formula, in numbers with unlimited exponents (``precise``). The formula's own running
 error is infinite there. The bound is that of the equations with shifted exponents, which the kernels compute. That
@@ -132,6 +132,7 @@ def _arrangements(rank: int, threshold: float) -> Iterator[tuple[str, Arrangemen
         yield f"{ALONG} {axis} by {level:.3g}", partial(_apart, axis, level)
     yield f"all {1.2 * threshold:.3g}", partial(_equal, 1.2 * threshold)
     yield "-inf where an index is 0", partial(_without_outermost, threshold)
+    yield "NaN at one place", _with_nan
 
 
 def _moved(level: float, values: torch.Tensor) -> torch.Tensor:
@@ -153,6 +154,13 @@ def _without_outermost(threshold: float, values: torch.Tensor) -> torch.Tensor:
     """-inf where some index is 0: along every axis one whole row, and one element of each of the others."""
     outermost = torch.as_tensor(np.asarray((np.indices(values.shape) == 0).any(0)))
     return torch.where(outermost, -math.inf, values - threshold)
+
+
+def _with_nan(values: torch.Tensor) -> torch.Tensor:
+    """NaN as the last element: the rows along each axis that have it, and no others, are NaN."""
+    changed = values.clone()
+    changed.reshape(-1)[-1:] = math.nan
+    return changed
 
 
 def expected_at(layer: Layer, case: Case, values: Values, dtype: torch.dtype) -> dict[str, Any]:

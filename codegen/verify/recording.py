@@ -208,15 +208,19 @@ def forget(package: str = PACKAGE) -> None:
 
 def _telling(schedule: ModuleType, tell: Callable[[str], None]) -> dict[str, Any]:
     """The choosers of tiles, each of which first reports the entry of the tables that it uses."""
-    lanes, rows = schedule.lanes, schedule.rows
+    lanes, rows, maps = schedule.lanes, schedule.rows, schedule.maps
 
     def of_lanes(results: int, window: int, *rest: Any) -> Any:
         tell("lanes/window" if window > 1 else "lanes/pointwise")
         return lanes(results, window, *rest)
 
-    def of_rows(count: int, length: int, contiguous_rows: bool, *rest: Any) -> Any:
+    def of_rows(count: int, length: int, contiguous_rows: bool, *rest: Any, **more: Any) -> Any:
         tell("rows/beside" if contiguous_rows else "rows/along")
-        return rows(count, length, contiguous_rows, *rest)
+        return rows(count, length, contiguous_rows, *rest, **more)
+
+    def of_maps(*arguments: Any) -> Any:
+        tell("lanes/pointwise")
+        return maps(*arguments)
 
     def of_products(choose: Callable[..., Any]) -> Callable[..., Any]:
         def chosen(*arguments: Any) -> Any:
@@ -228,7 +232,7 @@ def _telling(schedule: ModuleType, tell: Callable[[str], None]) -> dict[str, Any
         return chosen
 
     products = {name: of_products(getattr(schedule, name)) for name in ("contraction", "boxes")}
-    return {"lanes": of_lanes, "rows": of_rows, **products}
+    return {"lanes": of_lanes, "rows": of_rows, "maps": of_maps, **products}
 
 
 def defined_name(kernels: ModuleType, name: str) -> str:

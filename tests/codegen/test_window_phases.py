@@ -118,6 +118,14 @@ def test_what_is_0_where_its_loads_are_masked(value: Node, zero: bool) -> None:
     assert not vanishes(value, [Name("another", "condition")], LETS)
 
 
+def test_the_number_in_place_of_an_absent_tensor_is_not_masked() -> None:
+    """It is 0 only as a factor of what is."""
+    absent = [LETS[0].value.tensor]
+    assert not vanishes(first, [inside], LETS, absent)
+    assert not vanishes(of("multiply", first, first), [inside], LETS, absent)
+    assert vanishes(of("multiply", first, second), [inside], LETS, absent)
+
+
 # Proof ---------------------------------------------------------------------------------------------------------------
 
 FAULTS = (

@@ -151,7 +151,7 @@ class Tree:
         return (*self.source.span(node), new, operator)
 
 
-SIZES = {"schedule.rows": 2, "schedule.lanes": 1}
+SIZES = {"schedule.rows": 2, "schedule.maps": 2, "schedule.lanes": 1}
 """Arguments of schedules that decide which elements are computed."""
 
 

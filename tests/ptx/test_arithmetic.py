@@ -100,6 +100,14 @@ def test_bit_fields(kind: str) -> None:
     np.testing.assert_array_equal(apply(f"bfe.{kind}", values.dtype, values, start, length), expected)
 
 
+@pytest.mark.parametrize("kind", ["u16x2", "s16x2"])
+def test_two_short_numbers_are_added_apart(kind: str) -> None:
+    """A carry does not reach the other one."""
+    left, right = whole("u32"), np.roll(whole("u32"), 9)
+    halves = left.view(np.uint16) + right.view(np.uint16)
+    np.testing.assert_array_equal(apply(f"add.{kind}", np.uint32, left, right), halves.view(np.uint32))
+
+
 def test_bytes_are_permuted() -> None:
     left, right = whole("u32"), np.roll(whole("u32"), 9)
     selector = DRAW.integers(0, 1 << 16, len(left)).astype(np.uint32)

@@ -28,6 +28,7 @@ __all__ = [
     "asking",
     "gradient_groups",
     "in_phase",
+    "of_networks",
     "precision",
     "roads",
     "shrunk",
@@ -217,9 +218,7 @@ def workloads(quick: bool = False, kinds: tuple[str, ...] = KINDS) -> Iterator[W
     Raises:
         ValueError: there is no such kind.
     """
-    table = json.loads(
-        resources.files("svertka.codegen.machine.bench").joinpath("workloads.json").read_text(encoding="utf-8")
-    )
+    table = json.loads(_text("workloads.json"))
     for kind in kinds:
         if kind not in KINDS:
             raise ValueError(f"kind {kind!r}: there is no such kind of workload; use {', '.join(KINDS)}")
@@ -229,6 +228,23 @@ def workloads(quick: bool = False, kinds: tuple[str, ...] = KINDS) -> Iterator[W
                     made = _workload(kind, row, dtype, layout)
                     if made.quick or not quick:
                         yield made
+
+
+def of_networks() -> Iterator[Workload]:
+    """Every call of AlexNet, VGG-16 and ResNet-50 in training, of 64 images in bfloat16, once each.
+
+    Convolutions and products are among the ``workloads``; what is between them is in ``networks.json``.
+    """
+    for row in json.loads(_text("networks.json")):
+        for layout in row["layouts"]:
+            yield _workload("memory", row, "bfloat16", layout)
+    for one in workloads(kinds=("matrix",)):
+        if one.name.endswith(" x64") and one.dtype == "bfloat16" and "+" not in one.name:
+            yield one
+
+
+def _text(name: str) -> str:
+    return resources.files("svertka.codegen.machine.bench").joinpath(name).read_text(encoding="utf-8")
 
 
 def in_phase(phase: str) -> list[Workload]:

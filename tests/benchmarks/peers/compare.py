@@ -129,8 +129,8 @@ def _exact(workload: Workload) -> dict[str, tuple[torch.Tensor, ...]]:
         for name, tensor in given.items()
     }
     result = roads(workload, compiled=False)[1](tensors)
-    seed = torch.randn(result.shape, generator=torch.Generator().manual_seed(1))
-    seed = seed.to(getattr(torch, workload.storage)).to(result)
+    drawn = torch.randn(result.shape, generator=torch.Generator().manual_seed(1))
+    seed = torch.empty_like(result).copy_(drawn.to(getattr(torch, workload.storage)))
     found = {"forward": (result.detach(),)}
     for direction, names in gradient_groups(workload, given).items():
         found[direction] = torch.autograd.grad(result, [tensors[name] for name in names], seed, retain_graph=True)
