@@ -171,6 +171,14 @@ class _Host:
         constants = ", ".join(f'"{name}": {name}' for name in kernel.constants)
         varying = "".join(f'"{name}", ' for name in kernel.scalars)
         given = f"({', '.join(arguments)},), {{{constants}}}{f', ({varying})' if varying else ''}"
+        if kernel.chain is not None:
+            stored = (
+                (one.name, [side.tensor for side in (one.left, one.right)] if one.left.stored and one.right.stored else [])
+                for one in kernel.chain.inner
+            )
+            types = (f'"DOT_{name}": launching.operand_type({", ".join(["how", *tensors])})' for name, tensors in stored)
+            constants = ", ".join([*([constants] if constants else []), *types])
+            given = f"({', '.join(arguments)},), {{{constants}}}{f', ({varying})' if varying else ''}"
         schedule = self._schedule(launch)
         if kernel.pattern != LoopPattern.CONTRACTION and kernel.splitting is None:
             return [f"launching.run({kernel.name}, how, {schedule}, {given})"]
@@ -213,6 +221,11 @@ class _Host:
             access = "how.gathered" if kernel.gathers else '"plain"'
             kind = self._operand_type(kernel)
             return f"schedule.contraction({batch}, {left}, {right}, {depth}, {kind}, {access}, how{_held(kernel)})"
+        if kernel.chain is not None:
+            batch, left, right = (_product(axes) for axes in kernel.groups)
+            depths = sorted({_product(one.axes) for one in kernel.chain.inner})
+            depth = depths[0] if len(depths) == 1 else f"max({', '.join(depths)})"
+            return f"schedule.chain({batch}, {left}, {right}, {_product(kernel.columns)}, {depth}, how)"
         if kernel.pattern in (LoopPattern.ROW, LoopPattern.SCAN):
             last = kernel.rows.order[-1] if kernel.rows.order else None
             inner = last.index if last else ""
@@ -265,7 +278,8 @@ def _side_by_side(kernel: Kernel) -> str:
 
 def _loops(kernel: Kernel) -> list[Axes]:
     loops = [Axes(section.loops, section.loops) for section in kernel.sections]
-    return [kernel.rows, kernel.columns, *kernel.groups, *loops]
+    inner = () if kernel.chain is None else kernel.chain.inner
+    return [kernel.rows, kernel.columns, *kernel.groups, *loops, *(one.axes for one in inner)]
 
 
 def _product(axes: Axes) -> str:

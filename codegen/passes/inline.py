@@ -73,6 +73,7 @@ def epilogues(layer: Layer) -> set[str]:
             and any(readers[read.tensor] == [equation] for read in sums)
             and all(read.indices == target.axes for read in sums)
             and all(_reduces_rows(reader, target) for reader in readers[target.name])
+            and not _is_between(target.name, readers[target.name])
         ):
             found.add(target.name)
     return found
@@ -84,6 +85,22 @@ def _reduces_rows(reader: Equation, target: Tensor) -> bool:
     return isinstance(value, Reduction) and all(
         set(value.indices) & set(read.indices) for read in reads(value) if read.tensor == target.name
     )
+
+
+def _is_between(name: str, readers: list[Equation]) -> bool:
+    """Whether reductions of rows read a map, and contractions compute an operand from it.
+
+    They can compute the elements of a contraction behind the map themselves (``ir.chains``).
+    """
+    products = [(reader, as_contraction(reader)) for reader in readers]
+    computed = [
+        side
+        for reader, split in products
+        if split is not None
+        for side in (split.left, split.right)
+        if not isinstance(side, Read) and name in {read.tensor for read in reads(side)}
+    ]
+    return bool(computed) and any(split is None for _, split in products)
 
 
 def is_selection(value: Basic) -> bool:
