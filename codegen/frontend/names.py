@@ -25,6 +25,7 @@ RESERVED = frozenset(
         "BLOCK_N",
         "BLOCK_K",
         "BLOCK_DEPTH",
+        "WHOLE",
         "GROUP",
         "PRECISION",
         "DOT",

@@ -264,7 +264,7 @@ class _Builder:
         shifted: bool = False,
         inner: Collection[str] | None = None,
     ) -> tuple[Launch, ...]:
-        lowered = through(whole, "single terms", first="split" if shifted else "outer conditions")
+        lowered = through(whole, "row factors", first="split" if shifted else "outer conditions")
         check_names(lowered)
         constants = constant_extents(normal_form(primal))
         kernels = []

@@ -14,15 +14,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
-from sympy import Tuple
-
 from svertka.codegen.ir.chains import Chain, as_chain, inner_products
 from svertka.codegen.ir.loop_patterns import LoopPattern, loop_pattern
 from svertka.codegen.ir.online import as_online
 from svertka.codegen.ir.scans import Scan, as_scan
-from svertka.codegen.passes.centered_sums import matched
+from svertka.codegen.passes.centered_sums import matched, over
 from svertka.spec.layer import Equation, Layer, reads
-from svertka.spec.notation import Index, Read, Reduction
+from svertka.spec.notation import Index, Read
 from svertka.spec.rewrite import substitute
 
 __all__ = ["FusionGroup", "Result", "partition"]
@@ -80,15 +78,7 @@ class _Draft:
 
     def rename(self, equation: Equation) -> Equation:
         """The reduction with this kernel's columns as bound indices."""
-        value = equation.value
-        mapping = matched(value.indices, self.columns)
-        renamed = Reduction(
-            value.args[0],
-            substitute(value.body, mapping),
-            substitute(value.guard, mapping),
-            Tuple(*self.columns),
-        )
-        return Equation(equation.target, renamed)
+        return over(equation, self.columns)
 
 
 def partition(layer: Layer, inner: Collection[str] | None = None) -> tuple[FusionGroup, ...]:
