@@ -133,8 +133,10 @@ def _tile_dimensions(kernel: Kernel, boxed: bool) -> list[tuple[frozenset[str], 
     """Groups of a contraction's indices, with the dimension of its tiles along which they vary."""
     if not boxed or kernel.boxes is None:
         batch, left, right = kernel.groups
-        depth = frozenset(name for one in (kernel.chain.inner if kernel.chain else ()) for name in one.axes.names)
-        return [(batch.names, ""), (left.names, "m"), (right.names, "n"), (kernel.columns.names, "inner"), (depth, "depth")]
+        found = [(batch.names, ""), (left.names, "m"), (right.names, "n"), (kernel.columns.names, "inner")]
+        for one in kernel.chain.inner if kernel.chain else ():
+            found += [(one.axes.names, "left_depth"), (one.right_axes.names, "right_depth")]
+        return found
     rows, columns = (frozenset(a.index for a in axes) for axes in (kernel.boxes.rows, kernel.boxes.columns))
     return [(kernel.rows.names - rows - columns, ""), (rows, "m"), (columns, "n")]
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from sympy import Expr
+from sympy import Expr, Tuple
 
 from svertka.codegen.ir.loop_patterns import as_contraction
 from svertka.spec.layer import Equation, Layer, reads
@@ -24,6 +24,9 @@ from svertka.spec.window import windowed_indices
 
 __all__ = ["Chain", "InnerProduct", "as_chain", "inner_products"]
 
+SIDES = ("of", "beside")
+"""Parts of the names of summed indices: those in the left factor, and in the right one."""
+
 
 @dataclass(frozen=True)
 class InnerProduct:
@@ -32,7 +35,7 @@ class InnerProduct:
     Attributes:
         read: the element; ``equation``: the contraction itself.
         left: factor over the rows; ``right``: factor over the columns.
-        depth: the summed indices.
+        depth: the summed indices in the left factor; ``right_depth``: those in the right factor, of the same extents.
     """
 
     read: Read
@@ -40,6 +43,14 @@ class InnerProduct:
     left: Expr
     right: Expr
     depth: tuple[Index, ...]
+    right_depth: tuple[Index, ...]
+
+    @property
+    def value(self) -> Reduction:
+        """The element's own sum."""
+        right = substitute(self.right, dict(zip(self.right_depth, self.depth, strict=True)))
+        value: Reduction = self.equation.value
+        return Reduction(value.args[0], self.left * right, value.guard, Tuple(*self.depth))
 
 
 @dataclass(frozen=True)
@@ -140,13 +151,16 @@ def _inner(read: Read, equation: Equation, kept: set[Index], columns: set[Index]
     if split is None or len({*places}) != len(places) or not {*places} <= kept | columns:
         return None
     name = equation.target.name
-    depth = {index: index.twin(f"{index.name}_of_{name}") for index in equation.value.indices}
-    to = dict(zip(equation.target.axes, places, strict=True)) | depth
+    to = dict(zip(equation.target.axes, places, strict=True))
     first, second = substitute(split.left, to), substitute(split.right, to)
     left, right = (second, first) if index_set(first) & columns else (first, second)
     if index_set(left) & columns or not index_set(right) & columns or index_set(right) >= kept:
         return None
-    return InnerProduct(read, equation, left, right, tuple(depth.values()))
+    of_left, of_right = (
+        {index: index.twin(f"{index.name}_{side}_{name}") for index in equation.value.indices} for side in SIDES
+    )
+    depths = tuple(of_left.values()), tuple(of_right.values())
+    return InnerProduct(read, equation, substitute(left, of_left), substitute(right, of_right), *depths)
 
 
 def _may_be_inner(equation: Equation, layer: Layer) -> bool:

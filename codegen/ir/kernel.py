@@ -216,12 +216,13 @@ class InnerTile:
 
     Attributes:
         name: of the tile, over rows and columns.
-        axes: the summed indices.
+        axes: the summed indices in the left factor; ``right_axes``: those in the right factor, of the same extents.
         left, right: the factors over the rows and over the columns.
     """
 
     name: str
     axes: Axes
+    right_axes: Axes
     left: Operand
     right: Operand
 

@@ -185,6 +185,7 @@ class _Lowering:
             InnerTile(
                 one.read.tensor,
                 self.head.axes_of(one.depth),
+                self.head.axes_of(one.right_depth),
                 self._operand(one.left, []),
                 self._operand(one.right, []),
             )
@@ -428,7 +429,8 @@ class _Lowering:
 def _taken_names(group: FusionGroup, layer: Layer) -> set[str]:
     """Names that no statement may take: indices, extents, parameters, tensors, and what the templates use."""
     names = set(RESERVED)
-    names |= {index.name for one in (group.chain.inner if group.chain else ()) for index in one.depth}
+    inner = group.chain.inner if group.chain else ()
+    names |= {index.name for one in inner for index in (*one.depth, *one.right_depth)}
     names |= {s.name for s in layer.parameters} | set(layer.tensors)
     for equation in layer.equations:
         names |= {s.name for s in equation.value.free_symbols}

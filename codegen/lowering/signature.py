@@ -54,8 +54,7 @@ class Signature:
     def equations(self) -> Iterable[str]:
         """The kernel's equations as text."""
         for one in self._inner():
-            summed = ", ".join(index.name for index in one.depth)
-            yield f"{one.read} = sum({summed}: {one.left * one.right})"
+            yield f"{one.read} = {one.value}"
         for equation in self.group.reductions:
             yield f"{equation.target[equation.target.axes]} = {equation.value}"
         reduced = {e.target.name for e in self.group.reductions}
