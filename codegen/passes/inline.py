@@ -63,6 +63,7 @@ def epilogues(layer: Layer) -> set[str]:
         for name in {read.tensor for read in reads(equation.value)}:
             readers.setdefault(name, []).append(equation)
     reductions = {e.target.name for e in layer.equations if isinstance(e.value, Reduction)}
+    products = {e.target.name for e in layer.equations if as_contraction(e) is not None}
     found = set()
     for equation in layer.equations:
         target = equation.target
@@ -73,7 +74,7 @@ def epilogues(layer: Layer) -> set[str]:
             and any(readers[read.tensor] == [equation] for read in sums)
             and all(read.indices == target.axes for read in sums)
             and all(_reduces_rows(reader, target) for reader in readers[target.name])
-            and not _is_between(target.name, readers[target.name])
+            and not (products & {read.tensor for read in sums} and _is_between(target, readers[target.name]))
         ):
             found.add(target.name)
     return found
@@ -87,20 +88,18 @@ def _reduces_rows(reader: Equation, target: Tensor) -> bool:
     )
 
 
-def _is_between(name: str, readers: list[Equation]) -> bool:
-    """Whether reductions of rows read a map, and contractions compute an operand from it.
+def _is_between(target: Tensor, readers: list[Equation]) -> bool:
+    """Whether reductions of rows read a map of products, and contractions that sum over the same of its axes.
 
-    They can compute the elements of a contraction behind the map themselves (``ir.chains``).
+    They can compute the elements of the product behind the map themselves (``ir.chains``).
     """
-    products = [(reader, as_contraction(reader)) for reader in readers]
-    computed = [
-        side
-        for reader, split in products
-        if split is not None
-        for side in (split.left, split.right)
-        if not isinstance(side, Read) and name in {read.tensor for read in reads(side)}
-    ]
-    return bool(computed) and any(split is None for _, split in products)
+    summed: dict[bool, set[frozenset[int]]] = {True: set(), False: set()}
+    for reader in readers:
+        for read in reads(reader.value):
+            if read.tensor == target.name:
+                places = frozenset(n for n, index in enumerate(read.indices) if index in reader.value.indices)
+                summed[as_contraction(reader) is not None].add(places)
+    return bool(summed[True] & summed[False])
 
 
 def is_selection(value: Basic) -> bool:
