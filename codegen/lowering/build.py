@@ -18,7 +18,7 @@ from svertka.codegen.ir.kernel import Kernel
 from svertka.codegen.ir.loop_patterns import LoopPattern, constant_extents, extent_names, loop_pattern
 from svertka.codegen.lowering.fusion import FusionGroup, partition
 from svertka.codegen.lowering.lower import lower
-from svertka.codegen.passes.inline import is_selection
+from svertka.codegen.passes.inline import is_selection, without_maps_of
 from svertka.codegen.passes.pipeline import through
 from svertka.codegen.passes.saved_conditions import answers_of, recalled
 from svertka.spec import adjoint, gradient_name, gradient_of, normal_form
@@ -150,7 +150,7 @@ def saved_by(backward: Layer, gradients: Iterable[str], begun: Iterable[str] = (
     that a recurrence has in it is never computed alone, and a sum of one term is cheaper than its load. Nor is an inner
     product stored; ``begun`` are those of the forward.
     """
-    inner = inner_products(backward, {*begun})
+    inner = inner_products(without_maps_of(backward, {*begun}), {*begun})
     tainted, computed = set(gradients), through(backward, "single terms", first="recurrences").tensors
     kept = []
     for equation in backward.equations:
@@ -265,6 +265,8 @@ class _Builder:
         inner: Collection[str] | None = None,
     ) -> tuple[Launch, ...]:
         lowered = through(whole, "row factors", first="split" if shifted else "outer conditions")
+        computed = {equation.target.name for equation in lowered.equations}
+        lowered = without_maps_of(lowered, computed.intersection(inner or ()))
         check_names(lowered)
         constants = constant_extents(normal_form(primal))
         kernels = []

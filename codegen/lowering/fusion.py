@@ -160,10 +160,12 @@ def _join_chain(draft: _Draft, equation: Equation, chain: Chain) -> bool:
     maxima = [e for e in draft.reductions if e.value.operation == "max"]
     online = as_online(renamed, maxima)
     body = renamed.value.body if online is None else online.weight
-    if {read.tensor for read in reads(body)} & draft.made or held.across:
+    if {read.tensor for read in reads(body)} & draft.made:
         return False
-    draft.reductions.append(renamed)
-    draft.chain = _renamed(chain, matched(chain.columns, draft.columns), held)
+    last = len(draft.reductions) - bool(held.across)  # a contraction stays the last
+    draft.reductions.insert(last, renamed)
+    joined = _renamed(chain, matched(chain.columns, draft.columns), held)
+    draft.chain = replace(held, inner=joined.inner) if held.across else joined
     draft.rows = (*draft.rows, *chain.across)
     return True
 

@@ -14,6 +14,8 @@ the operand of a contraction or an epilogue.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from sympy import Basic, Integer, Mul
 
 from svertka.codegen.ir.loop_patterns import as_contraction
@@ -21,7 +23,7 @@ from svertka.spec.layer import Equation, Layer, reads, walk
 from svertka.spec.notation import Read, Reduction, Select, Tensor
 from svertka.spec.rewrite import replace, substitute
 
-__all__ = ["epilogues", "inline_maps", "inlined", "is_selection", "operands"]
+__all__ = ["epilogues", "inline_maps", "inlined", "is_selection", "operands", "without_maps_of"]
 
 
 def inline_maps(layer: Layer) -> Layer:
@@ -44,6 +46,20 @@ def inline_maps(layer: Layer) -> Layer:
         if isinstance(value, Reduction) or stored or equation.target.name in layer.outputs:
             kept.append(Equation(equation.target, value))
     return Layer(layer.name, layer.inputs, tuple(kept), layer.outputs).only(layer.outputs)
+
+
+def without_maps_of(layer: Layer, names: Collection[str]) -> Layer:
+    """The layer with every intermediate map that reads some tensors computed by its own readers."""
+    maps: dict[str, Equation] = {}
+    kept: list[Equation] = []
+    for equation in layer.equations:
+        found = Equation(equation.target, inlined(equation.value, maps))
+        of_them = any(read.tensor in names for read in reads(found.value))
+        if of_them and not isinstance(found.value, Reduction) and equation.target.name not in layer.outputs:
+            maps[equation.target.name] = found
+        else:
+            kept.append(found)
+    return Layer(layer.name, layer.inputs, tuple(kept), layer.outputs) if maps else layer
 
 
 def operands(layer: Layer) -> set[str]:
