@@ -185,7 +185,8 @@ def _chain(batch: int, m: int, n: int, k: int, depth: int, row: tuple[str, int],
     block_m, block_k, block_depth = best["tile"]
     block_n = _power_of_two(n, LEAST_SIDE, limits["row_bytes"] // itemsize)
     if INTERPRETING:
-        block_m, block_k = _power_of_two(m, LEAST_SIDE, block_m), _power_of_two(k, LEAST_SIDE, block_k)
+        block_m = _power_of_two(m, LEAST_SIDE, block_m)
+        block_k = _power_of_two(k, LEAST_SIDE, limits.get("most_columns", block_k))
         block_k *= 2 if block_k == block_m else 1  # no side of a tile can stand for the other
     whole = depth <= limits["whole_depth"]
     block_depth = _power_of_two(depth, LEAST_SIDE, limits["whole_depth"]) if whole else block_depth

@@ -168,17 +168,9 @@ class _Host:
         for argument in kernel.tensors:
             arguments += _strides(argument, tensors[argument.name])
         arguments += [*kernel.extents, *kernel.scalars]
-        constants = ", ".join(f'"{name}": {name}' for name in kernel.constants)
+        constants = ", ".join([*(f'"{name}": {name}' for name in kernel.constants), *_operand_types(kernel)])
         varying = "".join(f'"{name}", ' for name in kernel.scalars)
         given = f"({', '.join(arguments)},), {{{constants}}}{f', ({varying})' if varying else ''}"
-        if kernel.chain is not None:
-            stored = (
-                (one.name, [side.tensor for side in (one.left, one.right)] if one.left.stored and one.right.stored else [])
-                for one in kernel.chain.inner
-            )
-            types = (f'"DOT_{name}": launching.operand_type({", ".join(["how", *tensors])})' for name, tensors in stored)
-            constants = ", ".join([*([constants] if constants else []), *types])
-            given = f"({', '.join(arguments)},), {{{constants}}}{f', ({varying})' if varying else ''}"
         schedule = self._schedule(launch)
         if kernel.pattern != LoopPattern.CONTRACTION and kernel.splitting is None:
             return [f"launching.run({kernel.name}, how, {schedule}, {given})"]
@@ -267,6 +259,16 @@ def _held(kernel: Kernel) -> str:
     """A last argument of the schedule, if a program holds more tiles than tables of tiles are made for."""
     count = len(kernel.held)
     return f", {count}" if count > (2 if kernel.pattern in (LoopPattern.ROW, LoopPattern.SCAN) else 0) else ""
+
+
+def _operand_types(kernel: Kernel) -> list[str]:
+    """Constants of a chain: for each of its inner products the type in which operands enter the matrix unit."""
+    found = []
+    for one in kernel.chain.inner if kernel.chain else ():
+        stored = one.left.stored and one.right.stored
+        tensors = [one.left.tensor, one.right.tensor] if stored else []
+        found.append(f'"DOT_{one.name}": launching.operand_type({", ".join(["how", *tensors])})')
+    return found
 
 
 def _side_by_side(kernel: Kernel) -> str:

@@ -132,9 +132,7 @@ def as_chain(equation: Equation, inner: Mapping[str, Equation]) -> Chain | None:
     return Chain(batch, rows, across, tuple(value.indices), body, other, known)
 
 
-def _sides(
-    equation: Equation, inner: Collection[str]
-) -> tuple[Expr | None, Expr | None, tuple[Index, ...]]:
+def _sides(equation: Equation, inner: Collection[str]) -> tuple[Expr | None, Expr | None, tuple[Index, ...]]:
     """The factor that reads inner products, the other and the indices of this alone; None for both if both do."""
     split = as_contraction(equation)
     if split is None:

@@ -1,7 +1,7 @@
 """Sums of computed elements without the factors that all terms of a row have in common.
 
-``O[q, c] = Σ_k exp(S[q, k] - M[q]) V[k, c] / Z[q]`` needs the sum Z of a row before its first term. Written as
-``Σ_k exp(S[q, k] - M[q]) V[k, c]``, divided by Z, it is found in the walk that finds M and Z (``ir.online``), where each
+``O[q, c] = Σ_k exp(S[q, k] - M[q]) V[k, c] / Z[q]`` needs the sum Z of a row before its first term. Written as ``Σ_k
+exp(S[q, k] - M[q]) V[k, c]``, divided by Z, it is found in the walk that finds M and Z (``ir.online``), where each
 element of S is computed once (``ir.chains``). A sum over nothing is 0 and stays 0, whatever Z is.
 
 Input: a ``Layer`` after ``single_terms``. Output: a ``Layer`` with such sums, and their multiples as maps.
@@ -70,7 +70,8 @@ def row_factor(
 
 def _has_terms(value: Reduction) -> bool:
     """Whether the guard holds at the first place of the sum, so that only a sum over an empty axis has no terms."""
-    return substitute(value.guard, dict.fromkeys(value.indices, Integer(0))) == true
+    first = dict.fromkeys(value.indices, Integer(0))
+    return bool(substitute(value.guard, first) == true)
 
 
 def _in_one_walk(equation: Equation, factor: Expr, indices: tuple[Index, ...]) -> bool:

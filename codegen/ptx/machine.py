@@ -187,7 +187,6 @@ class _Groups:
         known = self.running.get(counter)
         self.running[counter] = lanes if known is None else known | lanes
 
-
     def gathered(self, counter: int, lanes: Array) -> Array | None:
         """Lanes that come to an instruction of whole warps, with those that wait there.
 
@@ -274,10 +273,10 @@ def _run(linked: Linked, state: State, groups: _Groups, counter: int, lanes: Arr
     while following is not None:
         counter = following
         if counter in linked.together and (groups.running or groups.parted):
-            lanes = groups.gathered(counter, state.mask())
-            if lanes is None:
+            gathered = groups.gathered(counter, state.mask())
+            if gathered is None:
                 return
-            state.active = None if lanes.all() else lanes
+            state.active = None if gathered.all() else gathered
         if counter in linked.meeting and groups.running and min(groups.running) <= counter:
             groups.add(counter, state.mask())
             return

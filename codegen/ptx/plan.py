@@ -64,8 +64,8 @@ def runs(subject: Subject) -> Iterator[Run]:
 
     Usual parameters with several full tiles a launch, without optional tensors; unusual parameters; channels last;
     views with an offset, odd strides and 64-bit offsets; the last two with long sums too; rows that take several steps;
-    chains that do; rows that are reduced in parts; and, where operands may be fetched by boxes, each layout of boxes, of full tiles
-    too, and long sums on a GPU with few processors.
+    chains that do; rows that are reduced in parts; and, where operands may be fetched by boxes, each layout of boxes,
+    of full tiles too, and long sums on a GPU with few processors.
     """
     definition, variant = subject.module.definition, subject.variant
     unusual, *_ = subject.small_cases
@@ -122,7 +122,8 @@ def _long_chains(subject: Subject, case: Case) -> Iterator[Case]:
     chains = [kernel for kernel in subject.launched if kernel.chain is not None]
     blocks = {extent.extent for kernel in chains for extent in kernel.columns.order}
     tiles = {extent.extent for kernel in chains for extent in kernel.groups[2].order}
-    tiles |= {extent.extent for kernel in chains if kernel.chain for one in kernel.chain.inner for extent in one.axes.order}
+    inner = [one for kernel in chains if kernel.chain for one in kernel.chain.inner]
+    tiles |= {extent.extent for one in inner for extent in one.axes.order}
     for what, names, length in (("blocks", blocks, LONG_BLOCKS), ("tiles", tiles - blocks, LONG_TILES)):
         sizes = dict.fromkeys(names & _free(subject), length)
         longer = altered(subject.module.definition, subject.variant, case, sizes, math.inf)

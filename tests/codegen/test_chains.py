@@ -1,4 +1,4 @@
-"""Chains: which contractions are computed by the reductions that read them, that these are right, and planted faults."""
+"""Chains: which contractions are computed by the reductions that read them, that these are right, and faults."""
 
 from __future__ import annotations
 
@@ -246,7 +246,9 @@ def difference(found: Values, expected: Values) -> float:
 @pytest.mark.parametrize("scale", [1.0, 30.0])
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("name", ["plain", "causal"])
-def test_values_and_gradients_are_those_of_torch(functions: Any, name: str, shape: tuple[int, ...], scale: float) -> None:
+def test_values_and_gradients_are_those_of_torch(
+    functions: Any, name: str, shape: tuple[int, ...], scale: float
+) -> None:
     """In float64; a softmax of scores up to 1000 multiplies their rounding errors by as much."""
     own, other = ([one.clone().requires_grad_() for one in drawn(shape, scale)] for _ in range(2))
     found, expected = getattr(functions, name)(*own), by_torch(name, tuple(other))

@@ -64,9 +64,7 @@ BROKEN = {
         Equation(Tensor("near", n, m), Sum(x[n, j] * y[m, j], j)),
         Equation(Tensor("top", n), Max(Tensor("near", n, m)[n, m], m)),
         Equation(TOTAL, Sum(exp(Tensor("near", n, m)[n, m] - Tensor("top", n)[n]), m)),
-        Equation(
-            OUT, Sum(exp(Tensor("near", n, m)[n, m] - Tensor("top", n)[n]) * y[m, c] / TOTAL[n], m)
-        ),
+        Equation(OUT, Sum(exp(Tensor("near", n, m)[n, m] - Tensor("top", n)[n]) * y[m, c] / TOTAL[n], m)),
     ),
 }
 
