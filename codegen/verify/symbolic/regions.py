@@ -110,7 +110,7 @@ def tiles(kernels: ModuleType, region: Region, elements: int, reach: int) -> Ite
                 rows[0].update(tile=[max(block // 4, 8), 4, depth], group=2, taps=region.ties)
             # A maximum need not rise from one block to the next: there are as many blocks as there are columns.
             schedule.TABLE["chains"].update(
-                whole_bytes=0, step_bytes=4, row_bytes=8, most_columns=2 if region.ties else 1
+                whole_bytes=0, step_bytes=8, row_bytes=8, most_columns=2 if region.ties else 1
             )
             schedule.TABLE["interpreter_contraction"]["boxes"][0].update(tile=[4, 16, depth])
             schedule.TABLE["sums"].update(steps_a_part=1, row_steps_a_part=1, most_parts=PARTS)
