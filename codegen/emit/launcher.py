@@ -168,7 +168,7 @@ class _Host:
         for argument in kernel.tensors:
             arguments += _strides(argument, tensors[argument.name])
         arguments += [*kernel.extents, *kernel.scalars]
-        constants = ", ".join(f'"{name}": {name}' for name in kernel.constants)
+        constants = ", ".join([*(f'"{name}": {name}' for name in kernel.constants), *_operand_types(kernel)])
         varying = "".join(f'"{name}", ' for name in kernel.scalars)
         given = f"({', '.join(arguments)},), {{{constants}}}{f', ({varying})' if varying else ''}"
         schedule = self._schedule(launch)
@@ -213,6 +213,11 @@ class _Host:
             access = "how.gathered" if kernel.gathers else '"plain"'
             kind = self._operand_type(kernel)
             return f"schedule.contraction({batch}, {left}, {right}, {depth}, {kind}, {access}, how{_held(kernel)})"
+        if kernel.chain is not None:
+            batch, left, right = (_product(axes) for axes in kernel.groups)
+            depths = sorted({_product(one.axes) for one in kernel.chain.inner})
+            depth = depths[0] if len(depths) == 1 else f"max({', '.join(depths)})"
+            return f"schedule.chain({batch}, {left}, {right}, {_product(kernel.columns)}, {depth}, how)"
         if kernel.pattern in (LoopPattern.ROW, LoopPattern.SCAN):
             last = kernel.rows.order[-1] if kernel.rows.order else None
             inner = last.index if last else ""
@@ -261,6 +266,16 @@ def _held(kernel: Kernel) -> str:
     return f", {count}" if count > (2 if kernel.pattern in (LoopPattern.ROW, LoopPattern.SCAN) else 0) else ""
 
 
+def _operand_types(kernel: Kernel) -> list[str]:
+    """Constants of a chain: for each of its inner products the type in which operands enter the matrix unit."""
+    found = []
+    for one in kernel.chain.inner if kernel.chain else ():
+        stored = one.left.stored and one.right.stored
+        tensors = [one.left.tensor, one.right.tensor] if stored else []
+        found.append(f'"DOT_{one.name}": launching.operand_type({", ".join(["how", *tensors])})')
+    return found
+
+
 def _side_by_side(kernel: Kernel) -> str:
     """Python for whether neighbouring lanes access neighbouring elements; the memory format can decide it."""
     fastest = (axes[-1].index if axes else "" for axes in (kernel.rows.order, kernel.rows.last))
@@ -270,7 +285,8 @@ def _side_by_side(kernel: Kernel) -> str:
 
 def _loops(kernel: Kernel) -> list[Axes]:
     loops = [Axes(section.loops, section.loops) for section in kernel.sections]
-    return [kernel.rows, kernel.columns, *kernel.groups, *loops]
+    inner = () if kernel.chain is None else kernel.chain.inner
+    return [kernel.rows, kernel.columns, *kernel.groups, *loops, *(one.axes for one in inner)]
 
 
 def _product(axes: Axes) -> str:

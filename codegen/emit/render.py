@@ -23,6 +23,7 @@ TEMPLATES = {
     LoopPattern.ROW: "row.jinja",
     LoopPattern.SCAN: "scan.jinja",
     LoopPattern.CONTRACTION: "contraction.jinja",
+    LoopPattern.CHAIN: "chain.jinja",
 }
 
 COMMON_CONSTANTS = ("LAST", "INDEX", "ACC")
@@ -32,6 +33,7 @@ SCHEDULE_CONSTANTS = {
     LoopPattern.ROW: ("ROWS", "COLUMNS", "SINGLE"),
     LoopPattern.SCAN: ("ROWS", "COLUMNS", "SINGLE"),
     LoopPattern.CONTRACTION: ("BLOCK_M", "BLOCK_N", "BLOCK_K", "GROUP", "PRECISION", "DOT", "TAPS", "SPLITS", "PART"),
+    LoopPattern.CHAIN: ("BLOCK_M", "BLOCK_N", "BLOCK_K", "BLOCK_DEPTH", "WHOLE", "PRECISION"),
 }
 BOX_CONSTANTS = ("GROUP", "PRECISION", "DOT", "SPLITS", "PART")
 
@@ -65,7 +67,8 @@ def templated(text: str) -> str:
 def kernel_sources(kernel: Kernel) -> list[str]:
     """Print one kernel: by the template of its loop pattern, and by that of tensor descriptors if it has ``boxes``."""
     tiles = ("ROWS", "COLUMNS") if kernel.maps else SCHEDULE_CONSTANTS[kernel.pattern]
-    constants = (*COMMON_CONSTANTS, *tiles)
+    types = () if kernel.chain is None else tuple(f"DOT_{one.name}" for one in kernel.chain.inner)
+    constants = (*COMMON_CONSTANTS, *tiles, *types)
     constants += ("SPLITS", "PART") if kernel.splitting else ()
     more = {"columns": _counted(kernel, kernel.columns), "p": _printer(kernel), "phases": ""}
     more |= dict(zip(("taps", "along"), (_counted(kernel, axes) for axes in kernel.window), strict=True))
@@ -99,7 +102,7 @@ def _rendered(template: str, kernel: Kernel, constants: tuple[str, ...], **more:
 def _printer(kernel: Kernel, boxed: bool = False, phased: PhasedLanes | None = None) -> TritonPrinter:
     dimensions: dict[str, str] = {}
     masks: dict[str, str] = {}
-    if kernel.pattern == LoopPattern.CONTRACTION:
+    if kernel.pattern in (LoopPattern.CONTRACTION, LoopPattern.CHAIN):
         for names, dimension in _tile_dimensions(kernel, boxed):
             dimensions |= dict.fromkeys(names, dimension)
             if dimension:
@@ -119,6 +122,9 @@ def _printer(kernel: Kernel, boxed: bool = False, phased: PhasedLanes | None = N
     printer = TritonPrinter(kernel.tensors, dimensions, masks, frozenset(kernel.constants), narrow)
     if kernel.pattern == LoopPattern.CONTRACTION:
         printer.spread[kernel.accumulator] = frozenset({"m", "n"})
+    if kernel.chain is not None:
+        printer.spread |= {one.name: frozenset({"m", "inner"}) for one in kernel.chain.inner}
+        printer.spread[kernel.accumulator] = frozenset({"m", "n"})
     if kernel.pattern == LoopPattern.SCAN:
         running = (accumulator.name for section in kernel.sections for accumulator in section.accumulators)
         printer.spread |= dict.fromkeys(running, frozenset({"row", "column"}))
@@ -129,14 +135,17 @@ def _tile_dimensions(kernel: Kernel, boxed: bool) -> list[tuple[frozenset[str], 
     """Groups of a contraction's indices, with the dimension of its tiles along which they vary."""
     if not boxed or kernel.boxes is None:
         batch, left, right = kernel.groups
-        return [(batch.names, ""), (left.names, "m"), (right.names, "n"), (kernel.columns.names, "inner")]
+        found = [(batch.names, ""), (left.names, "m"), (right.names, "n"), (kernel.columns.names, "inner")]
+        for one in kernel.chain.inner if kernel.chain else ():
+            found += [(one.axes.names, "left_depth"), (one.right_axes.names, "right_depth")]
+        return found
     rows, columns = (frozenset(a.index for a in axes) for axes in (kernel.boxes.rows, kernel.boxes.columns))
     return [(kernel.rows.names - rows - columns, ""), (rows, "m"), (columns, "n")]
 
 
 def _add_reduced(kernel: Kernel, dimensions: dict[str, str]) -> None:
     """Add the results of reductions, which vary along the rows."""
-    along = {LoopPattern.ROW: "row", LoopPattern.WINDOW: "lane"}.get(kernel.pattern)
+    along = {LoopPattern.ROW: "row", LoopPattern.WINDOW: "lane", LoopPattern.CHAIN: "m"}.get(kernel.pattern)
     for section in kernel.sections:
         for accumulator in section.accumulators:
             if along:

@@ -65,7 +65,7 @@ def schedule_sources() -> dict[str, str]:
     """The modules that choose tile sizes, by path: functions with the interpreter's table, and the tables of GPUs."""
     templates = environment()
     choosers = templates.get_template("schedule.py.jinja").render(table=json.dumps(read(INTERPRETER)))
-    used = ("lanes", "rows", "contraction", "sums")
+    used = ("lanes", "rows", "contraction", "sums", "chains")
     found = {name: {key: table[key] for key in used} for name, table in tables().items()}
     return {
         "schedule.py": choosers,

@@ -21,8 +21,10 @@ __all__ = [
     "BoxAxis",
     "BoxOperand",
     "Boxes",
+    "ChainTiles",
     "Constant",
     "Extent",
+    "InnerTile",
     "Kernel",
     "Kind",
     "Let",
@@ -213,6 +215,31 @@ class Operand:
 
 
 @dataclass(frozen=True)
+class InnerTile:
+    """A contraction of which a chain computes a tile wherever it reads its elements.
+
+    Attributes:
+        name: of the tile, over rows and columns.
+        axes: the summed indices in the left factor; ``right_axes``: those in the right factor, of the same extents.
+        left, right: the factors over the rows and over the columns.
+    """
+
+    name: str
+    axes: Axes
+    right_axes: Axes
+    left: Operand
+    right: Operand
+
+
+@dataclass(frozen=True)
+class ChainTiles:
+    """What a chain multiplies: inner tiles, and the other factor of its contraction, if it has one."""
+
+    inner: tuple[InnerTile, ...]
+    other: Operand | None
+
+
+@dataclass(frozen=True)
 class TileAxis:
     """An index that varies within a tile: ``step * place + phase``; the phase has one value in each program."""
 
@@ -363,20 +390,22 @@ class Kernel:
         tensors: its tensors, in the order of the layer; those of a contraction's operands first, left before right.
         extents: runtime sizes; ``constants``: sizes and parameters known at compile time.
         scalars: parameters that vary from call to call; ``reals``: those of them that are real numbers.
-        rows: parallel indices (for contractions: batch, m, n in this order).
-        columns: indices of the row program's row, of the place along which a scan runs, or of the contraction's sum.
+        rows: parallel indices (for contractions and chains: batch, m, n in this order).
+        columns: indices of the row program's row, of the place along which a scan runs, or of the sum of a contraction
+            or chain.
         sections: code, in order.
-        groups: for contractions: batch, m and n indices.
+        groups: for contractions and chains: batch, m and n indices.
         phases: for contractions: indices of the result of which a tile has every step-th value, the first of them the
             phase, an index of the batch; ``taps``: summed indices of which the phases leave one residue class.
-        bounds: for contractions over one index: its bounds.
+        bounds: for contractions and chains over one index: its bounds.
         used: for contractions: numbers; if one is negative in all of a tile, no result needs the tile's sums. Each is a
             sum of parts along the tile's sides.
         operands: for contractions: left and right.
-        accumulator: for contractions: name of the sum.
+        accumulator: for contractions, and chains that end in one: name of the sum.
         boxes: for contractions whose operands are boxes: these boxes.
         phased: for windows: how lanes compute several results together, if that leaves less to do.
         reverse: for scans: whether they run from the last column to the first.
+        chain: for chains: what they multiply.
     """
 
     name: str
@@ -400,6 +429,7 @@ class Kernel:
     used: tuple[tuple[Node, ...], ...] = ()
     phased: PhasedLanes | None = None
     reverse: bool = False
+    chain: ChainTiles | None = None
 
     @property
     def functions(self) -> tuple[str, ...]:

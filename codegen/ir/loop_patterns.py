@@ -29,6 +29,7 @@ class LoopPattern(StrEnum):
     SCAN = "scan"
     WINDOW = "window"
     CONTRACTION = "contraction"
+    CHAIN = "chain"
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ def as_online(equation: Equation, maxima: Sequence[Equation]) -> OnlineSum | Non
     if not isinstance(value, Reduction) or value.operation != "sum":
         return None
     for largest in maxima:
-        same = largest.value.indices == value.indices and {*largest.target.axes} == {*equation.target.axes}
+        same = largest.value.indices == value.indices and {*largest.target.axes} <= {*equation.target.axes}
         if same and {*conditions(largest.value.guard)} == {*conditions(value.guard)}:
             found = _shifted(value.body, largest)
             if found is not None and largest.target.name not in {read.tensor for read in reads(found[0])}:

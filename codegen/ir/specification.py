@@ -14,6 +14,7 @@ from fractions import Fraction
 from svertka.codegen.ir.kernel import (
     Accumulator,
     Apply,
+    ChainTiles,
     Constant,
     Extent,
     Kernel,
@@ -75,8 +76,15 @@ def violations(kernel: Kernel) -> Iterator[str]:
             yield from _statements(kernel, operand.lets, dict(inner), (operand.value, *operand.guards))
         yield from _cuts(kernel, scope)
         scope[kernel.accumulator] = REAL
+    tiles: dict[str, str] = {}
+    if kernel.chain is not None:
+        yield from _chain(kernel, kernel.chain, scope)
+        yield from _cuts(kernel, scope)
+        tiles = {tile.name: REAL for tile in kernel.chain.inner}
     for section in kernel.sections:
-        yield from _section(kernel, section, scope)
+        known = scope | tiles if section.loops else scope
+        yield from _section(kernel, section, known)
+        scope |= {name: kind for name, kind in known.items() if name not in tiles}
     if kernel.phased is not None:
         yield from _phased(kernel, kernel.phased)
 
@@ -94,6 +102,31 @@ def _phased(kernel: Kernel, phased: PhasedLanes) -> Iterator[str]:
     scope |= {f"phase_{axis.index}": INTEGER for axis in phased.phases}
     for section in phased.sections:
         yield from _section(kernel, section, scope)
+
+
+def _chain(kernel: Kernel, chain: ChainTiles, scope: dict[str, str]) -> Iterator[str]:
+    """Tiles of inner products, and a contraction's other factor, each in the scope of its own indices."""
+    loops = [section for section in kernel.sections if section.loops]
+    reduced = loops[0].accumulators if loops else ()
+    if len(loops) != 1 or loops[0].loops != kernel.columns.order or loops[0].stores:
+        yield f"{kernel.name}: a chain has one loop, over its columns, which stores nothing"
+    if any(accumulator.operation not in ("sum", "max") for accumulator in reduced):
+        yield f"{kernel.name}: a chain finds sums and maxima"
+    own = any(a.name == kernel.accumulator and a.operation == "sum" for a in reduced)
+    if not chain.inner or (chain.other is not None) != own or bool(kernel.accumulator) != own:
+        yield f"{kernel.name}: a chain has inner products, and another factor where a sum of it is a contraction"
+    rows = scope.keys() - kernel.groups[2].names if len(kernel.groups) == 3 else scope.keys()
+    at = {name: kind for name, kind in scope.items() if name in rows}
+    columns = _indices(kernel.columns.order)
+    for tile in chain.inner:
+        if [one.extent for one in tile.axes.order] != [one.extent for one in tile.right_axes.order]:
+            yield f"{kernel.name}: {tile.name} has the same summed extents on both sides"
+        sides = ((tile.left, _indices(tile.axes.order)), (tile.right, columns | _indices(tile.right_axes.order)))
+        for operand, own_indices in sides:
+            yield from _statements(kernel, operand.lets, at | own_indices, (operand.value, *operand.guards))
+    if chain.other is not None:
+        inner = scope | columns
+        yield from _statements(kernel, chain.other.lets, inner, (chain.other.value, *chain.other.guards))
 
 
 def _cuts(kernel: Kernel, scope: dict[str, str]) -> Iterator[str]:
@@ -130,8 +163,13 @@ def _signature(kernel: Kernel) -> Iterator[str]:
     stored = [store.tensor for section in kernel.sections for store in section.stores]
     if sorted(stored) != sorted(outputs):
         yield f"{kernel.name}: outputs are {outputs}, stored are {stored}: each is stored once"
-    if (kernel.pattern == LoopPattern.CONTRACTION) != (len(kernel.groups) == 3 and len(kernel.operands) == 2):
-        yield f"{kernel.name}: a contraction, and nothing else, has three groups of indices and two operands"
+    grouped = (LoopPattern.CONTRACTION, LoopPattern.CHAIN)
+    if (kernel.pattern in grouped) != (len(kernel.groups) == 3):
+        yield f"{kernel.name}: a contraction or a chain, and nothing else, has three groups of indices"
+    if (kernel.pattern == LoopPattern.CONTRACTION) != (len(kernel.operands) == 2):
+        yield f"{kernel.name}: a contraction, and nothing else, has two operands"
+    if (kernel.pattern == LoopPattern.CHAIN) != (kernel.chain is not None):
+        yield f"{kernel.name}: a chain, and nothing else, has tiles of inner products"
     if kernel.reverse and kernel.pattern != LoopPattern.SCAN:
         yield f"{kernel.name}: a scan, and nothing else, has a direction"
     names = [*kernel.extents, *kernel.constants, *kernel.scalars]
@@ -203,7 +241,8 @@ def _online(kernel: Kernel, section: Section, accumulator: Accumulator) -> Itera
         return
     where = f"{kernel.name}: {accumulator.name}"
     largest = next((a for a in section.accumulators if a.name == accumulator.maximum), None)
-    if kernel.pattern != LoopPattern.ROW or accumulator.operation != "sum" or accumulator.shift is None:
+    rows = kernel.pattern in (LoopPattern.ROW, LoopPattern.CHAIN)
+    if not rows or accumulator.operation != "sum" or accumulator.shift is None:
         yield f"{where}: a sum of a row, and nothing else, is shifted by a maximum"
     elif largest is None or largest.operation != "max" or largest.guards != accumulator.guards:
         yield f"{where}: its shift is a maximum of the same loop under the same conditions"

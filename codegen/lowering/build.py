@@ -8,17 +8,18 @@ Input: a ``Definition``. Output: a ``KernelModule``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from svertka.codegen.frontend.names import check_names
+from svertka.codegen.ir.chains import inner_products
 from svertka.codegen.ir.kernel import Kernel
 from svertka.codegen.ir.loop_patterns import LoopPattern, constant_extents, extent_names, loop_pattern
 from svertka.codegen.lowering.fusion import FusionGroup, partition
 from svertka.codegen.lowering.ignored_nan import ignored
 from svertka.codegen.lowering.lower import lower
-from svertka.codegen.passes.inline import is_selection
+from svertka.codegen.passes.inline import is_selection, without_maps_of
 from svertka.codegen.passes.pipeline import through
 from svertka.codegen.passes.saved_conditions import answers_of, recalled
 from svertka.spec import adjoint, gradient_name, gradient_of, normal_form
@@ -142,18 +143,22 @@ def accumulated_of(definition: Definition, layer: Layer) -> tuple[str, ...]:
     return tuple(lost) if definition.gradient else ()
 
 
-def saved_by(backward: Layer, gradients: Iterable[str]) -> tuple[Equation, ...]:
+def saved_by(backward: Layer, gradients: Iterable[str], begun: Iterable[str] = ()) -> tuple[Equation, ...]:
     """Reductions that the backward needs and the forward can keep: those that depend on no gradient.
 
     They have one element for a whole row, window or product; computed again they would cost another pass over it. A row
     reduction that has an element for every place of the row is as large as the row, and is computed again. A product
-    that a recurrence has in it is never computed alone, and a sum of one term is cheaper than its load.
+    that a recurrence has in it is never computed alone, and a sum of one term is cheaper than its load. Nor is an inner
+    product stored; ``begun`` are those of the forward.
     """
+    inner = inner_products(without_maps_of(backward, {*begun}), {*begun})
     tainted, computed = set(gradients), through(backward, "single terms", first="recurrences").tensors
     kept = []
     for equation in backward.equations:
         if any(read.tensor in tainted for read in reads(equation.value)):
             tainted.add(equation.target.name)
+        elif equation.target.name in inner:
+            continue
         elif isinstance(equation.value, Reduction) and equation.target.name in computed and not _as_large(equation):
             kept.append(equation)
     return tuple(kept)
@@ -190,37 +195,44 @@ class _Builder:
         gradients = [gradient_of(layer, name) for name in results]
         self.answers[layer.name] = answers_of(derivative, primal, set(results) - set(self.optional))
         plain = _folded(derivative)
+        inner = inner_products(through(primal, "single terms", first="outer conditions"))
         self.read[layer.name] = frozenset(read.tensor for e in plain.equations for read in reads(e.value))
-        derived, kept = self._kept(primal, derivative, plain, gradients, results)
+        derived, kept = self._kept(primal, derivative, plain, gradients, results, inner)
         shifted = through(derived, "stabilize", first="stabilize")
         if any(e.target.name not in shifted.tensors for e in kept):  # as they stand they would overflow
-            derived, kept = shifted, saved_by(shifted, gradients)
+            derived, kept = shifted, saved_by(shifted, gradients, inner)
         names = tuple(e.target.name for e in kept)
         self.saved[layer.name] = names
         forward = self._program(f"{layer.name}_forward", layer, primal, layer.outputs)
         keeping = _saving_shifted(primal, kept, derived) if kept and derived is shifted else _saving(primal, kept)
         backward = derived.given(names)
-        unseen = ignored(_lowered(backward, derived is shifted), kept) - {*layer.outputs}
+        unseen = ignored(_lowered(backward, derived is shifted, inner), kept) - {*layer.outputs}
         saving = self._program(f"{layer.name}_forward", layer, keeping, (*layer.outputs, *names), unseen)
         seeds = [t for t in derived.inputs if t.name in gradients] or [
             Tensor(gradient_of(layer, n), *layer.tensors[n].dims) for n in results
         ]
         ordered = (*seeds, *layer.inputs, *(e.target for e in kept))
         outputs = tuple(gradient_of(layer, name) for name in wrt)
-        return forward, saving, self._backward(layer, backward, ordered, outputs, derived is shifted)
+        return forward, saving, self._backward(layer, backward, ordered, outputs, derived is shifted, inner)
 
     def _kept(
-        self, primal: Layer, derivative: Layer, plain: Layer, gradients: list[str], results: Sequence[str]
+        self,
+        primal: Layer,
+        derivative: Layer,
+        plain: Layer,
+        gradients: list[str],
+        results: Sequence[str],
+        inner: Collection[str],
     ) -> tuple[Layer, tuple[Equation, ...]]:
         """The adjoint as it is computed, and what the forward keeps for it.
 
         Conditions on intermediates become conditions on results if fewer tensors are then kept.
         """
-        kept = saved_by(plain, gradients)
+        kept = saved_by(plain, gradients, inner)
         other, asked = recalled(derivative, primal, results)
         if asked:
             asking = _folded(other.given(e.target.name for e in asked))
-            rest = saved_by(asking, gradients)
+            rest = saved_by(asking, gradients, inner)
             if len(rest) < len(kept):
                 return asking, (*asked, *rest)
         return plain, kept
@@ -233,20 +245,32 @@ class _Builder:
         return Program(name, layer, layer.inputs, keywords_of(layer), launches, results, False, _leading(layer.inputs))
 
     def _backward(
-        self, layer: Layer, whole: Layer, arguments: tuple[Tensor, ...], results: tuple[str, ...], shifted: bool
+        self,
+        layer: Layer,
+        whole: Layer,
+        arguments: tuple[Tensor, ...],
+        results: tuple[str, ...],
+        shifted: bool,
+        inner: Collection[str],
     ) -> Program:
-        launches = self._launches(layer, _lowered(whole, shifted), "", results)
+        launches = self._launches(layer, _lowered(whole, shifted, inner), "", results, inner=inner)
         name = f"{layer.name}_backward"
         return Program(name, layer, arguments, keywords_of(layer), launches, results, True, _leading(layer.inputs))
 
     def _launches(
-        self, primal: Layer, lowered: Layer, suffix: str, results: tuple[str, ...], unseen: Iterable[str] = ()
+        self,
+        primal: Layer,
+        lowered: Layer,
+        suffix: str,
+        results: tuple[str, ...],
+        unseen: Iterable[str] = (),
+        inner: Collection[str] | None = None,
     ) -> tuple[Launch, ...]:
         check_names(lowered)
         ignoring = ignored(lowered, stored=frozenset(unseen))
         constants = constant_extents(normal_form(primal))
         kernels = []
-        groups = partition(lowered)
+        groups = partition(lowered, inner)
         channels = len(primal.tensors[_leading(primal.inputs)].dims) > 2  # the format of results is this one's
         for group in groups:
             name = f"{primal.name}_{group.results[0].name}"
@@ -290,9 +314,17 @@ class _Builder:
                 yield Allocation(store, tensor, like, role, store in self.optional)
 
 
-def _lowered(whole: Layer, shifted: bool = False) -> Layer:
-    """Equations as they are divided among kernels; ``shifted``: whether their exponents are shifted already."""
-    return through(whole, "single terms", first="split" if shifted else "outer conditions")
+def _lowered(whole: Layer, shifted: bool = False, inner: Collection[str] = ()) -> Layer:
+    """Equations as they are divided among kernels.
+
+    Args:
+        whole: all of them.
+        shifted: whether their exponents are shifted already.
+        inner: inner products that no kernel stores.
+    """
+    lowered = through(whole, "row factors", first="split" if shifted else "outer conditions")
+    computed = {equation.target.name for equation in lowered.equations}
+    return without_maps_of(lowered, computed.intersection(inner))
 
 
 def _folded(normal: Layer) -> Layer:

@@ -15,15 +15,19 @@ from sympy import Basic, Expr
 from sympy.logic.boolalg import Boolean
 
 from svertka.codegen.frontend.names import RESERVED
+from svertka.codegen.ir.chains import Chain
 from svertka.codegen.ir.kernel import (
     Accumulator,
     Apply,
     Axes,
+    ChainTiles,
     Extent,
+    InnerTile,
     Kernel,
     Kind,
     Let,
     Load,
+    LoopBounds,
     Name,
     Node,
     Operand,
@@ -43,6 +47,7 @@ from svertka.codegen.lowering.cut_loops import CutLoops, cut_loops
 from svertka.codegen.lowering.expressions import ExpressionLowering
 from svertka.codegen.lowering.factors import arranged_section
 from svertka.codegen.lowering.fusion import FusionGroup, Result
+from svertka.codegen.lowering.loop_bounds import bounds_of
 from svertka.codegen.lowering.residue_classes import ResidueClass, residue_classes
 from svertka.codegen.lowering.signature import Signature
 from svertka.codegen.lowering.signed_divisions import signed_divisions
@@ -103,6 +108,7 @@ class _Lowering:
         groups: tuple[Axes, ...] = ()
         operands: tuple[Operand, ...] = ()
         accumulator, columns, fetched, cut = "", group.columns, None, CutLoops()
+        bounds, tiles = None, None
         if group.pattern == LoopPattern.CONTRACTION:
             equation = group.reductions[0]
             split = as_contraction(equation)
@@ -111,8 +117,13 @@ class _Lowering:
             groups = cut.groups(*(self.head.axes_of(indices) for indices in (split.batch, split.m, split.n)))
             operands = self._operands(equation.value, split, cut)
             fetched = boxes(equation, split, self.layer, self.constants)
-            accumulator, columns = equation.target.name, equation.value.indices
+            accumulator, columns, bounds = equation.target.name, equation.value.indices, cut.bounds
             self.values[equation.target[equation.target.axes]] = Name(accumulator, "real")
+        elif group.chain is not None:
+            parts = (group.chain.batch, group.chain.rows, group.chain.across)
+            groups = tuple(self.head.axes_of(part) for part in parts)
+            accumulator = group.reductions[-1].target.name if group.chain.across else ""
+            tiles, bounds = self._chain(group.chain)
         elif group.pattern in (LoopPattern.ROW, LoopPattern.SCAN):
             self._stages(self.head.extents_of(columns))
         else:
@@ -137,10 +148,11 @@ class _Lowering:
             reals=tuple(name for name in scalars if not self.head.is_whole(name)),
             phases=cut.phases,
             taps=cut.taps,
-            bounds=cut.bounds,
+            bounds=bounds,
             used=cut.used,
             phased=self._phased(),
             reverse=any(scan.reverse for scan in self._scans()),
+            chain=tiles,
         )
 
     def _phased(self) -> PhasedLanes | None:
@@ -169,6 +181,33 @@ class _Lowering:
             pending = [e for e in pending if e not in ready and e.target.name not in online]
             loop = tuple(online.values())
             self._loop(columns, ready, loop, self._when([*ready, *(one.sum for one in loop)], pending))
+
+    def _chain(self, chain: Chain) -> tuple[ChainTiles, LoopBounds | None]:
+        """One loop: tiles of inner products, and all reductions, of a contraction the factor that reads these tiles."""
+        inner = tuple(
+            InnerTile(
+                one.read.tensor,
+                self.head.axes_of(one.depth),
+                self.head.axes_of(one.right_depth),
+                self._operand(one.left, []),
+                self._operand(one.right, []),
+            )
+            for one in chain.inner
+        )
+        other = None if chain.other is None else self._operand(chain.other, [])
+        self.values |= {one.read: Name(one.read.tensor, "real") for one in chain.inner}
+        *rest, last = self.group.reductions
+        value: Reduction = last.value
+        summed = Reduction(value.args[0], chain.value, value.guard, value.args[3])
+        equations = [*rest, Equation(last.target, summed)]
+        online = online_sums(equations)
+        plain = [equation for equation in equations if equation.target.name not in online]
+        self._loop(self.head.extents_of(chain.columns), plain, tuple(online.values()))
+        self.values |= {e.target[e.target.axes]: Name(e.target.name, "real") for e in self.group.reductions}
+        first, *others = (conditions(e.value.guard) for e in equations)
+        common = [condition for condition in first if all(condition in terms for terms in others)]
+        single = len(chain.columns) == 1
+        return ChainTiles(inner, other), bounds_of(common, chain.columns[0]) if single else None
 
     def _online(self, ready: list[Equation], pending: list[Equation]) -> dict[str, OnlineSum]:
         """Sums that need nothing pending but a maximum of these equations, by which their exponents are shifted."""
@@ -351,7 +390,9 @@ class _Lowering:
 
     def _running(self) -> set[str]:
         """Names of values that change along the loop that all sections of a scan share."""
-        return {scan.target.name for scan in self.group.reductions} if self._scans() else set()
+        inner = () if self.group.chain is None else self.group.chain.inner
+        running = [scan.target.name for scan in self.group.reductions] if self._scans() else []
+        return {*running, *(one.read.tensor for one in inner)}
 
     def _scans(self) -> list[Scan]:
         if self.group.pattern != LoopPattern.SCAN:
@@ -401,6 +442,8 @@ class _Lowering:
 def _taken_names(group: FusionGroup, layer: Layer) -> set[str]:
     """Names that no statement may take: indices, extents, parameters, tensors, and what the templates use."""
     names = set(RESERVED)
+    inner = group.chain.inner if group.chain else ()
+    names |= {index.name for one in inner for index in (*one.depth, *one.right_depth)}
     names |= {s.name for s in layer.parameters} | set(layer.tensors)
     for equation in layer.equations:
         names |= {s.name for s in equation.value.free_symbols}

@@ -12,6 +12,7 @@ from typing import Any
 
 from sympy import Basic
 
+from svertka.codegen.ir.chains import InnerProduct
 from svertka.codegen.ir.kernel import Axes, Extent, TensorArgument
 from svertka.codegen.ir.loop_patterns import LoopPattern, as_contraction
 from svertka.codegen.lowering.fusion import FusionGroup
@@ -52,6 +53,8 @@ class Signature:
 
     def equations(self) -> Iterable[str]:
         """The kernel's equations as text."""
+        for one in self._inner():
+            yield f"{one.read} = {one.value}"
         for equation in self.group.reductions:
             yield f"{equation.target[equation.target.axes]} = {equation.value}"
         reduced = {e.target.name for e in self.group.reductions}
@@ -62,6 +65,8 @@ class Signature:
 
     def values(self) -> Iterable[Basic]:
         """All expressions that are computed."""
+        for one in self._inner():
+            yield from (one.left, one.right)
         yield from (e.value for e in self.group.reductions)
         for result in self.group.results:
             value: Any = result.value
@@ -69,7 +74,7 @@ class Signature:
 
     def tensors(self) -> Iterable[TensorArgument]:
         """Tensors that are read or stored."""
-        made = {e.target.name for e in self.group.reductions}
+        made = {e.target.name for e in self.group.reductions} | {one.read.tensor for one in self._inner()}
         read = {n.tensor for e in self.values() for n in walk(e) if isinstance(n, Read)} - made
         stored = [r.name for r in self.group.results]
         known = self.layer.tensors
@@ -80,6 +85,9 @@ class Signature:
                 axes = tuple(axis.name for axis in tensor.axes)
                 optional = tensor.name in self.optional
                 yield TensorArgument(tensor.name, axes, tensor.kind, default, tensor.name in stored, optional)
+
+    def _inner(self) -> tuple[InnerProduct, ...]:
+        return () if self.group.chain is None else self.group.chain.inner
 
     def _of_operands(self) -> list[str]:
         """Names of the tensors of a contraction's operands, left before right."""
@@ -93,7 +101,8 @@ class Signature:
 
     def numbers(self, columns: Iterable[Index]) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
         """Names of numbers: extents, compile-time constants, and parameters that vary from call to call."""
-        indices = {*self.group.rows, *columns, *(i for e in self.group.reductions for i in e.value.indices)}
+        depth = (index for one in self._inner() for index in one.depth)
+        indices = {*self.group.rows, *columns, *depth, *(i for e in self.group.reductions for i in e.value.indices)}
         names = {s.name for i in indices for s in i.extent.free_symbols}
         names |= {s.name for e in self.values() for s in symbols_of(e)}
         parameters = {s.name for s in self.layer.parameters}

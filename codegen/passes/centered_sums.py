@@ -9,14 +9,14 @@ Input: two equations of a ``Layer`` after ``inline_maps``. Output: the factor ``
 
 from __future__ import annotations
 
-from sympy import Basic, Dummy, Expr, Integer, Mul, expand
+from sympy import Basic, Dummy, Expr, Integer, Mul, Tuple, expand
 from sympy.logic.boolalg import true
 
 from svertka.spec.layer import Equation, Layer, reads
 from svertka.spec.notation import Index, Read, Reduction
 from svertka.spec.rewrite import replace, substitute
 
-__all__ = ["count", "matched", "of_squares", "without_vanishing"]
+__all__ = ["count", "matched", "of_squares", "over", "without_vanishing"]
 
 
 def count(indices: tuple[Index, ...]) -> Expr:
@@ -35,6 +35,16 @@ def matched(indices: tuple[Index, ...], others: tuple[Index, ...]) -> dict[Index
         rest.remove(other)
         mapping[index] = other
     return {} if rest else mapping
+
+
+def over(equation: Equation, indices: tuple[Index, ...]) -> Equation:
+    """A reduction over other indices of the same extents, or as it is."""
+    value: Reduction = equation.value
+    to = matched(value.indices, indices)
+    if not to:
+        return equation
+    body, guard = substitute(value.body, to), substitute(value.guard, to)
+    return Equation(equation.target, Reduction(value.args[0], body, guard, Tuple(*indices)))
 
 
 def of_squares(equation: Equation, total: Equation) -> Expr | None:

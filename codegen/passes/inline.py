@@ -14,6 +14,8 @@ the operand of a contraction or an epilogue.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from sympy import Basic, Integer, Mul
 
 from svertka.codegen.ir.loop_patterns import as_contraction
@@ -21,7 +23,7 @@ from svertka.spec.layer import Equation, Layer, reads, walk
 from svertka.spec.notation import Read, Reduction, Select, Tensor
 from svertka.spec.rewrite import replace, substitute
 
-__all__ = ["epilogues", "inline_maps", "inlined", "is_selection", "operands"]
+__all__ = ["epilogues", "inline_maps", "inlined", "is_selection", "operands", "without_maps_of"]
 
 
 def inline_maps(layer: Layer) -> Layer:
@@ -46,6 +48,20 @@ def inline_maps(layer: Layer) -> Layer:
     return Layer(layer.name, layer.inputs, tuple(kept), layer.outputs).only(layer.outputs)
 
 
+def without_maps_of(layer: Layer, names: Collection[str]) -> Layer:
+    """The layer with every intermediate map that reads some tensors computed by its own readers."""
+    maps: dict[str, Equation] = {}
+    kept: list[Equation] = []
+    for equation in layer.equations:
+        found = Equation(equation.target, inlined(equation.value, maps))
+        of_them = any(read.tensor in names for read in reads(found.value))
+        if of_them and not isinstance(found.value, Reduction) and equation.target.name not in layer.outputs:
+            maps[equation.target.name] = found
+        else:
+            kept.append(found)
+    return Layer(layer.name, layer.inputs, tuple(kept), layer.outputs) if maps else layer
+
+
 def operands(layer: Layer) -> set[str]:
     """Names of the tensors that contractions read, also through copies."""
     names: set[str] = set()
@@ -63,6 +79,7 @@ def epilogues(layer: Layer) -> set[str]:
         for name in {read.tensor for read in reads(equation.value)}:
             readers.setdefault(name, []).append(equation)
     reductions = {e.target.name for e in layer.equations if isinstance(e.value, Reduction)}
+    products = {e.target.name for e in layer.equations if as_contraction(e) is not None}
     found = set()
     for equation in layer.equations:
         target = equation.target
@@ -73,6 +90,7 @@ def epilogues(layer: Layer) -> set[str]:
             and any(readers[read.tensor] == [equation] for read in sums)
             and all(read.indices == target.axes for read in sums)
             and all(_reduces_rows(reader, target) for reader in readers[target.name])
+            and not (products & {read.tensor for read in sums} and _is_between(target, readers[target.name]))
         ):
             found.add(target.name)
     return found
@@ -84,6 +102,20 @@ def _reduces_rows(reader: Equation, target: Tensor) -> bool:
     return isinstance(value, Reduction) and all(
         set(value.indices) & set(read.indices) for read in reads(value) if read.tensor == target.name
     )
+
+
+def _is_between(target: Tensor, readers: list[Equation]) -> bool:
+    """Whether reductions of rows read a map of products, and contractions that sum over the same of its axes.
+
+    They can compute the elements of the product behind the map themselves (``ir.chains``).
+    """
+    summed: dict[bool, set[frozenset[int]]] = {True: set(), False: set()}
+    for reader in readers:
+        for read in reads(reader.value):
+            if read.tensor == target.name:
+                places = frozenset(n for n, index in enumerate(read.indices) if index in reader.value.indices)
+                summed[as_contraction(reader) is not None].add(places)
+    return bool(summed[True] & summed[False])
 
 
 def is_selection(value: Basic) -> bool:

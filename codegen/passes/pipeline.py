@@ -16,6 +16,7 @@ from svertka.codegen.passes.centered_sums import of_squares, without_vanishing
 from svertka.codegen.passes.inline import epilogues, inline_maps, is_selection, operands
 from svertka.codegen.passes.outer_conditions import outer_conditions, without_outer_conditions
 from svertka.codegen.passes.recurrences import with_recurrences
+from svertka.codegen.passes.row_factors import without_row_factors
 from svertka.codegen.passes.scans import without_hidden_scans
 from svertka.codegen.passes.single_terms import single_terms, without_single_terms
 from svertka.codegen.passes.split import merging, split
@@ -90,6 +91,11 @@ def _single(layer: Layer) -> Iterator[str]:
     )
 
 
+def _waiting(layer: Layer) -> Iterator[str]:
+    after = without_row_factors(layer).equations
+    yield from (f"{e.target.name} has terms with a factor of their row" for e in layer.equations if e not in after)
+
+
 def _vanishing(layer: Layer) -> Iterator[str]:
     for place, equation in enumerate(layer.equations):
         if any(of_squares(equation, total) == 0 for total in layer.equations[:place]):
@@ -130,6 +136,7 @@ PASSES = (
     Pass("split", split, "no reduction of few long rows is left that two steps could do", _long),
     Pass("recurrences", with_recurrences, "a sum of products of all places between has them in it", _apart),
     Pass("single terms", without_single_terms, "no sum has a term that stands at one place", _single),
+    Pass("row factors", without_row_factors, "no sum of computed elements waits for a factor of its row", _waiting),
 )
 
 

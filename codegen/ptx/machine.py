@@ -89,7 +89,7 @@ class Linked:
     Attributes:
         code: the kernel.
         actions: what executes each instruction; ``guards``: its predicate.
-        meeting: where threads may meet again.
+        meeting: where threads may meet again; ``together``: where all threads of a warp execute at once.
         units: bytes of the narrowest access of shared, and of the narrowest store to global memory.
     """
 
@@ -97,6 +97,7 @@ class Linked:
     actions: list[Action]
     guards: list[Callable[[State], Array] | None]
     meeting: frozenset[int]
+    together: frozenset[int]
     units: tuple[int, int]
 
 
@@ -112,7 +113,12 @@ def link(code: Code, special: Special | None = None) -> Linked:
     """
     actions = [_action(code, instruction, special) for instruction in code.instructions]
     guards = [reader(code, one.guard, bool) if one.guard is not None else None for one in code.instructions]
-    return Linked(code, actions, guards, frozenset(code.labels.values()), _narrowest(code))
+    together = frozenset(place for place, one in enumerate(code.instructions) if one.operation in OF_WARPS)
+    return Linked(code, actions, guards, frozenset(code.labels.values()), together, _narrowest(code))
+
+
+OF_WARPS = {"shfl", "vote", "redux", "elect", "mma", "ldmatrix", "stmatrix", "wgmma"}
+"""Instructions of whole warps: their threads wait for one another."""
 
 
 def _narrowest(code: Code) -> tuple[int, int]:
@@ -169,16 +175,29 @@ EVERY = (-1, 0xFFFFFFFF)
 
 @dataclass
 class _Groups:
-    """Threads by their program counter; those at barriers; those that wait for something."""
+    """Threads by their program counter; those at barriers; those that wait for something, or for their warps."""
 
     running: dict[int, Array] = field(default_factory=dict)
     waiting: dict[int, list[tuple[int, Array]]] = field(default_factory=dict)
     blocked: list[tuple[int, Array, int, str]] = field(default_factory=list)
+    parted: dict[int, Array] = field(default_factory=dict)
 
     def add(self, counter: int, lanes: Array) -> None:
         """Let lanes go on at a program counter."""
         known = self.running.get(counter)
         self.running[counter] = lanes if known is None else known | lanes
+
+    def gathered(self, counter: int, lanes: Array) -> Array | None:
+        """Lanes that come to an instruction of whole warps, with those that wait there.
+
+        None if lanes of their warps are still to come: these now wait.
+        """
+        lanes = lanes | self.parted.pop(counter, False)
+        warps = lanes.reshape(-1, WARP)
+        if not self.running or bool((warps.any(1) == warps.all(1)).all()):
+            return lanes
+        self.parted[counter] = lanes
+        return None
 
 
 def execute(
@@ -224,7 +243,14 @@ def execute(
 
 
 def _resumed(state: State, groups: _Groups) -> bool:
-    """Nothing runs: let threads try again that wait for an mbarrier; if nothing can go on, say what is missing."""
+    """Nothing runs: let threads go on that wait for their warps, or try again that wait for an mbarrier.
+
+    If nothing can go on, say what is missing.
+    """
+    if groups.parted:
+        counter = min(groups.parted)
+        groups.add(counter, groups.parted.pop(counter))
+        return True
     if groups.blocked and all(progress == state.progress for _, _, progress, _ in groups.blocked):
         counter, lanes, _, stuck = groups.blocked[0]
         state.current = state.code.instructions[counter - 1]
@@ -249,6 +275,11 @@ def _run(linked: Linked, state: State, groups: _Groups, counter: int, lanes: Arr
     following: int | None = counter
     while following is not None:
         counter = following
+        if counter in linked.together and (groups.running or groups.parted):
+            gathered = groups.gathered(counter, state.mask())
+            if gathered is None:
+                return
+            state.active = None if gathered.all() else gathered
         if counter in linked.meeting and groups.running and min(groups.running) <= counter:
             groups.add(counter, state.mask())
             return

@@ -32,6 +32,7 @@ UNIT = 32  # on a GPU boxes are used if at least so many elements are summed
 MUCH, LONG = 1 << 19, 1 << 15  # operations of the deepest loop nest; the formula takes longer than its kernels
 SEVERAL = 1 << 9  # operations, so that every axis has several elements, and there are fewer rows than processors
 LARGE = 1 << 16  # elements of a tensor
+LONG_BLOCKS, LONG_TILES = 131, 259  # elements: three blocks of a chain, and two tiles, of which the last has a tail
 FEW, LONG_SUM = 2, 352  # elements: five steps of 64 and a half; no pipeline that loads boxes has more stages
 ROWS = 33  # more than a program reduces, however short they are
 STEPS = (1 << 9) + 9  # elements: full steps of every tile, then one that is nearly empty; odd: no text of boxes
@@ -65,15 +66,15 @@ def runs(subject: Subject) -> Iterator[Run]:
 
     Usual parameters with several full tiles a launch, without optional tensors; unusual parameters in small; with
     several tiles, channels last, and as views with an offset, odd strides and 64-bit offsets; these two with long sums
-    too; rows that take several steps; rows that are reduced in parts; and, where operands may be fetched by boxes, each
-    layout of boxes, of full tiles too, and long sums on a GPU with few processors.
+    too; rows that take several steps; chains that do; rows that are reduced in parts; and, where operands may be
+    fetched by boxes, each layout of boxes, of full tiles too, and long sums on a GPU with few processors.
     """
     definition, variant = subject.module.definition, subject.variant
     unusual, *_ = subject.small_cases
     usual = next(iter(cases(definition, variant, 1)))
     optional = frozenset(tensor.name for tensor in variant.layer.inputs if tensor.default is not None)
     usual = replace(usual, absent=optional)
-    products = any(kernel.operands for kernel in subject.launched)
+    products = any(kernel.operands or kernel.chain for kernel in subject.launched)
     most = MUCH if products else LONG
     large = _grown(subject, replace(usual, name=f"{usual.name}-large"), _free(subject), most)
     yield Run(large, WIDE)
@@ -90,6 +91,8 @@ def runs(subject: Subject) -> Iterator[Run]:
         long = _grown(subject, replace(usual, name=f"{usual.name}-long"), rows, ROWS * _length(usual, reduced))
         yield Run(_grown(subject, long, reduced, 2 * LONG), WIDE[:1])
     little = usual_case(definition, variant)
+    for long in _long_chains(subject, little):
+        yield Run(long, WIDE[:1])
     if any(kernel.splitting for kernel in subject.launched):
         whole = replace(little, name=f"{little.name}-parts", absent=frozenset())
         yield Run(_grown(subject, whole, _free(subject), SEVERAL), WIDE[:1], special=True, parts=True)
@@ -120,6 +123,20 @@ def _long_sums(subject: Subject, case: Case, elements: int) -> Iterator[Case]:
         longer = altered(subject.module.definition, subject.variant, case, {name: length}, math.inf)
         if longer is not None:
             yield replace(longer, name=f"{case.name}-{name}")
+
+
+def _long_chains(subject: Subject, case: Case) -> Iterator[Case]:
+    """Chains of several blocks, and those whose inner products and results need several tiles each."""
+    chains = [kernel for kernel in subject.launched if kernel.chain is not None]
+    blocks = {extent.extent for kernel in chains for extent in kernel.columns.order}
+    tiles = {extent.extent for kernel in chains for extent in kernel.groups[2].order}
+    inner = [one for kernel in chains if kernel.chain for one in kernel.chain.inner]
+    tiles |= {extent.extent for one in inner for extent in one.axes.order}
+    for what, names, length in (("blocks", blocks, LONG_BLOCKS), ("tiles", tiles - blocks, LONG_TILES)):
+        sizes = dict.fromkeys(names & _free(subject), length)
+        longer = altered(subject.module.definition, subject.variant, case, sizes, math.inf)
+        if sizes and longer is not None:
+            yield replace(longer, name=f"{case.name}-{what}")
 
 
 def _free(subject: Subject) -> set[str]:

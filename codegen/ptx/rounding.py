@@ -102,7 +102,7 @@ def fma_64(left: Array, right: Array, addend: Array) -> Array:
         extreme |= (size > 2.0**900) | ((size < 2.0**-900) & (size != 0))
     extreme |= (high == 0) & (left != 0) & (right != 0)
     extreme &= np.isfinite(left) & np.isfinite(right) & np.isfinite(addend)
-    for place in np.flatnonzero(extreme):
+    for place in map(tuple, np.argwhere(extreme)):
         result[place] = _by_fractions(left[place], right[place], addend[place])
     return result
 

@@ -74,15 +74,23 @@ class Symbols:
             "sub": graph.subtract,
             "mul": graph.multiply,
             "div": graph.divide,
-            "max": self._numbers_of(graph.larger),
-            "min": self._numbers_of(graph.smaller),
-            "max.NaN": graph.larger,
-            "min.NaN": graph.smaller,
+            "max": self._numbers_of(self._of_equals(graph.larger)),
+            "min": self._numbers_of(self._of_equals(graph.smaller)),
+            "max.NaN": self._of_equals(graph.larger),
+            "min.NaN": self._of_equals(graph.smaller),
         }
 
     def _magnitude(self, node: int) -> int:
         self.touched.add(node)
         return self.graph.function("Abs", node)
+
+    def _of_equals(self, choose: Callable[[int, int], int]) -> Callable[[int, int], int]:
+        """A maximum or minimum that takes the same of two equal numbers in whatever order they come.
+
+        Lanes that reduce the same elements by shuffles have the same number; they have to have the same node.
+        """
+        samples = self.graph.samples
+        return lambda left, right: max(left, right) if samples[left] == samples[right] else choose(left, right)
 
     def _numbers_of(self, choose: Callable[[int, int], int]) -> Callable[[int, int], int]:
         """A maximum or minimum that of one NaN gives the number."""

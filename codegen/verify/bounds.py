@@ -20,18 +20,17 @@ from functools import lru_cache
 from typing import Any
 
 import torch
-from sympy import Expr, Tuple
+from sympy import Expr
 
 from svertka.codegen.ir.online import as_online
-from svertka.codegen.passes.centered_sums import matched
+from svertka.codegen.passes.centered_sums import over
 from svertka.codegen.passes.pipeline import merged, through
 from svertka.codegen.verify.precise import precise_values
 from svertka.codegen.verify.tensor_evaluate import evaluate_tensors
 from svertka.codegen.verify.tensor_numbers import Tensors
 from svertka.spec.exact import Exact
-from svertka.spec.layer import Equation, Layer
-from svertka.spec.notation import Index, Reduction
-from svertka.spec.rewrite import substitute
+from svertka.spec.layer import Layer
+from svertka.spec.notation import Reduction
 from svertka.spec.running_error import FORMATS, Bounded, RunningError
 
 __all__ = ["bounded_values", "computed", "rescaled"]
@@ -117,18 +116,8 @@ def rescaled(layer: Layer) -> Mapping[str, Expr]:
     equations = computed(layer).equations
     maxima = [e for e in equations if isinstance(e.value, Reduction) and e.value.operation == "max"]
     sums = [e for e in equations if isinstance(e.value, Reduction) and e.value.operation == "sum"]
-    found = {e.target.name: as_online(e, [_over(one, e.value.indices) for one in maxima]) for e in sums}
+    found = {e.target.name: as_online(e, [over(one, e.value.indices) for one in maxima]) for e in sums}
     return {name: online.weight for name, online in found.items() if online is not None}
-
-
-def _over(equation: Equation, indices: tuple[Index, ...]) -> Equation:
-    """A reduction over other indices of the same extents, or as it is."""
-    value: Reduction = equation.value
-    to = matched(value.indices, indices)
-    if not to:
-        return equation
-    body, guard = substitute(value.body, to), substitute(value.guard, to)
-    return Equation(equation.target, Reduction(value.args[0], body, guard, Tuple(*indices)))
 
 
 def _wider(value: Any, other: Any, arithmetic: RunningError) -> Any:

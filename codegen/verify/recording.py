@@ -208,7 +208,7 @@ def forget(package: str = PACKAGE) -> None:
 
 def _telling(schedule: ModuleType, tell: Callable[[str], None]) -> dict[str, Any]:
     """The choosers of tiles, each of which first reports the entry of the tables that it uses."""
-    lanes, rows, maps = schedule.lanes, schedule.rows, schedule.maps
+    lanes, rows, maps, chain = schedule.lanes, schedule.rows, schedule.maps, schedule.chain
 
     def of_lanes(results: int, window: int, *rest: Any) -> Any:
         tell("lanes/window" if window > 1 else "lanes/pointwise")
@@ -231,8 +231,12 @@ def _telling(schedule: ModuleType, tell: Callable[[str], None]) -> dict[str, Any
 
         return chosen
 
+    def of_chains(batch: int, m: int, n: int, k: int, depth: int, how: Any) -> Any:
+        tell("/".join(map(str, (PRODUCTS, *schedule.chain_row(m, k, how)))))
+        return chain(batch, m, n, k, depth, how)
+
     products = {name: of_products(getattr(schedule, name)) for name in ("contraction", "boxes")}
-    return {"lanes": of_lanes, "rows": of_rows, "maps": of_maps, **products}
+    return {"lanes": of_lanes, "rows": of_rows, "maps": of_maps, "chain": of_chains, **products}
 
 
 def defined_name(kernels: ModuleType, name: str) -> str:

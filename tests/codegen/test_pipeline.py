@@ -8,7 +8,7 @@ import pytest
 from sympy import Eq, exp
 
 from svertka.codegen.passes.pipeline import PASSES, through
-from svertka.spec import Equation, Layer, Prod, Sum, Tensor, adjoint, axis
+from svertka.spec import Equation, Layer, Max, Prod, Sum, Tensor, adjoint, axis
 from svertka.spec.gradient import with_gradients
 from svertka.spec.layers import DEFINITIONS
 
@@ -60,6 +60,12 @@ BROKEN = {
     ),
     "split": made(Equation(MEAN, Sum(x[n, c], n, c))),
     "single terms": made(Equation(TOTAL, Sum(x[n, c], c, where=Eq(c, 3)))),
+    "row factors": made(  # the terms of a mean have the sum of its weights in common, which the same walk finds
+        Equation(Tensor("near", n, m), Sum(x[n, j] * y[m, j], j)),
+        Equation(Tensor("top", n), Max(Tensor("near", n, m)[n, m], m)),
+        Equation(TOTAL, Sum(exp(Tensor("near", n, m)[n, m] - Tensor("top", n)[n]), m)),
+        Equation(OUT, Sum(exp(Tensor("near", n, m)[n, m] - Tensor("top", n)[n]) * y[m, c] / TOTAL[n], m)),
+    ),
 }
 
 

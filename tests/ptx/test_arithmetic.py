@@ -13,6 +13,7 @@ import pytest
 
 from svertka.codegen.ptx.arithmetic import TABLE
 from svertka.codegen.ptx.program import PtxError
+from svertka.codegen.ptx.rounding import fma_64
 from tests.ptx.harness import LANE, Result, apply, execute, pointer
 
 DRAW = np.random.default_rng(7)
@@ -356,3 +357,11 @@ def test_what_is_not_known_is_named_before_anything_runs(line: str) -> None:
 def test_a_register_that_is_not_declared_is_named() -> None:
     with pytest.raises(PtxError, match=r"%q7 is not declared"):
         execute("mov.b32 %r1, %q7;")
+
+
+def test_extreme_numbers_of_tiles_are_multiplied_exactly() -> None:
+    """Float64 in tiles of a matrix unit, of numbers whose products leave the range that parts of them have."""
+    left, right = np.full((2, 3, 1), 1.5), np.full((2, 1, 4), 2.0**-1070)
+    left[1, 2], right[0, 0, 3] = 2.0**1000, 2.0**1020
+    addend = np.zeros((2, 3, 4))
+    np.testing.assert_array_equal(fma_64(left, right, addend), left * right)

@@ -18,6 +18,8 @@ from svertka.generated import schedule
 from svertka.generated.tables import TABLES
 from svertka.spec.layers import DEFINITIONS
 
+from ..codegen.test_chains import DEFINITIONS as CHAINS
+
 EVERY = {torch.float32, torch.float64, torch.float16, torch.bfloat16}
 LAYERS = ("relu", "softmax", "max_pooling_2d", "linear", "convolution_1d", "batch_normalization")
 
@@ -57,6 +59,18 @@ def test_rows_take_several_steps() -> None:
     rows = TABLES["sm_90"]["rows"]
     assert long.case.sizes["K"] > rows["short_row"]
     assert elements("softmax", long) > rows["elements"]
+
+
+def test_chains_have_several_blocks_and_several_tiles() -> None:
+    """Of keys and of queries, which the gradients sum over; and of what inner products sum and results have beside."""
+    module = build(CHAINS["causal"])
+    found = list(runs(Subject(module, module.definition.variants[0], "svertka.generated", target="sm_90")))
+    blocks, tiles = (next(r.case.sizes for r in found if r.case.name.endswith(end)) for end in ("-blocks", "-tiles"))
+    table, limits = TABLES["sm_90"]["contraction"]["float32"], TABLES["sm_90"]["chains"]
+    assert min(blocks["K"], blocks["Q"]) > 2 * max(row["tile"][1] for row in table)
+    assert tiles["E"] > 2 * limits["whole_bytes"] // 4
+    assert tiles["F"] > limits["row_bytes"] // 4
+    assert all(size % 2 for size in (blocks["K"], blocks["Q"], tiles["E"], tiles["F"]))
 
 
 def test_boxes_fill_a_tile_and_their_loops_fill_the_pipeline() -> None:

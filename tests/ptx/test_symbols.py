@@ -102,6 +102,17 @@ def test_an_instruction_gives_the_expression_that_it_computes(body: str, formula
         assert decide(graph, wrong, 2, body, ("the instruction", "its neighbour")).failures
 
 
+@pytest.mark.parametrize("name", ["max", "min", "max.NaN", "min.NaN"])
+def test_of_equal_numbers_every_lane_takes_the_same(name: str) -> None:
+    """Two lanes that exchange their numbers give them in the opposite order."""
+    symbols = Symbols(Graph())
+    first, second = (symbols.graph.variable(one, 1.5) for one in "ab")
+    take = symbols.binary[name]
+    assert take(first, second) == take(second, first) in (first, second)
+    other = symbols.graph.variable("c", 2.5)
+    assert take(first, other) == take(other, first) == (other if name.startswith("max") else first)
+
+
 def test_moves_between_threads_and_through_memory_keep_expressions() -> None:
     body = """
     mov.u32 %r30, smem;

@@ -36,6 +36,19 @@ def test_shuffles(mode: str, segment: int) -> None:
         assert result[lane] == values[other if there else lane]
 
 
+def test_threads_wait_for_their_warp_at_its_instructions() -> None:
+    """A branch back: the threads that took it are ahead of those that did not, and stand before them in the text."""
+    values, result = DRAW.integers(0, 1000, 64).astype(np.int32), np.zeros(64, np.int32)
+    body = f"""{LANE}{pointer(1, 0, 4)} ld.global.b32 %r10, [%rd1]; bra begin;
+    back: shfl.sync.bfly.b32 %r11, %r10, 1, 31, -1; bra end;
+    begin: and.b32 %r12, %r0, 1; setp.eq.s32 %p1, %r12, 0; @%p1 bra back;
+    add.s32 %r10, %r10, 1; bra back;
+    end: {pointer(2, 1, 4)} st.global.b32 [%rd2], %r11;"""
+    execute(body, values, Result(result), threads=64)
+    grown = values + np.arange(64) % 2
+    np.testing.assert_array_equal(result, grown[np.arange(64) ^ 1])
+
+
 def test_reductions_and_votes() -> None:
     values = DRAW.integers(-1000, 1000, 64).astype(np.int32)
     results = [np.zeros(64, np.int32) for _ in range(4)]

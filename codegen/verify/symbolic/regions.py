@@ -108,6 +108,10 @@ def tiles(kernels: ModuleType, region: Region, elements: int, reach: int) -> Ite
             depth = 4 if region.ties else 2 if elements > LITTLE or region.boxes else 1
             for rows in schedule.TABLE["interpreter_contraction"].values():
                 rows[0].update(tile=[max(block // 4, 8), 4, depth], group=2, taps=region.ties)
+            # A maximum need not rise from one block to the next: there are as many blocks as there are columns.
+            schedule.TABLE["chains"].update(
+                whole_bytes=0, step_bytes=8, row_bytes=8, most_columns=2 if region.ties else 1
+            )
             schedule.TABLE["interpreter_contraction"]["boxes"][0].update(tile=[4, 16, depth])
             schedule.TABLE["sums"].update(steps_a_part=1, row_steps_a_part=1, most_parts=PARTS)
             launching.PROCESSORS = {"cpu": PROCESSORS if region.ties or region.boxes else MANY}
