@@ -221,7 +221,7 @@ def test_no_level_passes_without_the_pass(monkeypatch: pytest.MonkeyPatch) -> No
     """Kernels, CPU path and bounds from equations that are not shifted: both levels that run numbers refuse them."""
     without = tuple(replace(one, rewrite=lambda layer: layer) if one.name == "stabilize" else one for one in PASSES)
     monkeypatch.setattr(pipeline, "PASSES", without)
-    bounds.computed.cache_clear()
+    pipeline.through.cache_clear()
     try:
         for subjects in made([FORMULAS["softmax_of_formula"]]):
             (subject,) = subjects.values()
@@ -230,7 +230,7 @@ def test_no_level_passes_without_the_pass(monkeypatch: pytest.MonkeyPatch) -> No
                 assert any("grad_x" in text for text in failures)
                 assert any("around" in text for text in failures)
     finally:
-        bounds.computed.cache_clear()
+        pipeline.through.cache_clear()
 
 
 def test_the_shift_of_another_row_is_seen() -> None:

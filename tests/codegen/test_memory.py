@@ -246,6 +246,10 @@ def _rows(count: int, length: int, *_: Any) -> dict[str, Any]:
     return chosen
 
 
+def _maps(count: int, length: int, *_: Any) -> dict[str, Any]:
+    return table(_about(count * length, 8), 1, 1, (1, 1, 1))
+
+
 def _products(batch: int, m: int, n: int, *_: Any) -> dict[str, Any]:
     return table(1, 1, 1, (_about(m, 2), _about(n, 2), 16))
 
@@ -258,9 +262,9 @@ def few_programs() -> Iterator[None]:
     def chooser(name: str, table_for: Callable[..., dict[str, Any]], results: Callable[..., int]) -> None:
         plain = getattr(schedule, name).__wrapped__
 
-        def choose(*arguments: Any) -> Any:
+        def choose(*arguments: Any, **more: int) -> Any:
             with mock.patch.dict(schedule.TABLE, table_for(*arguments)):
-                chosen = plain(*arguments)
+                chosen = plain(*arguments, **more)
             programs = chosen.programs if name == "_contraction" else chosen[0]
             assert programs > 1 or results(*arguments) <= 1, f"{name}{arguments}: one program"
             return chosen
@@ -269,6 +273,7 @@ def few_programs() -> Iterator[None]:
 
     chooser("lanes", _lanes, lambda results, *_: results)
     chooser("rows", _rows, lambda count, *_: count)
+    chooser("maps", _maps, lambda count, length, *_: count * length)
     chooser("_contraction", _products, lambda batch, m, n, *_: batch * m * n)
     try:
         yield

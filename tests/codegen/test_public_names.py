@@ -218,6 +218,7 @@ def test_a_package_of_functions_alone_imports_no_modules() -> None:
 
 
 def test_what_is_known_of_torch_is_what_torch_has() -> None:
-    assert attributes() == frozenset(dir(torch.nn.Module()))
+    marks = {name for name in dir(torch.nn.Module()) if name.startswith("___")}  # torch.compile leaves some
+    assert attributes() - marks == frozenset(dir(torch.nn.Module())) - marks
     for name in ("Conv2d", "CrossEntropyLoss", "Softmax"):
         assert forward_parameters(name) == tuple(inspect.signature(getattr(torch.nn, name).forward).parameters)
