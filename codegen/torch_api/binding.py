@@ -166,7 +166,7 @@ class Binder:
         rank = sum(not dim[0].many for dim in tensor.dims)
         given = variable(argument.name)
         put = call("batched", given, rank)
-        if self.unbatched:  # as the first of them is
+        if self.unbatched and tensor.dims[0][0].batch:  # as the first of them is
             put = put + " if " + variable("unbatched") + " else " + given
         batch = Line.assigning(put, argument.name, pure=True)
         if tensor.default is not None:

@@ -278,8 +278,8 @@ def compare_at(
     """Compare with known values and bounds: at inputs where exponentials overflow, see ``extremes``.
 
     Elements for which the formula itself has no value, as 0 / 0 for a row of -inf, are not compared, but must be NaN
-    if an input is. A value that the dtype does not represent must not be finite; where no bound of its error is, a
-    finite one must be finite.
+    if an input is and their bound is not infinite. A value that the dtype does not represent must not be finite; where
+    no bound of its error is, a finite one must be finite.
     """
     missing = any(bool(tensor.isnan().any()) for tensor in values.all.values())
     for name, got in outcome(module.definition, layer, kernels, case, values, dtype, device):
@@ -288,7 +288,7 @@ def compare_at(
             same = got.detach().to(right.value.device).double().reshape(right.value.shape)
             finite = right.value.isfinite()
             kind = (finite == same.isfinite()) & ~(finite & right.error.isfinite())
-            unknown = right.value.isnan() & (same.isnan() if missing else True)
+            unknown = right.value.isnan() & (same.isnan() | right.error.isposinf() if missing else True)
             right = Bounded(torch.where(unknown | kind, same, right.value), right.error)
         yield compared(name, got, right)
 

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from sympy import Basic, exp
+from sympy import Basic, Mul, exp
 
 from svertka.codegen.verify.bounds import bounded_values, computed
 from svertka.codegen.verify.cases import Case
@@ -36,6 +36,7 @@ from svertka.spec import adjoint, normal_form
 from svertka.spec.definition import Definition
 from svertka.spec.evaluate import shape_of
 from svertka.spec.layer import Layer, reads, walk
+from svertka.spec.notation import Read
 from svertka.spec.running_error import FORMATS, Bounded, RunningError
 
 __all__ = ["Extreme", "enters_exponents", "expected_at", "extremes"]
@@ -44,6 +45,7 @@ LEVELS = (0.6, -1.2)
 """Levels as multiples of the logarithm of the largest number; at 0.6 only squares of exponentials overflow."""
 APART = (1.2, 100.0)  # multiples for the distances between neighbours along an axis, in turn
 ALONG = "apart along axis"
+MISSING = "NaN at one place"
 LOWEST = -1e30  # stands for -inf where errors are computed: its exponential is 0 for any shift
 
 
@@ -111,6 +113,8 @@ def extremes(
                 continue
             if any(isinstance(output, Bounded) and bool(output.value.isinf().any()) for output in outputs.values()):
                 gradients = {name: _where_known(value) for name, value in gradients.items()}
+            if what == MISSING and _is_multiplied(entering, layer):
+                gradients = {name: _unless_missing(value) for name, value in gradients.items()}
             expected = outputs | gradients
             yield Extreme(f"{case.name}, {entering} {what}", what.startswith(ALONG), values, expected)
 
@@ -132,7 +136,7 @@ def _arrangements(rank: int, threshold: float) -> Iterator[tuple[str, Arrangemen
         yield f"{ALONG} {axis} by {level:.3g}", partial(_apart, axis, level)
     yield f"all {1.2 * threshold:.3g}", partial(_equal, 1.2 * threshold)
     yield "-inf where an index is 0", partial(_without_outermost, threshold)
-    yield "NaN at one place", _with_nan
+    yield MISSING, _with_nan
 
 
 def _moved(level: float, values: torch.Tensor) -> torch.Tensor:
@@ -183,6 +187,22 @@ def _where_known(value: Any) -> Any:
     if not isinstance(value, Bounded):
         return value
     return Bounded(torch.where(value.error.isfinite(), value.value, math.nan), value.error)
+
+
+def _is_multiplied(name: str, layer: Layer) -> bool:
+    """Whether an input is a factor beside others: 0 times NaN is NaN, but a kernel need not visit what is left out."""
+    nodes = (
+        node for equation in normal_form(layer).equations for node in walk(equation.value) if isinstance(node, Mul)
+    )
+    factors = ([factor.tensor for factor in node.args if isinstance(factor, Read)] for node in nodes)
+    return any(name in tensors and len(tensors) > 1 for tensors in factors)
+
+
+def _unless_missing(value: Any) -> Any:
+    """A result of whose NaN nothing is said."""
+    if not isinstance(value, Bounded):
+        return value
+    return Bounded(value.value, torch.where(value.value.isnan(), math.inf, value.error))
 
 
 def _bounded(value: torch.Tensor, bound: Any, dtype: torch.dtype) -> Any:
