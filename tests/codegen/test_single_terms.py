@@ -151,8 +151,10 @@ def test_a_loop_without_readers_does_not_run() -> None:
 def test_one_element_is_loaded() -> None:
     """An embedding is one load for an element; the score of a label is a load for a row, outside all loops."""
     [kernel] = [launch.kernel for launch in build(EMBEDDING).programs[0][0].launches]
-    assert kernel.maps
-    assert not any(section.loops for section in kernel.sections)
+    assert kernel.maps  # it has no loop over the table: columns are those of the result
+    row, columns = kernel.sections
+    assert [getattr(let.value, "tensor", "") for let in (*row.lets, *columns.lets)] == ["label", "", "table"]
+    assert [extent.index for extent in columns.loops] == ["d"]
     for definition in (*DEFINITIONS.values(), LIBRARY["cross_entropy"]):
         for one in build(definition).kernels:
             assert not list(violations(one))
