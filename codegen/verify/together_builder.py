@@ -67,10 +67,10 @@ class Builder(engine.InterpreterBuilder):  # type: ignore[misc]
         return _Handle(places[:1] if (places == places[0]).all() else places, tl.int32)
 
     def create_splat(self, ret_ty: Any, arg: Any) -> Any:
-        """A tile of one number."""
+        """A tile of one number, or of one truth: a comparison's handle has the type of what is compared."""
         shape, length = tuple(ret_ty.shape), len(arg.data)
         values = arg.data.reshape(length, *(1,) * len(shape))
-        return _Handle(np.full((length, *shape), values, dtype=engine._get_np_dtype(arg.dtype)), arg.dtype.scalar)
+        return _Handle(np.full((length, *shape), values), arg.dtype.scalar)
 
     def create_make_range(self, ret_ty: Any, start: int, stop: int) -> Any:
         """Consecutive integers."""

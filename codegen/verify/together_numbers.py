@@ -60,13 +60,13 @@ class _Builder(Builder):
         addresses, live, values = spread_load(ptrs, mask, other)
         _NUMBERS.note_load(addresses, live)
         rest = None if other is None else _Handle(_written(values), other.dtype)
-        found = _Handle(_written(addresses), ptrs.dtype), _condition(live)
+        found = _Handle(_written(addresses), ptrs.dtype), _Handle(_written(live), tl.int1)
         return super().create_masked_load(*found, rest, *more, **keywords)
 
     def create_masked_store(self, ptrs: Any, value: Any, mask: Any, *more: Any) -> None:
         """Keep what every program stores."""
         addresses, values, live = for_all(ptrs.data, value.data, mask.data)
-        _NUMBERS.note_store(_Handle(addresses, ptrs.dtype), _Handle(values, value.dtype), _condition(live))
+        _NUMBERS.note_store(_Handle(addresses, ptrs.dtype), _Handle(values, value.dtype), _Handle(live, tl.int1))
 
     def create_dot(self, a: Any, b: Any, d: Any, *more: Any) -> Any:
         """A product for each program, as a library may sum a stack of products in another order than one."""
@@ -75,11 +75,6 @@ class _Builder(Builder):
             own = [_Handle(h.data[place if len(h.data) > 1 else 0], h.dtype) for h in (a, b, d)]
             parts.append(super().create_dot(*own, *more).data)
         return _Handle(np.stack(parts), d.dtype.scalar)
-
-
-def _condition(live: Any) -> Any:
-    """A mask; one that is combined with a constant condition may hold whole numbers."""
-    return _Handle(_written(live if live.dtype == np.bool_ else live != 0), tl.int1)
 
 
 def _written(array: Any) -> Any:
