@@ -22,7 +22,7 @@ from svertka.spec.notation import Index, Read, Reduction
 from svertka.spec.rewrite import conditions, index_set, substitute
 from svertka.spec.window import windowed_indices
 
-__all__ = ["Chain", "InnerProduct", "as_chain", "inner_products"]
+__all__ = ["Chain", "InnerProduct", "as_chain", "inner_products", "is_between"]
 
 SIDES = ("of", "beside")
 """Parts of the names of summed indices: those in the left factor, and in the right one."""
@@ -96,7 +96,7 @@ def inner_products(layer: Layer, begun: Collection[str] | None = None) -> dict[s
         return not within and all(as_chain(reader, more) is not None for one in more for reader in readers[one])
 
     for name in candidates:
-        starts = _between(name, readers[name]) if begun is None else name in begun
+        starts = is_between(name, readers[name]) if begun is None else name in begun
         if starts and fits(name):
             chosen[name] = candidates[name]
     for name in candidates:
@@ -167,7 +167,7 @@ def _may_be_inner(equation: Equation, layer: Layer) -> bool:
     return unconditional and equation.target.name not in layer.outputs and as_contraction(equation) is not None
 
 
-def _between(name: str, readers: Sequence[Equation]) -> bool:
+def is_between(name: str, readers: Sequence[Equation]) -> bool:
     """Whether a reduction of rows reads a tensor, and a contraction that sums over the same of its axes."""
     sums: dict[bool, set[frozenset[int]]] = {True: set(), False: set()}
     for reader in readers:

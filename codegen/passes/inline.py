@@ -18,6 +18,7 @@ from collections.abc import Collection
 
 from sympy import Basic, Integer, Mul
 
+from svertka.codegen.ir.chains import is_between
 from svertka.codegen.ir.loop_patterns import as_contraction
 from svertka.spec.layer import Equation, Layer, reads, walk
 from svertka.spec.notation import Read, Reduction, Select, Tensor
@@ -90,7 +91,8 @@ def epilogues(layer: Layer) -> set[str]:
             and any(readers[read.tensor] == [equation] for read in sums)
             and all(read.indices == target.axes for read in sums)
             and all(_reduces_rows(reader, target) for reader in readers[target.name])
-            and not (products & {read.tensor for read in sums} and _is_between(target, readers[target.name]))
+            # Reductions between products can compute the elements of the product behind the map themselves.
+            and not (products & {read.tensor for read in sums} and is_between(target.name, readers[target.name]))
         ):
             found.add(target.name)
     return found
@@ -102,20 +104,6 @@ def _reduces_rows(reader: Equation, target: Tensor) -> bool:
     return isinstance(value, Reduction) and all(
         set(value.indices) & set(read.indices) for read in reads(value) if read.tensor == target.name
     )
-
-
-def _is_between(target: Tensor, readers: list[Equation]) -> bool:
-    """Whether reductions of rows read a map of products, and contractions that sum over the same of its axes.
-
-    They can compute the elements of the product behind the map themselves (``ir.chains``).
-    """
-    summed: dict[bool, set[frozenset[int]]] = {True: set(), False: set()}
-    for reader in readers:
-        for read in reads(reader.value):
-            if read.tensor == target.name:
-                places = frozenset(n for n, index in enumerate(read.indices) if index in reader.value.indices)
-                summed[as_contraction(reader) is not None].add(places)
-    return bool(summed[True] & summed[False])
 
 
 def is_selection(value: Basic) -> bool:
