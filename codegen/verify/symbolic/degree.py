@@ -14,7 +14,7 @@ import math
 from collections.abc import Iterable, Mapping
 
 from svertka.codegen.verify.symbolic.graph import ONE, Graph
-from svertka.codegen.verify.symbolic.point import Q, needed
+from svertka.codegen.verify.symbolic.point import Q
 from svertka.codegen.verify.symbolic.structure import linear
 
 __all__ = ["error_probability"]
@@ -26,7 +26,7 @@ def error_probability(graph: Graph, pairs: Iterable[tuple[int, int]], points: in
     """Upper bound of the probability that some pair of different expressions agreed at all of several points."""
     compared = list(pairs)
     known: dict[int, Degrees] = {}
-    for node in needed(graph, [ONE, *(node for pair in compared for node in pair)]):
+    for node in graph.needed([ONE, *(node for pair in compared for node in pair)]):
         known[node] = _degrees(graph, node, known)
     total = 0.0
     for left, right in compared:

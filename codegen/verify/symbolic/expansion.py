@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from svertka.codegen.verify.symbolic.graph import ZERO, Graph
+from svertka.codegen.verify.symbolic.graph import Graph
+from svertka.codegen.verify.symbolic.structure import summands
 
 __all__ = ["Expansion", "Polynomial"]
 
@@ -38,7 +39,7 @@ class Expansion:
 
         Sums of the same nodes need no expansion, and most sums of a kernel and its formula are that.
         """
-        if left == right or self._summands(left) == self._summands(right):
+        if left == right or summands(self.graph, left) == summands(self.graph, right):
             return True
         terms = self.of(left), self.of(right)
         return None if terms[0] is None or terms[1] is None else terms[0] == terms[1]
@@ -46,32 +47,15 @@ class Expansion:
     def of(self, node: int) -> Polynomial | None:
         """The polynomial; None if the expression is none, or has too many terms."""
         if node not in self._known:
-            summands = self._summands(node)
-            if set(summands) != {node}:  # not one sum after another: sums that are added up would be copied each time
-                parts = [self.of(summand) for summand in summands]
+            multiples = summands(self.graph, node)
+            if set(multiples) != {node}:  # not one sum after another: sums that are added up would be copied each time
+                parts = [self.of(summand) for summand in multiples]
                 known = [part for part in parts if part is not None]
                 whole = len(known) == len(parts)
-                self._known[node] = _limited(_sum(known, list(summands.values()))) if whole else None
+                self._known[node] = _limited(_sum(known, list(multiples.values()))) if whole else None
             for argument in self._unknown_arguments(node) if node not in self._known else ():
                 self._known[argument] = self._expanded(argument)
         return self._known[node]
-
-    def _summands(self, node: int) -> dict[int, int]:
-        """A node as a sum of whole multiples of nodes that are no sums."""
-        operations, arguments = self.graph.operations, self.graph.arguments
-        sums, waiting = set[int](), [node]
-        while waiting:
-            here = waiting.pop()
-            if operations[here] in ("add", "subtract") and here not in sums:
-                sums.add(here)
-                waiting += arguments[here]
-        factors = {node: 1}
-        for here in sorted(sums, reverse=True):  # the newest first: what adds a node to a sum is newer than the node
-            factor = factors.pop(here)
-            for argument in arguments[here]:
-                factors[argument] = factors.get(argument, 0) + factor
-                factor = -factor if operations[here] == "subtract" else factor
-        return {summand: factor for summand, factor in factors.items() if factor and summand != ZERO}
 
     def _unknown_arguments(self, node: int) -> list[int]:
         """The node and the nodes it depends on, in creation order; without recursion, because sums may be deep."""

@@ -19,6 +19,7 @@ __all__ = ["LOG_OF_TWO", "ONE", "POISON", "ZERO", "Graph"]
 
 ZERO, ONE, NAN, INFINITY, MINUS_INFINITY, POISON, LOG_OF_TWO = range(7)
 _SPECIAL = frozenset({NAN, INFINITY, MINUS_INFINITY, POISON})
+_LEAVES = frozenset({"constant", "variable", "special"})
 _SIGNS = {"add": " + ", "subtract": " - ", "multiply": "*", "divide": "/", "power": "**"}
 
 
@@ -216,16 +217,21 @@ class Graph:
             return self._special(sample)
         return self._node(operation, arguments, sample)
 
+    def needed(self, nodes: Iterable[int]) -> list[int]:
+        """Nodes and all nodes on which they depend; arguments come first, because their numbers are smaller."""
+        found: set[int] = set()
+        waiting = list(nodes)
+        while waiting:
+            node = waiting.pop()
+            if node not in found:
+                found.add(node)
+                if self.operations[node] not in _LEAVES:
+                    waiting += self.arguments[node]
+        return sorted(found)
+
     def variables(self, node: int) -> list[int]:
         """The variables on which a node depends, in the order of their creation."""
-        found, waiting = {node}, [node]
-        while waiting:
-            here = waiting.pop()
-            if self.operations[here] not in ("constant", "variable", "special"):
-                new = set(self.arguments[here]) - found
-                found |= new
-                waiting += new
-        return sorted(one for one in found if self.operations[one] == "variable")
+        return [one for one in self.needed([node]) if self.operations[one] == "variable"]
 
     # Text ----------------------------------------------------------------------------------------------------------
 
@@ -236,7 +242,7 @@ class Graph:
 
     def _text(self, node: int, room: list[int]) -> str:
         operation, arguments = self.operations[node], self.arguments[node]
-        if operation in ("constant", "variable", "special"):
+        if operation in _LEAVES:
             room[0] -= len(str(arguments[0])) + 3
             return str(arguments[0])
         parts = []

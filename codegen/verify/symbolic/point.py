@@ -23,7 +23,7 @@ from svertka.codegen.verify.symbolic.graph import ONE, Graph
 from svertka.codegen.verify.symbolic.structure import linear, product
 from svertka.codegen.verify.symbolic.surds import Field, Value
 
-__all__ = ["P", "Point", "Q", "needed"]
+__all__ = ["P", "Point", "Q"]
 
 Q = 2**61 - 1
 P = 52 * Q + 1
@@ -55,7 +55,7 @@ class Point:
         Raises:
             ZeroDivisionError: the point lies on a pole; use another point.
         """
-        for node in needed(self.graph, nodes):
+        for node in self.graph.needed(nodes):
             if node not in self.values:
                 self.values[node] = self._value(node)
                 self.exponents[node] = self._exponent(node)
@@ -238,16 +238,3 @@ class Point:
         if exponent < 0:
             return pow(root, exponent.numerator, Q)
         return root * pow(base, exponent.numerator // 2, Q) % Q
-
-
-def needed(graph: Graph, nodes: Sequence[int]) -> list[int]:
-    """Nodes and all nodes on which they depend; arguments come first, because their numbers are smaller."""
-    found: set[int] = set()
-    pending = list(nodes)
-    while pending:
-        node = pending.pop()
-        if node not in found:
-            found.add(node)
-            if graph.operations[node] not in ("constant", "variable", "special"):
-                pending += graph.arguments[node]
-    return sorted(found)

@@ -2,42 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from fractions import Fraction
 
-from svertka.codegen.verify.symbolic.graph import ONE, Graph
+from svertka.codegen.verify.symbolic.graph import ONE, ZERO, Graph
 
-__all__ = ["Product", "linear", "product"]
+__all__ = ["Product", "linear", "product", "summands"]
 
 Product = tuple[Fraction, dict[int, int]]
+
+
+def summands(graph: Graph, node: int) -> dict[int, int]:
+    """A node as a sum of whole multiples of nodes that are no sums."""
+    operations, arguments = graph.operations, graph.arguments
+    sums, waiting = set[int](), [node]
+    while waiting:
+        here = waiting.pop()
+        if operations[here] in ("add", "subtract") and here not in sums:
+            sums.add(here)
+            waiting += arguments[here]
+    factors = {node: 1}
+    for here in sorted(sums, reverse=True):  # the newest first: what adds a node to a sum is newer than the node
+        factor = factors.pop(here)
+        for argument in arguments[here]:
+            factors[argument] = factors.get(argument, 0) + factor
+            factor = -factor if operations[here] == "subtract" else factor
+    return {summand: factor for summand, factor in factors.items() if factor and summand != ZERO}
 
 
 def linear(graph: Graph, node: int) -> list[tuple[Fraction, int]]:
     """A node as a sum of rational coefficients times nodes that are no sums; a bare number is a multiple of ONE."""
     found: dict[int, Fraction] = {}
-    for coefficient, term in _terms(graph, node, Fraction(1)):
-        found[term] = found.get(term, Fraction(0)) + coefficient
-    return [(coefficient, term) for term, coefficient in found.items() if coefficient]
-
-
-def _terms(graph: Graph, start: int, factor: Fraction) -> Iterator[tuple[Fraction, int]]:
-    pending = [(factor, start)]
+    pending = [(Fraction(1), node)]
     while pending:
-        scale, node = pending.pop()
-        operation, arguments = graph.operations[node], graph.arguments[node]
-        if operation == "add":
-            pending += [(scale, argument) for argument in arguments]
-            continue
-        if operation == "subtract":
-            pending += [(scale, arguments[0]), (-scale, arguments[1])]
-            continue
-        coefficient, factors = product(graph, node)
-        if list(factors.values()) == [1] and coefficient != 1:
-            pending.append((scale * coefficient, next(iter(factors))))
-        elif not factors:
-            yield scale * coefficient, ONE
-        else:
-            yield scale, node
+        scale, start = pending.pop()
+        for term, multiple in summands(graph, start).items():
+            coefficient, factors = product(graph, term)
+            if list(factors.values()) == [1] and coefficient != 1:
+                pending.append((scale * multiple * coefficient, next(iter(factors))))
+                continue
+            bare, part = (term, Fraction(multiple)) if factors else (ONE, multiple * coefficient)
+            found[bare] = found.get(bare, Fraction(0)) + scale * part
+    return [(coefficient, term) for term, coefficient in found.items() if coefficient]
 
 
 def product(graph: Graph, start: int) -> Product:
