@@ -170,8 +170,7 @@ class PythonLoops:
         if node.is_Integer:
             return f"({node})"
         if isinstance(node, Select):
-            condition, if_true, if_false = self.condition(node.args[0]), *map(self.index, node.args[1:])
-            return f"({if_true} if {condition} else {if_false})"
+            return self._selected(node, self.index)
         parts = [self.index(part) for part in node.args]
         if node.is_Add or node.is_Mul:
             return f"({(' + ' if node.is_Add else ' * ').join(parts)})"
@@ -235,8 +234,7 @@ class PythonLoops:
         if node.is_integer and isinstance(node, Index | Read | FloorDiv):
             return f"number(Integer({self.index(node)}))"
         if isinstance(node, Select):
-            condition, if_true, if_false = self.condition(node.args[0]), *map(self.real, node.args[1:])
-            return f"({if_true} if {condition} else {if_false})"
+            return self._selected(node, self.real)
         if node.is_Mul:
             return self._product(node)
         return self._operation(node, [self.real(part) for part in node.args])
@@ -265,6 +263,11 @@ class PythonLoops:
         if len(parts) == 1:
             return f"function({name!r}, {arguments})"
         raise TypeError(f"expression {node}: {name} is not supported in a formula")
+
+    def _selected(self, node: Select, of: Callable[[Expr], str]) -> str:
+        """One of two expressions; the other is not computed."""
+        if_true, if_false = map(of, node.args[1:])
+        return f"({if_true} if {self.condition(node.args[0])} else {if_false})"
 
     # Conditions ----------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from functools import lru_cache
 from math import prod
 from typing import Any
 
-from sympy import Expr, Symbol
+from sympy import Basic, Symbol
 
 from svertka.codegen.ir.loop_patterns import constant_extents, extent_names
 from svertka.spec import normal_form
@@ -49,7 +49,7 @@ def derive(definition: Definition, sizes: dict[str, Any]) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=1024)
-def _names_in(expression: Expr) -> frozenset[str]:
+def _names_in(expression: Basic) -> frozenset[str]:
     return frozenset(symbol.name for symbol in expression.free_symbols)
 
 
@@ -68,7 +68,7 @@ def small_extents(layer: Layer) -> frozenset[str]:
 def known_symbols(definition: Definition, variant: Variant) -> set[str]:
     """Extents and parameters that occur in a formula or in what follows from its extents."""
     parameters = (symbol.name for symbol in variant.layer.parameters)
-    behind = (symbol.name for extent in definition.extents.values() for symbol in extent.free_symbols)
+    behind = (name for extent in definition.extents.values() for name in _names_in(extent))
     return {*extents_of_formula(variant.layer), *definition.extents, *parameters, *behind}
 
 
@@ -112,7 +112,7 @@ def broken(definition: Definition, variant: Variant, sizes: Mapping[str, Any]) -
     """The rules that sizes break; one of them that names what the formula does not have is broken by all sizes."""
     known, found = known_symbols(definition, variant), []
     for rule in (*definition.rules, *variant.rules):
-        names = {symbol.name for symbol in rule.condition.free_symbols}
+        names = _names_in(rule.condition)
         if names & known and (names - set(sizes) or not holds(rule.condition, sizes)):
             found.append(rule)
     return found
@@ -156,9 +156,9 @@ def fitted(
 
 def _movable(definition: Definition, rule: Rule, fixed: Set[str]) -> list[str]:
     """Symbols on which a rule depends, also through extents that follow from others."""
-    names = {symbol.name for symbol in rule.condition.free_symbols}
+    names = _names_in(rule.condition)
     while derived := sorted(names & {*definition.extents}):
-        names = (names - {*derived}) | {s.name for name in derived for s in definition.extents[name].free_symbols}
+        names = (names - {*derived}) | {one for name in derived for one in _names_in(definition.extents[name])}
     return sorted(names - fixed)
 
 
